@@ -1,0 +1,272 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The reference decoder of the mlog trace format: FORMAT.md a second time.
+
+Plain, slow and independent of the C reader, so that each can be checked
+against the other. It holds the whole trace in memory, decodes all definitions
+before all events, and resolves stacks at the very end. Section numbers in the
+comments are those of FORMAT.md.
+
+    reference.py TRACE            merged events, one JSON object a line
+    reference.py --raw TRACE      every item in the order of the trace
+    reference.py --audit TRACE    what the trace cannot vouch for, one object
+
+Invariant: no input makes it fail other than by FormatError; what it cannot
+read it lists in the audit with file offset and reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Iterator, NamedTuple
+
+from reference_items import (
+    ALIGNED_FUNCTIONS, Audit, BlockLayout, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS, EVENTS,
+    Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MARKS, MASK, REALLOC, REASONS,
+    RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (some for tests)
+
+# --- the trace --------------------------------------------------------------------------------
+
+
+class Node(NamedTuple):
+    parent: int
+    module: int
+    offset: int
+
+
+@dataclass
+class Process:
+    key: int
+    order: int                                              # of appearance in the trace
+    record: dict[str, Any] | None = None
+    nodes: dict[int, Node] = field(default_factory=dict)
+    biases: dict[int, int] = field(default_factory=dict)    # module id to load bias
+    block: BlockLayout = field(default_factory=BlockLayout)
+
+    def pid(self) -> int:
+        return self.record["pid"] if self.record else 0
+
+
+class Trace:
+    """A whole trace: header, processes, items by chunk, audit."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.audit = Audit()
+        self.processes: dict[int, Process] = {}
+        self.header, self.chunks = find_chunks(data, self.audit)
+        for chunk in self.chunks:
+            self.processes.setdefault(chunk.process, Process(chunk.process, len(self.processes)))
+        # In a mapped trace a definition may stand behind the event that needs it.
+        self.items: dict[int, list[Item]] = {chunk.offset: [] for chunk in self.chunks}
+        self.decode_all(DEFINITIONS)
+        self.decode_all(EVENTS)
+        self.audit.unknown_processes = sum(p.record is None for p in self.processes.values())
+
+    def decode_all(self, kind: int) -> None:
+        decoders: dict[tuple[int, int, int], ChunkDecoder] = {}
+        for chunk in self.chunks:
+            if chunk.kind != kind:
+                continue
+            process = self.processes[chunk.process]
+            decoder = decoders.get(chunk.key())
+            if chunk.position == 0:
+                expected = decoder.sequence + 1 if decoder else 0
+                if chunk.sequence > expected:
+                    self.audit.missing_chunks += chunk.sequence - expected
+                decoder = decoders[chunk.key()] = ChunkDecoder(chunk, process.block)
+            elif decoder is None or decoder.sequence != chunk.sequence \
+                    or decoder.position != chunk.position or decoder.broken is not None:
+                if decoder is not None and decoder.sequence == chunk.sequence:
+                    decoder.broken = decoder.broken or "piece missing"
+                self.audit.skip(chunk.offset, chunk.end, "after a missing or bad piece")
+                continue
+            for item in decoder.items(self.data, chunk, self.audit):
+                self.items[chunk.offset].append(item)
+                self.define(process, item)
+
+    def define(self, process: Process, item: Item) -> None:
+        values = item.fields
+        if item.name == "NODE":
+            process.nodes[values["id"]] = Node(values["parent"], values["module"],
+                                               values["offset"])
+        elif item.name == "MODULE":
+            process.biases[values["module"]] = values["bias"]
+        elif item.name == "PROCESS":
+            process.record = values
+            process.block.header = values["block_header"]
+            process.block.grain = values["block_grain"] or 1
+            process.block.smallest = values["smallest_usable"]
+
+    # Inheritance: an id below the limit that a fork recorded is the parent's (section 5).
+
+    def owner(self, process: Process | None, number: int, limit: str) -> Process | None:
+        seen = set()
+        while process is not None and process.record is not None \
+                and number < process.record[limit]:
+            if process.key in seen:
+                return None
+            seen.add(process.key)
+            process = self.processes.get(process.record["parent"])
+        return process
+
+    def stack(self, process: Process, stack_id: int) -> list[str]:
+        """Absolute addresses, innermost first, up to the root or a node that is not defined."""
+        addresses: list[str] = []
+        while stack_id >= FIRST_NODE and len(addresses) < DEPTH_MAX:
+            owner = self.owner(process, stack_id, "inherited_nodes")
+            node = owner.nodes.get(stack_id) if owner else None
+            if node is None:
+                self.audit.unknown_nodes += 1
+                break
+            bias = 0
+            if node.module:
+                of_module = self.owner(process, node.module, "inherited_modules")
+                if of_module is None or node.module not in of_module.biases:
+                    self.audit.unknown_modules += 1
+                else:
+                    bias = of_module.biases[node.module]
+            addresses.append(hexadecimal(bias + node.offset & MASK))
+            stack_id = node.parent
+        return addresses
+
+    # Output lines.
+
+    def line(self, process: Process, stream: int, item: Item) -> Event | None:
+        """The event line of an item, or None if it is no event."""
+        values = item.fields
+        kind = LINE_TYPES.get(item.name)
+        if kind is None:
+            return None
+        line: Event = {"type": kind, "ticks": values["time"]}
+        if "begin" in values:
+            line["begin_ticks"] = values["begin"]
+        line["pid"] = process.pid()
+        line["stream"] = stream
+        if "function" in values:
+            line["function"] = FUNCTIONS[values["function"]]
+        if "address" in values:
+            line["address"] = hexadecimal(values["address"])
+        if "old" in values:
+            line["old_address"] = hexadecimal(values["old"])
+        for name in ("size", "usable", "alignment"):
+            if name in values:
+                line[name] = values[name]
+        if "stack" in values:
+            line["stack_id"] = values["stack"]
+            line["stack"] = self.stack(process, values["stack"])
+        if item.name == "MARK":
+            line["kind"] = MARKS.get(values["kind"], "unknown")
+            line["name"] = values["name"]
+        elif item.name == "LOSS":
+            line["of_stream"] = values["of_stream"]
+            line["lost"] = values["lost"]
+            line["reason"] = REASONS.get(values["reason"], "unknown")
+        elif item.name == "STOP":
+            line["reason"] = REASONS.get(values["reason"], "unknown")
+            line["errno"] = values["errno"]
+        elif item.name == "PROCESS_END":
+            line["how"] = ENDS.get(values["how"], "unknown")
+            line["status"] = values["status"]
+        elif item.name == "MEMORY":
+            line.update(virtual=values["virtual"], resident=values["resident"],
+                        shared=values["shared"])
+        elif item.name == "CLOCK":
+            line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
+        elif item.name == "COUNTERS":
+            line["counters"] = values["counters"]
+        return line
+
+    def events(self) -> Iterator[Event]:
+        """The events of all streams, merged: always the smallest head first."""
+        heads: dict[tuple[int, int, int], deque[Event]] = {}
+        for chunk in self.chunks:
+            process = self.processes[chunk.process]
+            # Timed records of definitions chunks make streams of their own.
+            key = process.order, chunk.stream, -chunk.kind
+            for item in self.items[chunk.offset]:
+                line = self.line(process, chunk.stream, item)
+                if line is not None:
+                    heads.setdefault(key, deque()).append(line)
+        while heads:
+            key = min(heads, key=lambda k: (*merge_key(heads[k][0]), *k))
+            yield heads[key].popleft()
+            if not heads[key]:
+                del heads[key]
+
+    def raw(self) -> Iterator[Event]:
+        """Every item in the order of the trace, chunk headers included."""
+        for chunk in self.chunks:
+            yield {"item": "CHUNK", "at": chunk.offset,
+                   "kind": "events" if chunk.kind == EVENTS else "definitions",
+                   "process": hexadecimal(chunk.process), "stream": chunk.stream,
+                   "sequence": chunk.sequence, "position": chunk.position,
+                   "base_time": chunk.base_time}
+            for item in self.items[chunk.offset]:
+                yield {"item": item.name, "at": item.offset, **item.fields}
+
+
+LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
+              "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
+              "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
+              "COUNTERS": "counters"}
+
+
+def merge_key(line: Event) -> tuple[int, bool]:
+    """Time, and at the same time frees before everything else."""
+    return line["ticks"], line["type"] != "free"
+
+
+def read_trace(path: str) -> Trace:
+    """The trace in a file, or from standard input where path is "-"."""
+    if path == "-":
+        return Trace(sys.stdin.buffer.read())
+    with open(path, "rb") as file:
+        return Trace(file.read())
+
+
+def write_lines(lines: Iterable[Event]) -> None:
+    for line in lines:
+        print(json.dumps(line))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Decode an mlog trace, slowly and plainly.")
+    parser.add_argument("trace", metavar="TRACE", help='file, or "-" for standard input')
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--raw", action="store_true", help="every item in the order of the trace")
+    output.add_argument("--audit", action="store_true",
+                        help="one object: ranges skipped, definitions missing")
+    options = parser.parse_args()
+    try:
+        trace = read_trace(options.trace)
+    except FormatError as error:
+        print(f"{options.trace}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{options.trace}: {error.strerror}", file=sys.stderr)
+        return 1
+    try:
+        if options.audit:
+            for _ in trace.events():        # resolving stacks completes the audit
+                pass
+            print(json.dumps(trace.audit.as_json()))
+            return 0
+        write_lines(trace.raw() if options.raw else trace.events())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    for begin, end, reason in sorted(trace.audit.skipped):
+        print(f"{options.trace}: skipped bytes {begin} to {end}: {reason}", file=sys.stderr)
+    if trace.audit.truncated is not None:
+        print(f"{options.trace}: truncated at {trace.audit.truncated}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
