@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The other functions of libc that we stand in front of: those by which a
+ * program image ends without running destructors, so that a stream sink can
+ * deliver its tail, and dlclose, after which code may be gone. Each forwards
+ * unchanged.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lt_module.h"
+#include "lt_real.h"
+#include "lt_trace.h"
+
+#define LT_EXPORT __attribute__((visibility("default")))
+
+/* A vfork's child, which shares our memory but is another process, ends its
+ * own image and not ours. */
+static bool is_ours(void)
+{
+    return lt_page.active == LT_ACTIVE && lt_getpid() == lt_process.pid;
+}
+
+/* The real functions, resolved in the constructor: dlsym takes the loader's
+ * lock, which a fork's child may find held for ever. */
+#define LT_ENDS(X)                                                                                \
+    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(dlclose)
+enum {
+#define LT_END_ENUM(name) END_##name,
+    LT_ENDS(LT_END_ENUM)
+#undef LT_END_ENUM
+};
+static const char *const names[] = {
+#define LT_END_NAME(name) #name,
+    LT_ENDS(LT_END_NAME)
+#undef LT_END_NAME
+};
+static void *resolved[sizeof names / sizeof *names];
+
+__attribute__((constructor)) static void resolve(void)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        resolved[i] = lt_real_symbol(names[i]);
+}
+
+static void *next_of(int end)
+{
+    return resolved[end] ? resolved[end] : lt_real_symbol(names[end]);
+}
+
+#define LT_FORWARD(type, name) type next = (type)next_of(END_##name)
+
+typedef void (*exit_function)(int);
+
+LT_EXPORT __attribute__((noreturn)) void _exit(int status)
+{
+    if (is_ours())
+        lt_process_end(MLF_END__EXIT, status);
+    for (;;)
+        lt_syscall1(SYS_exit_group, status);
+}
+
+LT_EXPORT __attribute__((noreturn)) void _Exit(int status)
+{
+    _exit(status);
+}
+
+LT_EXPORT __attribute__((noreturn)) void quick_exit(int status)
+{
+    LT_FORWARD(exit_function, quick_exit);
+    if (is_ours())
+        lt_process_end(MLF_END_QUICK_EXIT, status);
+    next(status);
+    __builtin_unreachable();
+}
+
+LT_EXPORT __attribute__((noreturn)) void abort(void)
+{
+    typedef void (*abort_function)(void);
+    LT_FORWARD(abort_function, abort);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next();
+    __builtin_unreachable();
+}
+
+/* execve replaces the image: what is buffered goes out first. If it fails the
+ * program goes on and so do we: PROCESS_END is a hint. */
+static void before_exec(void)
+{
+    if (is_ours())
+        lt_process_end(MLF_END_EXEC, 0);
+}
+
+LT_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    typedef int (*function)(const char *, char *const[], char *const[]);
+    LT_FORWARD(function, execve);
+    before_exec();
+    return next(path, argv, envp);
+}
+
+LT_EXPORT int execv(const char *path, char *const argv[])
+{
+    typedef int (*function)(const char *, char *const[]);
+    LT_FORWARD(function, execv);
+    before_exec();
+    return next(path, argv);
+}
+
+LT_EXPORT int execvp(const char *file, char *const argv[])
+{
+    typedef int (*function)(const char *, char *const[]);
+    LT_FORWARD(function, execvp);
+    before_exec();
+    return next(file, argv);
+}
+
+LT_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    typedef int (*function)(const char *, char *const[], char *const[]);
+    LT_FORWARD(function, execvpe);
+    before_exec();
+    return next(file, argv, envp);
+}
+
+LT_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    typedef int (*function)(int, char *const[], char *const[]);
+    LT_FORWARD(function, fexecve);
+    before_exec();
+    return next(fd, argv, envp);
+}
+
+/* The list forms, turned into vectors on the stack as libc does. */
+#define LT_GATHER(first, last)                                                                    \
+    va_list list;                                                                                 \
+    size_t n = 1;                                                                                 \
+    va_start(list, first);                                                                        \
+    while (va_arg(list, char *))                                                                  \
+        n++;                                                                                      \
+    char *const *last = va_arg(list, char *const *);                                              \
+    va_end(list);                                                                                 \
+    char **argv = __builtin_alloca((n + 1) * sizeof *argv);                                       \
+    argv[0] = (char *)first;                                                                      \
+    va_start(list, first);                                                                        \
+    for (size_t i = 1; i <= n; i++)                                                               \
+        argv[i] = va_arg(list, char *);                                                           \
+    va_end(list)
+
+LT_EXPORT int execl(const char *path, const char *first, ...)
+{
+    LT_GATHER(first, unused);
+    (void)unused;
+    return execv(path, argv);
+}
+
+LT_EXPORT int execlp(const char *file, const char *first, ...)
+{
+    LT_GATHER(first, unused);
+    (void)unused;
+    return execvp(file, argv);
+}
+
+LT_EXPORT int execle(const char *path, const char *first, ...)
+{
+    LT_GATHER(first, envp);
+    return execve(path, argv, envp);
+}
+
+LT_EXPORT int dlclose(void *handle)
+{
+    typedef int (*function)(void *);
+    LT_FORWARD(function, dlclose);
+    int result = next(handle);
+    if (lt_page.active == LT_ACTIVE) {
+        int saved = errno;
+        struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
+        if (c) {
+            lt_module_check_unloaded(c);
+            lt_finish(c, 0);
+        }
+        errno = saved;
+    }
+    return result;
+}

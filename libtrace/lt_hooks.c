@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The hooked functions. Each forwards to the real one and records what it did:
+ * a free just before the call, an allocation just after it, a realloc at both
+ * moments as one event (a free's stamp thus never lies after the reuse of its
+ * address). With tracing off a hook is a forward and one test.
+ *
+ * Built with frame pointers: a hook's own frame gives its caller's registers.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "lt_real.h"
+#include "lt_stack.h"
+#include "lt_trace.h"
+
+#define LT_EXPORT __attribute__((visibility("default")))
+
+static inline __attribute__((always_inline)) struct lt_frame_start caller(void)
+{
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    return (struct lt_frame_start){(uintptr_t)__builtin_return_address(0),
+                                   frame + 2 * sizeof(void *), *(uintptr_t *)frame};
+}
+
+static inline bool tracing(void)
+{
+    return LT_LIKELY(lt_page.active != LT_OFF);
+}
+
+static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at)
+{
+    struct lt_thread *self = lt_self;
+    if (LT_LIKELY((uintptr_t)self > 1 && c == &self->main)) {
+        lt_unwind(self->unwinder, at);
+        return lt_stack_id_of_thread(self);
+    }
+    struct lt_unwinder *u = c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder
+                                                         : self->nested_unwinder;
+    lt_unwind_nested(u, at);
+    return lt_stack_id(c, u);
+}
+
+static inline uint64_t time_delta(struct lt_writer *w, uint64_t now)
+{
+    uint64_t delta = now > w->time ? now - w->time : 0;
+    w->time += delta;
+    return delta;
+}
+
+/* While there is one thread, nothing depends on the order of stamps within 64
+ * ns: their low bits are left out, for they are noise that does not compress. */
+extern char __libc_single_threaded __attribute__((weak));
+#define LT_COARSE_TICKS 8
+
+static inline uint64_t stamp(void)
+{
+    uint64_t now = lt_now();
+    if (&__libc_single_threaded && __libc_single_threaded)
+        now &= ~(uint64_t)(LT_COARSE_TICKS - 1);
+    return now;
+}
+
+static unsigned log2_ceil(size_t align)
+{
+    return align <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(align - 1);
+}
+
+static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned function,
+                                       size_t align)
+{
+    struct lt_alloc a = {
+        .address = address,
+        .size = size,
+        .usable = lt_real.malloc_usable_size((void *)address),
+        .block_header = lt_process.block_header,
+        .function = function,
+        .align_log2 = log2_ceil(align),
+    };
+    a.default_usable = mlf_default_usable(size, sizeof(size_t), 2 * sizeof(size_t),
+                                          3 * sizeof(size_t));
+    if (LT_UNLIKELY(a.usable < size))
+        a.usable = size; /* an allocator that does not tell */
+    return a;
+}
+
+static LT_NOINLINE void record_alloc(const struct lt_frame_start *at, void *address, size_t size,
+                                     unsigned function, size_t align)
+{
+    struct lt_context *c = lt_begin(at->sp);
+    if (!c)
+        return;
+    uint64_t now = stamp();
+    struct lt_alloc a = describe((uintptr_t)address, size, function, align);
+    a.plain = MLF_FN_malloc;
+    a.stack = take_stack(c, at);
+    struct lt_writer *w = &c->events;
+    unsigned flags;
+    unsigned char *p = lt_put_alloc(&c->encoder, w->position + 1, &a, &flags);
+    p = mlf_put_vu(p, time_delta(w, now));
+    lt_commit(w, (unsigned char)(MLF_EV_ALLOC | flags), p);
+    lt_finish(c, now);
+}
+
+static LT_NOINLINE void record_free(uintptr_t frame, void *address, unsigned function)
+{
+    struct lt_context *c = lt_begin(frame);
+    if (!c)
+        return;
+    uint64_t now = stamp();
+    struct lt_writer *w = &c->events;
+    unsigned code;
+    bool plain = function == MLF_FN_free;
+    unsigned char *from = w->position + (plain ? 1 : 3);
+    unsigned char *p = lt_put_address(&c->encoder, from, (uintptr_t)address, &code);
+    p = mlf_put_vu(p, time_delta(w, now));
+    lt_push_address(&c->encoder, (uintptr_t)address);
+    if (LT_LIKELY(plain)) {
+        lt_commit(w, (unsigned char)(MLF_EV_FREE | code), p);
+    } else {
+        from[-2] = (unsigned char)function;
+        from[-1] = (unsigned char)code;
+        lt_commit(w, MLF_EV_FREE_BY, p);
+    }
+    lt_finish(c, now);
+}
+
+static LT_COLD void record_failed(const struct lt_frame_start *at, size_t size, unsigned function)
+{
+    int saved = errno;
+    struct lt_context *c = lt_begin(at->sp);
+    if (c) {
+        uint64_t now = stamp();
+        uint32_t stack = take_stack(c, at);
+        struct lt_writer *w = &c->events;
+        unsigned char *p = w->position + 1;
+        *p++ = (unsigned char)function;
+        p = mlf_put_vu(p, size);
+        p = mlf_put_vu(p, mlf_zigzag((int64_t)stack - (int64_t)c->encoder.last_explicit_stack));
+        c->encoder.last_explicit_stack = stack;
+        p = mlf_put_vu(p, time_delta(w, now));
+        lt_commit(w, MLF_EV_FAILED, p);
+        lt_finish(c, now);
+    }
+    errno = saved;
+}
+
+/* The outcome of an allocating call: an event, or a failure. */
+static inline void *allocated(const struct lt_frame_start *at, void *address, size_t size,
+                              unsigned function, size_t align)
+{
+    if (LT_LIKELY(address != NULL))
+        record_alloc(at, address, size, function, align);
+    else
+        record_failed(at, size, function);
+    return address;
+}
+
+LT_EXPORT void *malloc(size_t size)
+{
+    void *p = lt_real.malloc(size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    return allocated(&at, p, size, MLF_FN_malloc, 0);
+}
+
+LT_EXPORT void *calloc(size_t n, size_t size)
+{
+    void *p = lt_real.calloc(n, size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes))
+        bytes = SIZE_MAX;
+    return allocated(&at, p, bytes, MLF_FN_calloc, 0);
+}
+
+LT_EXPORT void free(void *p)
+{
+    if (p && tracing())
+        record_free((uintptr_t)__builtin_frame_address(0), p, MLF_FN_free);
+    lt_real.free(p);
+}
+
+LT_EXPORT void *memalign(size_t align, size_t size)
+{
+    void *p = lt_real.memalign(align, size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    return allocated(&at, p, size, MLF_FN_memalign, align);
+}
+
+LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
+{
+    int error = lt_real.posix_memalign(out, align, size);
+    if (!tracing())
+        return error;
+    struct lt_frame_start at = caller();
+    if (!error && *out)
+        record_alloc(&at, *out, size, MLF_FN_posix_memalign, align);
+    else if (error)
+        record_failed(&at, size, MLF_FN_posix_memalign);
+    return error;
+}
+
+LT_EXPORT void *aligned_alloc(size_t align, size_t size)
+{
+    void *p = lt_real.aligned_alloc(align, size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    return allocated(&at, p, size, MLF_FN_aligned_alloc, align);
+}
+
+LT_EXPORT void *valloc(size_t size)
+{
+    void *p = lt_real.valloc(size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    return allocated(&at, p, size, MLF_FN_valloc, 0);
+}
+
+LT_EXPORT void *pvalloc(size_t size)
+{
+    void *p = lt_real.pvalloc(size);
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
+    return allocated(&at, p, size, MLF_FN_pvalloc, 0);
+}
+
+/* A realloc between its two moments: the context stays busy over the real
+ * call, so that nothing else can come between them in this stream. */
+struct resize {
+    struct lt_context *context;
+    uint64_t first;
+};
+
+static inline struct resize resize_begin(const struct lt_frame_start *at)
+{
+    struct resize r = {lt_begin(at->sp), 0};
+    r.first = r.context ? stamp() : 0;
+    return r;
+}
+
+static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame_start *at,
+                                   void *old, void *new, size_t size, unsigned function)
+{
+    struct lt_context *c = r->context;
+    uint64_t now = stamp();
+    struct lt_alloc a = describe((uintptr_t)new, size, function, 0);
+    a.plain = MLF_FN_realloc;
+    a.stack = take_stack(c, at);
+    struct lt_writer *w = &c->events;
+    struct lt_encoder *e = &c->encoder;
+    unsigned flags, code;
+    unsigned char *from = w->position;
+    unsigned char *p = lt_put_address(e, from + 3, (uintptr_t)old, &code);
+    p = mlf_put_vu(p, time_delta(w, r->first));
+    lt_push_address(e, (uintptr_t)old);
+    p = lt_put_alloc(e, p, &a, &flags);
+    p = mlf_put_vu(p, time_delta(w, now));
+    from[1] = (unsigned char)flags;
+    from[2] = (unsigned char)code;
+    lt_commit(w, MLF_EV_REALLOC, p);
+    lt_finish(c, now);
+}
+
+/* realloc to size 0 that returned null: glibc has freed the block. */
+static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigned function)
+{
+    struct lt_context *c = r->context;
+    struct lt_writer *w = &c->events;
+    unsigned code;
+    unsigned char *from = w->position;
+    unsigned char *p = lt_put_address(&c->encoder, from + 3, (uintptr_t)old, &code);
+    p = mlf_put_vu(p, time_delta(w, r->first));
+    lt_push_address(&c->encoder, (uintptr_t)old);
+    from[1] = (unsigned char)function;
+    from[2] = (unsigned char)code;
+    lt_commit(w, MLF_EV_FREE_BY, p);
+    lt_finish(c, r->first);
+}
+
+static inline __attribute__((always_inline)) void *
+resized(const struct lt_frame_start *at, struct resize *r, void *old, void *new, size_t size,
+        unsigned function)
+{
+    if (!r->context)
+        return new;
+    if (LT_LIKELY(new != NULL)) {
+        resize_end(r, at, old, new, size, function);
+    } else if (size == 0) {
+        resize_to_nothing(r, old, function);
+    } else {
+        int saved = errno;
+        lt_finish(r->context, 0);
+        record_failed(at, size, function);
+        errno = saved;
+    }
+    return new;
+}
+
+LT_EXPORT void *realloc(void *old, size_t size)
+{
+    struct lt_thread *self = lt_self;
+    if (!tracing() || ((uintptr_t)self > 1 && self->forwarding))
+        return lt_real.realloc(old, size);
+    struct lt_frame_start at = caller();
+    if (!old)
+        return allocated(&at, lt_real.realloc(NULL, size), size, MLF_FN_realloc, 0);
+    struct resize r = resize_begin(&at);
+    return resized(&at, &r, old, lt_real.realloc(old, size), size, MLF_FN_realloc);
+}
+
+static void *real_reallocarray(void *old, size_t n, size_t size, size_t bytes)
+{
+    if (!lt_real.reallocarray)
+        return lt_real.realloc(old, bytes);
+    /* An implementation that calls realloc by name comes back to our hook. */
+    struct lt_thread *self = lt_self;
+    if ((uintptr_t)self > 1)
+        self->forwarding++;
+    void *new = lt_real.reallocarray(old, n, size);
+    if ((uintptr_t)self > 1)
+        self->forwarding--;
+    return new;
+}
+
+LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
+{
+    size_t bytes;
+    lt_real.free(NULL); /* resolves, if nothing has yet */
+    bool overflow = __builtin_mul_overflow(n, size, &bytes);
+    if (overflow && !lt_real.reallocarray) {
+        bytes = SIZE_MAX;
+        errno = ENOMEM;
+    }
+    struct lt_frame_start at = caller();
+    if (overflow) {
+        void *new = lt_real.reallocarray ? lt_real.reallocarray(old, n, size) : NULL;
+        if (tracing())
+            record_failed(&at, SIZE_MAX, MLF_FN_reallocarray);
+        return new;
+    }
+    if (!tracing())
+        return real_reallocarray(old, n, size, bytes);
+    if (!old)
+        return allocated(&at, real_reallocarray(NULL, n, size, bytes), bytes,
+                         MLF_FN_reallocarray, 0);
+    struct resize r = resize_begin(&at);
+    return resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes,
+                   MLF_FN_reallocarray);
+}
+
+/* C23. Declared here: Debian 12's headers do not. */
+LT_EXPORT void free_sized(void *p, size_t size);
+LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
+
+LT_EXPORT void free_sized(void *p, size_t size)
+{
+    typedef void (*function)(void *, size_t);
+    static function next;
+    static bool looked;
+    if (!looked) {
+        next = (function)lt_real_symbol("free_sized");
+        looked = true;
+    }
+    if (p && tracing())
+        record_free((uintptr_t)__builtin_frame_address(0), p, MLF_FN_free_sized);
+    if (next)
+        next(p, size);
+    else
+        lt_real.free(p);
+}
+
+LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
+{
+    typedef void (*function)(void *, size_t, size_t);
+    static function next;
+    static bool looked;
+    if (!looked) {
+        next = (function)lt_real_symbol("free_aligned_sized");
+        looked = true;
+    }
+    if (p && tracing())
+        record_free((uintptr_t)__builtin_frame_address(0), p, MLF_FN_free_aligned_sized);
+    if (next)
+        next(p, align, size);
+    else
+        lt_real.free(p);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The module registry. Its lock is taken to read it, which happens once a
+ * distinct frame of a chunk; nothing is called under it that could call the
+ * loader or allocate, so neither a loader's lock nor a signal handler can meet
+ * it held by its own thread except inside lt_module_place itself, where the
+ * second taker answers "in no module".
+ */
+#include "lt_module.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+
+struct module {
+    uintptr_t start, end, bias;
+    uint32_t id;                /* 0: gone */
+};
+
+#define MODULES_MAX 8192
+static struct module *modules;          /* MODULES_MAX of them, touched as needed */
+static uint32_t module_count;           /* entries in use */
+static uint32_t next_id = 1;
+static unsigned long long unloads;      /* dlpi_subs when last looked */
+static uint64_t generation;
+static struct lt_lock lock;
+
+/* glibc 2.35: lock-free, safe in a signal handler. */
+int _dl_find_object(void *pc, struct dl_find_object *result) __attribute__((weak));
+
+uint64_t lt_module_generation(void)
+{
+    return __atomic_load_n(&generation, __ATOMIC_RELAXED);
+}
+
+uint32_t lt_module_count(void)
+{
+    return next_id;
+}
+
+void lt_module_after_fork(void)
+{
+    lock.word = 0;
+}
+
+static struct module *find(uintptr_t pc)
+{
+    for (uint32_t i = module_count; i-- > 0;)
+        if (modules[i].id && pc >= modules[i].start && pc < modules[i].end)
+            return &modules[i];
+    return NULL;
+}
+
+struct description {
+    uintptr_t bias;
+    const char *path;
+    const ElfW(Phdr) *headers;
+    unsigned count;
+    unsigned flags;
+};
+
+static unsigned build_id_of(const struct description *d, const unsigned char **id)
+{
+    for (unsigned i = 0; i < d->count; i++) {
+        if (d->headers[i].p_type != PT_NOTE)
+            continue;
+        const unsigned char *p = (const unsigned char *)(d->bias + d->headers[i].p_vaddr);
+        const unsigned char *end = p + d->headers[i].p_memsz;
+        while (end - p >= (ptrdiff_t)sizeof(ElfW(Nhdr))) {
+            const ElfW(Nhdr) *note = (const void *)p;
+            size_t name = (note->n_namesz + 3u) & ~3u, content = (note->n_descsz + 3u) & ~3u;
+            if (name + content > (size_t)(end - p) - sizeof *note)
+                break;
+            p += sizeof *note;
+            if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(p, "GNU", 4) &&
+                note->n_descsz <= MLF_BUILD_ID_MAX) {
+                *id = p + name;
+                return note->n_descsz;
+            }
+            p += name + content;
+        }
+    }
+    *id = NULL;
+    return 0;
+}
+
+static bool span_of(const struct description *d, uintptr_t *start, uintptr_t *end)
+{
+    *start = UINTPTR_MAX;
+    *end = 0;
+    for (unsigned i = 0; i < d->count; i++)
+        if (d->headers[i].p_type == PT_LOAD) {
+            uintptr_t from = d->bias + d->headers[i].p_vaddr, to = from + d->headers[i].p_memsz;
+            *start = from < *start ? from : *start;
+            *end = to > *end ? to : *end;
+        }
+    return *start < *end;
+}
+
+static void write_module(struct lt_context *c, uint32_t id, const struct description *d)
+{
+    unsigned char *p = c->scratch;
+    const unsigned char *build_id;
+    unsigned build_id_size = build_id_of(d, &build_id);
+    size_t path_size = strnlen(d->path, 400);
+    p = mlf_put_vu(p, id);
+    p = mlf_put_vu(p, lt_now());
+    mlf_put_u64(p, d->bias);
+    p = mlf_put_vu(p + 8, d->flags);
+    p = lt_put_string(p, build_id, build_id_size);
+    p = lt_put_string(p, d->path, path_size);
+    unsigned segments = 0;
+    for (unsigned i = 0; i < d->count; i++)
+        segments += d->headers[i].p_type == PT_LOAD;
+    if (segments > 16) /* what the scratch surely holds */
+        segments = 16;
+    p = mlf_put_vu(p, segments);
+    for (unsigned i = 0; i < d->count && segments; i++) {
+        const ElfW(Phdr) *h = &d->headers[i];
+        if (h->p_type != PT_LOAD)
+            continue;
+        segments--;
+        p = mlf_put_vu(p, h->p_vaddr);
+        p = mlf_put_vu(p, h->p_memsz);
+        p = mlf_put_vu(p, h->p_offset);
+        p = mlf_put_vu(p, h->p_flags);
+    }
+    lt_writer_record(&c->definitions, MLF_REC_MODULE, c->scratch, (size_t)(p - c->scratch));
+}
+
+static void write_module_end(struct lt_context *c, uint32_t id)
+{
+    unsigned char *p = mlf_put_vu(c->scratch, id);
+    p = mlf_put_vu(p, lt_now());
+    lt_writer_record(&c->definitions, MLF_REC_MODULE_END, c->scratch, (size_t)(p - c->scratch));
+}
+
+/* A module is gone: rules and paths through it must not be used again, since
+ * another may be mapped at its addresses. The lock is held. */
+static void forget(struct lt_context *c, struct module *module)
+{
+    write_module_end(c, module->id);
+    module->id = 0;
+    lt_unwind_set_salt(__atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED));
+    lt_unwind_flush();
+}
+
+static struct module *add(struct lt_context *c, const struct description *d)
+{
+    uintptr_t start, end;
+    if (!span_of(d, &start, &end))
+        return NULL;
+    struct module *free_entry = NULL;
+    for (uint32_t i = 0; i < module_count; i++) {
+        struct module *m = &modules[i];
+        if (m->id && m->start < end && start < m->end) {
+            if (m->bias == d->bias && m->start == start && m->end == end)
+                return m; /* known */
+            forget(c, m);
+        }
+        if (!m->id)
+            free_entry = m;
+    }
+    if (!free_entry) {
+        if (module_count == MODULES_MAX)
+            return NULL;
+        free_entry = &modules[module_count];
+    }
+    uint32_t id = next_id++;
+    write_module(c, id, d);
+    *free_entry = (struct module){start, end, d->bias, id};
+    if (free_entry == &modules[module_count])
+        module_count++;
+    return free_entry;
+}
+
+/* The object that contains pc, as the loader knows it, without its lock. */
+static bool describe_at(uintptr_t pc, struct description *d)
+{
+    struct dl_find_object found;
+    if (!_dl_find_object || _dl_find_object((void *)pc, &found) != 0)
+        return false;
+    const ElfW(Ehdr) *elf = found.dlfo_map_start;
+    if (memcmp(elf->e_ident, ELFMAG, SELFMAG) || elf->e_phentsize != sizeof(ElfW(Phdr)))
+        return false;
+    d->bias = found.dlfo_link_map->l_addr;
+    d->path = found.dlfo_link_map->l_name;
+    d->headers = (const void *)((const char *)elf + elf->e_phoff);
+    d->count = elf->e_phnum;
+    d->flags = 0;
+    return true;
+}
+
+struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
+{
+    struct lt_module_place place = {0, pc};
+    uintptr_t at = exact ? pc : pc - 1;
+    if (!modules || !lt_lock_take(&lock))
+        return place;
+    struct module *module = find(at);
+    struct description d;
+    if (!module && describe_at(at, &d))
+        module = add(c, &d);
+    if (module) {
+        place.module = module->id;
+        place.offset = pc - module->bias;
+    }
+    lt_lock_release(&lock);
+    return place;
+}
+
+struct walk {
+    struct lt_context *context;
+    uint32_t seen;
+    char main_path[400];
+};
+
+static int visit(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct walk *walk = data;
+    (void)size;
+    unloads = info->dlpi_subs;
+    struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
+    if (walk->seen++ == 0) {
+        d.flags = MLF_MODULE_MAIN;
+        d.path = walk->main_path;
+    } else if (!strncmp(d.path, "linux-vdso", 10) || !strncmp(d.path, "linux-gate", 10)) {
+        d.flags = MLF_MODULE_VDSO;
+    }
+    if (lt_lock_take(&lock)) {
+        add(walk->context, &d);
+        lt_lock_release(&lock);
+    }
+    return 0;
+}
+
+void lt_module_record_all(struct lt_context *context)
+{
+    struct walk walk = {context, 0, ""};
+    long n = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", walk.main_path,
+                         sizeof walk.main_path - 1);
+    walk.main_path[n > 0 ? n : 0] = 0;
+    modules = lt_memory(MODULES_MAX * sizeof *modules);
+    if (modules)
+        dl_iterate_phdr(visit, &walk);
+}
+
+struct present {
+    uintptr_t bias[512];
+    unsigned count;
+    bool all;
+    unsigned long long subs;
+};
+
+static int note_present(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct present *present = data;
+    (void)size;
+    present->subs = info->dlpi_subs;
+    if (present->count < sizeof present->bias / sizeof *present->bias)
+        present->bias[present->count++] = info->dlpi_addr;
+    else
+        present->all = false;
+    return 0;
+}
+
+void lt_module_check_unloaded(struct lt_context *c)
+{
+    struct present present = {.all = true};
+    dl_iterate_phdr(note_present, &present);
+    if (present.subs == unloads || !lt_lock_take(&lock))
+        return;
+    unloads = present.subs;
+    for (uint32_t i = 0; i < module_count && present.all; i++) {
+        if (!modules[i].id)
+            continue;
+        bool found = false;
+        for (unsigned k = 0; k < present.count && !found; k++)
+            found = present.bias[k] == modules[i].bias;
+        if (!found)
+            forget(c, &modules[i]);
+    }
+    lt_lock_release(&lock);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Resolution of the real functions and the bootstrap arena; see lt_real.h.
+ * The arena is used by the thread that resolves and, rarely, by others that
+ * allocate at that moment, so it is claimed by an atomic addition.
+ */
+#include "lt_real.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "lt_sys.h"
+
+#define ARENA_BYTES 16384
+static unsigned char arena[ARENA_BYTES] __attribute__((aligned(64)));
+static size_t arena_used;
+static struct lt_lock resolving;
+static struct lt_real next;     /* what was found; lt_real may wrap it */
+
+static bool in_arena(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)arena < ARENA_BYTES;
+}
+
+/* A block of the arena begins 16 bytes after its size. Zeroed, never reused. */
+static void *arena_alloc(size_t size, size_t align)
+{
+    if (size > ARENA_BYTES || align > ARENA_BYTES)
+        return NULL;
+    align = align < 16 ? 16 : align;
+    size_t span = ((size + 15) & ~(size_t)15) + 16 + align;
+    size_t at = __atomic_fetch_add(&arena_used, span, __ATOMIC_RELAXED);
+    if (at + span > ARENA_BYTES) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    uintptr_t p = ((uintptr_t)arena + at + 16 + align - 1) & ~(uintptr_t)(align - 1);
+    memcpy((void *)(p - 16), &size, sizeof size);
+    return (void *)p;
+}
+
+static size_t arena_size(const void *p)
+{
+    size_t size;
+    memcpy(&size, (const char *)p - 16, sizeof size);
+    return size;
+}
+
+static bool resolve(void);
+
+static void *first_malloc(size_t size)
+{
+    return resolve() ? lt_real.malloc(size) : arena_alloc(size, 16);
+}
+
+static void *first_calloc(size_t n, size_t size)
+{
+    if (resolve())
+        return lt_real.calloc(n, size);
+    size_t bytes;
+    return __builtin_mul_overflow(n, size, &bytes) ? NULL : arena_alloc(bytes, 16);
+}
+
+/* These three stay in use after the resolution if the arena was used. */
+static void wary_free(void *p)
+{
+    if (p && !in_arena(p) && resolve())
+        next.free(p);
+}
+
+static void *wary_realloc(void *p, size_t size)
+{
+    if (!in_arena(p))
+        return resolve() ? next.realloc(p, size) : p ? NULL : arena_alloc(size, 16);
+    void *moved = resolve() ? next.malloc(size) : arena_alloc(size, 16);
+    size_t old = arena_size(p);
+    if (moved)
+        memcpy(moved, p, old < size ? old : size);
+    return moved;
+}
+
+static size_t wary_usable_size(void *p)
+{
+    if (in_arena(p))
+        return arena_size(p);
+    return resolve() && p && next.malloc_usable_size ? next.malloc_usable_size(p) : 0;
+}
+
+static void *first_memalign(size_t align, size_t size)
+{
+    return resolve() ? lt_real.memalign(align, size) : arena_alloc(size, align);
+}
+
+static int first_posix_memalign(void **p, size_t align, size_t size)
+{
+    if (resolve())
+        return lt_real.posix_memalign(p, align, size);
+    *p = arena_alloc(size, align);
+    return *p ? 0 : ENOMEM;
+}
+
+static void *first_aligned_alloc(size_t align, size_t size)
+{
+    return resolve() ? lt_real.aligned_alloc(align, size) : arena_alloc(size, align);
+}
+
+static void *first_valloc(size_t size)
+{
+    return resolve() ? lt_real.valloc(size) : arena_alloc(size, 4096);
+}
+
+static void *first_pvalloc(size_t size)
+{
+    return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + 4095) & ~(size_t)4095, 4096);
+}
+
+static void *refuse_size(size_t size)
+{
+    (void)size;
+    errno = ENOMEM;
+    return NULL;
+}
+
+static void *refuse_aligned(size_t align, size_t size)
+{
+    (void)align;
+    return refuse_size(size);
+}
+
+static int refuse_posix(void **p, size_t align, size_t size)
+{
+    (void)p, (void)align, (void)size;
+    return ENOMEM;
+}
+
+static size_t unknown_size(void *p)
+{
+    (void)p;
+    return 0;
+}
+
+struct lt_real lt_real = {
+    .malloc = first_malloc,
+    .calloc = first_calloc,
+    .realloc = wary_realloc,
+    .free = wary_free,
+    .malloc_usable_size = wary_usable_size,
+    .memalign = first_memalign,
+    .posix_memalign = first_posix_memalign,
+    .aligned_alloc = first_aligned_alloc,
+    .valloc = first_valloc,
+    .pvalloc = first_pvalloc,
+};
+
+void *lt_real_symbol(const char *name)
+{
+    int saved = errno;
+    void *symbol = dlsym(RTLD_NEXT, name);
+    errno = saved;
+    return symbol;
+}
+
+/* Whether a definition is libc's own: its reallocarray calls realloc through
+ * the symbol table, which would come back to our hook and, in front of an
+ * allocator without reallocarray, reach the wrong heap. */
+static bool is_libc(void *function)
+{
+    Dl_info mine, its;
+    void *known = lt_real_symbol("gnu_get_libc_version");
+    return known && dladdr(known, &mine) && dladdr(function, &its) &&
+           mine.dli_fbase == its.dli_fbase;
+}
+
+bool lt_real_ready(void)
+{
+    return resolve();
+}
+
+/* True if the real functions are known. False inside their resolution. A
+ * symbol that may be missing is not looked for here: dlsym allocates then. */
+static bool resolve(void)
+{
+    static uint32_t done;
+    if (__atomic_load_n(&done, __ATOMIC_ACQUIRE))
+        return true;
+    if (!lt_lock_take(&resolving))
+        return false;
+    if (!done) {
+        int saved = errno;
+        struct lt_real found = {0};
+        found.malloc = lt_real_symbol("malloc");
+        found.calloc = lt_real_symbol("calloc");
+        found.realloc = lt_real_symbol("realloc");
+        found.free = lt_real_symbol("free");
+        found.malloc_usable_size = lt_real_symbol("malloc_usable_size");
+        found.memalign = lt_real_symbol("memalign");
+        found.posix_memalign = lt_real_symbol("posix_memalign");
+        found.aligned_alloc = lt_real_symbol("aligned_alloc");
+        found.valloc = lt_real_symbol("valloc");
+        found.pvalloc = lt_real_symbol("pvalloc");
+        found.reallocarray = lt_real_symbol("reallocarray");
+        if (found.reallocarray && is_libc((void *)found.reallocarray))
+            found.reallocarray = NULL;
+        if (!found.memalign)
+            found.memalign = refuse_aligned;
+        if (!found.posix_memalign)
+            found.posix_memalign = refuse_posix;
+        if (!found.aligned_alloc)
+            found.aligned_alloc = found.memalign;
+        if (!found.valloc)
+            found.valloc = refuse_size;
+        if (!found.pvalloc)
+            found.pvalloc = refuse_size;
+        if (!found.malloc_usable_size)
+            found.malloc_usable_size = unknown_size;
+        next = found;
+        if (__atomic_load_n(&arena_used, __ATOMIC_RELAXED)) {
+            found.free = wary_free;
+            found.realloc = wary_realloc;
+            found.malloc_usable_size = wary_usable_size;
+        }
+        lt_real = found;
+        __atomic_store_n(&done, 1, __ATOMIC_RELEASE);
+        errno = saved;
+    }
+    lt_lock_release(&resolving);
+    return true;
+}

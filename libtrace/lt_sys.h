@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * System calls of the library, made directly: they return a negative errno,
+ * never touch errno, are no cancellation points and cannot be interposed.
+ * Safe in any context, a signal handler and a vfork child included.
+ */
+#ifndef LT_SYS_H
+#define LT_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#define LT_LIKELY(x) __builtin_expect(!!(x), 1)
+#define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define LT_NOINLINE __attribute__((noinline))
+#define LT_COLD __attribute__((noinline, cold))
+/* Order of the compiler's stores as a signal handler of this thread sees them. */
+#define LT_SIGNAL_FENCE() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#if defined(__x86_64__)
+static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = n;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory", "cc");
+    return x0;
+}
+#else
+#include <errno.h>
+#include <unistd.h>
+static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    int saved = errno;
+    long result = syscall(n, a, b, c, d, e, f);
+    if (result == -1)
+        result = -errno;
+    errno = saved;
+    return result;
+}
+#endif
+
+#define lt_syscall1(n, a) lt_syscall6((n), (long)(a), 0, 0, 0, 0, 0)
+#define lt_syscall2(n, a, b) lt_syscall6((n), (long)(a), (long)(b), 0, 0, 0, 0)
+#define lt_syscall3(n, a, b, c) lt_syscall6((n), (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define lt_syscall4(n, a, b, c, d)                                                                \
+    lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define lt_syscall5(n, a, b, c, d, e)                                                             \
+    lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+/* Zeroed private memory, or NULL. Never from malloc. The caller gives it back
+ * by lt_memory_free or keeps it for the life of the process. */
+void *lt_memory(size_t size);
+void lt_memory_free(void *memory, size_t size);
+/* Bytes that lt_memory has given and not got back: for the COUNTERS record. */
+size_t lt_memory_held(void);
+
+/* Map size bytes of fd at offset, shared and writable; NULL if refused. */
+void *lt_map_file(int fd, uint64_t offset, size_t size);
+void lt_unmap(void *memory, size_t size);
+
+int lt_open(const char *path, int flags, int mode);    /* descriptor or -errno, retried on EINTR */
+void lt_close(int fd);
+/* Move fd to a number of at least `lowest`, or as high as the limit of
+ * descriptors lets it, close-on-exec; the new number or -errno, with fd closed
+ * in either case. */
+int lt_move_fd(int fd, int lowest);
+/* Read a whole file of /proc into memory of lt_memory; *size gets its length,
+ * *capacity what to give back. NULL on failure. A NUL follows the text. */
+char *lt_read_file(const char *path, size_t *size, size_t *capacity);
+struct stat;
+int lt_fstat(int fd, struct stat *st);                 /* 0 or -errno */
+int lt_getpid(void);
+int lt_getppid(void);
+int lt_gettid(void);
+
+/* Futex lock that a thread which already holds it can recognise: 0 free,
+ * otherwise the owner's tid, with LT_LOCK_WAITERS set when others sleep. */
+struct lt_lock {
+    uint32_t word;
+};
+#define LT_LOCK_WAITERS 0x80000000u
+/* The calling thread's id, by a system call only while it has no block (lt_thread.c). */
+uint32_t lt_lock_owner(void);
+/* False if this thread holds the lock already (a signal handler inside). */
+int lt_lock_take(struct lt_lock *lock);
+int lt_lock_try(struct lt_lock *lock);
+void lt_lock_release(struct lt_lock *lock);
+
+/* One line to standard error, "mlog: " before it; see lt_config for when. */
+void lt_say(const char *text, const char *detail, long number);
+
+#endif

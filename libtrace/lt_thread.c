@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Contexts: which one an event of the calling thread is recorded in, how a
+ * thread gets its block and what becomes of it. A thread has one context for
+ * its ordinary events and one, made when first needed, for events of a signal
+ * handler that interrupted the recording of another. A thread whose block has
+ * been given back (its thread-specific destructors are over) records in one
+ * context that all such threads share under a lock.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "lt_real.h"
+#include "lt_sink.h"
+#include "lt_trace.h"
+
+__thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
+struct lt_process lt_process;
+
+/* Frames of a nested event or of a thread without a block. */
+#define NESTED_DEPTH 1024
+/* How often our thread-specific destructor asks to be called again, so that
+ * other destructors, which may allocate, run before it gives up the block. */
+#define KEY_ROUNDS 3
+
+static pthread_key_t thread_key;
+static bool thread_key_made;
+static struct lt_thread *pool;
+static struct lt_lock pool_lock;
+
+uint32_t lt_lock_owner(void)
+{
+    struct lt_thread *self = lt_self;
+    if (LT_LIKELY((uintptr_t)self > 1 && self->tid))
+        return self->tid;
+    return (uint32_t)lt_gettid();
+}
+
+static void context_init(struct lt_context *c, uint32_t flags)
+{
+    c->flags = flags;
+    c->events.kind = MLF_EVENTS;
+    c->definitions.kind = MLF_DEFINITIONS;
+    c->events.context = c->definitions.context = c;
+    c->events.position = c->definitions.position = (unsigned char *)1; /* no room yet */
+    struct lt_context *first = __atomic_load_n(&lt_process.contexts, __ATOMIC_RELAXED);
+    do
+        c->next = first;
+    while (!__atomic_compare_exchange_n(&lt_process.contexts, &first, c, 0, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED));
+}
+
+/* Begin a stream: a number of its own, chunks from the first size on. */
+static void context_begin_stream(struct lt_context *c)
+{
+    c->stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
+    c->events.sequence = c->definitions.sequence = 0;
+    __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
+    c->announced = 0;
+}
+
+void lt_context_announce(struct lt_context *c)
+{
+    c->announced = lt_process.key;
+    lt_process_announce(c);
+    char name[17] = "";
+    if (!(c->flags & MLF_STREAM_SHARED)) {
+        c->tid = lt_gettid();
+        lt_syscall2(SYS_prctl, PR_GET_NAME, name);
+    }
+    unsigned char *p = mlf_put_vu(c->scratch, c->stream);
+    p = mlf_put_vu(p, (uint64_t)c->tid);
+    p = mlf_put_vu(p, lt_now());
+    p = mlf_put_vu(p, c->flags);
+    p = lt_put_string(p, name, strlen(name));
+    lt_writer_record(&c->definitions, MLF_REC_STREAM, c->scratch, (size_t)(p - c->scratch));
+}
+
+static void say_stream_end(struct lt_context *c)
+{
+    if (c->announced != lt_process.key)
+        return;
+    char name[17] = "";
+    lt_syscall2(SYS_prctl, PR_GET_NAME, name);
+    unsigned char *p = mlf_put_vu(c->scratch, c->stream);
+    p = mlf_put_vu(p, lt_now());
+    p = lt_put_string(p, name, strlen(name));
+    lt_writer_record(&c->definitions, MLF_REC_STREAM_END, c->scratch, (size_t)(p - c->scratch));
+}
+
+void lt_context_say_losses(struct lt_context *c, uint64_t now)
+{
+    if (!lt_writer_room(&c->events, LT_ITEM_MAX))
+        return;
+    unsigned char *p = mlf_put_vu(c->scratch, now);
+    p = mlf_put_vu(p, c->stream);
+    p = mlf_put_vu(p, c->lost);
+    p = mlf_put_vu(p, MLF_LOSS_SIGNAL);
+    if (lt_writer_record(&c->events, MLF_REC_LOSS, c->scratch, (size_t)(p - c->scratch)))
+        c->lost = 0;
+}
+
+static struct lt_unwinder *new_unwinder(uint32_t depth)
+{
+    size_t size = depth ? lt_unwinder_size_depth(depth) : lt_unwinder_size();
+    struct lt_unwinder *u = lt_memory(size);
+    if (u && depth)
+        lt_unwinder_init_depth(u, depth);
+    else if (u)
+        lt_unwinder_init(u);
+    return u;
+}
+
+static void push_to_pool(struct lt_thread *t)
+{
+    if (!lt_lock_take(&pool_lock))
+        return; /* a signal handler inside the pool: the block is forgotten */
+    t->next_free = pool;
+    pool = t;
+    lt_lock_release(&pool_lock);
+}
+
+static struct lt_thread *new_thread(void)
+{
+    struct lt_thread *t = NULL;
+    if (pool && lt_lock_take(&pool_lock)) {
+        t = pool;
+        if (t)
+            pool = t->next_free;
+        lt_lock_release(&pool_lock);
+    }
+    if (!t) {
+        t = lt_memory(sizeof *t);
+        if (!t)
+            return NULL;
+        t->unwinder = new_unwinder(0);
+        if (!t->unwinder) {
+            lt_memory_free(t, sizeof *t);
+            return NULL;
+        }
+        context_init(&t->main, 0);
+    }
+    t->key_rounds = 0;
+    t->forwarding = 0;
+    t->main.busy = 1; /* until it is ready: what comes in between is nested */
+    context_begin_stream(&t->main);
+    if (t->nested)
+        context_begin_stream(t->nested);
+    return t;
+}
+
+/* The last round: the block goes to the next thread, its streams end. */
+static void thread_ended(void *memory)
+{
+    struct lt_thread *t = memory;
+    if (t != lt_self)
+        return; /* replaced after a fork, or given up already */
+    if (t->key_rounds++ < KEY_ROUNDS && pthread_setspecific(thread_key, t) == 0)
+        return;
+    t->main.busy = (uintptr_t)__builtin_frame_address(0);
+    if (lt_page.active == LT_ACTIVE) {
+        say_stream_end(&t->main);
+        if (t->nested)
+            say_stream_end(t->nested);
+        lt_sink->release(&t->main);
+        if (t->nested)
+            lt_sink->release(t->nested);
+    }
+    lt_self = LT_THREAD_GONE;
+    t->main.busy = 0;
+    push_to_pool(t);
+}
+
+bool lt_thread_setup(void)
+{
+    thread_key_made = pthread_key_create(&thread_key, thread_ended) == 0;
+    struct lt_context *c = lt_memory(sizeof *c);
+    if (!c)
+        return false;
+    context_init(c, MLF_STREAM_SHARED);
+    lt_process.shared = c;
+    return true;
+}
+
+void lt_thread_after_fork(void)
+{
+    struct lt_thread *self = lt_self;
+    if ((uintptr_t)self > 1)
+        self->tid = (uint32_t)lt_gettid();
+    pool = NULL;
+    pool_lock.word = 0;
+    lt_process.shared_lock.word = 0;
+    lt_process.streams = 0;
+    for (struct lt_context *c = lt_process.contexts; c; c = c->next)
+        context_begin_stream(c);
+    /* A context whose thread is not this one: its block is free, unless it is
+     * the nested or the shared one. */
+    for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
+        if (c->flags || ((uintptr_t)self > 1 && c == &self->main))
+            continue;
+        struct lt_thread *t = (struct lt_thread *)(void *)((char *)c - offsetof(struct lt_thread, main));
+        c->busy = 0;
+        push_to_pool(t);
+    }
+}
+
+/* The calling thread's block, made now. Its main context is left busy. */
+static struct lt_thread *LT_COLD begin_thread(uintptr_t frame)
+{
+    struct lt_thread *t = new_thread();
+    if (!t)
+        return NULL;
+    if (lt_self) { /* a signal handler was here first */
+        t->main.busy = 0;
+        push_to_pool(t);
+        return lt_self;
+    }
+    t->tid = (uint32_t)lt_gettid();
+    lt_self = t;
+    if (thread_key_made)
+        pthread_setspecific(thread_key, t);
+    t->main.busy = frame;
+    return t;
+}
+
+/* Whether the hook that marked the context busy has been left by a longjmp.
+ * On the signal stack we are inside it still; on the same stack it is gone if
+ * our frame lies further out than its own. */
+static bool is_stale(const struct lt_context *c, uintptr_t frame)
+{
+    if (frame <= c->busy || c->busy == 1)
+        return false;
+    stack_t stack = {0};
+    return lt_syscall2(SYS_sigaltstack, 0, &stack) == 0 && !(stack.ss_flags & SS_ONSTACK);
+}
+
+static struct lt_context *nested_context(struct lt_thread *t, uintptr_t frame)
+{
+    if (!t->nested) {
+        struct lt_context *c = lt_memory(sizeof *c);
+        t->nested_unwinder = c ? new_unwinder(NESTED_DEPTH) : NULL;
+        if (!t->nested_unwinder)
+            return NULL;
+        context_init(c, MLF_STREAM_NESTED);
+        context_begin_stream(c);
+        t->nested = c;
+    }
+    if (t->nested->busy && !is_stale(t->nested, frame))
+        return NULL;
+    return t->nested;
+}
+
+static struct lt_context *shared_context(void)
+{
+    if (!lt_lock_take(&lt_process.shared_lock))
+        return NULL;
+    struct lt_context *c = lt_process.shared;
+    if (!lt_process.shared_unwinder)
+        lt_process.shared_unwinder = new_unwinder(NESTED_DEPTH);
+    if (lt_process.shared_unwinder) {
+        if (!c->stream)
+            context_begin_stream(c);
+        return c;
+    }
+    lt_lock_release(&lt_process.shared_lock);
+    return NULL;
+}
+
+/* The context left in the middle of an item by a longjmp: what it was writing
+ * is not part of the stream; delta state is half changed, so a new chunk. */
+static void recover(struct lt_context *c)
+{
+    c->events.limit = c->definitions.limit = NULL;
+    c->busy = 0;
+}
+
+static struct lt_context *LT_COLD choose_context(uintptr_t frame)
+{
+    if (lt_self == LT_THREAD_GONE)
+        return shared_context();
+    struct lt_thread *t = lt_self;
+    if (!t) {
+        t = begin_thread(frame);
+        if (!t)
+            return NULL;
+        if (t->main.busy == frame)
+            return &t->main;
+    }
+    if (t->main.busy && is_stale(&t->main, frame)) {
+        recover(&t->main);
+        t->ids_void = 1; /* perhaps left between the unwinding and the ids */
+    }
+    struct lt_context *c = &t->main;
+    if (c->busy) {
+        c = nested_context(t, frame);
+        if (!c) {
+            t->main.lost++;
+            return NULL;
+        }
+        if (c->busy)
+            recover(c);
+    }
+    c->busy = frame;
+    return c;
+}
+
+struct lt_context *lt_begin_slow(uintptr_t frame)
+{
+    int saved = errno;
+    struct lt_context *c = NULL;
+    uint32_t active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE);
+    if (LT_UNLIKELY(active == LT_UNKNOWN)) {
+        if (lt_process.started)
+            lt_start_child();
+        else if (lt_real_ready())
+            lt_start();
+        active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE);
+    }
+    if (active == LT_ACTIVE)
+        c = choose_context(frame);
+    if (c) {
+        LT_SIGNAL_FENCE();
+        bool ready = true;
+        if (c->announced != lt_process.key)
+            lt_context_announce(c);
+        if (c->lost)
+            lt_context_say_losses(c, lt_now());
+        if (c->events.position > c->events.limit)
+            ready = lt_writer_room(&c->events, LT_ITEM_MAX);
+        if (!ready || lt_page.active != LT_ACTIVE) {
+            c->busy = 0;
+            lt_release_shared(c);
+            c = NULL;
+        }
+    }
+    errno = saved;
+    return c;
+}
+
+void lt_finish_slow(struct lt_context *context, uint64_t now)
+{
+    int saved = errno;
+    if (now >= lt_page.next_tick)
+        lt_tick(context, now);
+    if (lt_page.write_through && lt_page.active == LT_ACTIVE)
+        lt_sink->flush(context);
+    errno = saved;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library's own state: one page for the process, one block for a thread,
+ * and the writers through which streams reach the sink. Every .c file of
+ * libtrace includes this; it includes nothing above format/.
+ *
+ * Who may touch what: a context and its writers belong to one thread at one
+ * nesting level, so they need no locks; only a stream sink's drain reads
+ * another context's writers (position: acquire), under the sink's lock. The
+ * page is written by start, fork and stop only.
+ */
+#ifndef LT_TRACE_H
+#define LT_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lt_clock.h"
+#include "lt_encode.h"
+#include "lt_sys.h"
+#include "lt_unwind.h"
+#include "mlf_codec.h"
+#include "mlf_format.h"
+
+/* A fork's child finds the page zeroed (MADV_WIPEONFORK): so LT_UNKNOWN sends
+ * its first event to the slow path, however the fork was made. */
+enum lt_active {
+    LT_UNKNOWN = 0,     /* not begun, or a fork's child */
+    LT_ACTIVE = 1,
+    LT_OFF = 2,         /* nothing to do: forward only */
+};
+
+struct lt_page {
+    uint32_t active;
+    uint32_t clock_kind;
+    uint32_t tick_shift;
+    uint32_t write_through;     /* stream sink, process ending: flush each event */
+    uint64_t next_tick;         /* time at which an event does the periodic work */
+};
+#if defined(__x86_64__) || defined(__i386__)
+#define LT_PAGE_BYTES 4096
+#else
+#define LT_PAGE_BYTES 65536     /* the largest page there is */
+#endif
+extern union lt_page_memory {
+    struct lt_page page;
+    unsigned char bytes[LT_PAGE_BYTES];
+} lt_page_memory;
+#define lt_page (lt_page_memory.page)
+
+static inline uint64_t lt_now(void)
+{
+    return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
+}
+
+/* One chunk being written: of events or of definitions. */
+struct lt_writer {
+    unsigned char *position;    /* next free byte; stored last, release */
+    unsigned char *limit;       /* an item may begin while position <= limit */
+    unsigned char *chunk;       /* start of the chunk; mapped: its header */
+    unsigned char *drained;     /* stream sink: delivered up to here */
+    size_t size;                /* of the chunk, header included */
+    uint64_t time;              /* of the last event; base time at first */
+    uint64_t base_time;
+    uint32_t sequence;          /* of the next chunk */
+    uint32_t kind;              /* enum mlf_chunk_kind */
+    struct lt_context *context;
+};
+
+/* Longest compact item with the slack that the codec may touch after it. */
+#define LT_ITEM_MAX 112
+/* Kept free behind the limit of every chunk, for a LOSS or STOP record. */
+#define LT_CHUNK_SLACK 64
+
+/* What one thread writes at one nesting level. */
+struct lt_context {
+    uintptr_t busy;             /* stack address of the hook that is recording, 0 idle */
+    uint32_t stream;
+    uint32_t flags;             /* MLF_STREAM_* */
+    struct lt_writer events;
+    struct lt_writer definitions;
+    struct lt_encoder encoder;
+    struct lt_node_encoder nodes;
+    uint64_t lost;              /* events not recorded, still to be said */
+    uint64_t announced;         /* STREAM record written for this process key */
+    int tid;
+    struct lt_context *next;    /* in lt_process.contexts; never unlinked */
+    unsigned char scratch[1536];
+};
+
+#define LT_ID_CACHE 2048        /* recent stacks of a thread: path hash to id */
+struct lt_id_entry {
+    uint64_t hash;
+    uint64_t id;
+};
+
+struct lt_thread {
+    struct lt_context main;
+    struct lt_thread *next_free;        /* pool of ended threads' blocks */
+    uint32_t forwarding;                /* inside a libc function that calls another hook */
+    uint32_t key_rounds;
+    uint32_t tid;
+    uint32_t ids_void;          /* frame_ids may not belong to the unwinder's frames */
+    struct lt_context *nested;          /* made at the first nested event */
+    struct lt_unwinder *nested_unwinder;
+    struct lt_unwinder *unwinder;
+    struct lt_id_entry ids[LT_ID_CACHE];
+    uint32_t frame_ids[LT_UNWIND_DEPTH]; /* beside the unwinder's frames; 0 not known */
+};
+
+/* NULL: none yet. LT_THREAD_GONE: the thread's block has been given back. */
+extern __thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
+#define LT_THREAD_GONE ((struct lt_thread *)1)
+
+/* Process-wide state that changes only at start, fork and exit. */
+struct lt_process {
+    uint64_t key;
+    int pid;
+    bool stopped;               /* tracing has ended, for forked children too */
+    bool started;               /* this image has begun once; a fork's child inherits it */
+    struct lt_clock clock;
+    struct lt_moment start;
+    uint64_t fork_time;         /* ticks, set by the parent just before fork */
+    uint64_t block_header, block_grain, smallest_usable;
+    struct lt_context *contexts;        /* all, atomically pushed */
+    struct lt_context *shared;          /* for threads without a block; under shared_lock */
+    struct lt_unwinder *shared_unwinder;
+    struct lt_lock shared_lock;
+    uint32_t streams;           /* last stream number given, atomic */
+    uint32_t finished;          /* PROCESS_END has been written */
+};
+extern struct lt_process lt_process;
+
+/* lt_thread.c: contexts. lt_begin returns the context in which the calling
+ * thread records one event, with room for it and marked busy, or NULL: not
+ * traced, or the event is counted as lost. lt_finish ends the event. */
+struct lt_context *lt_begin_slow(uintptr_t frame);
+void lt_finish_slow(struct lt_context *context, uint64_t now);
+bool lt_thread_setup(void);             /* once a process image */
+void lt_thread_after_fork(void);        /* in the child: this thread is the only one */
+void lt_context_announce(struct lt_context *context);
+void lt_context_say_losses(struct lt_context *context, uint64_t now);
+
+static inline struct lt_context *lt_begin(uintptr_t frame)
+{
+    struct lt_thread *self = lt_self;
+    if (LT_UNLIKELY(lt_page.active != LT_ACTIVE || (uintptr_t)self <= 1 || self->main.busy ||
+                    self->main.events.position > self->main.events.limit))
+        return lt_begin_slow(frame);
+    self->main.busy = frame;
+    LT_SIGNAL_FENCE();
+    return &self->main;
+}
+
+static inline void lt_release_shared(struct lt_context *context)
+{
+    if (LT_UNLIKELY(context->flags & MLF_STREAM_SHARED))
+        lt_lock_release(&lt_process.shared_lock);
+}
+
+static inline void lt_finish(struct lt_context *context, uint64_t now)
+{
+    if (LT_UNLIKELY(now >= lt_page.next_tick || lt_page.write_through))
+        lt_finish_slow(context, now);
+    LT_SIGNAL_FENCE();
+    context->busy = 0;
+    lt_release_shared(context);
+}
+
+/* Make the item whose tag goes to writer->position and which ends at `end`
+ * part of the stream; its other bytes are written. */
+static inline void lt_commit(struct lt_writer *writer, unsigned char tag, unsigned char *end)
+{
+    __atomic_store_n(writer->position, tag, __ATOMIC_RELEASE);
+    __atomic_store_n(&writer->position, end, __ATOMIC_RELEASE);
+}
+
+/* lt_writer.c. lt_writer_room: make room for an item of `size` bytes by
+ * beginning a new chunk if need be; false when tracing has ended. */
+bool lt_writer_room(struct lt_writer *writer, size_t size);
+bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
+                      size_t size);
+/* Append to a record's payload under construction. */
+static inline unsigned char *lt_put_string(unsigned char *p, const void *text, size_t size)
+{
+    p = mlf_put_vu(p, size);
+    memcpy(p, text, size);
+    return p + size;
+}
+
+/* lt_process.c */
+void lt_start(void);                    /* once; sets lt_page.active */
+void lt_start_child(void);              /* first event after a fork */
+void lt_process_announce(struct lt_context *context);
+void lt_tick(struct lt_context *context, uint64_t now);
+void lt_process_end(int how, int status);
+/* End tracing for good, with a STOP record if there is room. */
+void lt_stop(int reason, int error);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The unwinder for AArch64: what a row of call frame information comes down to in
+ * one word, and how to step by such a word. Owns nothing beyond what
+ * lt_unwind_core.h declares, which also argues why results are right; the walk
+ * is lt_unwind_walk.h's. Called by the hooks through lt_unwind.h.
+ *
+ * Slot of a word: n for "return address at CFA - 8n", x29 in the word below it.
+ * A frame record at the bottom of a large frame is a wide rule, so is a frame that
+ * saves x30 and not x29. LT_KIND_ODD does not occur.
+ *
+ * Return addresses may be signed (pointer authentication). Checks compare the
+ * raw word; keys, frames and hashes have the signature removed.
+ */
+#define LT_KEY_BITS 48
+#define LT_KEY_SHIFT 2
+#define LT_KEY_LOW 0
+#define LT_RAW_PC(slot, pc) lt_load(slot)
+#define LT_GUESS_KNOWS_SP 0 /* the frame record may be anywhere in the frame */
+
+#include "lt_unwind_core.h"
+
+/* Where the kernel's signal frame keeps registers, from the sp at which
+ * rt_sigreturn is called: behind siginfo_t (128 bytes) and the head of
+ * ucontext_t (176) come the fault address, x0..x30, sp, pc. */
+#define SIGNAL_X29 (128 + 176 + 8 + 29 * 8)
+#define SIGNAL_X30 (SIGNAL_X29 + 8)
+#define SIGNAL_SP (SIGNAL_X29 + 16)
+#define SIGNAL_PC (SIGNAL_X29 + 24)
+
+/* Lies in the loader, where _dl_find_object does not. */
+extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
+extern const char *lt_in_libc(void) __asm__("gnu_get_libc_version") __attribute__((weak));
+
+/* mov x8, #139; svc #0: rt_sigreturn. The vdso describes it by a frame record
+ * that not every kernel writes, so the code is asked first. */
+static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
+{
+    const uint32_t *code = (const uint32_t *)pc;
+    return pc % 4 == 0 && pc >= o->start && pc + 8 <= o->end && code[0] == 0xd2801168u &&
+           code[1] == 0xd4000001u;
+}
+
+/* Code of the loader or of libc without an FDE is where stacks begin. */
+static bool in_libc(const struct lt_cfi_object *o)
+{
+    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
+    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
+}
+
+static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row)
+{
+    const uint64_t full = LT_WORD(LT_KIND_FULL, 0, 0);
+    const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
+    const bool link = ra->how == LT_CFI_UNSPECIFIED || ra->how == LT_CFI_SAME;
+    if (fde->ra != LT_CFI_RA)
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
+    if (ra->how == LT_CFI_UNDEFINED)
+        return LT_WORD(LT_KIND_END, 0, 0);
+    if (LT_TEST_ALL_FULL || fde->signal)
+        return full;
+    if (row->cfa.how != LT_CFI_REGISTER || row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED ||
+        (row->cfa.reg != LT_CFI_SP && row->cfa.reg != LT_CFI_FP))
+        return full;
+    if (!link && (ra->how != LT_CFI_OFFSET || ra->off == 0))
+        return full;
+    const bool saved = fp->how == LT_CFI_OFFSET;
+    if (!saved && fp->how != LT_CFI_UNSPECIFIED && fp->how != LT_CFI_SAME &&
+        fp->how != LT_CFI_UNDEFINED)
+        return full;
+
+    const int64_t off = row->cfa_off, ra_off = link ? 0 : ra->off, fp_off = saved ? fp->off : 0;
+    const uint32_t base = row->cfa.reg == LT_CFI_FP ? LT_KIND_FP : LT_KIND_SP;
+    if (off >= 0 && off % 8 == 0 && off / 8 <= LT_WORD_OFF_MAX && ra_off % 8 == 0 && ra_off < 0 &&
+        ra_off >= -63 * 8) {
+        if (saved && fp_off == ra_off - 8)
+            return LT_WORD(base, (uint64_t)(-ra_off / 8), (uint64_t)(off / 8));
+    }
+    struct lt_wide w = {base, (int32_t)fp_off, (int32_t)ra_off, off};
+    unsigned i = w.fp_slot != fp_off || w.ra_slot != ra_off ? LT_WIDE_COUNT : lt_wide_put(&w);
+    return i == LT_WIDE_COUNT ? full : LT_WORD(LT_KIND_WIDE, 0, i);
+}
+
+static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
+{
+    if (lt_mode == LT_UNWIND_FP)
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
+    const struct lt_cfi_object *o = &u->cfi.object;
+    if (o->end) {
+        lt_object_seen(o);
+        if (is_sigreturn(o, key + 4))
+            return LT_WORD(LT_KIND_SIGNAL, 0, 0);
+    }
+    switch (found) {
+    case LT_CFI_FOUND:
+        if (lt_cfi_run(&u->cfi, key))
+            return classify_row(&u->cfi.fde, &u->cfi.row);
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
+    case LT_CFI_NO_FDE:
+        return in_libc(o) ? LT_WORD(LT_KIND_END, 0, 0) : LT_WORD(LT_KIND_NONE, 0, LT_NONE_END);
+    case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    case LT_CFI_NO_OBJECT:
+        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    default: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
+    }
+}
+
+/* The call before a return address may be its function's last instruction. */
+static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
+{
+    return mode & LT_FRAME_EXACT ? pc : pc - 4;
+}
+
+/* xpaclri: a nop where there is no pointer authentication. */
+static inline uintptr_t lt_arch_strip(uintptr_t pc)
+{
+    register uintptr_t x30 __asm__("x30") = pc;
+    __asm__("hint #7" : "+r"(x30));
+    return x30;
+}
+
+static inline uintptr_t lt_arch_slots(uint64_t word, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+{
+    *ra = cfa - LT_WORD_SLOT(word) * 8ul;
+    *fp = *ra - 8;
+    return *fp;
+}
+
+static inline void lt_arch_odd(uint64_t word, struct lt_frame *f, const struct lt_state *s,
+                               uintptr_t *ra, uintptr_t *fp)
+{
+    (void)word;
+    f->cfa_slot = s->sp + SIGNAL_SP;
+    *ra = s->sp + SIGNAL_PC;
+    *fp = s->sp + SIGNAL_X29;
+}
+
+/* x30 in the frame whose pc slot is signal's. */
+static inline uintptr_t lt_arch_link(const struct lt_frame *signal)
+{
+    return signal->cfa_slot - (SIGNAL_SP - SIGNAL_X30);
+}
+
+#include "lt_unwind_walk.h"
+
+__asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
+        ".type lt_capture_registers, @function\n"
+        "lt_capture_registers:\n.cfi_startproc\n"
+        "stp x19, x20, [x0, #152]\nstp x21, x22, [x0, #168]\nstp x23, x24, [x0, #184]\n"
+        "stp x25, x26, [x0, #200]\nstp x27, x28, [x0, #216]\nstp x29, x30, [x0, #232]\n"
+        "mov x1, sp\nstr x1, [x0, #248]\n"
+        "ret\n.cfi_endproc\n.size lt_capture_registers, .-lt_capture_registers\n");

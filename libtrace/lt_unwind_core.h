@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The parts of the unwinder that no machine changes: the cache of rules, the
+ * verified shadow, the path hash. Included by the one lt_unwind_<machine>.c that
+ * is built, which supplies the steps; lt_unwind_walk.h goes on from here. Owns the
+ * two rule caches.
+ *
+ * The argument for the shadow. A state is (pc, sp, fp, mode), mode being whether
+ * the pc was interrupted, and whether we are beyond a guessed or an interrupted
+ * frame. What lies
+ * outside a state is a function of the state, of the rules, of the bounds of
+ * stacks, and of the words of memory those rules read. A step out of a state reads at most three
+ * words: the outer pc, the outer sp (signal frames, realigned stacks) and a saved fp. The shadow
+ * keeps, for each frame of the last result, its state and these words as checks "*address ==
+ * value"; the address is itself a function of the state.
+ *
+ * A new event is unwound until its state equals a kept one; then every check
+ * further out is made, from the inside outwards, ending at the first that fails.
+ * By induction each check that holds proves that the next outer state equals the
+ * kept one, so that the next check's address is the very one a full unwind
+ * would read now. So the result is that of a full unwind, and no word is read
+ * that a full unwind would not read: the early exit is part of the argument,
+ * since what lies behind a failed check may be unmapped by now.
+ *
+ * Equality of states includes fp only where an outer step reads this very value
+ * (LT_FRAME_NEED_FP, found from the root inwards), and a saved fp is checked
+ * only where it is needed: else most events in code without frame pointers would
+ * differ in a register that nobody uses. A step that reads any other register
+ * makes its frame and all inner ones unfit to be matched (LT_FRAME_NO_MATCH);
+ * frames outside it stay fit.
+ *
+ * Hence slots below sp are never consulted; alloca, longjmp, exceptions,
+ * coroutines, signal stacks and stacks that another thread used before cost a
+ * longer unwind and cannot yield a wrong result: where all checks hold, the
+ * memory spells the same path. How the walk ended belongs to the checks, too: a
+ * zero return address is a check, an fp that ended it is needed, and a result
+ * cut off at the depth limit is never matched.
+ *
+ * What is assumed: (1) A rule for a pc stays the same until lt_unwind_flush. A
+ * module replaced behind our back (libc's internal dlclose) is noticed at the
+ * first pc of it that misses the caches; until then stale rules serve such pcs
+ * as are return addresses in both modules. (2) No other thread writes our stack
+ * during the event. (3) The 8-bit generation of a cached rule may wrap while a
+ * thread is inside a single event: the caches are emptied at the wrap, so that
+ * thread would have to sleep there through 254 more flushes. (4) Rules are true:
+ * where assembly lies about its frame, we follow it as exception handling would.
+ * Beyond a signal frame they are not believed that far (may_read), since libgcc
+ * itself falsifies its frame for some instructions before it enters a landing
+ * pad; a stack taken there may end early or, within the stack, go astray.
+ */
+#ifndef LT_UNWIND_CORE_H
+#define LT_UNWIND_CORE_H
+
+#include "lt_cfi.h"
+#include "lt_unwind.h"
+
+#include <string.h>
+
+/* What code without a rule lies in: the offset of LT_KIND_NONE. */
+enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
+
+#define LT_LIKELY(x) __builtin_expect(!!(x), 1)
+#define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Mutations for tests that must fail: see tests/unwind. */
+#ifndef LT_MUTATE_NO_FP_CHECK
+#define LT_MUTATE_NO_FP_CHECK 0
+#endif
+#ifndef LT_MUTATE_NO_VERIFY
+#define LT_MUTATE_NO_VERIFY 0
+#endif
+/* For a test that must pass: every step runs DWARF with all registers. */
+#ifndef LT_TEST_ALL_FULL
+#define LT_TEST_ALL_FULL 0
+#endif
+
+/* A rule in a word. The key is the address looked up: pc - 1 of a return
+ * address, whose call may be the last instruction of its function; pc itself of
+ * an interrupted instruction.
+ *
+ *   63       50 49    44 43  41 40       33 32                  0
+ *   | offset / 8 |  slot  | kind | generation | tag (key less index) |
+ *
+ * offset: from sp or fp to the CFA. slot: where fp is saved (x86-64) or where the
+ * return address is (AArch64), in words below the CFA. */
+enum lt_kind {
+    LT_KIND_SP,     /* CFA = sp + offset */
+    LT_KIND_FP,     /* CFA = fp + offset */
+    LT_KIND_ODD,    /* what else the machine has in plenty */
+    LT_KIND_SIGNAL, /* the frame the kernel made */
+    LT_KIND_END,    /* outermost frame */
+    LT_KIND_NONE,   /* no rule; offset says what the code lies in */
+    LT_KIND_WIDE,   /* offset is an index into lt_wide */
+    LT_KIND_FULL    /* run DWARF with all registers */
+};
+
+#define LT_WORD_TAG(word) ((word) & (((uint64_t)1 << 41) - 1))
+#define LT_WORD_KIND(word) ((unsigned)((word) >> 41) & 7)
+#define LT_WORD_SLOT(word) ((unsigned)((word) >> 44) & 63)
+#define LT_WORD_OFF(word) ((unsigned)((word) >> 50))
+#define LT_WORD_OFF_MAX ((1u << 14) - 1)
+/* A frame larger than this is looked at twice: so far no rule in a word reaches
+ * by sp, only an fp that points elsewhere. */
+#define LT_FRAME_FAR (1ul << 20)
+#define LT_WORD(kind, slot, off)                                                                   \
+    ((uint64_t)(kind) << 41 | (uint64_t)(slot) << 44 | (uint64_t)(off) << 50)
+
+/* Rules that fit no word: large frames, unusual slots. */
+struct lt_wide {
+    uint32_t base;   /* LT_KIND_SP, LT_KIND_FP */
+    int32_t fp_slot; /* from the CFA, 0 if not saved */
+    int32_t ra_slot; /* likewise, 0 if still in the link register */
+    int64_t off;
+};
+#define LT_WIDE_COUNT 2048
+
+#define LT_L1_BITS 14
+#define LT_L1_COUNT (1u << LT_L1_BITS)
+#define LT_L2_WAYS 8
+
+struct lt_check {
+    uintptr_t addr;
+    uint64_t val;
+};
+
+/* All of an unwinder. The arrays follow it in its memory. */
+struct lt_unwinder_all {
+    struct lt_unwinder pub;
+    uint32_t epoch;
+    uint32_t cap;
+    uint64_t gen; /* as it stands in a rule word */
+    uint64_t salt;
+    struct lt_frame *fresh; /* frames of the event in hand, leaf first */
+    struct lt_check *checks;
+    uintptr_t stack_lo, stack_hi;
+    struct lt_unwind_counters counters;
+    struct lt_cfi_regs regs; /* registers of state number regs_at, if regs_valid */
+    uint32_t regs_at;
+    uint32_t regs_valid;
+    struct lt_cfi_scratch cfi;
+};
+
+/* State of a walk. */
+struct lt_state {
+    uintptr_t pc, sp, fp;
+    uint32_t mode; /* of LT_FRAME_MODE */
+};
+#define LT_FRAME_MODE (LT_FRAME_EXACT | LT_FRAME_GUESS | LT_FRAME_ASYNC)
+
+/* Bumped by a flush and by a new salt: shadows of older epochs are void. The low
+ * bits give the generation of rules. */
+static uint32_t lt_epoch = 1;
+static uint32_t lt_generation = 1; /* 1..255 */
+static uint64_t lt_salt;
+static enum lt_unwind_mode lt_mode;
+
+static uint64_t lt_l1[LT_L1_COUNT] __attribute__((aligned(64)));
+static uint64_t lt_l2[LT_L1_COUNT][LT_L2_WAYS] __attribute__((aligned(64)));
+static struct lt_wide lt_wide[LT_WIDE_COUNT];
+static uint32_t lt_wide_next;
+
+/* Index and tag together hold every bit that a key can have, so a hit is exact:
+ * the machine says how many low bits are kept in the tag (LT_KEY_LOW), skipped
+ * by the index (LT_KEY_SHIFT, so that call sites of one function share cache
+ * lines), and used by addresses (LT_KEY_BITS). */
+_Static_assert(LT_KEY_BITS - LT_L1_BITS - LT_KEY_SHIFT + LT_KEY_LOW <= 33, "tag");
+static inline unsigned lt_l1_index(uintptr_t key)
+{
+    return (unsigned)((key >> LT_KEY_SHIFT) ^ (key >> (LT_KEY_SHIFT + LT_L1_BITS))) &
+           (LT_L1_COUNT - 1);
+}
+static inline uint64_t lt_l1_tag(uintptr_t key)
+{
+    return (key >> (LT_KEY_SHIFT + LT_L1_BITS)) << LT_KEY_LOW | (key & ((1u << LT_KEY_LOW) - 1));
+}
+
+/* Any function of the tag may be mixed into the index: it stays exact. */
+static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
+{
+    return (l1_index ^ (unsigned)((tag * 0x9e3779b97f4a7c15u) >> 50)) & (LT_L1_COUNT - 1);
+}
+
+/* Supplied by the machine: classify what holds at key into kind, slot and offset;
+ * no tag, no generation. */
+static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
+
+static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
+                                                             uintptr_t key)
+{
+    unsigned index = lt_l1_index(key);
+    uint64_t want = lt_l1_tag(key) | u->gen, word;
+    uint64_t *set = lt_l2[lt_l2_index(index, lt_l1_tag(key))];
+    u->counters.cache_miss++;
+    for (unsigned i = 0; i < LT_L2_WAYS; i++) {
+        word = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
+        if (LT_WORD_TAG(word) != want)
+            continue;
+        __atomic_store_n(&lt_l1[index], word, __ATOMIC_RELAXED);
+        return word;
+    }
+    u->counters.rule_miss++;
+    word = lt_arch_classify(u, key) | want;
+    /* An empty or outdated way, else the one that the key's low bits name. */
+    unsigned way = (unsigned)(key ^ key >> 5) & (LT_L2_WAYS - 1);
+    for (unsigned i = 0; i < LT_L2_WAYS; i++) {
+        uint64_t old = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
+        if (((old ^ u->gen) >> 33 & 0xff) == 0)
+            continue;
+        way = i;
+        break;
+    }
+    __atomic_store_n(&set[way], word, __ATOMIC_RELAXED);
+    __atomic_store_n(&lt_l1[index], word, __ATOMIC_RELAXED);
+    return word;
+}
+
+/* Index of a wide rule, LT_WIDE_COUNT if there is no room. */
+static unsigned lt_wide_put(const struct lt_wide *w)
+{
+    unsigned n = __atomic_load_n(&lt_wide_next, __ATOMIC_ACQUIRE);
+    if (n > LT_WIDE_COUNT)
+        n = LT_WIDE_COUNT;
+    for (unsigned i = 0; i < n; i++) {
+        /* A slot being written by another thread compares unequal or equal: both
+         * are right, for a rule never changes once its word can be seen. */
+        if (memcmp(&lt_wide[i], w, sizeof *w) == 0)
+            return i;
+    }
+    if (n == LT_WIDE_COUNT)
+        return n;
+    n = __atomic_fetch_add(&lt_wide_next, 1, __ATOMIC_ACQ_REL);
+    if (n >= LT_WIDE_COUNT)
+        return LT_WIDE_COUNT;
+    lt_wide[n] = *w;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    return n;
+}
+
+/* Objects seen so far, to notice one that took another's place. Slots are only
+ * added; a flush empties the list. */
+#define LT_SEEN 1024
+static struct lt_cfi_object lt_seen[LT_SEEN];
+static uint32_t lt_seen_count;
+static uint32_t lt_seen_none; /* "no rule here" was cached for a pc in no object */
+
+/* The object in which a rule was looked up. A new one in an old one's place, or
+ * any new one after rules for no object were kept, makes cached rules void. */
+static void lt_object_seen(const struct lt_cfi_object *o)
+{
+    uint32_t n = __atomic_load_n(&lt_seen_count, __ATOMIC_ACQUIRE);
+    bool flush = false;
+    if (n > LT_SEEN)
+        n = LT_SEEN;
+    for (uint32_t i = 0; i < n; i++) {
+        struct lt_cfi_object *s = &lt_seen[i];
+        if (o->end <= s->start || o->start >= s->end)
+            continue;
+        if (memcmp(s, o, sizeof *o) == 0)
+            return;
+        flush = true;
+        break;
+    }
+    if (!flush && n == LT_SEEN)
+        return; /* full: only replacements are noticed */
+    if (flush || __atomic_load_n(&lt_seen_none, __ATOMIC_RELAXED))
+        lt_unwind_flush();
+    n = __atomic_fetch_add(&lt_seen_count, 1, __ATOMIC_ACQ_REL);
+    if (n < LT_SEEN)
+        lt_seen[n] = *o;
+}
+
+static inline uint64_t lt_fold(uint64_t parent, uint64_t pc)
+{
+    unsigned __int128 m =
+        (unsigned __int128)(parent ^ 0x2d358dccaa6c78a5u) * (pc ^ 0x8bb84b93962eacc9u);
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+/* Checks n-1 .. 0, from the inside outwards. 0 if all hold, else the number of
+ * the failed one plus 1. Each comparison is a branch of its own: no load may be
+ * made before the checks inside it have held. */
+static inline uint32_t lt_verify(const struct lt_check *c, uint32_t n)
+{
+#if LT_MUTATE_NO_VERIFY
+    (void)c, (void)n;
+    return 0;
+#endif
+    while (n >= 4) {
+        if (LT_UNLIKELY(lt_load(c[n - 1].addr) != c[n - 1].val))
+            return n;
+        if (LT_UNLIKELY(lt_load(c[n - 2].addr) != c[n - 2].val))
+            return n - 1;
+        if (LT_UNLIKELY(lt_load(c[n - 3].addr) != c[n - 3].val))
+            return n - 2;
+        if (LT_UNLIKELY(lt_load(c[n - 4].addr) != c[n - 4].val))
+            return n - 3;
+        n -= 4;
+    }
+    while (n > 0) {
+        if (LT_UNLIKELY(lt_load(c[n - 1].addr) != c[n - 1].val))
+            return n;
+        n--;
+    }
+    return 0;
+}
+
+/* Join frames [0, kept) of the shadow and the fresh ones (leaf first, `end`
+ * behind the outermost) into the result. (pc, sp, fp) is the state that the
+ * outermost fresh frame's step led to: frame kept-1's, or where the walk stopped.
+ * The shadow is valid at every moment, for a signal handler may leave by
+ * longjmp: frames are first cut off, then written, then counted. */
+static __attribute__((always_inline)) inline unsigned lt_join(struct lt_unwinder_all *u,
+                                                              unsigned kept, struct lt_frame *end,
+                                                              uintptr_t pc, uintptr_t sp,
+                                                              uintptr_t fp, enum lt_stop stop)
+{
+    struct lt_frame *d = u->pub.frames + kept;
+    struct lt_check *c = u->checks;
+    uint64_t h;
+    uint32_t carry = 0; /* LT_FRAME_NEED_FP, LT_FRAME_NO_MATCH */
+    if (kept) {
+        c += d[-1].checks;
+        h = d[-1].hash;
+        carry = d[-1].flags & (LT_FRAME_NEED_FP | LT_FRAME_NO_MATCH);
+    } else {
+        h = lt_fold(u->salt, (uint64_t)stop + 1);
+        u->pub.stop = stop;
+        u->counters.stops[stop]++;
+    }
+    u->pub.kept = kept;
+    u->pub.n = kept;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    u->counters.events++;
+    u->counters.fresh += (uint64_t)(end - u->fresh);
+    while (end != u->fresh) {
+        const struct lt_frame *f = --end;
+        /* Verified last to first: the word that places the others comes last. */
+        if (f->ra_slot)
+            *c++ = (struct lt_check){f->ra_slot, LT_RAW_PC(f->ra_slot, pc)};
+#if !LT_MUTATE_NO_FP_CHECK
+        if (f->fp_slot && (carry & LT_FRAME_NEED_FP))
+            *c++ = (struct lt_check){f->fp_slot, fp};
+#endif
+        if (f->cfa_slot)
+            *c++ = (struct lt_check){f->cfa_slot, sp};
+        uint32_t own = f->flags;
+        if (f->fp_slot)
+            carry &= ~(uint32_t)LT_FRAME_NEED_FP;
+        if (own & LT_FRAME_USES_FP)
+            carry |= LT_FRAME_NEED_FP;
+        if (own & LT_FRAME_FULL)
+            carry |= LT_FRAME_NO_MATCH;
+        pc = f->pc;
+        sp = f->sp;
+        fp = f->fp;
+        h = lt_fold(h, pc ^ u->salt ^ (uint64_t)(own & LT_FRAME_EXACT) << 63);
+        d->pc = pc;
+        d->hash = h;
+        d->sp = sp;
+        d->fp = fp;
+        d->ra_slot = f->ra_slot;
+        d->fp_slot = f->fp_slot;
+        d->cfa_slot = f->cfa_slot;
+        d->checks = (uint32_t)(c - u->checks);
+        d->flags = own | carry;
+        d++;
+    }
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    u->pub.usable = stop != LT_STOP_LIMIT;
+    return u->pub.n = (uint32_t)(d - u->pub.frames);
+}
+
+/* The kept part from frame `from` outwards failed at check `failed`. Steps of
+ * frames whose checks held are still right: take those frames over as fresh and
+ * return the number of the frame whose step must be made anew. fp is *s's, the
+ * value in hand at frame `from`; kept values may be stale where nobody needed
+ * them. Room for `from` more frames is the caller's care. */
+static inline unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, uint32_t failed,
+                                 struct lt_frame **fresh, struct lt_state *s)
+{
+    const struct lt_frame *e = u->pub.frames;
+    struct lt_frame *f = *fresh;
+    uintptr_t fp = s->fp;
+    unsigned k = from;
+    u->counters.resumed++;
+    while (k > 0 && e[k - 1].checks > failed) {
+        *f = e[k];
+        f->fp = fp;
+        f->flags &= ~(uint32_t)(LT_FRAME_NEED_FP | LT_FRAME_NO_MATCH);
+        f++;
+        if (e[k].fp_slot)
+            fp = lt_load(e[k].fp_slot);
+        k--;
+    }
+    *fresh = f;
+    s->pc = e[k].pc;
+    s->sp = e[k].sp;
+    s->fp = fp;
+    s->mode = e[k].flags & LT_FRAME_MODE;
+    return k;
+}
+
+static __attribute__((noinline, cold)) void lt_sync(struct lt_unwinder_all *u, uint32_t epoch)
+{
+    u->epoch = epoch;
+    u->gen = (uint64_t)__atomic_load_n(&lt_generation, __ATOMIC_ACQUIRE) << 33;
+    u->salt = __atomic_load_n(&lt_salt, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15u;
+    u->pub.n = 0;
+}
+
+void lt_unwind_flush(void)
+{
+    uint32_t old = __atomic_load_n(&lt_generation, __ATOMIC_RELAXED), next;
+    do {
+        next = old == 255 ? 1 : old + 1;
+    } while (!__atomic_compare_exchange_n(&lt_generation, &old, next, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    if (next == 1) {
+        for (unsigned i = 0; i < LT_L1_COUNT; i++) {
+            __atomic_store_n(&lt_l1[i], 0, __ATOMIC_RELAXED);
+            for (unsigned k = 0; k < LT_L2_WAYS; k++)
+                __atomic_store_n(&lt_l2[i][k], 0, __ATOMIC_RELAXED);
+        }
+    }
+    __atomic_store_n(&lt_seen_count, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&lt_seen_none, 0, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
+}
+
+void lt_unwind_set_salt(uint64_t salt)
+{
+    __atomic_store_n(&lt_salt, salt, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
+}
+
+/* Not flushed: set before the first event. */
+void lt_unwind_set_mode(enum lt_unwind_mode mode)
+{
+    lt_mode = mode;
+}
+
+void lt_unwind_register_frames(const void *eh_frame)
+{
+    lt_cfi_register(eh_frame);
+    lt_unwind_flush();
+}
+
+void lt_unwind_deregister_frames(const void *eh_frame)
+{
+    lt_cfi_deregister(eh_frame);
+    lt_unwind_flush();
+}
+
+/* Three checks a frame at the most. */
+size_t lt_unwinder_size_depth(uint32_t depth)
+{
+    return sizeof(struct lt_unwinder_all) + 64 +
+           (size_t)depth * (2 * sizeof(struct lt_frame) + 3 * sizeof(struct lt_check));
+}
+size_t lt_unwinder_size(void)
+{
+    return lt_unwinder_size_depth(LT_UNWIND_DEPTH);
+}
+
+void lt_unwinder_init_depth(struct lt_unwinder *pub, uint32_t depth)
+{
+    struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
+    uintptr_t at = ((uintptr_t)(u + 1) + 63) & ~(uintptr_t)63;
+    u->cap = depth;
+    u->pub.frames = (struct lt_frame *)at;
+    u->fresh = u->pub.frames + depth;
+    u->checks = (struct lt_check *)(u->fresh + depth);
+    u->epoch = 0; /* never current: the first event synchronises */
+}
+void lt_unwinder_init(struct lt_unwinder *u)
+{
+    lt_unwinder_init_depth(u, LT_UNWIND_DEPTH);
+}
+
+/* The shadow may have been checked against the old stack's bounds. */
+void lt_unwind_register_stack(struct lt_unwinder *pub, uintptr_t lo, uintptr_t hi)
+{
+    struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
+    u->stack_lo = lo;
+    u->stack_hi = hi;
+    u->pub.n = 0;
+}
+
+unsigned lt_unwind_nested(struct lt_unwinder *scratch, const struct lt_frame_start *at)
+{
+    scratch->n = 0;
+    return lt_unwind(scratch, at);
+}
+
+void lt_unwind_counters(const struct lt_unwinder *pub, struct lt_unwind_counters *out)
+{
+    *out = ((const struct lt_unwinder_all *)pub)->counters;
+}
+
+#endif

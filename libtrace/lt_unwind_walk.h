@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The walk itself: from the hook's registers outwards, by rules where the shadow
+ * does not fit, by the shadow where it does. Included last by the one
+ * lt_unwind_<machine>.c that is built, and uses from it:
+ *
+ *   lt_arch_key      the address whose rule holds at a state
+ *   lt_arch_slots    the addresses that a step by a rule in a word reads
+ *   lt_arch_odd      a step of LT_KIND_ODD or LT_KIND_SIGNAL
+ *   lt_arch_link     where a signal frame keeps the link register
+ *   lt_arch_strip    a return address without its signature
+ *   lt_capture_registers
+ *
+ * Invariant and argument: lt_unwind_core.h. Budget: a step over a frame with a
+ * known rule is a chain of about 16 cycles, a verified frame one independent
+ * load; below 300 bytes of the target's stack on the common path.
+ */
+#ifndef LT_UNWIND_WALK_H
+#define LT_UNWIND_WALK_H
+
+#include "lt_unwind_core.h"
+
+#include <sys/auxv.h>
+
+/* Callee-saved registers of the calling function, as they are behind the call. */
+void lt_capture_registers(struct lt_cfi_regs *regs) __attribute__((visibility("hidden")));
+
+static uintptr_t lt_main_stack; /* its end; 1 if unknown */
+
+static bool step_full(struct lt_unwinder_all *u, uintptr_t key)
+{
+    u->counters.full_steps++;
+    if (lt_cfi_find(&u->cfi, key) != LT_CFI_FOUND || !lt_cfi_run(&u->cfi, key) ||
+        u->cfi.row.reg[LT_CFI_RA].how == LT_CFI_UNDEFINED || !lt_cfi_apply(&u->cfi, &u->regs))
+        return false;
+    u->regs.r[LT_CFI_RA] = lt_arch_strip(u->regs.r[LT_CFI_RA]);
+    return true;
+}
+
+/* Bring u->regs to the state of fresh frame number `target`. The hook told us
+ * pc, sp and fp only; the registers that its prologue and ours have saved are
+ * recovered by unwinding from here, through our own frames by our own unwind
+ * information, until the state that the hook told is reached. So it does not
+ * matter how the compiler laid out these frames. */
+static __attribute__((noinline)) bool
+full_registers(struct lt_unwinder_all *u, const struct lt_frame_start *at, uint32_t target)
+{
+    struct lt_cfi_regs *r = &u->regs;
+    if (!u->regs_valid) {
+        unsigned own = 0;
+        memset(r, 0, sizeof *r);
+        lt_capture_registers(r);
+        while (r->r[LT_CFI_RA] != lt_arch_strip(at->pc) || r->r[LT_CFI_SP] != at->sp)
+            if (++own > 64 || !step_full(u, lt_arch_key(r->r[LT_CFI_RA], 0)))
+                return false;
+        u->regs_at = 0;
+        u->regs_valid = 1;
+    }
+    for (; u->regs_at < target; u->regs_at++) {
+        const struct lt_frame *f = &u->fresh[u->regs_at];
+        if (r->r[LT_CFI_RA] != f->pc || r->r[LT_CFI_SP] != f->sp ||
+            !step_full(u, lt_arch_key(f->pc, f->flags))) {
+            u->regs_valid = 0;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The end of the stack that holds sp, mapped up to there: a registered one or the
+ * main thread's, below which the kernel leaves 128 MiB to no one else. 0 if
+ * unknown. */
+static uintptr_t stack_end(const struct lt_unwinder_all *u, uintptr_t sp)
+{
+    if (sp >= u->stack_lo && sp < u->stack_hi)
+        return u->stack_hi;
+    if (!lt_main_stack) {
+        /* The program's name is the kernel's first push but for a few bytes. */
+        uintptr_t name = getauxval(AT_EXECFN);
+        lt_main_stack = name ? (name | 4095) + 1 : 1;
+    }
+    return sp < lt_main_stack && lt_main_stack - sp < (128ul << 20) ? lt_main_stack : 0;
+}
+static bool in_stack(uintptr_t end, uintptr_t lo, uintptr_t addr)
+{
+    return addr >= lo && addr < end && end - addr >= 8 && addr % 8 == 0;
+}
+
+/* May a step in an uncertain place read at addr? Beyond a guess only what is
+ * known to be stack. Beyond a signal frame rules hold, but for windows such as
+ * libgcc's, where it has put the registers of a landing pad into its own frame's
+ * slots: an unknown stack (a coroutine's) gets the benefit of the doubt as long
+ * as addresses only rise and not by much. */
+static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
+{
+    if (end)
+        return in_stack(end, lo, addr);
+    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) && addr % 8 == 0;
+}
+
+/* Every step but the common two. True: *s is the outer state. False: the walk
+ * ends, *stop says why. What was read, and whether fp mattered, goes to *f. */
+static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
+                                                const struct lt_frame_start *at, uint64_t word,
+                                                struct lt_frame *f, struct lt_state *s,
+                                                enum lt_stop *stop)
+{
+    const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
+    const uintptr_t end = stack_end(u, s->sp);
+    /* Interrupted behind a pop, the row may name a slot that sp has passed. */
+    const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
+    uintptr_t cfa, ra_slot, fp_slot = 0;
+    uint32_t mode = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
+    f->ra_slot = f->fp_slot = f->cfa_slot = 0;
+
+    /* Where a guess leaves sp unknown, only rules by fp and further guesses hold. */
+    if (!LT_GUESS_KNOWS_SP && (s->mode & LT_FRAME_GUESS) &&
+        (LT_WORD_KIND(word) == LT_KIND_SP ||
+         (LT_WORD_KIND(word) == LT_KIND_WIDE && lt_wide[LT_WORD_OFF(word)].base == LT_KIND_SP)))
+        word = LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+
+    switch (LT_WORD_KIND(word)) {
+    case LT_KIND_SP:
+    case LT_KIND_FP:
+        if (LT_WORD_KIND(word) == LT_KIND_FP)
+            f->flags |= LT_FRAME_USES_FP;
+        cfa = (LT_WORD_KIND(word) == LT_KIND_FP ? s->fp : s->sp) + LT_WORD_OFF(word) * 8;
+        lt_arch_slots(word, cfa, &ra_slot, &fp_slot);
+        break;
+    case LT_KIND_WIDE: {
+        const struct lt_wide *w = &lt_wide[LT_WORD_OFF(word)];
+        if (w->base == LT_KIND_FP)
+            f->flags |= LT_FRAME_USES_FP;
+        cfa = (w->base == LT_KIND_FP ? s->fp : s->sp) + (uint64_t)w->off;
+        ra_slot = cfa + (uint64_t)(int64_t)w->ra_slot;
+        if (!w->ra_slot) {
+            /* A leaf function, interrupted: the signal frame holds the register. */
+            if (!(s->mode & LT_FRAME_EXACT) || f == u->fresh) {
+                *stop = LT_STOP_BAD_RULE;
+                return false;
+            }
+            f->flags |= LT_FRAME_FULL;
+            f->ra_slot = lt_arch_link(f - 1);
+            s->pc = lt_arch_strip(lt_load(f->ra_slot));
+            s->sp = cfa;
+            s->mode = mode;
+            return true;
+        }
+        if (w->fp_slot)
+            fp_slot = cfa + (uint64_t)(int64_t)w->fp_slot;
+        break;
+    }
+    case LT_KIND_ODD:
+    case LT_KIND_SIGNAL:
+        lt_arch_odd(word, f, s, &ra_slot, &fp_slot);
+        if (guarded &&
+            (!may_read(mode, end, low, f->cfa_slot) || !may_read(mode, end, low, fp_slot)))
+            goto bad_memory;
+        cfa = lt_load(f->cfa_slot);
+        if (LT_WORD_KIND(word) == LT_KIND_ODD) {
+            ra_slot += cfa;
+            break;
+        }
+        if (guarded && !may_read(mode, end, low, ra_slot))
+            goto bad_memory;
+        f->ra_slot = ra_slot;
+        f->fp_slot = fp_slot;
+        s->pc = lt_load(ra_slot);
+        s->fp = lt_load(fp_slot);
+        s->sp = cfa; /* may be on any stack */
+        s->mode = (mode & LT_FRAME_GUESS) | LT_FRAME_EXACT | LT_FRAME_ASYNC;
+        return true;
+    case LT_KIND_NONE:
+        /* Code that keeps a frame pointer, we hope. Whatever ends the walk here is
+         * a function of fp and of the words noted in *f. */
+        *stop = LT_WORD_OFF(word) == LT_NONE_BAD ? LT_STOP_BAD_RULE : LT_STOP_NO_RULE;
+        if (LT_WORD_OFF(word) != LT_NONE_GUESS)
+            return false;
+        f->flags |= LT_FRAME_USES_FP;
+        if (s->fp == 0 && lt_mode == LT_UNWIND_FP)
+            *stop = LT_STOP_ROOT;
+        if (!in_stack(end, old_sp, s->fp) || !in_stack(end, old_sp, s->fp + 8))
+            return false;
+        u->counters.guesses++;
+        fp_slot = s->fp;
+        ra_slot = s->fp + 8;
+        cfa = s->fp + 16;
+        mode |= LT_FRAME_GUESS;
+        break;
+    case LT_KIND_FULL:
+        f->flags |= LT_FRAME_FULL;
+        if ((mode & LT_FRAME_GUESS) || !full_registers(u, at, (uint32_t)(f - u->fresh))) {
+            *stop = mode & LT_FRAME_GUESS ? LT_STOP_NO_RULE : LT_STOP_BAD_RULE;
+            return false;
+        }
+        if (!step_full(u, lt_arch_key(s->pc, s->mode))) {
+            u->regs_valid = 0;
+            *stop = LT_STOP_BAD_RULE;
+            return false;
+        }
+        u->regs_at++;
+        s->pc = u->regs.r[LT_CFI_RA];
+        s->sp = u->regs.r[LT_CFI_SP];
+        s->fp = u->regs.r[LT_CFI_FP];
+        s->mode = mode | (u->cfi.fde.signal ? LT_FRAME_EXACT | LT_FRAME_ASYNC : 0);
+        return true;
+    default: *stop = LT_STOP_ROOT; return false;
+    }
+
+    if ((mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC)) &&
+        (cfa <= old_sp || !may_read(mode, end, low, ra_slot) ||
+         (fp_slot && !may_read(mode, end, low, fp_slot))))
+        goto bad_memory;
+    /* Even where rules are trusted, for functions that switch stacks have them,
+     * fp may be anything if some assembly lies about it. */
+    if (cfa < 65536 || cfa >> LT_KEY_BITS || cfa % 8)
+        goto bad_memory;
+    f->ra_slot = ra_slot;
+    f->fp_slot = fp_slot;
+    s->pc = lt_arch_strip(lt_load(ra_slot));
+    if (fp_slot)
+        s->fp = lt_load(fp_slot);
+    s->sp = cfa;
+    s->mode = mode;
+    return true;
+
+bad_memory:
+    f->cfa_slot = 0;
+    f->flags |= LT_FRAME_USES_FP | LT_FRAME_FULL; /* too odd to be matched */
+    *stop = LT_STOP_BAD_MEMORY;
+    return false;
+}
+
+unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
+{
+    struct lt_unwinder_all *const u = (struct lt_unwinder_all *)pub;
+    struct lt_frame *const e = u->pub.frames;
+    struct lt_frame *f = u->fresh, *const f_end = f + u->cap;
+    /* The state, in registers: its address must not be taken. */
+    uintptr_t pc = lt_arch_strip(at->pc), sp = at->sp, fp = at->fp;
+    uint32_t mode = 0;
+    unsigned i;
+
+    uint32_t epoch = __atomic_load_n(&lt_epoch, __ATOMIC_ACQUIRE);
+    if (LT_UNLIKELY(u->epoch != epoch))
+        lt_sync(u, epoch);
+    u->regs_valid = 0;
+    const uint64_t gen = u->gen;
+    i = u->pub.usable ? u->pub.n : 0;
+    if (LT_UNLIKELY((pc - 1) >> LT_KEY_BITS != 0)) {
+        u->pub.n = u->pub.kept = 0;
+        u->pub.stop = LT_STOP_BAD_MEMORY;
+        return 0;
+    }
+
+    for (;;) {
+        /* Frames of the shadow below sp have returned. */
+        while (i && e[i - 1].sp < sp)
+            i--;
+        if (i && e[i - 1].sp == sp && e[i - 1].pc == pc &&
+            LT_LIKELY(!((e[i - 1].flags ^ mode) & (LT_FRAME_MODE | LT_FRAME_NO_MATCH))) &&
+            (LT_MUTATE_NO_FP_CHECK || !(e[i - 1].flags & LT_FRAME_NEED_FP) || e[i - 1].fp == fp)) {
+            if (LT_UNLIKELY(i + (unsigned)(f - u->fresh) > u->cap)) {
+                /* Together they are too many. Walk again without the shadow. */
+                pc = lt_arch_strip(at->pc);
+                sp = at->sp;
+                fp = at->fp;
+                mode = 0;
+                f = u->fresh;
+                u->regs_valid = 0;
+                i = 0;
+                continue;
+            }
+            uint32_t failed = lt_verify(u->checks, e[i - 1].checks);
+            if (LT_LIKELY(failed == 0))
+                return lt_join(u, i, f, pc, sp, fp, LT_STOP_ROOT);
+            struct lt_state s = {pc, sp, fp, mode};
+            i = lt_resume(u, i - 1, failed - 1, &f, &s);
+            pc = s.pc;
+            sp = s.sp;
+            fp = s.fp;
+            mode = s.mode;
+        }
+        if (LT_UNLIKELY(f == f_end))
+            return lt_join(u, 0, f, pc, sp, fp, LT_STOP_LIMIT);
+
+        const uintptr_t key = lt_arch_key(pc, mode);
+        uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(key)], __ATOMIC_RELAXED);
+        if (LT_UNLIKELY(LT_WORD_TAG(word) != (lt_l1_tag(key) | gen)))
+            word = lt_rule_miss(u, key);
+        f->pc = pc;
+        f->sp = sp;
+        f->fp = fp;
+        const bool by_fp = LT_WORD_KIND(word) == LT_KIND_FP;
+        const uintptr_t cfa = (by_fp ? fp : sp) + LT_WORD_OFF(word) * 8ul;
+        if (LT_LIKELY(LT_WORD_KIND(word) <= LT_KIND_FP && mode == 0 && cfa - sp < LT_FRAME_FAR)) {
+            uintptr_t ra_slot, fp_slot;
+            const uintptr_t saved = lt_load(lt_arch_slots(word, cfa, &ra_slot, &fp_slot));
+            f->ra_slot = ra_slot;
+            f->fp_slot = fp_slot;
+            f->cfa_slot = 0;
+            f->flags = by_fp ? LT_FRAME_USES_FP : 0;
+            pc = lt_arch_strip(lt_load(ra_slot));
+            fp = fp_slot ? saved : fp;
+            sp = cfa;
+            f++;
+        } else {
+            struct lt_state s = {pc, sp, fp, mode};
+            enum lt_stop stop;
+            f->flags = mode;
+            bool on = step_slow(u, at, word, f, &s, &stop);
+            f++;
+            pc = s.pc;
+            sp = s.sp;
+            fp = s.fp;
+            mode = s.mode;
+            if (!on)
+                return lt_join(u, 0, f, pc, sp, fp, stop);
+        }
+        if (LT_UNLIKELY((pc - 1) >> LT_KEY_BITS != 0))
+            return lt_join(u, 0, f, pc, sp, fp, pc == 0 ? LT_STOP_ROOT : LT_STOP_BAD_MEMORY);
+    }
+}
+
+#endif

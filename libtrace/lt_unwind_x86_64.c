@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The unwinder for x86-64: what a row of call frame information comes down to in
+ * one word, and how to step by such a word. Owns nothing beyond what
+ * lt_unwind_core.h declares, which also argues why results are right; the walk
+ * is lt_unwind_walk.h's. Called by the hooks through lt_unwind.h.
+ *
+ * Slot of a word: n for "rbp saved at CFA - 8n", 1, the return address's own
+ * slot, for "not saved". LT_KIND_ODD: the CFA is kept in a realigned frame, at
+ * rbp + offset - 64 KiB, and rbp's old value where rbp points to.
+ */
+#define LT_KEY_BITS 47
+#define LT_KEY_SHIFT 3
+#define LT_KEY_LOW 3
+#define LT_RAW_PC(slot, pc) (pc)
+#define LT_GUESS_KNOWS_SP 1
+
+#include "lt_unwind_core.h"
+
+#include <gnu/libc-version.h>
+
+#define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
+
+/* Where the kernel's signal frame keeps registers, from the sp at which the
+ * return trampoline starts. */
+#define SIGNAL_RBP 120
+#define SIGNAL_RSP 160
+#define SIGNAL_RIP 168
+
+/* Lies in the loader, where _dl_find_object does not. */
+extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
+
+static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
+{
+    return r->how == how && r->expr_len == n && memcmp(r->expr, bytes, n) == 0;
+}
+
+/* mov $15, %rax; syscall: rt_sigreturn, in a libc that describes it nowhere. */
+static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
+{
+    static const char code[] = "\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05";
+    return pc >= o->start && pc + sizeof code <= o->end &&
+           memcmp((const void *)pc, code, sizeof code - 1) == 0;
+}
+
+/* Code of the loader or of libc without an FDE is where stacks begin:
+ * _dl_start_user and __start_context. */
+static bool in_libc(const struct lt_cfi_object *o)
+{
+    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)gnu_get_libc_version;
+    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
+}
+
+static uint64_t classify_wide(uint32_t base, int64_t off, int64_t ra, int64_t fp)
+{
+    struct lt_wide w = {base, (int32_t)fp, (int32_t)ra, off};
+    if (w.fp_slot != fp || w.ra_slot != ra)
+        return LT_WORD(LT_KIND_FULL, 1, 0);
+    unsigned i = lt_wide_put(&w);
+    return i == LT_WIDE_COUNT ? LT_WORD(LT_KIND_FULL, 1, 0) : LT_WORD(LT_KIND_WIDE, 1, i);
+}
+
+static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
+                             uintptr_t key)
+{
+    const uint64_t full = LT_WORD(LT_KIND_FULL, 1, 0);
+    const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
+    const struct lt_cfi_rule *cfa = &row->cfa;
+    if (fde->ra != LT_CFI_RA)
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
+    if (ra->how == LT_CFI_UNDEFINED)
+        return LT_WORD(LT_KIND_END, 1, 0);
+    if (ra->how == LT_CFI_UNSPECIFIED)
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
+    if (LT_TEST_ALL_FULL)
+        return full;
+    if (fde->signal) {
+        /* breg7 160 deref; breg7 168; breg7 120: what glibc writes for __restore_rt */
+        bool kernel = expr_is(cfa, LT_CFI_VAL_EXPR, "\x77\xa0\x01\x06", 4) &&
+                      expr_is(ra, LT_CFI_EXPR, "\x77\xa8\x01", 3) &&
+                      expr_is(fp, LT_CFI_EXPR, "\x77\xf8\x00", 3);
+        return kernel ? LT_WORD(LT_KIND_SIGNAL, 1, 0) : full;
+    }
+    if (ra->how != LT_CFI_OFFSET || ra->off == 0 || row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED)
+        return full;
+
+    int64_t off = row->cfa_off, fp_off = 0;
+    uint32_t base = LT_KIND_SP;
+    if (cfa->how == LT_CFI_REGISTER) {
+        if (cfa->reg != LT_CFI_SP && cfa->reg != LT_CFI_FP)
+            return full;
+        if (cfa->reg == LT_CFI_FP)
+            base = LT_KIND_FP;
+    } else if (cfa->expr_len == 11 && memcmp(cfa->expr, "\x77\x08\x80\x00\x3f\x1a", 6) == 0 &&
+               memcmp(cfa->expr + 7, "\x2a\x33\x24\x22", 4) == 0 && (cfa->expr[6] & 0xf0) == 0x30) {
+        /* A PLT: sp + 8, 8 more from some byte of the 16-byte entry on. Only ever
+         * interrupted, never returned to: the key is the pc. */
+        off = 8 + ((key & 15) >= (cfa->expr[6] & 15u) ? 8 : 0);
+    } else if (cfa->expr_len >= 3 && cfa->expr_len <= 5 && cfa->expr[0] == 0x76 &&
+               cfa->expr[cfa->expr_len - 1] == 0x06) {
+        /* breg6 n deref: the CFA kept in a realigned frame, and rbp saved where it
+         * points to. */
+        uint64_t v = 0;
+        unsigned shift = 0;
+        for (const uint8_t *p = cfa->expr + 1; shift < 21; p++, shift += 7) {
+            v |= (uint64_t)(*p & 0x7f) << shift;
+            if (*p & 0x80)
+                continue;
+            if (p + 2 != cfa->expr + cfa->expr_len)
+                return full;
+            off = (int64_t)(v << (57 - shift)) >> (57 - shift);
+            break;
+        }
+        if (shift >= 21 || off % 8 || off / 8 < -DEREF_BIAS || off / 8 >= DEREF_BIAS)
+            return full;
+        if (ra->off != -8 || !expr_is(fp, LT_CFI_EXPR, "\x76\x00", 2))
+            return full;
+        return LT_WORD(LT_KIND_ODD, 1, (uint64_t)(off / 8 + DEREF_BIAS));
+    } else {
+        return full;
+    }
+
+    switch (fp->how) {
+    case LT_CFI_OFFSET: fp_off = fp->off; break;
+    case LT_CFI_UNSPECIFIED:
+    case LT_CFI_UNDEFINED:
+    case LT_CFI_SAME: break;
+    default: return full;
+    }
+    if (off >= 0 && off % 8 == 0 && off / 8 <= LT_WORD_OFF_MAX && ra->off == -8 &&
+        fp_off % 8 == 0 && (fp_off == 0 || (fp_off <= -16 && fp_off >= -63 * 8)))
+        return LT_WORD(base, fp_off ? (uint64_t)(-fp_off / 8) : 1, (uint64_t)(off / 8));
+    return classify_wide(base, off, ra->off, fp_off);
+}
+
+static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
+{
+    if (lt_mode == LT_UNWIND_FP)
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
+    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
+    const struct lt_cfi_object *o = &u->cfi.object;
+    if (o->end)
+        lt_object_seen(o);
+    switch (found) {
+    case LT_CFI_FOUND:
+        if (lt_cfi_run(&u->cfi, key))
+            return classify_row(&u->cfi.fde, &u->cfi.row, key);
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
+    case LT_CFI_NO_FDE:
+    case LT_CFI_NO_TABLE:
+        if (is_sigreturn(o, key + 1))
+            return LT_WORD(LT_KIND_SIGNAL, 1, 0);
+        if (found == LT_CFI_NO_TABLE)
+            return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
+        return in_libc(o) ? LT_WORD(LT_KIND_END, 1, 0) : LT_WORD(LT_KIND_NONE, 1, LT_NONE_END);
+    case LT_CFI_NO_OBJECT:
+        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
+    default: return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
+    }
+}
+
+/* The call before a return address may be its function's last instruction. */
+static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
+{
+    return pc - !(mode & LT_FRAME_EXACT);
+}
+
+static inline uintptr_t lt_arch_strip(uintptr_t pc)
+{
+    return pc;
+}
+
+/* Returns an address that can be read whether rbp is saved or not: without a
+ * branch, the return address is read once more. */
+static inline uintptr_t lt_arch_slots(uint64_t word, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+{
+    const unsigned slot = LT_WORD_SLOT(word);
+    const uintptr_t at = cfa - slot * 8ul;
+    *ra = cfa - 8;
+    *fp = slot == 1 ? 0 : at;
+    return at;
+}
+
+/* LT_KIND_ODD: *ra is relative to the CFA, which is yet to be read. */
+static inline void lt_arch_odd(uint64_t word, struct lt_frame *f, const struct lt_state *s,
+                               uintptr_t *ra, uintptr_t *fp)
+{
+    if (LT_WORD_KIND(word) == LT_KIND_ODD) {
+        f->flags |= LT_FRAME_USES_FP;
+        f->cfa_slot = s->fp + LT_WORD_OFF(word) * 8ul - DEREF_BIAS * 8ul;
+        *ra = (uintptr_t)-8;
+        *fp = s->fp;
+    } else {
+        f->cfa_slot = s->sp + SIGNAL_RSP;
+        *ra = s->sp + SIGNAL_RIP;
+        *fp = s->sp + SIGNAL_RBP;
+    }
+}
+
+/* There is none, and no rule that says so. */
+static inline uintptr_t lt_arch_link(const struct lt_frame *signal)
+{
+    return signal->ra_slot;
+}
+
+#include "lt_unwind_walk.h"
+
+__asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
+        ".type lt_capture_registers, @function\n"
+        "lt_capture_registers:\n.cfi_startproc\n"
+        "movq %rbx, 24(%rdi)\nmovq %rbp, 48(%rdi)\n"
+        "leaq 8(%rsp), %rax\nmovq %rax, 56(%rdi)\n"
+        "movq %r12, 96(%rdi)\nmovq %r13, 104(%rdi)\nmovq %r14, 112(%rdi)\nmovq %r15, 120(%rdi)\n"
+        "movq (%rsp), %rax\nmovq %rax, 128(%rdi)\n"
+        "ret\n.cfi_endproc\n.size lt_capture_registers, .-lt_capture_registers\n");
