@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pass over a trace; see ma_analysis.h.
+ */
+#include "ma_analysis.h"
+
+#include <errno.h>
+
+#include "ma_clock.h"
+#include "ma_progress.h"
+
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+                     struct ma_error *error)
+{
+    *analysis = (struct ma_analysis){ .options = options };
+    ma_trace_init(&analysis->trace);
+    ma_replay_init(&analysis->replay, &analysis->trace);
+    if (options->symbols) {
+        analysis->symbols = ma_symbols_open(&options->symbol_options);
+        if (!analysis->symbols)
+            return ma_fail_memory(error);
+    }
+    ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
+    int result = ma_source_open(options->trace, &analysis->source, error);
+    if (result < 0)
+        return result;
+    return ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
+}
+
+void ma_analysis_free(struct ma_analysis *analysis)
+{
+    free(analysis->rows);
+    ma_stacks_free(&analysis->stacks);
+    ma_symbols_close(analysis->symbols);
+    ma_replay_free(&analysis->replay);
+    ma_merge_free(&analysis->merge);
+    ma_source_close(analysis->source);
+    ma_trace_free(&analysis->trace);
+}
+
+int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
+                    struct ma_error *error)
+{
+    struct ma_merged merged;
+    struct ma_progress progress;
+    ma_progress_begin(&progress);
+    int result;
+    while ((result = ma_merge_next(&analysis->merge, &merged)) > 0) {
+        if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
+            break;
+        if (!(pass && pass->no_replay) &&
+            (result = ma_replay_event(&analysis->replay, &merged)) < 0)
+            break;
+        if (ma_progress_due(&progress)) {
+            uint64_t done, size;
+            ma_source_progress(analysis->source, analysis->merge.reader.at, &done, &size);
+            ma_progress_show(&progress, done, size);
+        }
+    }
+    ma_progress_end(&progress);
+    if (result < 0)
+        return result == -ENOMEM ? ma_fail_memory(error) : result;
+    ma_replay_finish(&analysis->replay);
+    if (pass && pass->end)
+        return pass->end(pass->context, analysis);
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const struct ma_row *x = a, *y = b;
+    return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+/* Rows of the same stack become one. */
+static void unite(struct ma_analysis *analysis)
+{
+    size_t kept = 0;
+    qsort(analysis->rows, analysis->n_rows, sizeof *analysis->rows, by_value);
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        struct ma_row *last = kept ? &analysis->rows[kept - 1] : NULL;
+        if (!last || last->stack != row->stack) {
+            analysis->rows[kept++] = *row;
+            continue;
+        }
+        last->leaked_bytes += row->leaked_bytes;
+        last->leaked_blocks += row->leaked_blocks;
+        last->peak_bytes += row->peak_bytes;
+        last->peak_blocks += row->peak_blocks;
+        last->calls += row->calls;
+        last->bytes += row->bytes;
+        last->temporary += row->temporary;
+    }
+    analysis->n_rows = kept;
+}
+
+static void measure_duration(struct ma_analysis *analysis)
+{
+    const struct ma_replay *replay = &analysis->replay;
+    if (replay->end_process)
+        analysis->duration =
+            ma_clock_ns(&analysis->trace, replay->end_process, replay->end_ticks);
+    for (size_t i = 0; i < analysis->trace.n_processes; i++) {
+        const struct ma_process *process = analysis->trace.processes[i];
+        if (!process->ended)
+            continue;
+        uint64_t end = ma_clock_ns(&analysis->trace, process, process->end_time);
+        analysis->duration = end > analysis->duration ? end : analysis->duration;
+    }
+}
+
+int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
+{
+    const struct ma_replay *replay = &analysis->replay;
+    for (size_t i = 0; i < replay->n_accounts; i++) {
+        const struct ma_account *account = replay->accounts[i];
+        for (size_t k = 0; account && k < account->n_uses; k++) {
+            const struct ma_use *use = &account->uses[k];
+            struct ma_row row = {
+                .leaked_bytes = use->live_bytes,
+                .leaked_blocks = use->live_blocks,
+                .calls = use->allocations,
+                .bytes = use->allocated_bytes,
+                .temporary = use->temporary,
+            };
+            ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
+            if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row.stack) < 0 ||
+                !MA_RESERVE(analysis->rows, analysis->n_rows, analysis->row_capacity))
+                return ma_fail_memory(error);
+            analysis->rows[analysis->n_rows++] = row;
+        }
+        if (account) {
+            analysis->leaked_bytes += account->live_bytes;
+            analysis->leaked_blocks += account->live_blocks;
+        }
+    }
+    if (analysis->n_rows)
+        unite(analysis);
+    measure_duration(analysis);
+    return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One analysis from the input to the numbers that reports are built from:
+ * rows, one for each stack, whatever the process.
+ */
+#ifndef MA_ANALYSIS_H
+#define MA_ANALYSIS_H
+
+#include "ma_merge.h"
+#include "ma_options.h"
+#include "ma_replay.h"
+#include "ma_stacks.h"
+
+struct ma_row {
+    uint32_t stack; /* id in ma_stacks */
+    uint64_t leaked_bytes, leaked_blocks;
+    uint64_t peak_bytes, peak_blocks;
+    uint64_t calls, bytes; /* allocations and what they asked for */
+    uint64_t temporary;
+};
+
+struct ma_analysis {
+    const struct ma_options *options;
+    struct ma_source *source;
+    struct ma_trace trace;
+    struct ma_merge merge;
+    struct ma_replay replay;
+    struct ma_symbols *symbols;
+    struct ma_stacks stacks;
+    struct ma_row *rows;
+    size_t n_rows, row_capacity;
+    uint64_t leaked_bytes, leaked_blocks;
+    uint64_t duration; /* ns */
+};
+
+/* What takes part in the pass beside the replay: sees each event before the
+ * replay does. All functions may be NULL. */
+struct ma_pass {
+    int (*event)(void *context, struct ma_analysis *analysis, const struct ma_merged *merged);
+    int (*end)(void *context, struct ma_analysis *analysis);
+    void *context;
+    bool no_replay; /* the books are not needed */
+};
+
+/* Open the trace. Returns 0 or a negative errno with a message; free in either
+ * case. */
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+                     struct ma_error *error);
+
+/* Read it to its end. pass may be NULL. */
+int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
+                    struct ma_error *error);
+
+/* Build the rows. */
+int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
+
+void ma_analysis_free(struct ma_analysis *analysis);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a trace cannot vouch for: counts kept by reader, decoder, merge and
+ * replay while they work, told by the audit at the end of every report.
+ */
+#ifndef MA_AUDIT_H
+#define MA_AUDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MA_SKIPPED_MAX 256 /* ranges kept with their reason; more are counted */
+
+struct ma_skipped {
+    uint64_t offset, bytes;
+    char reason[88];
+};
+
+struct ma_audit {
+    /* reader and decoder */
+    struct ma_skipped skipped[MA_SKIPPED_MAX];
+    size_t n_skipped;        /* entries above */
+    uint64_t skipped_ranges; /* all of them */
+    uint64_t skipped_bytes;
+    uint64_t bad_chunks;      /* ranges skipped that were, or may have been, chunks */
+    uint64_t missing_chunks;  /* gaps in sequence numbers */
+    uint64_t duplicate_chunks;
+    uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
+    uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
+    char input_problem[160];  /* why the input ended early, or empty */
+    /* the program's side */
+    uint64_t lost_events;
+    uint64_t lost_by_reason[8];
+    uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
+    uint64_t sampling_interval;              /* bytes, 0: every call is in the trace */
+    /* merge and replay */
+    uint64_t late_events;    /* came after later ones of their process had been replayed */
+    uint64_t order_repairs;  /* allocation at a live address: the free in between is missing */
+    uint64_t late_forks;     /* fork whose parent had gone on already */
+    uint64_t unmatched_frees;
+    uint64_t clock_guesses;  /* processes whose tick rate is unknown */
+    /* definitions */
+    uint64_t unknown_processes, unknown_stacks, unknown_modules;
+};
+
+void ma_audit_init(struct ma_audit *audit);
+
+/* Note that bytes [offset, offset + bytes) were not used; format is the reason. */
+void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* True if part of what was written could not be read, or the writer gave up
+ * before the program's end. In that case `sentence` says so in one line. */
+bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size);
+
+/* Note that the trace ends within the item at offset. */
+void ma_audit_truncated(struct ma_audit *audit, uint64_t offset);
+
+#endif

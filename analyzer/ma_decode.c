@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Decoding of events; see ma_decode.h. Each operand function reads straight
+ * through the sticky cursor; a reserved value sets `problem`; both are checked
+ * once per item, before the event is let out. A tag is read with acquire
+ * order, because a mapped chunk may be written while we read it.
+ */
+#include "ma_decode.h"
+
+void ma_decoder_begin(struct ma_decoder *decoder, const struct ma_process *process,
+                      uint64_t base_time)
+{
+    decoder->time = base_time;
+    decoder->last = decoder->next = decoder->explicit_stack = 0;
+    decoder->n_addresses = decoder->n_stacks = 0;
+    decoder->header = process->record.block_header;
+    decoder->grain = process->record.block_grain;
+    decoder->smallest = process->record.smallest_usable;
+}
+
+void ma_decoder_piece(struct ma_decoder *decoder, const unsigned char *payload, size_t size)
+{
+    decoder->cursor = (struct ma_cursor){ payload, payload + size, false };
+    decoder->item = payload;
+    decoder->problem = NULL;
+}
+
+static inline void push_address(struct ma_decoder *decoder, uint64_t address)
+{
+    decoder->addresses[decoder->n_addresses++ % MLF_RING] = address;
+    decoder->last = address;
+}
+
+static inline void push_block(struct ma_decoder *decoder, const struct ma_event *event)
+{
+    push_address(decoder, event->address);
+    decoder->stacks[decoder->n_stacks % MLF_RING].stack = event->stack;
+    decoder->stacks[decoder->n_stacks++ % MLF_RING].size = event->size;
+    decoder->next = event->address + event->usable + decoder->header;
+}
+
+static inline void advance(struct ma_decoder *decoder)
+{
+    if (__builtin_add_overflow(decoder->time, ma_cursor_vu(&decoder->cursor), &decoder->time))
+        decoder->problem = "a time out of range";
+}
+
+static inline uint64_t pushed(struct ma_decoder *decoder, uint32_t distance)
+{
+    if (distance > decoder->n_addresses || distance > MLF_RING) {
+        decoder->problem = "an address distance beyond what was pushed";
+        return 0;
+    }
+    return decoder->addresses[(decoder->n_addresses - distance) % MLF_RING];
+}
+
+static inline uint64_t delta_address(struct ma_decoder *decoder)
+{
+    uint64_t delta = (uint64_t)ma_cursor_vz(&decoder->cursor);
+    return decoder->last + MLF_ADDR_GRAIN * delta;
+}
+
+static uint64_t old_address(struct ma_decoder *decoder, unsigned code)
+{
+    if (code <= MLF_ADDR_NEAR_MAX)
+        return pushed(decoder, code + 1);
+    switch (code) {
+    case MLF_ADDR_RING:
+        return pushed(decoder, MLF_ADDR_RING_FIRST + ma_cursor_u8(&decoder->cursor));
+    case MLF_ADDR_DELTA:
+        return delta_address(decoder);
+    case MLF_ADDR_ABSOLUTE:
+        return ma_cursor_u64(&decoder->cursor);
+    default:
+        decoder->problem = "a reserved address code";
+        return 0;
+    }
+}
+
+static uint8_t function(struct ma_decoder *decoder)
+{
+    unsigned number = ma_cursor_u8(&decoder->cursor);
+    if (number >= MLF_FN_COUNT)
+        decoder->problem = "a reserved function number";
+    return (uint8_t)number;
+}
+
+static uint32_t explicit_stack(struct ma_decoder *decoder)
+{
+    decoder->explicit_stack += (uint64_t)ma_cursor_vz(&decoder->cursor);
+    if (decoder->explicit_stack > UINT32_MAX)
+        decoder->problem = "a stack id out of range";
+    return (uint32_t)decoder->explicit_stack;
+}
+
+/* The operands of ALLOC but for the time. */
+static inline void new_block(struct ma_decoder *decoder, unsigned flags, struct ma_event *event)
+{
+    struct ma_cursor *cursor = &decoder->cursor;
+    if (flags & MLF_ALLOC_FUNCTION) {
+        event->function = function(decoder);
+        if (event->function >= MLF_FN_memalign && event->function <= MLF_FN_aligned_alloc) {
+            unsigned log2 = ma_cursor_u8(cursor);
+            if (log2 > 63)
+                decoder->problem = "an alignment out of range";
+            event->aligned = (uint8_t)(1 + log2);
+        }
+    }
+    switch (flags & MLF_ALLOC_ADDRESS) {
+    case MLF_ALLOC_ADDRESS_RING:
+        event->address = pushed(decoder, ma_cursor_u8(cursor) + 1);
+        break;
+    case MLF_ALLOC_ADDRESS_NEXT:
+        event->address = decoder->next;
+        break;
+    case MLF_ALLOC_ADDRESS_DELTA:
+        event->address = delta_address(decoder);
+        break;
+    default:
+        event->address = ma_cursor_u64(cursor);
+        break;
+    }
+    if (flags & MLF_ALLOC_STACK) {
+        if (!(flags & MLF_ALLOC_SIZE))
+            decoder->problem = "an explicit stack with the size of a listed one";
+        event->stack = explicit_stack(decoder);
+    } else {
+        unsigned distance = ma_cursor_u8(cursor) + 1;
+        if (distance > decoder->n_stacks)
+            decoder->problem = "a stack distance beyond what was pushed";
+        event->stack = decoder->stacks[(decoder->n_stacks - distance) % MLF_RING].stack;
+        event->size = decoder->stacks[(decoder->n_stacks - distance) % MLF_RING].size;
+    }
+    if (flags & MLF_ALLOC_SIZE)
+        event->size = ma_cursor_vu(cursor);
+    event->usable = flags & MLF_ALLOC_USABLE
+                        ? event->size + ma_cursor_vu(cursor)
+                        : mlf_default_usable(event->size, decoder->header, decoder->grain,
+                                             decoder->smallest);
+}
+
+static void decode_realloc(struct ma_decoder *decoder, struct ma_event *begin,
+                           struct ma_event *end)
+{
+    unsigned flags = ma_cursor_u8(&decoder->cursor) & 0x3f;
+    uint64_t old = old_address(decoder, ma_cursor_u8(&decoder->cursor));
+    advance(decoder);
+    push_address(decoder, old);
+    *begin = (struct ma_event){
+        .type = MA_EVENT_REALLOC_BEGIN, .time = decoder->time, .old_address = old,
+    };
+    *end = (struct ma_event){
+        .type = MA_EVENT_REALLOC, .function = MLF_FN_realloc, .old_address = old,
+        .begin = decoder->time,
+    };
+    new_block(decoder, flags, end);
+    advance(decoder);
+    end->time = decoder->time;
+    push_block(decoder, end);
+}
+
+/* A record: 1 if it has a place among the events, 0 if it is skipped. */
+static int decode_record(struct ma_decoder *decoder, unsigned tag, struct ma_event *event)
+{
+    const unsigned char *payload;
+    uint64_t size = ma_cursor_vu(&decoder->cursor);
+    if (size > MLF_RECORD_MAX) {
+        decoder->problem = "a record above the size limit";
+        return 0;
+    }
+    if (!ma_cursor_take(&decoder->cursor, size, &payload))
+        return 0;
+    struct ma_record record;
+    if (ma_record_decode(&record, tag, MLF_EVENTS, payload, (size_t)size, &decoder->problem) <= 0)
+        return 0;
+    *event = (struct ma_event){
+        .type = MA_EVENT_RECORD, .function = (uint8_t)tag, .time = record.brief.time,
+        .record = payload, .size = size,
+    };
+    return 1;
+}
+
+/* Everything but ALLOC and FREE. Returns the number of events. */
+static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_event *event)
+{
+    switch (tag) {
+    case MLF_EV_REALLOC:
+        decode_realloc(decoder, event, event + 1);
+        return 2;
+    case MLF_EV_FREE_BY:
+        *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = function(decoder) };
+        event->address = old_address(decoder, ma_cursor_u8(&decoder->cursor));
+        push_address(decoder, event->address);
+        break;
+    case MLF_EV_FAILED:
+        *event = (struct ma_event){ .type = MA_EVENT_FAILED, .function = function(decoder) };
+        event->size = ma_cursor_vu(&decoder->cursor);
+        event->stack = explicit_stack(decoder);
+        break;
+    default:
+        if (tag <= MLF_REC_LAST)
+            return decode_record(decoder, tag, event);
+        decoder->problem = "a reserved tag";
+        return 0;
+    }
+    advance(decoder);
+    event->time = decoder->time;
+    return 1;
+}
+
+enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event *out, size_t max,
+                                     size_t *n)
+{
+    struct ma_cursor *cursor = &decoder->cursor;
+    struct ma_event *event = out, *const end = out + max - 1; /* an item gives up to two */
+    enum ma_decode_status status = MA_DECODE_MORE;
+    while (event < end) {
+        decoder->item = cursor->at;
+        unsigned tag =
+            cursor->at < cursor->end ? __atomic_load_n(cursor->at, __ATOMIC_ACQUIRE) : 0;
+        if (tag == 0) {
+            status = MA_DECODE_END;
+            break;
+        }
+        cursor->at++;
+        int events = 1;
+        if (tag >= MLF_EV_ALLOC) {
+            *event = (struct ma_event){ .type = MA_EVENT_ALLOC, .function = MLF_FN_malloc };
+            new_block(decoder, tag & 0x3f, event);
+            advance(decoder);
+            event->time = decoder->time;
+            push_block(decoder, event);
+        } else if (tag >= MLF_EV_FREE) {
+            *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = MLF_FN_free };
+            event->address = old_address(decoder, tag & 0x3f);
+            push_address(decoder, event->address);
+            advance(decoder);
+            event->time = decoder->time;
+        } else {
+            events = decode_other(decoder, tag, event);
+        }
+        if (__builtin_expect(cursor->failed | (decoder->problem != NULL), 0)) {
+            status = cursor->failed ? MA_DECODE_CUT : MA_DECODE_BAD;
+            cursor->at = decoder->item; /* another call shall meet the same end */
+            break;
+        }
+        event += events;
+    }
+    *n = (size_t)(event - out);
+    return status;
+}

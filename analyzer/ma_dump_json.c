@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * --dump=json: one object a line for each event and each record that has a
+ * moment, in merged order. analyzer/REPORT.md lists the members.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ma_clock.h"
+#include "ma_dump.h"
+#include "ma_text.h"
+
+static void frame(FILE *out, const struct ma_process *process, const struct ma_node *node,
+                  size_t index)
+{
+    fprintf(out, "%s\"0x%" PRIx64 "\"", index ? "," : "", ma_process_address(process, node));
+}
+
+static int write_stack(FILE *out, struct ma_analysis *analysis, const struct ma_merged *merged)
+{
+    fprintf(out, ",\"stack_id\":%" PRIu32 ",\"stack\":[", merged->event->stack);
+    int result = ma_dump_stack(analysis, merged->process, merged->event->stack, frame, out);
+    putc(']', out);
+    return result;
+}
+
+static void write_head(FILE *out, const struct ma_analysis *analysis, const char *type,
+                       const struct ma_merged *merged)
+{
+    const struct ma_event *event = merged->event;
+    fprintf(out, "{\"type\":\"%s\",\"ticks\":%" PRIu64, type, event->time);
+    if (event->type == MA_EVENT_REALLOC)
+        fprintf(out, ",\"begin_ticks\":%" PRIu64, event->begin);
+    fprintf(out, ",\"time_ns\":%" PRIu64 ",\"pid\":%" PRIu64,
+            ma_clock_ns(&analysis->trace, merged->process, event->time),
+            ma_process_pid(merged->process));
+    if (merged->stream && merged->stream->known)
+        fprintf(out, ",\"tid\":%" PRIu64, merged->stream->tid);
+    fprintf(out, ",\"stream\":%" PRIu32, merged->number);
+}
+
+static void write_string(FILE *out, const char *key, struct ma_bytes bytes)
+{
+    char *text = strndup((const char *)bytes.data, bytes.size);
+    fprintf(out, ",\"%s\":", key);
+    ma_write_json_string(out, text ? text : "");
+    free(text);
+}
+
+static void write_counters(FILE *out, struct ma_bytes pairs)
+{
+    struct ma_cursor cursor = { pairs.data, pairs.data + pairs.size, false };
+    const char *separator = "";
+    fputs(",\"counters\":{", out);
+    while (cursor.at < cursor.end) {
+        uint64_t counter = ma_cursor_vu(&cursor), value = ma_cursor_vu(&cursor);
+        if (cursor.failed)
+            break;
+        fprintf(out, "%s\"%" PRIu64 "\":%" PRIu64, separator, counter, value);
+        separator = ",";
+    }
+    putc('}', out);
+}
+
+static void write_record(FILE *out, const struct ma_analysis *analysis,
+                         const struct ma_merged *merged)
+{
+    const struct ma_event *event = merged->event;
+    struct ma_record record;
+    const char *problem;
+    unsigned kind = merged->stream ? MLF_EVENTS : MLF_DEFINITIONS;
+    if (ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
+                         &problem) <= 0)
+        return; /* was checked when it was read */
+    const struct ma_short_record *brief = &record.brief;
+    static const char *const types[] = {
+        [MLF_REC_CLOCK] = "clock",   [MLF_REC_PROCESS_END] = "process_end",
+        [MLF_REC_LOSS] = "loss",     [MLF_REC_STOP] = "stop",
+        [MLF_REC_MEMORY] = "memory", [MLF_REC_MARK] = "mark",
+        [MLF_REC_COUNTERS] = "counters",
+    };
+    write_head(out, analysis, types[record.tag], merged);
+    switch (record.tag) {
+    case MLF_REC_CLOCK:
+        fprintf(out, ",\"monotonic_ns\":%" PRIu64 ",\"realtime_ns\":%" PRIu64,
+                brief->clock.monotonic_ns, brief->clock.realtime_ns);
+        break;
+    case MLF_REC_PROCESS_END:
+        fprintf(out, ",\"how\":\"%s\",\"status\":%" PRIu64, ma_end_name(brief->process_end.how),
+                brief->process_end.status);
+        break;
+    case MLF_REC_LOSS:
+        fprintf(out, ",\"of_stream\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"reason\":\"%s\"",
+                brief->loss.stream, brief->loss.lost, ma_loss_name(brief->loss.reason));
+        break;
+    case MLF_REC_STOP:
+        fprintf(out, ",\"reason\":\"%s\",\"errno\":%" PRIu64, ma_loss_name(brief->stop.reason),
+                brief->stop.error);
+        break;
+    case MLF_REC_MEMORY:
+        fprintf(out, ",\"virtual\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"shared\":%" PRIu64,
+                brief->memory.virtual_bytes, brief->memory.resident, brief->memory.shared);
+        break;
+    case MLF_REC_MARK:
+        fprintf(out, ",\"kind\":\"%s\"", ma_mark_name(brief->mark.kind));
+        write_string(out, "name", brief->mark.name);
+        break;
+    default:
+        write_counters(out, brief->counters.pairs);
+        break;
+    }
+    fputs("}\n", out);
+}
+
+int ma_dump_json_event(void *context, struct ma_analysis *analysis,
+                       const struct ma_merged *merged)
+{
+    static const char *const types[] = {
+        [MA_EVENT_ALLOC] = "alloc",     [MA_EVENT_FREE] = "free",
+        [MA_EVENT_REALLOC] = "realloc", [MA_EVENT_FAILED] = "failed",
+    };
+    const struct ma_event *event = merged->event;
+    FILE *out = context;
+    int result = 0;
+    if (event->type == MA_EVENT_RECORD) {
+        write_record(out, analysis, merged);
+        return ferror(out) ? -EIO : 0;
+    }
+    if (event->type < MA_EVENT_FREE || event->type == MA_EVENT_REALLOC_BEGIN)
+        return 0;
+    write_head(out, analysis, types[event->type], merged);
+    fprintf(out, ",\"function\":\"%s\"", ma_function_names[event->function]);
+    if (event->type != MA_EVENT_FAILED)
+        fprintf(out, ",\"address\":\"0x%" PRIx64 "\"", event->address);
+    if (event->type == MA_EVENT_REALLOC)
+        fprintf(out, ",\"old_address\":\"0x%" PRIx64 "\"", event->old_address);
+    if (event->type != MA_EVENT_FREE)
+        fprintf(out, ",\"size\":%" PRIu64, event->size);
+    if (event->type == MA_EVENT_ALLOC || event->type == MA_EVENT_REALLOC)
+        fprintf(out, ",\"usable\":%" PRIu64, event->usable);
+    if (event->aligned)
+        fprintf(out, ",\"alignment\":%" PRIu64, (uint64_t)1 << (event->aligned - 1));
+    if (event->type != MA_EVENT_FREE)
+        result = write_stack(out, analysis, merged);
+    fputs("}\n", out);
+    return result < 0 ? result : ferror(out) ? -EIO : 0;
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Feeds; see ma_feed.h.
+ */
+#include "ma_feed.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A timed record of a definitions chunk: its payload will not stay, so it is
+ * copied. */
+static int add_timed(void *context, const struct ma_event *event)
+{
+    struct ma_feed *feed = context;
+    if (feed->at == feed->n)
+        feed->at = feed->n = 0;
+    if (!MA_RESERVE(feed->events, feed->n, feed->event_capacity))
+        return -ENOMEM;
+    struct ma_event copy = *event;
+    if (copy.type == MA_EVENT_RECORD) {
+        unsigned char *payload = malloc(copy.size + 1);
+        if (!payload)
+            return -ENOMEM;
+        memcpy(payload, event->record, copy.size);
+        copy.record = payload;
+    }
+    feed->events[feed->n++] = copy;
+    return 0;
+}
+
+struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, uint32_t number,
+                            unsigned kind, size_t *decoders)
+{
+    struct ma_feed *feed = calloc(1, sizeof *feed);
+    if (!feed)
+        return NULL;
+    feed->process = process;
+    feed->audit = &trace->audit;
+    feed->decoders = decoders;
+    feed->number = number;
+    feed->kind = (uint8_t)kind;
+    if (kind == MLF_DEFINITIONS) {
+        ma_definer_init(&feed->definer, trace, process, add_timed, feed);
+    } else {
+        feed->stream = ma_trace_stream(trace, process, number);
+        if (!feed->stream) {
+            free(feed);
+            return NULL;
+        }
+    }
+    return feed;
+}
+
+static void release(struct ma_piece *piece)
+{
+    if (piece->owned)
+        free((void *)(uintptr_t)piece->payload);
+}
+
+void ma_feed_free(struct ma_feed *feed)
+{
+    if (!feed)
+        return;
+    while (feed->kind == MLF_DEFINITIONS && feed->at < feed->n)
+        ma_feed_pop(feed);
+    for (size_t i = feed->queue_at; i < feed->n_queue; i++)
+        release(&feed->queue[i]);
+    if (feed->active)
+        release(&feed->piece);
+    if (feed->kind == MLF_DEFINITIONS)
+        ma_definer_free(&feed->definer);
+    free(feed->queue);
+    free(feed->decoder);
+    free(feed->events);
+    free(feed);
+}
+
+void ma_feed_pop(struct ma_feed *feed)
+{
+    struct ma_event *event = &feed->events[feed->at++];
+    if (feed->kind == MLF_DEFINITIONS && event->type == MA_EVENT_RECORD)
+        free((void *)(uintptr_t)event->record);
+}
+
+/* True if `sequence` was missing; it is no longer. */
+static bool fill_gap(struct ma_feed *feed, uint32_t sequence)
+{
+    for (unsigned i = 0; i < feed->n_gaps; i++) {
+        uint32_t from = feed->gaps[i].from, to = feed->gaps[i].to;
+        if (sequence < from || sequence >= to)
+            continue;
+        feed->gaps[i] = feed->gaps[--feed->n_gaps];
+        if (from < sequence && feed->n_gaps < MA_GAPS) {
+            feed->gaps[feed->n_gaps].from = from;
+            feed->gaps[feed->n_gaps++].to = sequence;
+        }
+        if (sequence + 1 < to && feed->n_gaps < MA_GAPS) {
+            feed->gaps[feed->n_gaps].from = sequence + 1;
+            feed->gaps[feed->n_gaps++].to = to;
+        }
+        return true;
+    }
+    return false;
+}
+
+enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chunk)
+{
+    uint32_t end = chunk->position + (uint32_t)chunk->size;
+    if (chunk->sequence >= feed->next_sequence) {
+        if (chunk->position)
+            return MA_ARRIVED; /* its first piece is missing: the decoder says so */
+        if (chunk->sequence > feed->next_sequence) {
+            feed->audit->missing_chunks += chunk->sequence - feed->next_sequence;
+            if (feed->n_gaps < MA_GAPS) {
+                feed->gaps[feed->n_gaps].from = feed->next_sequence;
+                feed->gaps[feed->n_gaps++].to = chunk->sequence;
+            }
+        }
+        feed->next_sequence = chunk->sequence + 1;
+        feed->end_position = end;
+        return MA_ARRIVED;
+    }
+    if (chunk->position == 0 && fill_gap(feed, chunk->sequence)) {
+        feed->audit->missing_chunks--;
+        return MA_ARRIVED;
+    }
+    bool newest = chunk->sequence + 1 == feed->next_sequence;
+    if (chunk->position && !newest)
+        return MA_ARRIVED; /* of an older chunk: the decoder knows if it fits */
+    if (chunk->position < feed->end_position || !newest) {
+        feed->audit->duplicate_chunks++;
+        ma_audit_skip(feed->audit, chunk->offset,
+                      chunk->payload_offset + chunk->size - chunk->offset, "a chunk seen before");
+        return MA_DUPLICATE;
+    }
+    feed->end_position = end;
+    return MA_ARRIVED;
+}
+
+static bool before(const struct ma_piece *a, const struct ma_piece *b)
+{
+    return a->sequence != b->sequence ? a->sequence < b->sequence : a->position < b->position;
+}
+
+int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool copy)
+{
+    struct ma_piece piece = {
+        .payload = chunk->payload,
+        .size = chunk->size,
+        .header = chunk->offset,
+        .offset = chunk->payload_offset,
+        .base_time = chunk->base_time,
+        .sequence = chunk->sequence,
+        .position = chunk->position,
+        .cut = chunk->cut,
+        .owned = copy,
+    };
+    if (feed->queue_at && feed->n_queue == feed->queue_capacity) {
+        feed->n_queue -= feed->queue_at;
+        memmove(feed->queue, feed->queue + feed->queue_at, feed->n_queue * sizeof *feed->queue);
+        feed->queue_at = 0;
+    }
+    if (!MA_RESERVE(feed->queue, feed->n_queue, feed->queue_capacity))
+        return -ENOMEM;
+    if (copy) {
+        unsigned char *payload = malloc(chunk->size + 1);
+        if (!payload)
+            return -ENOMEM;
+        memcpy(payload, chunk->payload, chunk->size);
+        piece.payload = payload;
+    }
+    size_t i = feed->n_queue++, farthest = i > 4096 ? i - 4096 : 0;
+    for (; i > feed->queue_at && i > farthest && before(&piece, &feed->queue[i - 1]); i--)
+        feed->queue[i] = feed->queue[i - 1];
+    feed->queue[i] = piece;
+    return 0;
+}
+
+static void skip_piece(struct ma_feed *feed, struct ma_piece *piece)
+{
+    ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header,
+                  "a piece whose predecessor is missing or bad");
+}
+
+/* Make the first queued piece the active one. Returns 1, or 0 if it was no use,
+ * or -ENOMEM. */
+static int start_piece(struct ma_feed *feed, size_t *released)
+{
+    struct ma_piece piece = feed->queue[feed->queue_at++];
+    if (feed->queue_at == feed->n_queue)
+        feed->queue_at = feed->n_queue = 0;
+    if (!feed->decoder) {
+        feed->decoder = malloc(sizeof *feed->decoder);
+        *feed->decoders += feed->decoder != NULL;
+    }
+    if (!feed->events)
+        feed->events = malloc(MA_BATCH * sizeof *feed->events);
+    if (!feed->decoder || !feed->events) {
+        release(&piece);
+        return -ENOMEM;
+    }
+    bool fits = piece.position == 0 || (feed->begun && !feed->broken &&
+                                        feed->sequence == piece.sequence &&
+                                        feed->position == piece.position);
+    if (!fits) {
+        if (feed->begun && feed->sequence == piece.sequence)
+            feed->broken = true;
+        skip_piece(feed, &piece);
+        *released += ma_feed_cost(piece.size);
+        release(&piece);
+        return 0;
+    }
+    if (piece.position == 0) {
+        ma_decoder_begin(feed->decoder, feed->process, piece.base_time);
+        feed->begun = true;
+        feed->broken = false;
+        feed->sequence = piece.sequence;
+        feed->position = 0;
+    }
+    feed->position += (uint32_t)piece.size;
+    ma_decoder_piece(feed->decoder, piece.payload, piece.size);
+    feed->piece = piece;
+    feed->active = true;
+    return 1;
+}
+
+/* The bytes behind the end of what is written should be zero, but for an item
+ * that was never finished. Zeros in the middle are damage. */
+static void check_tail(struct ma_feed *feed)
+{
+    const unsigned char *from = feed->decoder->cursor.at;
+    const unsigned char *end = feed->piece.payload + feed->piece.size;
+    const size_t unfinished = 4096;
+    if ((size_t)(end - from) <= unfinished)
+        return;
+    while (end > from + unfinished && !end[-1])
+        end--;
+    if (end > from + unfinished)
+        ma_audit_skip(feed->audit, feed->piece.offset + (uint64_t)(from - feed->piece.payload),
+                      (uint64_t)(end - from), "zeros in the middle of a chunk");
+}
+
+static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t *released)
+{
+    struct ma_decoder *decoder = feed->decoder;
+    uint64_t at = feed->piece.offset + (uint64_t)(decoder->item - feed->piece.payload);
+    uint64_t rest = feed->piece.offset + feed->piece.size - at;
+    if (status == MA_DECODE_END) {
+        check_tail(feed);
+    } else if (status == MA_DECODE_CUT && feed->piece.cut) {
+        ma_audit_truncated(feed->audit, at);
+    } else {
+        feed->broken = true;
+        ma_audit_skip(feed->audit, at, rest, "events: %s",
+                      status == MA_DECODE_CUT ? "an item runs past the end of its chunk"
+                                              : decoder->problem);
+    }
+    *released += ma_feed_cost(feed->piece.size);
+    release(&feed->piece);
+    feed->active = false;
+}
+
+int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released)
+{
+    if (feed->kind == MLF_DEFINITIONS)
+        return 0;
+    while (feed->at == feed->n) {
+        feed->at = feed->n = 0;
+        if (!feed->active) {
+            if (feed->queue_at == feed->n_queue)
+                break;
+            int result = start_piece(feed, released);
+            if (result < 0)
+                return result;
+            if (result == 0)
+                continue;
+        }
+        enum ma_decode_status status =
+            ma_decoder_run(feed->decoder, feed->events, MA_BATCH, &feed->n);
+        if (status == MA_DECODE_END && keep_open && feed->queue_at == feed->n_queue)
+            break;
+        if (status != MA_DECODE_MORE) {
+            if (feed->n) /* deliver these first; the next call meets the end again */
+                break;
+            end_piece(feed, status, released);
+        }
+    }
+    bool idle = !feed->active && feed->at == feed->n;
+    if (idle && feed->decoder && (feed->whole_chunks || *feed->decoders > MA_DECODERS_KEPT)) {
+        free(feed->decoder);
+        feed->decoder = NULL;
+        feed->begun = false; /* no piece can follow: the next chunk begins anew */
+        --*feed->decoders;
+    }
+    if (idle) {
+        free(feed->events);
+        feed->events = NULL;
+    }
+    return 0;
+}
+
+uint64_t ma_feed_last_time(const struct ma_feed *feed)
+{
+    uint64_t last = 0;
+    struct ma_event events[MA_BATCH];
+    if (feed->kind == MLF_DEFINITIONS)
+        return 0;
+    for (size_t i = feed->at; i < feed->n; i++)
+        last = feed->events[i].time > last ? feed->events[i].time : last;
+    struct ma_decoder decoder;
+    if (feed->queue_at < feed->n_queue) {
+        const struct ma_piece *piece = &feed->queue[feed->n_queue - 1];
+        ma_decoder_begin(&decoder, feed->process, piece->base_time);
+        ma_decoder_piece(&decoder, piece->payload, piece->size);
+    } else if (feed->active) {
+        decoder = *feed->decoder;
+    } else {
+        return last;
+    }
+    for (size_t n = MA_BATCH; n;) {
+        enum ma_decode_status status = ma_decoder_run(&decoder, events, MA_BATCH, &n);
+        for (size_t i = 0; i < n; i++)
+            last = events[i].time > last ? events[i].time : last;
+        if (status != MA_DECODE_MORE)
+            break;
+    }
+    return last;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A feed is one ordered source of events for the merge: an events stream of a
+ * thread (chunks queue up, the first is decoded a batch at a time), or the
+ * records with a moment of a definitions stream. Chunks may arrive late, out
+ * of order or twice; a feed sorts what it still holds and refuses duplicates.
+ */
+#ifndef MA_FEED_H
+#define MA_FEED_H
+
+#include "ma_decode.h"
+#include "ma_define.h"
+#include "ma_reader.h"
+
+#define MA_BATCH 128
+#define MA_GAPS 16
+/* Feeds between two pieces of a chunk keep its state; beyond so many the rest
+ * of the chunk is given up. */
+#define MA_DECODERS_KEPT ((size_t)1 << 15)
+
+/* A chunk, or a piece of one, that waits for its turn. */
+struct ma_piece {
+    const unsigned char *payload;
+    size_t size;
+    uint64_t header, offset; /* of its header and payload in the trace */
+    uint64_t base_time;
+    uint32_t sequence, position;
+    bool cut, owned;
+};
+
+struct ma_feed {
+    struct ma_process *process;
+    struct ma_stream *stream; /* NULL for definitions */
+    struct ma_audit *audit;
+    uint32_t number;
+    uint8_t kind;
+    bool in_heap, pending;
+    bool whole_chunks; /* a mapped trace: no chunk comes in pieces */
+
+    /* what has arrived, to tell duplicates from latecomers */
+    uint32_t next_sequence, end_position; /* of the newest chunk */
+    struct {
+        uint32_t from, to;
+    } gaps[MA_GAPS];
+    unsigned n_gaps;
+
+    /* events */
+    struct ma_piece *queue; /* [queue_at, n_queue), by sequence and position */
+    size_t queue_at, n_queue, queue_capacity;
+    struct ma_piece piece; /* being decoded, if active */
+    bool active;
+    bool broken;           /* the rest of chunk `sequence` cannot be read */
+    bool begun;            /* sequence and position are those of a chunk */
+    uint32_t sequence, position;
+    struct ma_decoder *decoder;
+    size_t *decoders;
+
+    /* definitions */
+    struct ma_definer definer;
+
+    struct ma_event *events; /* [at, n): decoded, not yet merged */
+    size_t at, n, event_capacity;
+};
+
+enum ma_arrival { MA_ARRIVED, MA_DUPLICATE };
+
+/* *decoders counts those of all feeds, and must outlive them. */
+struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, uint32_t number,
+                            unsigned kind, size_t *decoders);
+void ma_feed_free(struct ma_feed *feed);
+
+/* Whether this chunk is new to the feed; counts gaps. */
+enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chunk);
+
+/* Queue a chunk of events; `copy` if its payload will not stay. */
+int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool copy);
+
+/* What a queued chunk counts against the bound of what is read ahead: its
+ * payload, and the state of a feed that decodes it. */
+static inline size_t ma_feed_cost(size_t size)
+{
+    return size + 16384;
+}
+
+/* Decode until there is a head or nothing is left. With `keep_open`, a piece
+ * that has no successor yet stays active at its end: more may be written to
+ * it. *released is the cost of what is no longer held. */
+int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released);
+
+/* Decode the newest piece on a copy to find the time of the last event that is
+ * visible now; 0 if there is none. */
+uint64_t ma_feed_last_time(const struct ma_feed *feed);
+
+static inline const struct ma_event *ma_feed_head(const struct ma_feed *feed)
+{
+    return feed->at < feed->n ? &feed->events[feed->at] : NULL;
+}
+
+/* Drop the head. */
+void ma_feed_pop(struct ma_feed *feed);
+
+#endif

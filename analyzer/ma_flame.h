@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Flame graphs: stacks with a value are merged into a tree of frames, which is
+ * written as folded stacks (one line a stack) or as one self-contained SVG
+ * that zooms and searches in a browser. It knows frames by name only: reports
+ * decide what a frame is called and what the value measures.
+ *
+ * Not thread-safe.
+ */
+#ifndef MA_FLAME_H
+#define MA_FLAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* What the values count; the SVG words them accordingly. */
+enum ma_flame_unit {
+    MA_FLAME_BYTES,
+    MA_FLAME_BLOCKS,
+    MA_FLAME_CALLS,
+};
+
+struct ma_flame;
+
+/* How the SVG looks. All zero, or NULL in its place, is a flame graph. */
+struct ma_flame_look {
+    const char *subtitle; /* a second line below the title, or NULL */
+    bool icicle;          /* the root on top, growing down */
+};
+
+/* Copies the title, which may be NULL. NULL if memory is short. */
+struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit);
+
+/*
+ * Adds `value` to the stack of `n` names, root first. Names are copied, may
+ * hold any bytes and may be NULL (unknown). Frames with the same path from the
+ * root are one frame. Sums stop at UINT64_MAX instead of wrapping. A value of
+ * 0 and an empty stack add nothing. Returns 0 or -ENOMEM; after an error the
+ * graph is as before the call, for every purpose of the writers.
+ */
+int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value);
+
+/* The sum of all values added. */
+uint64_t ma_flame_total(const struct ma_flame *flame);
+
+/*
+ * One line a stack: names root first, joined by ';', a space, the value.
+ * Equal stacks are one line; lines are sorted by the bytes of the names, frame
+ * by frame, so the same stacks give the same file in whatever order they came.
+ * In a name ';' becomes ':', control characters become spaces, invalid UTF-8
+ * becomes U+FFFD. Returns 0 or a negative errno.
+ */
+int ma_flame_write_folded(const struct ma_flame *flame, FILE *out);
+
+/*
+ * A whole SVG document, with style and script inside and nothing fetched.
+ * Frames too thin to see are left out and counted in the picture. An empty
+ * graph is a valid picture that says so. Returns 0 or a negative errno.
+ */
+int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look *look, FILE *out);
+
+/* NULL is allowed. */
+void ma_flame_free(struct ma_flame *flame);
+
+#endif

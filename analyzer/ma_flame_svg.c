@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A flame graph as one SVG document. The frames are drawn here for a width of
+ * 1200, so that a viewer without scripts shows them too; ma_flame.js lays them
+ * out anew for the window it finds. Each frame's place is kept as a fraction of
+ * the whole (data-x, data-w), its words in its <title>: name, line feed, value.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_flame_assets.h"
+#include "ma_flame_tree.h"
+
+enum {
+    WIDTH = 1200, /* pixels, as all below */
+    PAD = 10,
+    HEADER = 74,
+    FOOTER = 26,
+    ROW = 17,
+    MAX_ROWS = 1800, /* browsers draw pictures up to some 32,000 high */
+    SHADES = 8,
+};
+
+static const double least = 0.1;   /* narrower frames are left out */
+static const double letter = 6.93; /* width of one */
+
+/* Kinds of frames, told from their names, each with its own colours. */
+enum kind { KIND_C, KIND_CPP, KIND_LIBRARY, KIND_UNKNOWN, KINDS };
+
+static const struct {
+    const char *says;
+    double hue, hue_step, saturation, lightness, lightness_step;
+} kinds[KINDS] = {
+    [KIND_C] = {"C", 40, 1.6, 0.88, 0.62, 0.017},
+    [KIND_CPP] = {"C++, Rust, D", 14, 1.9, 0.86, 0.64, 0.014},
+    [KIND_LIBRARY] = {"their standard libraries", 346, 1.7, 0.62, 0.74, 0.014},
+    [KIND_UNKNOWN] = {"no symbol", 32, 2.0, 0.16, 0.68, 0.022},
+};
+
+static bool starts(const char *name, const char *prefix)
+{
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+static enum kind kind_of(const char *name)
+{
+    if (starts(name, "??") || starts(name, "0x") || strstr(name, "+0x"))
+        return KIND_UNKNOWN;
+    const char *scope = *name == '<' ? name + 1 : name;
+    static const char *const libraries[] = {"std::",      "__gnu_cxx::",  "core::",
+                                            "alloc::",    "operator new", "operator delete",
+                                            "void std::", "hashbrown::"};
+    for (size_t i = 0; i < sizeof(libraries) / sizeof(*libraries); i++)
+        if (starts(scope, libraries[i]))
+            return KIND_LIBRARY;
+    return strstr(name, "::") || strchr(name, '(') || strchr(name, '<') ? KIND_CPP : KIND_C;
+}
+
+static unsigned shade_of(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 16777619u;
+    return (hash ^ hash >> 15) % SHADES;
+}
+
+static unsigned channel(double hue, double saturation, double lightness, double offset)
+{
+    /* HSL to RGB as in CSS Color Module Level 4, section 7.1. */
+    double k = offset + hue / 30,
+           spread = saturation * (lightness < 0.5 ? lightness : 1 - lightness);
+    while (k >= 12)
+        k -= 12;
+    double ramp = k - 3 < 9 - k ? k - 3 : 9 - k;
+    ramp = ramp > 1 ? 1 : ramp < -1 ? -1 : ramp;
+    return (unsigned)(255 * (lightness - spread * ramp) + 0.5);
+}
+
+static void write_colours(FILE *out)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        for (unsigned shade = 0; shade < SHADES; shade++) {
+            double hue = kinds[kind].hue + shade * kinds[kind].hue_step;
+            double light =
+                kinds[kind].lightness + (shade * 5 % SHADES) * kinds[kind].lightness_step;
+            fprintf(out, ".k%us%u rect{fill:#%02x%02x%02x}\n", kind, shade,
+                    channel(hue, kinds[kind].saturation, light, 0),
+                    channel(hue, kinds[kind].saturation, light, 8),
+                    channel(hue, kinds[kind].saturation, light, 4));
+        }
+}
+
+static void write_escaped(const char *text, size_t n, FILE *out)
+{
+    for (; n-- > 0; text++) {
+        switch (*text) {
+        case '&': fputs("&amp;", out); break;
+        case '<': fputs("&lt;", out); break;
+        case '>': fputs("&gt;", out); break;
+        case '"': fputs("&quot;", out); break;
+        case '\'': fputs("&#39;", out); break;
+        default: putc(*text, out);
+        }
+    }
+}
+
+static void write_text(const char *text, FILE *out)
+{
+    write_escaped(text, strlen(text), out);
+}
+
+/* Prints with commas between thousands. */
+static void print_grouped(char *to, size_t room, uint64_t value)
+{
+    char digits[24];
+    size_t n = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, value), at = 0;
+    for (size_t i = 0; i < n && at + 2 < room; i++) {
+        if (i && (n - i) % 3 == 0)
+            to[at++] = ',';
+        to[at++] = digits[i];
+    }
+    to[at] = 0;
+}
+
+static void print_value(char *to, size_t room, const struct ma_flame *flame, uint64_t value)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    static const char *const counted[] = {
+        [MA_FLAME_BYTES] = "byte", [MA_FLAME_BLOCKS] = "block", [MA_FLAME_CALLS] = "call"};
+    if (flame->unit == MA_FLAME_BYTES && value >= 1024) {
+        double scaled = (double)value;
+        unsigned unit = 0;
+        for (; scaled >= 1023.95 && unit < 6; unit++)
+            scaled /= 1024;
+        snprintf(to, room, "%.*f %s", scaled < 10 ? 2 : 1, scaled, units[unit]);
+    } else {
+        char digits[32];
+        print_grouped(digits, sizeof(digits), value);
+        snprintf(to, room, "%s %s%s", digits, counted[flame->unit], value == 1 ? "" : "s");
+    }
+}
+
+/* "a::b<c<d>, e>::f<g>" as "a::b<…>::f<…>" into `to`; as it is if the brackets are uneven. */
+static void fold(const char *name, char *to)
+{
+    char *at = to;
+    unsigned depth = 0;
+    for (const char *c = name; *c; c++) {
+        bool operator=(c - name >= 8 && !strncmp(c - 8, "operator", 8)) ||
+            (c - name >= 9 && !strncmp(c - 9, "operator<", 9));
+        if (*c == '<' && !depth && (c == name || operator)) {
+            *at++ = *c;
+        } else if (*c == '<') {
+            if (!depth++)
+                at = stpcpy(at, "<\xe2\x80\xa6");
+        } else if (*c == '>' && depth && c[-1] != '-') {
+            if (!--depth)
+                *at++ = '>';
+        } else if (!depth) {
+            *at++ = *c;
+        }
+    }
+    *at = 0;
+    if (depth)
+        strcpy(to, name);
+}
+
+static size_t count_letters(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* The name as it fits into `pixels`; nothing where fewer than three letters do. */
+static void write_label(const char *name, char *scratch, double x, double y, double pixels,
+                        FILE *out)
+{
+    if (pixels < 6 + 3 * letter)
+        return;
+    size_t room = (size_t)((pixels - 6) / letter);
+    if (count_letters(name) > room && strchr(name, '<')) {
+        fold(name, scratch);
+        name = scratch;
+    }
+    size_t n = strlen(name);
+    bool cut = count_letters(name) > room;
+    if (cut) {
+        size_t letters = 0;
+        for (n = 0; name[n]; n++)
+            if (((unsigned char)name[n] & 0xc0) != 0x80 && ++letters == room)
+                break;
+    }
+    fprintf(out, "<text x=\"%.2f\" y=\"%.0f\">", x + 3, y + ROW - 5);
+    write_escaped(name, n, out);
+    fputs(cut ? "\xe2\x80\xa6</text>" : "</text>", out);
+}
+
+struct picture {
+    const struct ma_flame *flame;
+    uint32_t *order;
+    size_t n;
+    double *left;      /* by node: where its next child starts, in the flame's unit */
+    char *scratch;     /* for the longest name */
+    unsigned rows;     /* that are drawn, the root's included */
+    size_t thin, deep; /* frames left out */
+    bool icicle;
+    unsigned height;
+};
+
+static double share(const struct picture *picture, double value)
+{
+    double total = (double)picture->flame->nodes[0].total;
+    return total > 0 ? value / total : 1;
+}
+
+static bool is_drawn(struct picture *picture, const struct ma_flame_node *node)
+{
+    return share(picture, (double)node->total) * (WIDTH - 2 * PAD) >= least &&
+           node->depth < MAX_ROWS;
+}
+
+static void write_frame(struct picture *picture, uint32_t number, const char *name, double start,
+                        FILE *out)
+{
+    const struct ma_flame_node *node = &picture->flame->nodes[number];
+    double x = share(picture, start), w = share(picture, (double)node->total);
+    double px = PAD + x * (WIDTH - 2 * PAD), pw = w * (WIDTH - 2 * PAD);
+    unsigned row = picture->icicle ? node->depth : picture->rows - 1 - node->depth;
+    double y = HEADER + (double)row * ROW;
+    char value[64];
+    print_value(value, sizeof(value), picture->flame, node->total);
+    if (number)
+        fprintf(out, "<g class=\"k%us%u\"", kind_of(name), shade_of(name));
+    else
+        fputs("<g class=\"k3s4\"", out);
+    fprintf(out, " data-x=\"%.10g\" data-w=\"%.10g\" data-d=\"%u\"><title>", x, w, node->depth);
+    write_text(name, out);
+    fprintf(out, "\n%s, %.2f %%</title><rect x=\"%.2f\" y=\"%.0f\" width=\"%.2f\" height=\"%d\"/>",
+            value, 100 * w, px, y, pw > 3 ? pw - 0.6 : pw, ROW - 1);
+    write_label(name, picture->scratch, px, y, pw, out);
+    fputs("</g>\n", out);
+}
+
+static void write_frames(struct picture *picture, FILE *out)
+{
+    const struct ma_flame_node *nodes = picture->flame->nodes;
+    fputs("<g id=\"frames\">\n", out);
+    write_frame(picture, 0, "all", 0, out);
+    for (size_t i = 0; i < picture->n; i++) {
+        uint32_t number = picture->order[i];
+        const struct ma_flame_node *node = &nodes[number];
+        /* Depth first: the parent's place is known, and its earlier children are past. */
+        double start = picture->left[node->parent];
+        picture->left[number] = start;
+        picture->left[node->parent] += (double)node->total;
+        if (is_drawn(picture, node))
+            write_frame(picture, number, picture->flame->names[node->name], start, out);
+    }
+    fputs("</g>\n", out);
+}
+
+static void write_button(const char *id, const char *says, int width, bool off, FILE *out)
+{
+    fprintf(out,
+            "<g id=\"%s\" class=\"button%s\" role=\"button\"><rect width=\"%d\" height=\"22\"/>"
+            "<text class=\"plain\" x=\"%d\" y=\"15\">%s</text></g>\n",
+            id, off ? " off" : "", width, width / 2, says);
+}
+
+static void write_bar(const struct picture *picture, const char *subtitle, FILE *out)
+{
+    char value[64];
+    print_value(value, sizeof(value), picture->flame, picture->flame->nodes[0].total);
+    fprintf(out,
+            "<g id=\"bar\"><rect class=\"paper\" width=\"%d\" height=\"%d\" fill=\"#fffdf8\"/>\n"
+            "<text class=\"title\" x=\"%d\" y=\"24\">",
+            WIDTH, HEADER - 6, PAD);
+    write_text(picture->flame->title, out);
+    fprintf(out, "</text>\n<text class=\"plain faint\" x=\"%d\" y=\"43\">", PAD);
+    write_text(subtitle, out);
+    fprintf(out, "</text>\n<text id=\"details\" x=\"%d\" y=\"62\">%s%s%s</text>\n", PAD,
+            picture->n ? "" : "nothing to show: ", value, picture->n ? " in all" : "");
+    fprintf(out, "<text id=\"matched\" class=\"right\" x=\"%d\" y=\"62\"></text>\n", WIDTH - PAD);
+    write_button("find", "Search", 70, false, out);
+    write_button("clear", "Clear search", 96, true, out);
+    write_button("reset", "Reset zoom", 90, true, out);
+    fputs("</g>\n", out);
+}
+
+static void write_footer(const struct picture *picture, FILE *out)
+{
+    double y = picture->height - 8, x = PAD;
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        fprintf(out,
+                "<g class=\"k%us2\"><rect x=\"%.0f\" y=\"%.0f\" width=\"10\" height=\"10\"/>"
+                "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">%s</text></g>\n",
+                kind, x, y - 9, x + 14, y, kinds[kind].says);
+        x += 14 + 7 * (double)strlen(kinds[kind].says) + 18;
+    }
+    if (picture->thin || picture->deep)
+        fprintf(out, "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">not drawn: ", x + 10, y);
+    if (picture->thin)
+        fprintf(out, "%zu frames narrower than %.1f pixels%s", picture->thin, least,
+                picture->deep ? ", " : "</text>\n");
+    if (picture->deep)
+        fprintf(out, "%zu frames deeper than %d</text>\n", picture->deep, MAX_ROWS);
+}
+
+static int prepare(struct picture *picture)
+{
+    const struct ma_flame *flame = picture->flame;
+    size_t longest = 3;
+    picture->order = ma_flame_order(flame, &picture->n);
+    picture->left = calloc(flame->n_nodes, sizeof(*picture->left));
+    for (size_t i = 0; i < flame->n_names; i++)
+        if (strlen(flame->names[i]) > longest)
+            longest = strlen(flame->names[i]);
+    /* Folding may put three bytes in the place of one. */
+    picture->scratch = malloc(4 * longest + 8);
+    if (!picture->order || !picture->left || !picture->scratch)
+        return -ENOMEM;
+    picture->rows = 1;
+    for (size_t i = 0; i < picture->n; i++) {
+        const struct ma_flame_node *node = &flame->nodes[picture->order[i]];
+        if (node->depth >= MAX_ROWS)
+            picture->deep++;
+        else if (!is_drawn(picture, node))
+            picture->thin++;
+        else if (node->depth + 1 > picture->rows)
+            picture->rows = node->depth + 1;
+    }
+    picture->height = HEADER + picture->rows * ROW + FOOTER;
+    return 0;
+}
+
+int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
+{
+    struct picture picture = {.flame = flame, .icicle = look && look->icicle};
+    char *subtitle = ma_flame_clean(look && look->subtitle ? look->subtitle : "");
+    errno = 0;
+    int error = subtitle ? prepare(&picture) : -ENOMEM;
+    if (error)
+        goto out;
+    fprintf(
+        out,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\" width=\"%d\" height=\"%u\""
+        " data-row=\"%d\" data-pad=\"%d\" data-height=\"%u\"%s>\n<title>",
+        WIDTH, picture.height, WIDTH, picture.height, ROW, PAD, picture.height,
+        picture.icicle ? " data-icicle=\"\"" : "");
+    write_text(flame->title, out);
+    fputs("</title>\n<style>\n", out);
+    fputs(ma_flame_css, out);
+    write_colours(out);
+    fprintf(out, "</style>\n<rect class=\"paper\" width=\"%d\" height=\"%u\" fill=\"#fffdf8\"/>\n",
+            WIDTH, picture.height);
+    write_frames(&picture, out);
+    write_footer(&picture, out);
+    write_bar(&picture, subtitle, out);
+    fprintf(out, "<script><![CDATA[\n%s]]></script>\n</svg>\n", ma_flame_js);
+    if (fflush(out) != 0 || ferror(out))
+        error = errno ? -errno : -EIO;
+out:
+    free(subtitle);
+    free(picture.order);
+    free(picture.left);
+    free(picture.scratch);
+    return error;
+}

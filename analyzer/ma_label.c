@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of allocation wrappers; see ma_label.h. Patterns are those of the
+ * shell, compared with the demangled name.
+ */
+#include "ma_label.h"
+
+#include <fnmatch.h>
+
+static const char *const wrappers[] = {
+    /* the allocator's own names and what is called like them */
+    "malloc*", "calloc*", "realloc*", "*memalign", "aligned_alloc", "valloc", "pvalloc",
+    "*[mM]alloc", "*[cC]alloc", "*[rR]ealloc", "*[rR]eallocarray", "*_malloc[0-9]*",
+    "*_malloc_n", "*_malloc0_n", "*_realloc_n", "*[mM]allocz", "*[mM]allocz_gently",
+    "*Malloc[0-9RZ]*", "*Realloc[OR]*",
+    "*MallocArray", "*ReallocArray", "*MallocN", "*MallocNN",
+    /* copies of strings and memory */
+    "strdup", "strndup", "__strdup", "__strndup", "wcsdup", "x*dup", "xstrndup", "x*dup0",
+    "xasprintf", "xvasprintf", "asprintf", "__asprintf", "vasprintf", "__vasprintf*",
+    "g_*dup*", "g_new*", "g_slice_*", "sqlite3*StrDup", "sqlite3*StrNDup",
+    /* C++ */
+    "operator new*", "std::*", "__gnu_cxx::*", "boost::alignment::*", "__cxa_allocate_*",
+    /* Rust */
+    "alloc::*", "<alloc::*", "core::*", "<core::*", "hashbrown::*", "__rust_alloc*",
+    "__rust_realloc", "__rdl_*", "__rg_*",
+    /* interpreters */
+    "_PyMem_*", "PyMem_*", "PyObject_Malloc", "PyObject_Calloc", "PyObject_Realloc",
+    "_PyObject_Malloc", "_PyObject_GC_*", "PyType_GenericAlloc", "Perl_safesys*",
+};
+
+/* Whoever gives a function such a name wants to see it. */
+static const char *const never[] = { "*leak*", "*Leak*", "*test*", "*Test*" };
+
+bool ma_label_is_wrapper(const char *function)
+{
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+        if (fnmatch(never[i], function, 0) == 0)
+            return false;
+    }
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
+        if (fnmatch(wrappers[i], function, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+size_t ma_label_frame(const struct ma_frame *frames, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (frames[i].function && !ma_label_is_wrapper(frames[i].function))
+            return i;
+    }
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mlog-analyze: the command. Opens the output before the work, so that what
+ * cannot be written is known at once; then one pass over the trace.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ma_dump.h"
+#include "ma_flamegraph.h"
+#include "ma_output.h"
+#include "ma_render.h"
+#include "ma_report.h"
+
+static int report(struct ma_analysis *analysis, FILE *out, struct ma_error *error)
+{
+    const struct ma_options *options = analysis->options;
+    struct ma_render_options look = {
+        .frames = options->frames,
+        .terminal = isatty(fileno(out)),
+    };
+    struct ma_model model;
+    ma_model_init(&model);
+    int result = ma_report_build(analysis, &model, error);
+    if (result == 0) {
+        result = options->json ? ma_render_json(&model, &analysis->stacks, &look, out)
+                               : ma_render_text(&model, &analysis->stacks, &look, out);
+        if (result < 0)
+            ma_fail_memory(error);
+    }
+    ma_model_free(&model);
+    return result;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = text ? strlen(text) : 0, k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+static int work(const struct ma_options *options, struct ma_error *error)
+{
+    struct ma_analysis analysis;
+    struct ma_output output = { 0 };
+    const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
+    struct ma_pass pass = { 0 };
+    int result = ma_analysis_open(&analysis, options, error);
+    if (result < 0)
+        goto out;
+    result = ma_output_open(&output, options->output, error);
+    if (result < 0)
+        goto out;
+    if (dumper) {
+        pass = dumper->pass;
+        pass.context = output.file;
+    }
+    result = ma_analysis_run(&analysis, dumper ? &pass : NULL, error);
+    if (result == -EIO && ferror(output.file))
+        result = 0; /* the commit says why */
+    if (result < 0)
+        goto out;
+    if (!dumper) {
+        result = ma_analysis_rows(&analysis, error);
+        if (result == 0)
+            result = options->flamegraph
+                         ? ma_flamegraph_write(&analysis, ends_with(options->output, ".svg"),
+                                               output.file, error)
+                         : report(&analysis, output.file, error);
+        if (result < 0)
+            goto out;
+    }
+    result = ma_output_commit(&output, error);
+    char damage[400];
+    if (result == 0 && ma_audit_is_damaged(&analysis.trace.audit, damage, sizeof damage))
+        result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
+out:
+    ma_output_discard(&output);
+    ma_analysis_free(&analysis);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct ma_options options;
+    struct ma_error error = { 0 };
+    setlocale(LC_CTYPE, "C.UTF-8");
+    int status = 0;
+    switch (ma_options_parse(&options, argc, argv)) {
+    case MA_OPTIONS_RUN:
+        if (work(&options, &error) < 0) {
+            fprintf(stderr, "mlog-analyze: %s\n",
+                    error.message[0] ? error.message : "an unexpected error");
+            status = 1;
+        }
+        break;
+    case MA_OPTIONS_DONE:
+        if (fflush(stdout) != 0) {
+            fprintf(stderr, "mlog-analyze: standard output: %s\n", strerror(errno));
+            status = 1;
+        }
+        break;
+    case MA_OPTIONS_WRONG:
+        status = 2;
+        break;
+    }
+    ma_options_free(&options);
+    return status;
+}

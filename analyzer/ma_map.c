@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The growing half of ma_map.h.
+ */
+#include "ma_map.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void put(struct ma_map *map, uint64_t key, uint32_t value)
+{
+    size_t mask = map->capacity - 1;
+    size_t i = (size_t)ma_mix(key) & mask;
+    while (map->values[i] != MA_NONE && map->keys[i] != key)
+        i = (i + 1) & mask;
+    map->count += map->values[i] == MA_NONE;
+    map->keys[i] = key;
+    map->values[i] = value;
+}
+
+static int grow(struct ma_map *map)
+{
+    struct ma_map larger = { .capacity = map->capacity ? map->capacity * 2 : 16 };
+    larger.keys = malloc(larger.capacity * sizeof *larger.keys);
+    larger.values = malloc(larger.capacity * sizeof *larger.values);
+    if (!larger.keys || !larger.values) {
+        ma_map_free(&larger);
+        return -ENOMEM;
+    }
+    memset(larger.values, 0xff, larger.capacity * sizeof *larger.values);
+    for (size_t i = 0; i < map->capacity; i++) {
+        if (map->values[i] != MA_NONE)
+            put(&larger, map->keys[i], map->values[i]);
+    }
+    ma_map_free(map);
+    *map = larger;
+    return 0;
+}
+
+int ma_map_set(struct ma_map *map, uint64_t key, uint32_t value)
+{
+    if (map->count >= map->capacity - map->capacity / 4 && grow(map) < 0)
+        return -ENOMEM;
+    put(map, key, value);
+    return 0;
+}
+
+void ma_map_free(struct ma_map *map)
+{
+    free(map->keys);
+    free(map->values);
+    *map = (struct ma_map){ 0 };
+}
+
+void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size)
+{
+    size_t larger = count ? count + count / 2 + 1 : 8;
+    void *grown;
+    if (__builtin_mul_overflow(larger, element_size, &element_size))
+        return NULL;
+    grown = realloc(array, element_size);
+    if (grown)
+        *capacity = larger;
+    return grown;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The merge; see ma_merge.h. Feeds with a head stand in a binary heap. The
+ * feed on top is replaced in place when its next head comes, so a run of
+ * events of one thread costs two comparisons each.
+ */
+#include "ma_merge.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define AHEAD_STABLE ((size_t)64 << 20) /* only referred to */
+#define AHEAD_COPIED ((size_t)16 << 20)
+#define MOST_STABLE ((size_t)1 << 30)
+#define MOST_COPIED ((size_t)256 << 20)
+#define PROCESSES_MAX ((size_t)1 << 17)
+#define STREAMS_MAX ((size_t)1 << 21)
+
+int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
+                  struct ma_error *error)
+{
+    *merge = (struct ma_merge){ .trace = trace };
+    int result = ma_reader_init(&merge->reader, source, &trace->audit, error);
+    if (result < 0)
+        return result;
+    merge->stable = ma_source_stable(source);
+    merge->ahead = merge->stable ? AHEAD_STABLE : AHEAD_COPIED;
+    merge->most = merge->stable ? MOST_STABLE : MOST_COPIED;
+    return 0;
+}
+
+void ma_merge_free(struct ma_merge *merge)
+{
+    for (size_t i = 0; i < merge->n_feeds; i++)
+        ma_feed_free(merge->feeds[i]);
+    free(merge->feeds);
+    free(merge->heap);
+    free(merge->pending);
+    ma_map_free(&merge->feed_of);
+}
+
+static bool less(const struct ma_feed *a, const struct ma_feed *b)
+{
+    const struct ma_event *x = &a->events[a->at], *y = &b->events[b->at];
+    if (__builtin_expect(x->time != y->time, 1))
+        return x->time < y->time;
+    if (ma_event_rank(x) != ma_event_rank(y))
+        return ma_event_rank(x) < ma_event_rank(y);
+    if (a->process != b->process)
+        return a->process->index < b->process->index;
+    return a->number != b->number ? a->number < b->number : a->kind > b->kind;
+}
+
+static void sift_down(struct ma_merge *merge, size_t i)
+{
+    struct ma_feed **heap = merge->heap, *feed = heap[i];
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= merge->n_heap)
+            break;
+        if (child + 1 < merge->n_heap && less(heap[child + 1], heap[child]))
+            child++;
+        if (!less(heap[child], feed))
+            break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = feed;
+}
+
+static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
+{
+    if (!MA_RESERVE(merge->heap, merge->n_heap, merge->heap_capacity))
+        return -ENOMEM;
+    size_t i = merge->n_heap++;
+    for (; i && less(feed, merge->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        merge->heap[i] = merge->heap[(i - 1) / 2];
+    merge->heap[i] = feed;
+    feed->in_heap = true;
+    return 0;
+}
+
+static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
+                               uint32_t number, unsigned kind)
+{
+    uint64_t key = (uint64_t)process->index << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+    uint32_t index = ma_map_get(&merge->feed_of, key);
+    if (index != MA_NONE)
+        return merge->feeds[index];
+    if (!MA_RESERVE(merge->feeds, merge->n_feeds, merge->feed_capacity))
+        return NULL;
+    struct ma_feed *feed = ma_feed_new(merge->trace, process, number, kind, &merge->decoders);
+    if (!feed || ma_map_set(&merge->feed_of, key, (uint32_t)merge->n_feeds) < 0) {
+        ma_feed_free(feed);
+        return NULL;
+    }
+    feed->whole_chunks = merge->reader.layout == MLF_LAYOUT_MAPPED;
+    merge->feeds[merge->n_feeds++] = feed;
+    return feed;
+}
+
+/* The feed may have a head soon; look when the next one is picked. */
+static int make_pending(struct ma_merge *merge, struct ma_feed *feed)
+{
+    if (feed->pending || feed->in_heap || feed == merge->current)
+        return 0;
+    if (!MA_RESERVE(merge->pending, merge->n_pending, merge->pending_capacity))
+        return -ENOMEM;
+    merge->pending[merge->n_pending++] = feed;
+    feed->pending = true;
+    return 0;
+}
+
+/* A stream trace is sure up to the least that any of its processes promised. */
+static void update_stream_watermark(struct ma_merge *merge)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < merge->trace->n_processes; i++) {
+        const struct ma_process *process = merge->trace->processes[i];
+        if (process->known && process->watermark < least)
+            least = process->watermark;
+    }
+    merge->watermark = least;
+}
+
+/* Take the next chunk of the trace. Returns 1, 0 at its end, or -ENOMEM. */
+static int read_chunk(struct ma_merge *merge)
+{
+    struct ma_chunk chunk;
+    if (!ma_reader_next(&merge->reader, &chunk))
+        return 0;
+    if (merge->trace->n_processes >= PROCESSES_MAX || merge->n_feeds >= STREAMS_MAX) {
+        ma_audit_skip(&merge->trace->audit, chunk.offset,
+                      chunk.payload_offset + chunk.size - chunk.offset,
+                      "beyond the number of processes or threads that can be");
+        return 1;
+    }
+    struct ma_process *process = ma_trace_process(merge->trace, chunk.process);
+    struct ma_feed *feed =
+        process ? feed_of(merge, process, chunk.stream, chunk.kind) : NULL;
+    if (!feed)
+        return -ENOMEM;
+    merge->chunks++;
+    if (chunk.offset > 2 * merge->ahead)
+        ma_source_forget(merge->reader.source, chunk.offset - 2 * merge->ahead);
+    if (!process->known && !process->record.start)
+        process->record.start = chunk.base_time; /* the best guess there is */
+    if (merge->reader.layout == MLF_LAYOUT_MAPPED && chunk.base_time > merge->watermark)
+        merge->watermark = chunk.base_time;
+    if (ma_feed_arrive(feed, &chunk) == MA_DUPLICATE)
+        return 1;
+    int result;
+    if (chunk.kind == MLF_DEFINITIONS) {
+        result = ma_definer_chunk(&feed->definer, &chunk);
+        /* Often enough, and not again and again through thousands of processes. */
+        if (merge->reader.layout == MLF_LAYOUT_STREAM &&
+            ++merge->since_watermark > merge->trace->n_processes / 64) {
+            update_stream_watermark(merge);
+            merge->since_watermark = 0;
+        }
+        if (!merge->stable)
+            feed->definer.cursor = (struct ma_cursor){ 0 };
+        if (feed->at == feed->n)
+            return result < 0 ? result : 1;
+    } else {
+        result = ma_feed_enqueue(feed, &chunk, !merge->stable);
+        merge->queued += ma_feed_cost(chunk.size);
+    }
+    if (result < 0 || (result = make_pending(merge, feed)) < 0)
+        return result;
+    return 1;
+}
+
+static int refill(struct ma_merge *merge, struct ma_feed *feed)
+{
+    size_t released = 0;
+    bool keep_open = merge->stable && feed->whole_chunks && !merge->ended;
+    int result = ma_feed_refill(feed, keep_open, &released);
+    merge->queued -= released;
+    return result;
+}
+
+static int refill_pending(struct ma_merge *merge)
+{
+    while (merge->n_pending) {
+        struct ma_feed *feed = merge->pending[--merge->n_pending];
+        feed->pending = false;
+        int result = refill(merge, feed);
+        if (result < 0 || (ma_feed_head(feed) && (result = heap_push(merge, feed)) < 0))
+            return result;
+    }
+    return 0;
+}
+
+/* All chunks are known. If the trace may still be written, let nothing pass
+ * that was written after this moment: all that happened up to the latest event
+ * visible now has been written by the time we read it. Or, if there are chunks
+ * by now that we do not know, up to the watermark. */
+static int end_of_chunks(struct ma_merge *merge)
+{
+    merge->cut = UINT64_MAX;
+    if (merge->stable && merge->reader.layout == MLF_LAYOUT_MAPPED) {
+        bool open = false;
+        for (size_t i = 0; i < merge->trace->n_processes; i++)
+            open |= merge->trace->processes[i]->watermark != UINT64_MAX;
+        if (open) {
+            uint64_t cut = 0;
+            for (size_t i = 0; i < merge->n_feeds; i++) {
+                uint64_t last = ma_feed_last_time(merge->feeds[i]);
+                cut = last > cut ? last : cut;
+            }
+            if (ma_reader_grew(&merge->reader) && merge->watermark < cut)
+                cut = merge->watermark;
+            merge->cut = cut;
+        }
+        int result = ma_merge_poll(merge);
+        if (result < 0)
+            return result;
+    }
+    merge->ended = true;
+    for (size_t i = 0; i < merge->n_feeds; i++) {
+        int result = make_pending(merge, merge->feeds[i]);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* Whether the smallest head may go. */
+static bool head_is_due(const struct ma_merge *merge)
+{
+    if (merge->ended || merge->queued > merge->most)
+        return true;
+    const struct ma_feed *top = merge->heap[0];
+    return merge->queued >= merge->ahead && top->events[top->at].time < merge->watermark;
+}
+
+/* Drop the head that the caller has seen and put its feed in order again. */
+static int step(struct ma_merge *merge)
+{
+    struct ma_feed *feed = merge->current;
+    merge->current = NULL;
+    if (!feed)
+        return 0;
+    ma_feed_pop(feed);
+    if (feed->at == feed->n) {
+        int result = refill(merge, feed);
+        if (result < 0)
+            return result;
+        if (feed->at == feed->n) {
+            feed->in_heap = false;
+            if (--merge->n_heap == 0)
+                return 0;
+            merge->heap[0] = merge->heap[merge->n_heap];
+        }
+    }
+    sift_down(merge, 0);
+    return 0;
+}
+
+int ma_merge_next(struct ma_merge *merge, struct ma_merged *out)
+{
+    int result = step(merge);
+    if (result < 0)
+        return result;
+    for (;;) {
+        if (!merge->ended && merge->queued < merge->ahead) {
+            result = read_chunk(merge);
+            if (result == 0)
+                result = end_of_chunks(merge);
+            if (result < 0)
+                return result;
+            continue;
+        }
+        if (merge->n_pending && (result = refill_pending(merge)) < 0)
+            return result;
+        if (merge->n_heap && head_is_due(merge))
+            break;
+        if (merge->ended)
+            return 0;
+        result = read_chunk(merge);
+        if (result == 0)
+            result = end_of_chunks(merge);
+        if (result < 0)
+            return result;
+    }
+    struct ma_feed *feed = merge->heap[0];
+    const struct ma_event *event = &feed->events[feed->at];
+    merge->current = feed;
+    if (feed->stream) {
+        if (merge->ended && event->time > merge->cut) {
+            /* Written after our moment: everything left is. */
+            merge->n_heap = 0;
+            merge->current = NULL;
+            return 0;
+        }
+        struct ma_process *process = feed->process;
+        if (event->time >= process->last_time)
+            process->last_time = event->time;
+        else if (event->type != MA_EVENT_REALLOC_BEGIN)
+            merge->trace->audit.late_events++;
+        if (event->type == MA_EVENT_RECORD && event->function == MLF_REC_PROCESS_END)
+            process->watermark = UINT64_MAX; /* nothing more is promised */
+    }
+    *out = (struct ma_merged){ event, feed->process, feed->stream, feed->number };
+    return 1;
+}
+
+int ma_merge_poll(struct ma_merge *merge)
+{
+    if (!merge->stable)
+        return 0;
+    for (size_t i = 0; i < merge->n_feeds; i++) {
+        struct ma_feed *feed = merge->feeds[i];
+        if (feed->kind != MLF_DEFINITIONS)
+            continue;
+        int result = ma_definer_poll(&feed->definer);
+        if (result < 0)
+            return result;
+        if (feed->at < feed->n && (result = make_pending(merge, feed)) < 0)
+            return result;
+    }
+    return 0;
+}

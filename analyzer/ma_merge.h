@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The merge: one sequence of events out of the streams of all threads of all
+ * processes of a trace, by time. It reads chunks ahead until watermarks
+ * (FORMAT.md section 4) say that nothing earlier can follow, and further, so
+ * that definitions and forks are known in time. Memory: what is read ahead,
+ * with a bound, and one batch for each open stream.
+ *
+ * Order of heads: time; forks and starts, then frees, then the rest; order of
+ * appearance of the process; stream number; definitions before events.
+ */
+#ifndef MA_MERGE_H
+#define MA_MERGE_H
+
+#include "ma_feed.h"
+#include "ma_reader.h"
+
+struct ma_merge {
+    struct ma_trace *trace;
+    struct ma_reader reader;
+    bool stable; /* payloads stay: nothing is copied */
+    bool live;   /* at the end: the trace may still grow, stop at `cut` */
+    bool ended;  /* the reader has no more chunks */
+    uint64_t cut;
+    uint64_t watermark;
+    size_t since_watermark; /* definitions chunks since it was computed */
+    size_t queued; /* bytes of events payloads held or referred to */
+    size_t ahead;  /* bytes to read ahead at least */
+    size_t most;   /* bytes to read ahead at most */
+
+    struct ma_feed **feeds;
+    size_t n_feeds, feed_capacity;
+    size_t decoders; /* of all feeds */
+    struct ma_map feed_of; /* process index, stream number, kind */
+    struct ma_feed **heap; /* feeds with a head, smallest first */
+    size_t n_heap, heap_capacity;
+    struct ma_feed **pending; /* feeds that may have a head once refilled */
+    size_t n_pending, pending_capacity;
+    struct ma_feed *current; /* whose head the caller holds */
+    uint64_t chunks;
+};
+
+/* The head handed out: valid until the next call. */
+struct ma_merged {
+    const struct ma_event *event;
+    struct ma_process *process;
+    struct ma_stream *stream; /* NULL: a record of a definitions chunk */
+    uint32_t number;          /* of the stream */
+};
+
+/* Start on a source: reads the trace header. The trace and the source stay the
+ * caller's and must outlive the merge. */
+int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
+                  struct ma_error *error);
+void ma_merge_free(struct ma_merge *merge);
+
+/* The next head: 1, or 0 at the end, or a negative errno (no memory). */
+int ma_merge_next(struct ma_merge *merge, struct ma_merged *out);
+
+/* Look for definitions that were written since: for a name that is unknown.
+ * Returns 0 or -ENOMEM. */
+int ma_merge_poll(struct ma_merge *merge);
+
+#endif

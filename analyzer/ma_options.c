@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Parsing of the command line; see ma_options.h. A wrong use is told in one
+ * sentence that says what would be right.
+ */
+#include "ma_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_dump.h"
+#include "ma_flamegraph.h"
+#include "ma_report.h"
+#include "mlog_version.h"
+
+enum {
+    OPT_TOP = 256,
+    OPT_SORT,
+    OPT_JSON,
+    OPT_DUMP,
+    OPT_FLAMEGRAPH,
+    OPT_FRAMES,
+    OPT_NO_SYMBOLS,
+    OPT_SYSROOT,
+    OPT_DEBUG_DIR,
+    OPT_FULL_NAMES,
+    OPT_VERSION,
+    OPT_REPORT, /* + index in ma_reports */
+};
+
+static const struct option fixed[] = {
+    { "top", required_argument, NULL, OPT_TOP },
+    { "sort", required_argument, NULL, OPT_SORT },
+    { "json", no_argument, NULL, OPT_JSON },
+    { "dump", required_argument, NULL, OPT_DUMP },
+    { "flamegraph", required_argument, NULL, OPT_FLAMEGRAPH },
+    { "frames", required_argument, NULL, OPT_FRAMES },
+    { "no-symbols", no_argument, NULL, OPT_NO_SYMBOLS },
+    { "sysroot", required_argument, NULL, OPT_SYSROOT },
+    { "debug-dir", required_argument, NULL, OPT_DEBUG_DIR },
+    { "full-names", no_argument, NULL, OPT_FULL_NAMES },
+    { "output", required_argument, NULL, 'o' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, OPT_VERSION },
+};
+#define N_FIXED (sizeof fixed / sizeof *fixed)
+
+static void help(void)
+{
+    printf("Usage: mlog-analyze [OPTION]... TRACE\n"
+           "Tell what a heap trace holds. TRACE is a file, or - for standard input; either may\n"
+           "be compressed with zstd. Without a report option: summary, the ten largest leaks,\n"
+           "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
+    for (size_t i = 0; i < ma_report_count; i++) {
+        if (ma_reports[i].help)
+            printf("  --%-20s %s\n", ma_reports[i].name, ma_reports[i].help);
+    }
+    printf("\nShape:\n"
+           "  --top N                entries of a report, 0 for all (10)\n"
+           "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
+           "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
+           "  --full-names           C++ and Rust names with all their parameters\n"
+           "  --json                 one JSON object instead of text\n"
+           "  -o, --output FILE      write to FILE instead of standard output\n"
+           "\nOther outputs:\n"
+           "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
+           "  --flamegraph=COST      %s; folded stacks, or with\n"
+           "                         -o NAME.svg a picture for the browser\n"
+           "\nSymbols:\n"
+           "  --no-symbols           addresses only\n"
+           "  --sysroot DIR          root file system of the machine that was traced\n"
+           "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
+           "\n  -h, --help             this text\n"
+           "  --version              version\n"
+           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n",
+           ma_flamegraph_names());
+}
+
+static enum ma_options_result wrong(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+static enum ma_options_result wrong(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("mlog-analyze: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs("\n", stderr);
+    va_end(arguments);
+    return MA_OPTIONS_WRONG;
+}
+
+static bool parse_count(const char *text, size_t *count)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno)
+        return false;
+    *count = value ? (size_t)value : SIZE_MAX;
+    return true;
+}
+
+static bool parse_sort(struct ma_options *options, const char *text)
+{
+    static const char *const keys[] = {
+        [MA_SORT_BYTES] = "bytes", [MA_SORT_BLOCKS] = "blocks", [MA_SORT_CALLS] = "calls",
+    };
+    options->n_sort = 0;
+    for (;;) {
+        size_t length = strcspn(text, ","), key = 0;
+        while (key < 3 && (strlen(keys[key]) != length || strncmp(keys[key], text, length)))
+            key++;
+        if (key == 3 || options->n_sort == MA_SORT_KEYS)
+            return false;
+        options->sort[options->n_sort++] = (enum ma_sort)key;
+        if (!text[length])
+            return true;
+        text += length + 1;
+    }
+}
+
+/* A flame graph's form is told by the name of its file. */
+static bool is_flamegraph_name(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    return !dot || strcmp(dot, ".svg") == 0 || strcmp(dot, ".folded") == 0;
+}
+
+static enum ma_options_result add_debug_dir(struct ma_options *options, const char *dir)
+{
+    size_t n = options->symbol_options.n_debug_dirs;
+    const char **dirs = realloc(options->debug_dirs, (n + 1) * sizeof *dirs);
+    if (!dirs)
+        return wrong("memory ran out");
+    dirs[n] = dir;
+    options->debug_dirs = dirs;
+    options->symbol_options.debug_dirs = dirs;
+    options->symbol_options.n_debug_dirs = n + 1;
+    return MA_OPTIONS_RUN;
+}
+
+static enum ma_options_result take(struct ma_options *options, int option)
+{
+    switch (option) {
+    case OPT_TOP:
+        options->top_given = true;
+        if (!parse_count(optarg, &options->top))
+            return wrong("--top %s: expected a number of entries, 0 for all", optarg);
+        break;
+    case OPT_FRAMES:
+        if (!parse_count(optarg, &options->frames))
+            return wrong("--frames %s: expected a number of frames, 0 for all", optarg);
+        break;
+    case OPT_SORT:
+        if (!parse_sort(options, optarg))
+            return wrong("--sort %s: expected keys from bytes, blocks, calls, with commas "
+                         "between", optarg);
+        break;
+    case OPT_DUMP:
+        options->dump = optarg;
+        if (!ma_dumper_find(optarg))
+            return wrong("--dump=%s: expected text or json", optarg);
+        break;
+    case OPT_FLAMEGRAPH:
+        options->flamegraph = optarg;
+        if (!ma_flamegraph_known(optarg))
+            return wrong("--flamegraph=%s: expected one of %s", optarg, ma_flamegraph_names());
+        break;
+    case OPT_DEBUG_DIR:
+        return add_debug_dir(options, optarg);
+    case OPT_JSON:
+        options->json = true;
+        break;
+    case OPT_NO_SYMBOLS:
+        options->symbols = false;
+        break;
+    case OPT_SYSROOT:
+        options->symbol_options.sysroot = optarg;
+        break;
+    case OPT_FULL_NAMES:
+        options->symbol_options.full_names = true;
+        break;
+    case OPT_VERSION:
+        printf("mlog-analyze %s\n", MLOG_VERSION);
+        return MA_OPTIONS_DONE;
+    case 'o':
+        options->output = optarg;
+        break;
+    case 'h':
+        help();
+        return MA_OPTIONS_DONE;
+    default:
+        if (option < OPT_REPORT)
+            return wrong("try mlog-analyze --help"); /* getopt has said what is wrong */
+        options->reports |= 1u << (option - OPT_REPORT);
+        break;
+    }
+    return MA_OPTIONS_RUN;
+}
+
+enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv)
+{
+    struct option all[N_FIXED + 32] = { 0 };
+    memcpy(all, fixed, sizeof fixed);
+    for (size_t i = 0, n = N_FIXED; i < ma_report_count; i++) {
+        if (ma_reports[i].help)
+            all[n++] =
+                (struct option){ ma_reports[i].name, no_argument, NULL, OPT_REPORT + (int)i };
+    }
+    *options = (struct ma_options){
+        .symbols = true,
+        .top = 10,
+        .frames = 16,
+        .symbol_options = { .inlines = true, .demangle = true },
+    };
+    for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
+        enum ma_options_result result = take(options, option);
+        if (result != MA_OPTIONS_RUN)
+            return result;
+    }
+    if (optind == argc)
+        return wrong("expected a TRACE: a file, or - for standard input (try --help)");
+    if (optind + 1 < argc)
+        return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
+                     argv[optind]);
+    if (!!options->dump + !!options->flamegraph + (options->json || options->reports) > 1)
+        return wrong("--dump, --flamegraph and reports are separate outputs: ask for one of "
+                     "them at a time");
+    if (options->flamegraph && options->output && !is_flamegraph_name(options->output))
+        return wrong("-o %s: a flame graph is written as .svg or .folded", options->output);
+    options->trace = argv[optind];
+    return MA_OPTIONS_RUN;
+}
+
+void ma_options_free(struct ma_options *options)
+{
+    free(options->debug_dirs);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line of mlog-analyze.
+ */
+#ifndef MA_OPTIONS_H
+#define MA_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ma_symbols.h"
+
+enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
+#define MA_SORT_KEYS 4
+
+struct ma_options {
+    const char *trace;
+    const char *output; /* NULL: standard output */
+    const char *dump;   /* name of a dumper, or NULL */
+    const char *flamegraph; /* name of a cost, or NULL */
+    uint32_t reports;   /* bit n: report n of ma_reports was asked for */
+    bool json;
+    bool symbols;
+    size_t top;    /* entries of a report, SIZE_MAX: all */
+    bool top_given;
+    size_t frames; /* of a stack in text, SIZE_MAX: all */
+    enum ma_sort sort[MA_SORT_KEYS];
+    size_t n_sort;
+    struct ma_symbol_options symbol_options;
+    const char **debug_dirs;
+};
+
+enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };
+
+/* Parse. DONE: help or version was printed. WRONG: a sentence was printed. */
+enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv);
+void ma_options_free(struct ma_options *options);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Definitions; see ma_process.h. A parent is linked only if it was seen before
+ * its child, so that walks up end whatever a trace claims.
+ */
+#include "ma_process.h"
+
+#include <errno.h>
+#include <string.h>
+
+void ma_trace_init(struct ma_trace *trace)
+{
+    memset(trace, 0, sizeof *trace);
+    ma_audit_init(&trace->audit);
+}
+
+static void process_free(struct ma_process *process)
+{
+    for (size_t i = 0; i < MA_TEXTS; i++)
+        free(process->texts[i].data);
+    for (size_t i = 0; i < process->n_modules; i++) {
+        free(process->modules[i].path);
+        free(process->modules[i].build_id);
+        free(process->modules[i].segments);
+    }
+    free(process->modules);
+    free(process->nodes);
+    ma_map_free(&process->module_of);
+    ma_map_free(&process->node_of);
+    free(process);
+}
+
+void ma_trace_free(struct ma_trace *trace)
+{
+    for (size_t i = 0; i < trace->n_processes; i++)
+        process_free(trace->processes[i]);
+    for (size_t i = 0; i < trace->n_streams; i++) {
+        free(trace->streams[i]->name);
+        free(trace->streams[i]);
+    }
+    free(trace->processes);
+    free(trace->streams);
+    ma_map_free(&trace->process_of);
+    ma_map_free(&trace->stream_of);
+}
+
+struct ma_process *ma_trace_process(struct ma_trace *trace, uint64_t key)
+{
+    uint32_t index = ma_map_get(&trace->process_of, key);
+    if (index != MA_NONE)
+        return trace->processes[index];
+    struct ma_process *process = calloc(1, sizeof *process);
+    if (!process ||
+        !MA_RESERVE(trace->processes, trace->n_processes, trace->process_capacity) ||
+        ma_map_set(&trace->process_of, key, (uint32_t)trace->n_processes) < 0) {
+        free(process);
+        return NULL;
+    }
+    process->key = key;
+    process->index = (uint32_t)trace->n_processes;
+    process->record.block_header = 8; /* glibc's layout, until the record is read */
+    process->record.block_grain = 16;
+    process->record.smallest_usable = 24;
+    process->record.clock = MLF_CLOCK_MONOTONIC;
+    process->end_time = UINT64_MAX;
+    trace->processes[trace->n_processes++] = process;
+    return process;
+}
+
+struct ma_stream *ma_trace_stream(struct ma_trace *trace, struct ma_process *process,
+                                  uint32_t number)
+{
+    uint64_t key = (uint64_t)process->index << 32 | number;
+    uint32_t index = ma_map_get(&trace->stream_of, key);
+    if (index != MA_NONE)
+        return trace->streams[index];
+    struct ma_stream *stream = calloc(1, sizeof *stream);
+    if (!stream || !MA_RESERVE(trace->streams, trace->n_streams, trace->stream_capacity) ||
+        ma_map_set(&trace->stream_of, key, (uint32_t)trace->n_streams) < 0) {
+        free(stream);
+        return NULL;
+    }
+    stream->process = process;
+    stream->number = number;
+    stream->index = stream->thread = (uint32_t)trace->n_streams;
+    stream->end = UINT64_MAX;
+    trace->streams[trace->n_streams++] = stream;
+    return stream;
+}
+
+int ma_process_define(struct ma_trace *trace, struct ma_process *process,
+                      const struct ma_process_record *record)
+{
+    if (process->known)
+        return 0;
+    process->known = true;
+    process->record = *record;
+    if (!process->record.block_grain)
+        process->record.block_grain = 1;
+    process->watermark = record->start;
+    if (record->how == MLF_HOW_FORK) {
+        uint32_t parent = ma_map_get(&trace->process_of, record->parent_key);
+        if (parent != MA_NONE && parent < process->index)
+            process->parent = trace->processes[parent];
+    }
+    return 0;
+}
+
+int ma_process_add_text(struct ma_process *process, uint64_t what, struct ma_bytes bytes)
+{
+    if (what >= MA_TEXTS)
+        return 0;
+    struct ma_text *text = &process->texts[what];
+    if (bytes.size > MA_TEXT_MAX - text->size)
+        bytes.size = MA_TEXT_MAX - text->size;
+    char *data = realloc(text->data, text->size + bytes.size + 1);
+    if (!data)
+        return -ENOMEM;
+    memcpy(data + text->size, bytes.data, bytes.size);
+    text->data = data;
+    text->size += bytes.size;
+    data[text->size] = '\0';
+    return 0;
+}
+
+static char *copy_text(struct ma_bytes bytes)
+{
+    char *text = malloc(bytes.size + 1);
+    if (text) {
+        memcpy(text, bytes.data, bytes.size);
+        text[bytes.size] = '\0';
+    }
+    return text;
+}
+
+int ma_process_add_module(struct ma_process *process, const struct ma_module_record *record)
+{
+    if (record->id == 0 || record->id >= UINT32_MAX ||
+        ma_map_get(&process->module_of, record->id) != MA_NONE)
+        return 0;
+    if (!MA_RESERVE(process->modules, process->n_modules, process->module_capacity))
+        return -ENOMEM;
+    struct ma_module module = {
+        .id = (uint32_t)record->id,
+        .flags = (uint32_t)record->flags,
+        .bias = record->bias,
+        .load_time = record->time,
+        .end_time = UINT64_MAX,
+        .path = copy_text(record->path),
+        .build_id = (unsigned char *)copy_text(record->build_id),
+        .build_id_size = record->build_id.size,
+        .segments = malloc((record->n_segments + 1) * sizeof *module.segments),
+        .n_segments = record->n_segments,
+    };
+    if (!module.path || !module.build_id || !module.segments ||
+        ma_map_set(&process->module_of, record->id, (uint32_t)process->n_modules) < 0) {
+        free(module.path);
+        free(module.build_id);
+        free(module.segments);
+        return -ENOMEM;
+    }
+    memcpy(module.segments, record->segments, record->n_segments * sizeof *module.segments);
+    process->modules[process->n_modules++] = module;
+    return 0;
+}
+
+int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
+{
+    if (ma_map_get(&process->node_of, node->id) != MA_NONE)
+        return 0;
+    if (!MA_RESERVE(process->nodes, process->n_nodes, process->node_capacity) ||
+        ma_map_set(&process->node_of, node->id, (uint32_t)process->n_nodes) < 0)
+        return -ENOMEM;
+    process->nodes[process->n_nodes++] = *node;
+    return 0;
+}
+
+int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
+                     const struct ma_stream_record *record)
+{
+    if (stream->known)
+        return 0;
+    char *name = copy_text(record->name);
+    if (!name)
+        return -ENOMEM;
+    free(stream->name); /* of an end that came first */
+    stream->name = name;
+    stream->known = true;
+    stream->tid = record->tid;
+    stream->flags = record->flags;
+    stream->start = record->time;
+    if (!(record->flags & MLF_STREAM_NESTED))
+        return 0;
+    /* A nested stream belongs to the thread that was interrupted: the latest
+     * ordinary stream with its tid. */
+    for (size_t i = trace->n_streams; i-- > 0;) {
+        const struct ma_stream *other = trace->streams[i];
+        if (other != stream && other->process == stream->process && other->known &&
+            other->tid == stream->tid && !(other->flags & MLF_STREAM_NESTED)) {
+            stream->thread = other->index;
+            break;
+        }
+    }
+    return 0;
+}
+
+void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record)
+{
+    stream->end = record->time;
+    char *name = record->name.size ? copy_text(record->name) : NULL;
+    if (name) {
+        free(stream->name);
+        stream->name = name;
+    }
+}
+
+const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
+                                      const struct ma_process **owner)
+{
+    while (process && process->known && id < process->record.inherited_nodes)
+        process = process->parent;
+    if (!process)
+        return NULL;
+    uint32_t index = ma_map_get(&process->node_of, id);
+    *owner = process;
+    return index == MA_NONE ? NULL : &process->nodes[index];
+}
+
+const struct ma_module *ma_process_module(const struct ma_process *process, uint32_t id)
+{
+    while (process && process->known && id < process->record.inherited_modules)
+        process = process->parent;
+    if (!process || !id)
+        return NULL;
+    uint32_t index = ma_map_get(&process->module_of, id);
+    return index == MA_NONE ? NULL : &process->modules[index];
+}
+
+uint64_t ma_process_address(const struct ma_process *process, const struct ma_node *node)
+{
+    const struct ma_module *module = ma_process_module(process, node->module);
+    return node->offset + (module ? module->bias : 0);
+}
+
+const char *ma_process_text(const struct ma_process *process, unsigned what)
+{
+    return what < MA_TEXTS && process->texts[what].data ? process->texts[what].data : "";
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a trace defines: processes by key, and of each its texts, modules,
+ * nodes of the frame trie and thread streams. A forked child sees its parent's
+ * nodes and modules below the bounds its record gives. Memory grows with
+ * definitions only. All pointers live until ma_trace_free.
+ */
+#ifndef MA_PROCESS_H
+#define MA_PROCESS_H
+
+#include "ma_audit.h"
+#include "ma_map.h"
+#include "ma_record.h"
+
+#define MA_TEXTS 9
+#define MA_TEXT_MAX ((size_t)16 << 20) /* bytes kept of one text */
+
+struct ma_text {
+    char *data; /* NUL-terminated, may hold further NULs */
+    size_t size;
+};
+
+struct ma_module {
+    uint32_t id, flags;
+    uint64_t bias, load_time, end_time; /* end_time UINT64_MAX: still loaded */
+    char *path;
+    unsigned char *build_id;
+    size_t build_id_size;
+    struct ma_segment *segments;
+    size_t n_segments;
+};
+
+struct ma_node {
+    uint32_t id, parent, module;
+    uint32_t exact; /* the frame was interrupted at this address: no call before it */
+    uint64_t offset;
+};
+
+struct ma_process;
+
+struct ma_stream {
+    struct ma_process *process;
+    uint32_t number;
+    uint32_t index;  /* in the trace */
+    uint32_t thread; /* index of the stream that stands for the thread */
+    uint64_t tid, flags, start, end; /* end UINT64_MAX: open */
+    char *name;
+    bool known; /* a STREAM record was read */
+};
+
+struct ma_process {
+    uint64_t key;
+    uint32_t index; /* order of appearance */
+    bool known;     /* a PROCESS record was read; without one, defaults */
+    struct ma_process_record record;
+    struct ma_process *parent; /* of a fork, if it is in the trace */
+    struct ma_text texts[MA_TEXTS];
+
+    struct ma_module *modules;
+    size_t n_modules, module_capacity;
+    struct ma_map module_of; /* id to index */
+    struct ma_node *nodes;
+    size_t n_nodes, node_capacity;
+    struct ma_map node_of;
+
+    bool ended;
+    uint64_t end_time, end_how, end_status;
+    uint64_t last_time;  /* of the latest event replayed, in ticks */
+    uint64_t watermark;  /* stream layout: no event before it is to come */
+    uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
+    uint64_t counters[16];
+};
+
+struct ma_trace {
+    struct ma_process **processes;
+    size_t n_processes, process_capacity;
+    struct ma_map process_of;
+    struct ma_stream **streams;
+    size_t n_streams, stream_capacity;
+    struct ma_map stream_of; /* process index << 32 | number */
+    struct ma_audit audit;
+};
+
+void ma_trace_init(struct ma_trace *trace);
+void ma_trace_free(struct ma_trace *trace);
+
+/* The process with this key, made if it is new; NULL if memory is short. */
+struct ma_process *ma_trace_process(struct ma_trace *trace, uint64_t key);
+struct ma_stream *ma_trace_stream(struct ma_trace *trace, struct ma_process *process,
+                                  uint32_t number);
+
+/* Apply definitions. All return 0 or -ENOMEM; what is defined twice keeps its
+ * first meaning. */
+int ma_process_define(struct ma_trace *trace, struct ma_process *process,
+                      const struct ma_process_record *record);
+int ma_process_add_text(struct ma_process *process, uint64_t what, struct ma_bytes bytes);
+int ma_process_add_module(struct ma_process *process, const struct ma_module_record *record);
+int ma_process_add_node(struct ma_process *process, const struct ma_node *node);
+int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
+                     const struct ma_stream_record *record);
+void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record);
+
+/* The node or module that `id` means in this process, or NULL. *owner is the
+ * process that defined it. */
+const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
+                                      const struct ma_process **owner);
+const struct ma_module *ma_process_module(const struct ma_process *process, uint32_t id);
+
+/* The address of a frame as captured; its module's bias is 0 if unknown. */
+uint64_t ma_process_address(const struct ma_process *process, const struct ma_node *node);
+
+/* Text of a process; "" if the trace has none. */
+const char *ma_process_text(const struct ma_process *process, unsigned what);
+
+/* The pid, or 0 if unknown. */
+static inline uint64_t ma_process_pid(const struct ma_process *process)
+{
+    return process->known ? process->record.pid : 0;
+}
+
+#endif

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Finding chunks; see ma_reader.h. All headers are checked in full before one
+ * of their fields is used, so a stray magic in a payload or in garbage misleads
+ * nobody. Progress is certain: every turn of a loop moves `at` forward.
+ */
+#include "ma_reader.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define RECOVERY_SPAN ((uint64_t)64 << 20) /* how far a lost trace header makes us look */
+#define ZEROS_MAX ((uint64_t)256 << 20)    /* reserved space read behind what is claimed */
+#define SCAN_WINDOW ((size_t)1 << 20)
+
+struct trace_header {
+    unsigned major, minor, layout, size;
+    uint64_t unit, claimed;
+};
+
+/* Returns NULL if a trace header begins at p, else what is wrong with it and,
+ * in *field, where. Unlike all others, a version we do not know is refused
+ * before the CRC, whose place might have changed. */
+static const char *parse_trace_header(const struct ma_reader *reader, const unsigned char *p,
+                                      size_t size, struct trace_header *header, unsigned *field)
+{
+    *field = 0;
+    if (memcmp(p, MLF_MAGIC, size < MLF_MAGIC_SIZE ? size : MLF_MAGIC_SIZE) != 0)
+        return "no trace magic";
+    *field = (unsigned)size;
+    if (size < MLF_HDR_SIZE)
+        return "the trace header is cut";
+    header->major = mlf_get_u16(p + MLF_HDR_MAJOR);
+    header->minor = mlf_get_u16(p + MLF_HDR_MINOR);
+    header->layout = p[MLF_HDR_LAYOUT];
+    header->size = mlf_get_u16(p + MLF_HDR_HEADER_SIZE);
+    header->claimed = mlf_get_u64(p + MLF_HDR_CLAIMED);
+    *field = MLF_HDR_MAJOR;
+    if (header->major != MLF_MAJOR)
+        return "unsupported major version";
+    *field = MLF_HDR_CRC;
+    if (mlf_crc32(&reader->crc, 0, p, MLF_HDR_CRC) != mlf_get_u32(p + MLF_HDR_CRC))
+        return "the CRC of the trace header is wrong";
+    *field = MLF_HDR_REQUIRED;
+    if (mlf_get_u64(p + MLF_HDR_REQUIRED) != 0)
+        return "the trace requires features that this version does not know";
+    *field = MLF_HDR_LAYOUT;
+    if (header->layout != MLF_LAYOUT_MAPPED && header->layout != MLF_LAYOUT_STREAM)
+        return "reserved layout";
+    unsigned unit_log2 = p[MLF_HDR_UNIT_LOG2];
+    *field = MLF_HDR_UNIT_LOG2;
+    if (header->layout == MLF_LAYOUT_STREAM
+            ? unit_log2 != 0
+            : unit_log2 < MLF_UNIT_LOG2_MIN || unit_log2 > MLF_UNIT_LOG2_MAX)
+        return "reserved unit";
+    *field = MLF_HDR_HEADER_SIZE;
+    if (header->size < MLF_HDR_SIZE)
+        return "the trace header gives itself too small a size";
+    header->unit = (uint64_t)1 << unit_log2;
+    return NULL;
+}
+
+/* Returns NULL if a chunk header begins at p, else what is wrong with it. The
+ * payload is set up to `size`, the bytes at hand from p on. */
+static const char *parse_chunk_header(const struct ma_reader *reader, uint64_t at,
+                                      const unsigned char *p, size_t size, struct ma_chunk *chunk,
+                                      uint32_t *whole_size)
+{
+    if (memcmp(p, "mlck", size < 4 ? size : 4) != 0)
+        return "no chunk begins here";
+    if (size < MLF_CHUNK_HEADER)
+        return "cut";
+    if (mlf_crc32(&reader->crc, 0, p, MLF_CHUNK_CRC) != mlf_get_u32(p + MLF_CHUNK_CRC))
+        return "the CRC of a chunk header is wrong";
+    unsigned header_size = mlf_get_u16(p + MLF_CHUNK_HEADER_SIZE);
+    uint32_t chunk_size = mlf_get_u32(p + MLF_CHUNK_SIZE_AT);
+    *chunk = (struct ma_chunk){
+        .offset = at,
+        .kind = p[MLF_CHUNK_KIND],
+        .process = mlf_get_u64(p + MLF_CHUNK_PROCESS),
+        .stream = mlf_get_u32(p + MLF_CHUNK_STREAM),
+        .sequence = mlf_get_u32(p + MLF_CHUNK_SEQUENCE),
+        .position = mlf_get_u32(p + MLF_CHUNK_POSITION),
+        .base_time = mlf_get_u64(p + MLF_CHUNK_BASE_TIME),
+        .payload_offset = at + header_size,
+    };
+    if (p[MLF_CHUNK_FLAGS] & ~MLF_CHUNK_HAS_CRC)
+        return "reserved flags in a chunk header";
+    if (header_size < MLF_CHUNK_HEADER || chunk_size < header_size || chunk_size > MLF_CHUNK_MAX)
+        return "impossible chunk size";
+    if (chunk->process == 0)
+        return "process key 0 in a chunk header";
+    if (reader->layout == MLF_LAYOUT_MAPPED) {
+        if (chunk_size % reader->unit)
+            return "chunk size is no multiple of the unit";
+        if (chunk->position)
+            return "piece of a chunk in a mapped trace";
+    }
+    chunk->cut = size < chunk_size;
+    if (size > chunk_size)
+        size = chunk_size;
+    chunk->payload = size > header_size ? p + header_size : p + size;
+    chunk->size = size > header_size ? size - header_size : 0;
+    *whole_size = chunk_size;
+    return NULL;
+}
+
+static bool chunk_begins(const struct ma_reader *reader, uint64_t at, const unsigned char *p,
+                         size_t size)
+{
+    struct ma_chunk chunk;
+    uint32_t whole_size;
+    return !parse_chunk_header(reader, at, p, size, &chunk, &whole_size);
+}
+
+static bool header_begins(const struct ma_reader *reader, uint64_t at, const unsigned char *p,
+                          size_t size)
+{
+    struct trace_header header;
+    unsigned field;
+    if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE && p[0] == 0x89 &&
+        !parse_trace_header(reader, p, size, &header, &field))
+        return header.layout == MLF_LAYOUT_STREAM;
+    return chunk_begins(reader, at, p, size);
+}
+
+/* The first place in data[0, last) where a header begins that holds, or last.
+ * size >= last bytes are at hand. */
+static size_t find_header(const struct ma_reader *reader, uint64_t at, const unsigned char *data,
+                          size_t last, size_t size)
+{
+    for (size_t i = 0; i < last; i++) {
+        if ((data[i] == 'm' || data[i] == 0x89) &&
+            header_begins(reader, at + i, data + i, size - i))
+            return i;
+    }
+    return last;
+}
+
+/* The next place from `at` on where a chunk (stream: or a trace header) begins
+ * that holds, or the end of the input, or `limit`. */
+static uint64_t next_header(struct ma_reader *reader, uint64_t at, uint64_t limit)
+{
+    const unsigned char *data;
+    while (at < limit) {
+        size_t want = reader->unit > 1 ? MLF_CHUNK_HEADER : SCAN_WINDOW;
+        size_t size = ma_source_window(reader->source, at, want, &data);
+        if (size < MLF_CHUNK_HEADER)
+            return at + size;
+        if (reader->unit > 1) {
+            if (header_begins(reader, at, data, size))
+                return at;
+            at += reader->unit;
+            continue;
+        }
+        size_t last = (size > SCAN_WINDOW ? SCAN_WINDOW : size) - MLF_CHUNK_HEADER + 1;
+        size_t found = find_header(reader, at, data, last, size);
+        at += found;
+        if (found < last)
+            return at;
+    }
+    return at;
+}
+
+/* The trace header is gone: if chunks follow, learn the layout from the first. */
+static bool recover(struct ma_reader *reader)
+{
+    reader->unit = 1;
+    reader->layout = MLF_LAYOUT_STREAM;
+    uint64_t at = next_header(reader, 1, RECOVERY_SPAN);
+    const unsigned char *p;
+    size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
+    if (size < MLF_CHUNK_HEADER || !chunk_begins(reader, at, p, size))
+        return false;
+    if (!(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
+        reader->layout = MLF_LAYOUT_MAPPED;
+        reader->unit = (uint64_t)1 << MLF_UNIT_LOG2_MIN;
+        if (at % reader->unit)
+            return false;
+    }
+    reader->recovered = true;
+    reader->major = MLF_MAJOR;
+    reader->at = at;
+    ma_audit_skip(reader->audit, 0, at, "the trace header is damaged");
+    return true;
+}
+
+static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size, unsigned field,
+                  const char *problem, const struct trace_header *header, struct ma_error *error)
+{
+    const char *name = ma_source_name(reader->source);
+    const char *input = ma_source_problem(reader->source);
+    if (input)
+        return ma_fail_at(error, -EIO, 0, "%s: %s", name, input);
+    if (field == MLF_HDR_MAJOR)
+        return ma_fail_at(error, -ENOTSUP, field,
+                          "%s: offset %u: format version %u.%u; this mlog-analyze reads version %d",
+                          name, field, header->major, header->minor, MLF_MAJOR);
+    if (field)
+        return ma_fail_at(error, -EPROTO, field, "%s: offset %u: %s", name, field, problem);
+    char found[64] = "", *to = found;
+    for (size_t i = 0; i < size; i++) {
+        if (isprint(p[i]) && p[i] != '\\')
+            *to++ = (char)p[i];
+        else
+            to += sprintf(to, "\\x%02x", p[i]);
+    }
+    return ma_fail_at(error, -EPROTO, 0,
+                      "%s: is not an mlog trace: expected \\x89mlog at offset 0, found \"%s\"",
+                      name, found);
+}
+
+int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma_audit *audit,
+                   struct ma_error *error)
+{
+    *reader = (struct ma_reader){ .source = source, .audit = audit };
+    mlf_crc_table_fill(&reader->crc);
+    const unsigned char *p;
+    size_t size = ma_source_window(source, 0, MLF_HDR_SIZE, &p);
+    struct trace_header header = { 0 };
+    unsigned field;
+    const char *problem = parse_trace_header(reader, p, size, &header, &field);
+    if (problem) {
+        unsigned char start[MLF_MAGIC_SIZE];
+        size = size < sizeof start ? size : sizeof start;
+        memcpy(start, p, size);
+        if ((field == 0 || field == MLF_HDR_CRC) && recover(reader))
+            return 0;
+        return refuse(reader, start, size, field, problem, &header, error);
+    }
+    reader->layout = header.layout;
+    reader->major = header.major;
+    reader->minor = header.minor;
+    reader->unit = header.unit;
+    reader->at = header.layout == MLF_LAYOUT_MAPPED ? header.unit : header.size;
+    reader->claimed = header.claimed;
+    if (header.layout == MLF_LAYOUT_MAPPED &&
+        (__builtin_add_overflow(header.claimed, 1, &reader->claimed_end) ||
+         __builtin_mul_overflow(reader->claimed_end, header.unit, &reader->claimed_end)))
+        reader->claimed_end = 0; /* nonsense */
+    return 0;
+}
+
+bool ma_reader_grew(const struct ma_reader *reader)
+{
+    const unsigned char *p;
+    if (reader->layout != MLF_LAYOUT_MAPPED || reader->recovered ||
+        !ma_source_stable(reader->source) ||
+        ma_source_window(reader->source, 0, MLF_HDR_SIZE, &p) < MLF_HDR_SIZE)
+        return false;
+    uint64_t now;
+    __atomic_load((const uint64_t *)(const void *)(p + MLF_HDR_CLAIMED), &now, __ATOMIC_ACQUIRE);
+    return mlf_get_u64((const unsigned char *)&now) > reader->claimed;
+}
+
+static bool all_zero(const unsigned char *p, size_t size)
+{
+    unsigned char any = 0;
+    for (size_t i = 0; i < size; i++)
+        any |= p[i];
+    return !any;
+}
+
+/* The input ends at or within `at`. */
+static int finish(struct ma_reader *reader, uint64_t at, bool within)
+{
+    const char *problem = ma_source_problem(reader->source);
+    if (problem)
+        snprintf(reader->audit->input_problem, sizeof reader->audit->input_problem, "%s", problem);
+    within |= reader->layout == MLF_LAYOUT_MAPPED && at < reader->claimed_end;
+    if (problem || (within && !ma_source_grew(reader->source)))
+        ma_audit_truncated(reader->audit, at);
+    reader->at = at;
+    return 0;
+}
+
+/* Skip what begins at `at` and does not hold, up to the next thing that does. */
+static void skip_bad(struct ma_reader *reader, uint64_t at, const char *reason)
+{
+    reader->at = next_header(reader, at + reader->unit, UINT64_MAX);
+    ma_audit_skip(reader->audit, at, reader->at - at, "%s", reason);
+}
+
+/* A trace header may recur in a stream. Returns whether one was dealt with. */
+static bool step_over_trace_header(struct ma_reader *reader, const unsigned char *p, size_t size)
+{
+    struct trace_header header;
+    unsigned field;
+    if (reader->layout != MLF_LAYOUT_STREAM || size < MLF_HDR_SIZE ||
+        memcmp(p, MLF_MAGIC, MLF_MAGIC_SIZE) != 0)
+        return false;
+    const char *problem = parse_trace_header(reader, p, size, &header, &field);
+    if (!problem && header.layout != MLF_LAYOUT_STREAM)
+        problem = "the header of a mapped trace within a stream";
+    if (problem)
+        skip_bad(reader, reader->at, problem);
+    else
+        reader->at += header.size;
+    return true;
+}
+
+/* What is wrong with the payload of a chunk whose header holds, or NULL. */
+static const char *check_payload(struct ma_reader *reader, const struct ma_chunk *chunk,
+                                 const unsigned char *p, size_t size)
+{
+    if (chunk->cut && reader->layout == MLF_LAYOUT_STREAM &&
+        find_header(reader, chunk->offset + 1, p + 1, size - 1, size - 1) < size - 1)
+        return "a chunk runs past the next one";
+    bool has_crc = p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC;
+    if (has_crc && !chunk->cut &&
+        mlf_crc32(&reader->crc, 0, chunk->payload, chunk->size) !=
+            mlf_get_u32(p + MLF_CHUNK_PAYLOAD_CRC))
+        return "the CRC of a chunk's payload is wrong";
+    return NULL;
+}
+
+/* A unit may have been claimed just now: give its writer a moment. True if it
+ * has begun a chunk there. */
+static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
+{
+    const unsigned most = 20;
+    while (ma_source_stable(reader->source) && reader->waits < most) {
+        nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+        reader->waits++;
+        if (__atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE))
+            return true;
+    }
+    return false;
+}
+
+int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
+{
+    for (;;) {
+        const unsigned char *p;
+        const uint64_t at = reader->at;
+        size_t size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
+        if (size == 0)
+            return finish(reader, at, false);
+        if (at == reader->claimed_end && ma_reader_grew(reader))
+            return 0; /* what follows is being written */
+        if (reader->layout == MLF_LAYOUT_MAPPED &&
+            all_zero(p, size < MLF_CHUNK_HEADER ? size : MLF_CHUNK_HEADER)) {
+            if (at < reader->claimed_end && is_being_written(reader, p))
+                continue;
+            if (at < reader->claimed_end)
+                reader->audit->unwritten_units++;
+            else if ((reader->zeros_beyond += reader->unit) > ZEROS_MAX)
+                return finish(reader, at, false);
+            if (size < reader->unit &&
+                (size = ma_source_window(reader->source, at, reader->unit, &p)) < reader->unit)
+                return finish(reader, at + size, false);
+            reader->at += reader->unit;
+            continue;
+        }
+        if (step_over_trace_header(reader, p, size))
+            continue;
+        uint32_t whole;
+        const char *problem = parse_chunk_header(reader, at, p, size, chunk, &whole);
+        if (problem) {
+            if (size < MLF_CHUNK_HEADER && memcmp(p, "mlck", size < 4 ? size : 4) == 0)
+                return finish(reader, at, true);
+            if (reader->layout == MLF_LAYOUT_STREAM && size < MLF_HDR_SIZE &&
+                memcmp(p, MLF_MAGIC, size < MLF_MAGIC_SIZE ? size : MLF_MAGIC_SIZE) == 0)
+                return finish(reader, at, true);
+            skip_bad(reader, at, problem);
+            continue;
+        }
+        if (size < whole) {
+            size = ma_source_window(reader->source, at, whole, &p);
+            parse_chunk_header(reader, at, p, size, chunk, &whole);
+        }
+        if (chunk->kind != MLF_EVENTS && chunk->kind != MLF_DEFINITIONS) {
+            if (!(chunk->kind & MLF_CHUNK_KIND_OPTIONAL))
+                ma_audit_skip(reader->audit, at, whole, "unknown kind of chunk %u", chunk->kind);
+            reader->at += whole;
+            continue;
+        }
+        if (reader->layout == MLF_LAYOUT_STREAM && !(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
+            ma_audit_skip(reader->audit, at, whole, "a chunk in a stream without payload CRC");
+            reader->at += whole;
+            continue;
+        }
+        problem = check_payload(reader, chunk, p, size);
+        if (problem) {
+            if (reader->layout == MLF_LAYOUT_MAPPED) {
+                ma_audit_skip(reader->audit, at, whole, "%s", problem);
+                reader->at += whole;
+            } else {
+                skip_bad(reader, at, problem);
+            }
+            continue;
+        }
+        if (chunk->cut) {
+            finish(reader, at + size, true);
+            return 1;
+        }
+        reader->at += whole;
+        return 1;
+    }
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The records of FORMAT.md section 5, decoded. Byte strings point into the
+ * payload they were decoded from and live as long as it.
+ */
+#ifndef MA_RECORD_H
+#define MA_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mlf_format.h"
+
+struct ma_bytes {
+    const unsigned char *data;
+    size_t size;
+};
+
+struct ma_segment {
+    uint64_t address, size, offset, flags;
+};
+
+struct ma_process_record {
+    uint64_t pid, parent_pid, parent_key, how, start, fork_time;
+    uint64_t inherited_nodes, inherited_modules;
+    uint64_t clock, tick_shift, counts_per_second, monotonic_ns, realtime_ns;
+    uint64_t block_header, block_grain, smallest_usable, page_size, pointer_bytes;
+};
+
+struct ma_module_record {
+    uint64_t id, time, bias, flags;
+    struct ma_bytes build_id, path;
+    struct ma_segment segments[MLF_SEGMENTS_MAX];
+    size_t n_segments;
+};
+
+struct ma_stream_record { /* STREAM and STREAM_END */
+    uint64_t stream, tid, time, flags;
+    struct ma_bytes name;
+};
+
+/* All the short ones; `time` where the record has one. */
+struct ma_short_record {
+    uint64_t time;
+    union {
+        struct { uint64_t what; struct ma_bytes bytes; } text;
+        struct { uint64_t id; } module_end;
+        struct { uint64_t monotonic_ns, realtime_ns; } clock;
+        struct { uint64_t how, status; } process_end;
+        struct { uint64_t stream, lost, reason; } loss;
+        struct { uint64_t interval; } sampling;
+        struct { uint64_t reason, error; } stop;
+        struct { uint64_t virtual_bytes, resident, shared; } memory;
+        struct { uint64_t kind; struct ma_bytes name; } mark;
+        struct { struct ma_bytes pairs; } counters; /* vu, vu to the end */
+    };
+};
+
+struct ma_record {
+    unsigned tag; /* enum mlf_record */
+    union {
+        struct ma_process_record process;
+        struct ma_module_record module;
+        struct ma_stream_record stream;
+        struct ma_short_record brief;
+    };
+};
+
+/* Decode the record `tag` found in a chunk of `kind`. Returns 1, 0 if it is one
+ * to skip, or -1 with *problem set if it must be refused. */
+int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
+                     const unsigned char *payload, size_t size, const char **problem);
+
+/* True if a record of this tag has a moment, and so a place among the events. */
+bool ma_record_is_timed(unsigned tag);
+
+/* Names of a record's enumerations; "unknown" outside them. */
+const char *ma_loss_name(uint64_t reason);
+const char *ma_end_name(uint64_t how);
+const char *ma_mark_name(uint64_t kind);
+const char *ma_clock_name(uint64_t clock);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The JSON renderer: every value with a key, through yajl. Texts are made
+ * well-formed UTF-8 first; yajl escapes control characters.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <yajl/yajl_gen.h>
+
+#include "ma_render.h"
+#include "ma_text.h"
+
+struct writer {
+    yajl_gen gen;
+    struct ma_stacks *stacks;
+    bool failed;
+};
+
+static void print(void *context, const char *text, size_t size)
+{
+    fwrite(text, 1, size, context);
+}
+
+static void check(struct writer *writer, yajl_gen_status status)
+{
+    writer->failed |= status != yajl_gen_status_ok;
+}
+
+static void write_text(struct writer *writer, const char *text)
+{
+    if (!text) {
+        check(writer, yajl_gen_null(writer->gen));
+        return;
+    }
+    char *clean = ma_clean_utf8(text);
+    if (!clean) {
+        writer->failed = true;
+        return;
+    }
+    check(writer, yajl_gen_string(writer->gen, (const unsigned char *)clean, strlen(clean)));
+    free(clean);
+}
+
+static void write_number(struct writer *writer, uint64_t number)
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    check(writer, yajl_gen_number(writer->gen, digits, (size_t)n));
+}
+
+static void write_address(struct writer *writer, uint64_t address)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "0x%" PRIx64, address);
+    write_text(writer, digits);
+}
+
+static void write_frame(struct writer *writer, const struct ma_frame *frame)
+{
+    yajl_gen_map_open(writer->gen);
+    write_text(writer, "address");
+    write_address(writer, frame->address);
+    write_text(writer, "module");
+    write_text(writer, frame->module);
+    write_text(writer, "build_id");
+    write_text(writer, frame->build_id);
+    write_text(writer, "offset");
+    write_address(writer, frame->offset);
+    write_text(writer, "function");
+    write_text(writer, frame->function);
+    write_text(writer, "file");
+    write_text(writer, frame->file);
+    write_text(writer, "line");
+    if (frame->line)
+        write_number(writer, frame->line);
+    else
+        write_text(writer, NULL);
+    write_text(writer, "inlined");
+    check(writer, yajl_gen_bool(writer->gen, frame->inlined));
+    yajl_gen_map_close(writer->gen);
+}
+
+static void write_stack(struct writer *writer, uint32_t id)
+{
+    const struct ma_frame *frames;
+    long n = ma_stacks_frames(writer->stacks, id, &frames);
+    writer->failed |= n < 0;
+    yajl_gen_array_open(writer->gen);
+    for (long i = 0; i < n; i++)
+        write_frame(writer, &frames[i]);
+    yajl_gen_array_close(writer->gen);
+}
+
+static void write_value(struct writer *writer, const struct ma_value *value)
+{
+    switch (value->type) {
+    case MA_NULL:
+        check(writer, yajl_gen_null(writer->gen));
+        break;
+    case MA_BOOLEAN:
+        check(writer, yajl_gen_bool(writer->gen, value->number != 0));
+        break;
+    case MA_NUMBER:
+        write_number(writer, value->number);
+        break;
+    case MA_REAL:
+        check(writer, yajl_gen_double(writer->gen, value->real));
+        break;
+    case MA_TEXT:
+        write_text(writer, value->text);
+        break;
+    case MA_STACK:
+        write_stack(writer, (uint32_t)value->number);
+        break;
+    case MA_ARRAY:
+        yajl_gen_array_open(writer->gen);
+        for (const struct ma_value *child = value->first; child; child = child->next)
+            write_value(writer, child);
+        yajl_gen_array_close(writer->gen);
+        break;
+    case MA_OBJECT:
+        yajl_gen_map_open(writer->gen);
+        for (const struct ma_value *child = value->first; child; child = child->next) {
+            if (!child->key)
+                continue;
+            write_text(writer, child->key);
+            write_value(writer, child);
+        }
+        yajl_gen_map_close(writer->gen);
+        break;
+    }
+}
+
+int ma_render_json(const struct ma_model *model, struct ma_stacks *stacks,
+                   const struct ma_render_options *options, FILE *out)
+{
+    (void)options;
+    struct writer writer = { .gen = yajl_gen_alloc(NULL), .stacks = stacks };
+    if (!writer.gen)
+        return -ENOMEM;
+    yajl_gen_config(writer.gen, yajl_gen_beautify, 1);
+    yajl_gen_config(writer.gen, yajl_gen_indent_string, " ");
+    yajl_gen_config(writer.gen, yajl_gen_print_callback, print, out);
+    write_value(&writer, &model->root);
+    yajl_gen_free(writer.gen);
+    return writer.failed ? -ENOMEM : 0;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The text renderer, for people: human units, stacks innermost first with
+ * where in the source they are. On a terminal lines fit its width and titles
+ * are bold; elsewhere nothing is cut and nothing coloured.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "ma_render.h"
+#include "ma_text.h"
+
+#define CHART_ROWS 24
+#define CHART_BAR 40
+#define ANY_WIDTH ((size_t)1 << 20)
+
+struct writer {
+    FILE *out;
+    struct ma_stacks *stacks;
+    size_t frames;
+    size_t width; /* ANY_WIDTH if it is no terminal */
+    const char *bold, *dim, *plain;
+    bool begun; /* something was written */
+    bool failed;
+};
+
+static size_t width_of(const struct ma_render_options *options, FILE *out)
+{
+    struct winsize size;
+    if (!options->terminal)
+        return ANY_WIDTH;
+    if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col)
+        return size.ws_col < 60 ? 60 : size.ws_col;
+    const char *columns = getenv("COLUMNS");
+    long n = columns ? strtol(columns, NULL, 10) : 80;
+    return n < 60 ? 60 : (size_t)n;
+}
+
+static void repeat(FILE *out, const char *what, size_t times)
+{
+    while (times-- > 0)
+        fputs(what, out);
+}
+
+/* A scalar as a person reads it, in buffer or as it stands. */
+static const char *human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
+{
+    switch (value->type) {
+    case MA_NUMBER:
+        if (value->unit == MA_BYTES)
+            return ma_human_bytes(buffer, value->number);
+        if (value->unit == MA_NANOSECONDS)
+            return ma_human_time(buffer, value->number);
+        if (value->unit == MA_COUNT)
+            return ma_human_count(buffer, value->number);
+        snprintf(buffer, MA_HUMAN_SIZE, "%" PRIu64, value->number);
+        return buffer;
+    case MA_REAL:
+        snprintf(buffer, MA_HUMAN_SIZE, value->unit == MA_PERCENT ? "%.1f %%" : "%g",
+                 value->real);
+        return buffer;
+    case MA_BOOLEAN:
+        return value->number ? "yes" : "no";
+    case MA_TEXT:
+        return value->text;
+    default:
+        return "–";
+    }
+}
+
+static void write_note(struct writer *writer, const struct ma_value *value)
+{
+    if (!value->note)
+        return;
+    fputs("  ", writer->out);
+    ma_write_text(writer->out, value->note, writer->width - 2);
+    putc('\n', writer->out);
+}
+
+/* The file and line of a frame, or its module: the last two parts of the path
+ * are enough to know it. */
+static void write_place(struct writer *writer, const struct ma_frame *frame)
+{
+    const char *path = frame->file ? frame->file : frame->module;
+    if (!path)
+        return;
+    const char *from = path + strlen(path);
+    for (int parts = 0; from > path; from--) {
+        if (from[-1] == '/' && ++parts == (frame->file ? 2 : 1))
+            break;
+    }
+    ma_write_text(writer->out, from, ANY_WIDTH);
+    if (frame->file && frame->line)
+        fprintf(writer->out, ":%u", frame->line);
+    if (frame->inlined)
+        fputs(" (inlined)", writer->out);
+}
+
+static const char *const root_texts[MLF_FIRST_NODE] = {
+    [MLF_ROOT_NO_RULE] = "cut here: no unwind rule",
+    [MLF_ROOT_DEPTH_LIMIT] = "cut here: depth limit",
+    [MLF_ROOT_BAD_MEMORY] = "cut here: unreadable memory",
+    [MLF_ROOT_TABLE_FULL] = "cut here: no room in the stack table",
+    [MA_ROOT_UNKNOWN] = "the rest is not defined in the trace",
+};
+
+static size_t display_width(const char *text)
+{
+    size_t width = 0;
+    for (; *text; width++) {
+        size_t length = ma_utf8_length(text);
+        text += length ? length : 1;
+    }
+    return width;
+}
+
+/* What calls main is the same in every program: how many frames of a stack
+ * are worth a person's time. */
+static size_t up_to_main(const struct ma_frame *frames, size_t n)
+{
+    static const char *const starters[] = {
+        "_start", "__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main",
+        "__libc_start_main@@GLIBC_2.34",
+    };
+    size_t kept = n;
+    while (kept > 1) {
+        const struct ma_frame *frame = &frames[kept - 1];
+        size_t i = 0, count = sizeof starters / sizeof *starters;
+        while (i < count && !(frame->function && strcmp(frame->function, starters[i]) == 0))
+            i++;
+        if (i == count)
+            break;
+        kept--;
+    }
+    bool is_main = frames[kept - 1].function && strcmp(frames[kept - 1].function, "main") == 0;
+    return is_main ? kept : n;
+}
+
+static void write_stack(struct writer *writer, uint32_t id)
+{
+    const struct ma_frame *frames;
+    char buffer[256];
+    long n = ma_stacks_frames(writer->stacks, id, &frames);
+    if (n < 0) {
+        writer->failed = true;
+        return;
+    }
+    size_t count = (size_t)n;
+    if (count && writer->frames != SIZE_MAX)
+        count = up_to_main(frames, count);
+    size_t shown = count < writer->frames ? count : writer->frames;
+    size_t most = writer->width == ANY_WIDTH ? 60 : writer->width * 3 / 5, column = 0;
+    for (size_t i = 0; i < shown; i++) {
+        size_t length = display_width(ma_frame_name(&frames[i], buffer, sizeof buffer));
+        column = length > column ? length : column;
+    }
+    column = column > most ? most : column;
+    for (size_t i = 0; i < shown; i++) {
+        const char *name = ma_frame_name(&frames[i], buffer, sizeof buffer);
+        fputs("      ", writer->out);
+        size_t wrote = ma_write_text(writer->out, name,
+                                     writer->width == ANY_WIDTH ? ANY_WIDTH : column);
+        repeat(writer->out, " ", wrote < column ? column - wrote + 2 : 2);
+        fputs(writer->dim, writer->out);
+        write_place(writer, &frames[i]);
+        fprintf(writer->out, "%s\n", writer->plain);
+    }
+    if (shown < count)
+        fprintf(writer->out, "      … and %zu outer frames\n", count - shown);
+    uint32_t root = ma_stacks_root(writer->stacks, id);
+    if (id >= MLF_FIRST_NODE && root)
+        fprintf(writer->out, "      (%s)\n",
+                root_texts[root] ? root_texts[root] : "cut here");
+}
+
+/* "1.  1.00 MiB, 60.9 %, 17 blocks, 20 calls: name" and the stack below. */
+static void write_entry(struct writer *writer, const struct ma_value *entry, size_t number)
+{
+    char buffer[MA_HUMAN_SIZE];
+    const char *separator = "";
+    fprintf(writer->out, "\n%4zu. ", number);
+    for (const struct ma_value *child = entry->first; child; child = child->next) {
+        if (!child->title || child->type > MA_REAL)
+            continue;
+        size_t title = strlen(child->title);
+        bool one = child->unit == MA_COUNT && child->number == 1;
+        fprintf(writer->out, "%s%s%s%.*s", separator, human(child, buffer), title ? " " : "",
+                (int)(title - (one && title)), child->title); /* one block, two blocks */
+        separator = ", ";
+    }
+    const struct ma_value *label = ma_model_find(entry, "label");
+    if (label && label->type == MA_TEXT) {
+        fprintf(writer->out, "  %s", writer->bold);
+        ma_write_text(writer->out, label->text,
+                      writer->width == ANY_WIDTH ? ANY_WIDTH : writer->width * 2 / 3);
+        fputs(writer->plain, writer->out);
+    }
+    putc('\n', writer->out);
+    for (const struct ma_value *child = entry->first; child; child = child->next) {
+        if (child->type == MA_STACK)
+            write_stack(writer, (uint32_t)child->number);
+    }
+}
+
+/* A moment and a number on each line, with a bar: one line for each part of the
+ * time, its highest point, or where nothing changed the value that stayed. */
+static void write_chart(struct writer *writer, const struct ma_value *points)
+{
+    char time[MA_HUMAN_SIZE], number[MA_HUMAN_SIZE];
+    uint64_t most = 1;
+    if (!points->n)
+        return;
+    for (const struct ma_value *point = points->first; point; point = point->next)
+        most = point->first->next->number > most ? point->first->next->number : most;
+    const uint64_t from = points->first->first->number;
+    const uint64_t span = points->last->first->number - from;
+    const struct ma_value *point = points->first, *last = point;
+    size_t rows = points->n < CHART_ROWS ? points->n : CHART_ROWS;
+    for (size_t row = 0; row < rows; row++) {
+        uint64_t until = from + (uint64_t)((double)span * (double)(row + 1) / (double)rows);
+        const struct ma_value *high = NULL;
+        for (; point && (point->first->number <= until || row + 1 == rows); point = point->next) {
+            if (!high || point->first->next->number >= high->first->next->number)
+                high = point;
+            last = point;
+        }
+        uint64_t value = (high ? high : last)->first->next->number;
+        size_t bar = (size_t)((double)value / (double)most * CHART_BAR + 0.5);
+        fprintf(writer->out, "  %10s  %10s  ",
+                ma_human_time(time, high ? high->first->number : until),
+                ma_human_bytes(number, value));
+        repeat(writer->out, "█", bar);
+        putc('\n', writer->out);
+    }
+}
+
+static void write_container(struct writer *writer, const struct ma_value *value);
+
+static void write_fields(struct writer *writer, const struct ma_value *object)
+{
+    char buffer[MA_HUMAN_SIZE];
+    size_t column = 0;
+    for (const struct ma_value *child = object->first; child; child = child->next) {
+        if (child->title && child->type < MA_STACK) {
+            size_t length = display_width(child->title);
+            column = length > column ? length : column;
+        }
+    }
+    for (const struct ma_value *child = object->first; child; child = child->next) {
+        if (!child->title)
+            continue;
+        if (child->type >= MA_STACK) {
+            write_container(writer, child);
+            continue;
+        }
+        fputs("  ", writer->out);
+        if (child->title[0]) {
+            fprintf(writer->out, "%s%s%s", writer->dim, child->title, writer->plain);
+            repeat(writer->out, " ", column - display_width(child->title) + 2);
+        }
+        ma_write_text(writer->out, human(child, buffer),
+                      writer->width == ANY_WIDTH ? ANY_WIDTH
+                      : child->title[0]          ? writer->width - column - 4
+                                                 : ANY_WIDTH);
+        putc('\n', writer->out);
+    }
+}
+
+static void write_table(struct writer *writer, const struct ma_value *array)
+{
+    char buffer[MA_HUMAN_SIZE];
+    for (const struct ma_value *row = array->first; row; row = row->next) {
+        const char *separator = "  ";
+        for (const struct ma_value *child = row->first; child; child = child->next) {
+            if (!child->title || child->type >= MA_STACK)
+                continue;
+            fprintf(writer->out, "%s%s ", separator, child->title);
+            ma_write_text(writer->out, human(child, buffer), ANY_WIDTH);
+            separator = ", ";
+        }
+        putc('\n', writer->out);
+    }
+}
+
+static void write_container(struct writer *writer, const struct ma_value *value)
+{
+    if (value->title[0]) {
+        fprintf(writer->out, "%s%s%s%s\n", writer->begun ? "\n" : "", writer->bold, value->title,
+                writer->plain);
+        writer->begun = true;
+    }
+    write_note(writer, value);
+    if (value->type == MA_OBJECT) {
+        write_fields(writer, value);
+        return;
+    }
+    size_t number = 1;
+    switch (value->layout) {
+    case MA_ENTRIES:
+        for (const struct ma_value *child = value->first; child; child = child->next)
+            write_entry(writer, child, number++);
+        break;
+    case MA_CHART:
+        write_chart(writer, value);
+        break;
+    case MA_TABLE:
+        write_table(writer, value);
+        break;
+    default:
+        for (const struct ma_value *child = value->first; child; child = child->next) {
+            fputs("  ", writer->out);
+            ma_write_text(writer->out, child->text ? child->text : "–", ANY_WIDTH);
+            putc('\n', writer->out);
+        }
+        break;
+    }
+}
+
+int ma_render_text(const struct ma_model *model, struct ma_stacks *stacks,
+                   const struct ma_render_options *options, FILE *out)
+{
+    const char *no_color = getenv("NO_COLOR");
+    bool color = options->terminal && !(no_color && no_color[0]);
+    struct writer writer = {
+        .out = out,
+        .stacks = stacks,
+        .frames = options->frames,
+        .width = width_of(options, out),
+        .bold = color ? "\033[1m" : "",
+        .dim = color ? "\033[2m" : "",
+        .plain = color ? "\033[0m" : "",
+    };
+    for (const struct ma_value *child = model->root.first; child; child = child->next) {
+        if (child->title)
+            write_container(&writer, child);
+    }
+    return writer.failed ? -ENOMEM : 0;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Processes in the replay; see ma_replay_process.h.
+ */
+#include "ma_replay_process.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
+{
+    if (process->index >= replay->n_accounts) {
+        size_t n = replay->trace->n_processes + replay->trace->n_processes / 2 + 4;
+        struct ma_account **accounts = realloc(replay->accounts, n * sizeof *accounts);
+        if (!accounts)
+            return NULL;
+        memset(accounts + replay->n_accounts, 0, (n - replay->n_accounts) * sizeof *accounts);
+        replay->accounts = accounts;
+        replay->n_accounts = n;
+    }
+    struct ma_account **account = &replay->accounts[process->index];
+    if (!*account)
+        *account = ma_account_new(process);
+    return *account;
+}
+
+static void leave(struct ma_replay *replay, struct ma_account *account)
+{
+    for (size_t i = 0; i < account->n_uses; i++)
+        ma_replay_touch(replay, account, &account->uses[i]);
+    account->gone = true;
+    replay->live_bytes -= account->live_bytes;
+    replay->live_blocks -= account->live_blocks;
+    replay->resident -= account->resident;
+    account->resident = 0;
+    if (account->inherited) {
+        replay->inherited -= account->inherited;
+        ma_account_disinherit(account); /* or not, if memory is short: no harm */
+        account->inherited = 0;
+    }
+}
+
+void ma_replay_return(struct ma_replay *replay, struct ma_account *account)
+{
+    for (size_t i = 0; i < account->n_uses; i++)
+        ma_replay_touch(replay, account, &account->uses[i]);
+    account->gone = false;
+    replay->live_bytes += account->live_bytes;
+    replay->live_blocks += account->live_blocks;
+}
+
+void ma_replay_settle(struct ma_replay *replay, const struct ma_account *current)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < replay->n_ending; i++) {
+        struct ma_account *account = replay->ending[i];
+        if (account == current) {
+            replay->ending[left++] = account;
+            continue;
+        }
+        account->ending = false;
+        if (!account->gone)
+            leave(replay, account);
+    }
+    replay->n_ending = left;
+}
+
+static int will_end(struct ma_replay *replay, struct ma_account *account)
+{
+    if (account->ending)
+        return 0;
+    if (!MA_RESERVE(replay->ending, replay->n_ending, replay->ending_capacity))
+        return -ENOMEM;
+    replay->ending[replay->n_ending++] = account;
+    account->ending = true;
+    return 0;
+}
+
+/* A new program image or child: whoever had its pid before is over. */
+static int note_pid(struct ma_replay *replay, struct ma_account *account)
+{
+    uint64_t pid = account->process->record.pid;
+    uint32_t former = ma_map_get(&replay->account_of_pid, pid);
+    if (former != MA_NONE && former != account->process->index && replay->accounts[former] &&
+        will_end(replay, replay->accounts[former]) < 0)
+        return -ENOMEM;
+    return ma_map_set(&replay->account_of_pid, pid, account->process->index);
+}
+
+static int on_fork(struct ma_replay *replay, struct ma_account *account,
+                   const struct ma_event *event)
+{
+    struct ma_process *process = account->process;
+    if (!process->parent) {
+        account->inherits_loosely = true; /* from a process that is not in the trace */
+        return note_pid(replay, account);
+    }
+    struct ma_account *parent = ma_replay_account(replay, process->parent);
+    if (!parent)
+        return -ENOMEM;
+    account = ma_replay_account(replay, process);
+    int result = 0;
+    bool too_many = parent->heap.count > MA_INHERITED_MAX - replay->inherited;
+    if (!too_many)
+        result = ma_account_inherit(account, parent, event->time);
+    replay->inherited += account->inherited;
+    if (too_many || process->parent->last_time > event->time) {
+        account->inherits_loosely = true; /* we learn of the fork too late */
+        replay->trace->audit.late_forks++;
+    }
+    if (result == 0)
+        result = note_pid(replay, account);
+    return result;
+}
+
+static int add_mark(struct ma_replay *replay, const struct ma_process *process,
+                    const struct ma_short_record *record)
+{
+    if (replay->n_marks == MA_MARKS)
+        return 0;
+    if (!MA_RESERVE(replay->marks, replay->n_marks, replay->mark_capacity))
+        return -ENOMEM;
+    char *name = strndup((const char *)record->mark.name.data, record->mark.name.size);
+    if (!name)
+        return -ENOMEM;
+    replay->marks[replay->n_marks++] = (struct ma_mark){
+        .process = process, .ticks = record->time, .kind = record->mark.kind, .name = name,
+        .live_bytes = replay->live_bytes, .live_blocks = replay->live_blocks,
+    };
+    return 0;
+}
+
+static void on_counters(struct ma_process *process, struct ma_bytes pairs)
+{
+    struct ma_cursor cursor = { pairs.data, pairs.data + pairs.size, false };
+    while (cursor.at < cursor.end) {
+        uint64_t counter = ma_cursor_vu(&cursor), value = ma_cursor_vu(&cursor);
+        if (cursor.failed)
+            return;
+        if (counter < sizeof process->counters / sizeof *process->counters)
+            process->counters[counter] = value;
+    }
+}
+
+static int on_record(struct ma_replay *replay, struct ma_account *account,
+                     const struct ma_merged *merged)
+{
+    const struct ma_event *event = merged->event;
+    struct ma_process *process = merged->process;
+    struct ma_audit *audit = &replay->trace->audit;
+    struct ma_record record;
+    const char *problem;
+    unsigned kind = merged->stream ? MLF_EVENTS : MLF_DEFINITIONS;
+    if (ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
+                         &problem) <= 0)
+        return 0; /* was checked when it was read */
+    const struct ma_short_record *brief = &record.brief;
+    switch (record.tag) {
+    case MLF_REC_PROCESS_END:
+        process->ended = true;
+        process->end_time = brief->time;
+        process->end_how = brief->process_end.how;
+        process->end_status = brief->process_end.status;
+        return will_end(replay, account);
+    case MLF_REC_LOSS:
+        audit->lost_events += brief->loss.lost;
+        audit->lost_by_reason[brief->loss.reason < 8 ? brief->loss.reason : 0] +=
+            brief->loss.lost;
+        return 0;
+    case MLF_REC_STOP:
+        audit->stops++;
+        audit->stop_reason = brief->stop.reason;
+        audit->stop_errno = brief->stop.error;
+        return 0;
+    case MLF_REC_CLOCK:
+        process->clock_ticks = brief->time;
+        process->clock_ns = brief->clock.monotonic_ns;
+        return 0;
+    case MLF_REC_MEMORY:
+        if (account->gone)
+            return 0;
+        replay->resident += brief->memory.resident - account->resident;
+        account->resident = brief->memory.resident;
+        replay->has_resident = true;
+        return 0;
+    case MLF_REC_MARK:
+        return add_mark(replay, process, brief);
+    case MLF_REC_COUNTERS:
+        on_counters(process, brief->counters.pairs);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
+                            const struct ma_merged *merged)
+{
+    switch (merged->event->type) {
+    case MA_EVENT_FORK:
+        return on_fork(replay, account, merged->event);
+    case MA_EVENT_START:
+        return note_pid(replay, account);
+    default:
+        return on_record(replay, account, merged);
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The part of the replay that deals with whole processes: accounts that begin,
+ * inherit, leave the joint heap and return to it, and records.
+ */
+#ifndef MA_REPLAY_PROCESS_H
+#define MA_REPLAY_PROCESS_H
+
+#include "ma_replay.h"
+
+/* The account of a process, made if it is new; NULL if memory is short. */
+struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process);
+
+/* Processes whose end was told leave the joint heap, now that another has an
+ * event. */
+void ma_replay_settle(struct ma_replay *replay, const struct ma_account *current);
+
+/* A process that had left allocates: it is back. */
+void ma_replay_return(struct ma_replay *replay, struct ma_account *account);
+
+/* FORK, START and RECORD. */
+int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
+                            const struct ma_merged *merged);
+
+/* To be called before a use changes: saves its values at past moments. */
+static inline void ma_replay_touch(const struct ma_replay *replay,
+                                   const struct ma_account *account, struct ma_use *use)
+{
+    uint64_t bytes = account->gone ? 0 : use->live_bytes;
+    if (use->peak_epoch != replay->peak_epoch) {
+        use->peak_epoch = replay->peak_epoch;
+        use->peak_bytes = bytes;
+        use->peak_blocks = account->gone ? 0 : use->live_blocks;
+    }
+    if (use->slot_epoch != replay->timeline.epoch) {
+        use->slot_epoch = replay->timeline.epoch;
+        use->slot_bytes = bytes;
+    }
+}
+
+#endif

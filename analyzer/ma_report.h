@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of reports. A report turns an analysis into a part of the model:
+ * one file, one row in ma_report.c. The audit closes every set of reports and
+ * is built last, because it counts what the others could not resolve.
+ */
+#ifndef MA_REPORT_H
+#define MA_REPORT_H
+
+#include "ma_analysis.h"
+#include "ma_model.h"
+
+struct ma_report {
+    const char *name; /* of the option and of the JSON member */
+    const char *help;
+    bool usual;       /* part of the output when no report is asked for */
+    bool always;      /* part of every JSON object */
+    /* Add to the root of the model. Returns 0 or -ENOMEM. */
+    int (*build)(struct ma_analysis *analysis, struct ma_model *model);
+};
+
+extern const struct ma_report ma_reports[];
+extern const size_t ma_report_count;
+
+/* Build all reports that the options ask for. */
+int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error);
+
+/* The reports, each in its file. */
+int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model);
+
+/* Shared by reports of stacks: what one measures of a row, which rows it has
+ * (bytes or blocks not 0), sorted as the options say, the top ones. */
+struct ma_measure {
+    uint64_t bytes, blocks;
+};
+struct ma_stack_report {
+    const char *key, *title;
+    const char *blocks_title;
+    const char *none; /* the sentence if there is no row */
+    struct ma_measure (*measure)(const struct ma_row *row);
+};
+int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
+                     const struct ma_stack_report *report);
+
+/* The label of a stack (see ma_label.h), with module and offset where symbols
+ * are missing, as text under "label". Returns 0 or -ENOMEM. */
+int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
+                    struct ma_value *parent, uint32_t stack);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Allocations: all blocks that were ever created, by stack.
+ */
+#include "ma_report.h"
+
+static struct ma_measure measure(const struct ma_row *row)
+{
+    return (struct ma_measure){ row->bytes, row->calls };
+}
+
+int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)
+{
+    static const struct ma_stack_report report = {
+        .key = "allocations",
+        .title = "Allocations",
+        .blocks_title = "calls",
+        .none = "No block was ever allocated.",
+        .measure = measure,
+    };
+    return ma_report_stacks(analysis, model, &report);
+}

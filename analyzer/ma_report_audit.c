@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The audit: what the trace cannot vouch for, as counts for machines, and as
+ * warnings with one closing sentence for people.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "ma_clock.h"
+#include "ma_report.h"
+#include "ma_text.h"
+
+struct sayer {
+    struct ma_model *model;
+    struct ma_value *warnings;
+};
+
+#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, number)
+#define S(number) ((number) == 1 ? "" : "s")
+#define SAY(sayer, ...) ma_model_format((sayer)->model, (sayer)->warnings, NULL, NULL, __VA_ARGS__)
+
+static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
+{
+    if (audit->input_problem[0])
+        SAY(sayer, "The input ended early: %s.", audit->input_problem);
+    if (audit->truncated_at != UINT64_MAX)
+        SAY(sayer, "The trace is cut off at byte %llu; everything before is reported.",
+            (unsigned long long)audit->truncated_at);
+    if (audit->skipped_ranges) {
+        SAY(sayer, "%s byte%s in %s damaged range%s skipped:", COUNT(audit->skipped_bytes),
+            S(audit->skipped_bytes), COUNT(audit->skipped_ranges),
+            audit->skipped_ranges == 1 ? " was" : "s were");
+        for (size_t i = 0; i < audit->n_skipped && i < 10; i++)
+            SAY(sayer, "  bytes %llu to %llu: %s", (unsigned long long)audit->skipped[i].offset,
+                (unsigned long long)(audit->skipped[i].offset + audit->skipped[i].bytes),
+                audit->skipped[i].reason);
+        if (audit->skipped_ranges > 10)
+            SAY(sayer, "  and %s more (see --json)", COUNT(audit->skipped_ranges - 10));
+    }
+    if (audit->missing_chunks)
+        SAY(sayer, "%s chunk%s missing: events are lost.", COUNT(audit->missing_chunks),
+            audit->missing_chunks == 1 ? " is" : "s are");
+    if (audit->unwritten_units)
+        SAY(sayer, "%s unit%s of the file claimed but never written, as when a program is killed.",
+            COUNT(audit->unwritten_units), audit->unwritten_units == 1 ? " was" : "s were");
+}
+
+static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const struct ma_audit *audit = &analysis->trace.audit;
+    if (audit->lost_events)
+        SAY(sayer, "%s event%s lost while recording.", COUNT(audit->lost_events),
+            audit->lost_events == 1 ? " was" : "s were");
+    if (audit->stops)
+        SAY(sayer, "Recording stopped before the program's end: %s%s%s.",
+            ma_loss_name(audit->stop_reason), audit->stop_errno ? ", " : "",
+            audit->stop_errno ? strerror((int)(audit->stop_errno & 0x7fff)) : "");
+    if (audit->sampling_interval)
+        SAY(sayer, "Only a sample was recorded, one allocation in about %s bytes: numbers are "
+                   "those of the sample.",
+            COUNT(audit->sampling_interval));
+    if (audit->unmatched_frees)
+        SAY(sayer, "%s free%s of a block whose allocation is not in the trace.",
+            COUNT(audit->unmatched_frees), S(audit->unmatched_frees));
+    if (audit->order_repairs)
+        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address.",
+            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were");
+    if (audit->late_events)
+        SAY(sayer, "%s event%s came after later ones had been counted.",
+            COUNT(audit->late_events), S(audit->late_events));
+    if (audit->late_forks)
+        SAY(sayer, "%s fork%s noticed late: what the child inherited is not known exactly.",
+            COUNT(audit->late_forks), audit->late_forks == 1 ? " was" : "s were");
+    if (audit->clock_guesses)
+        SAY(sayer, "The clock's rate is not in the trace: times are guesses.");
+}
+
+static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
+{
+    uint64_t sum = 0;
+    for (size_t i = 1; i < MLF_FIRST_NODE; i++)
+        sum += cut[i];
+    return sum;
+}
+
+static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
+{
+    if (audit->unknown_processes)
+        SAY(sayer, "%s process%s without description: sizes of blocks and times are guesses.",
+            COUNT(audit->unknown_processes), audit->unknown_processes == 1 ? " is" : "es are");
+    if (audit->unknown_stacks)
+        SAY(sayer, "%s stack%s not defined in the trace.", COUNT(audit->unknown_stacks),
+            audit->unknown_stacks == 1 ? " is" : "s are");
+}
+
+/* Of the stacks that allocated, those whose outer end is not in the trace. */
+static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE])
+{
+    if (cut[MLF_ROOT_NO_RULE])
+        SAY(sayer, "%s stack%s cut where code has no unwind information (generated code, "
+                   "assembly).",
+            COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
+    uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
+    if (other)
+        SAY(sayer, "%s stack%s cut (%s at the depth limit, %s at unreadable memory, %s for want "
+                   "of room).",
+            COUNT(other), other == 1 ? " is" : "s are", COUNT(cut[MLF_ROOT_DEPTH_LIMIT]),
+            COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
+}
+
+/* Modules of which something shown has no name, and why. */
+static void add_unresolved(struct ma_analysis *analysis, struct ma_model *model,
+                           struct ma_value *audit, struct sayer *sayer)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < analysis->stacks.n_objects && analysis->symbols; i++)
+        sum += analysis->stacks.objects[i].unresolved;
+    ma_model_number(model, audit, "unresolved_frames", NULL, MA_COUNT, sum);
+    struct ma_value *array =
+        ma_model_array(model, audit, "unresolved_modules", NULL, MA_TABLE);
+    for (size_t i = 0; i < analysis->stacks.n_objects && analysis->symbols; i++) {
+        const struct ma_object_entry *entry = &analysis->stacks.objects[i];
+        struct ma_object object = {
+            .path = entry->path[0] ? entry->path : NULL,
+            .build_id = entry->build_id_size ? entry->build_id : NULL,
+            .build_id_size = entry->build_id_size,
+            .vdso = entry->vdso,
+        };
+        if (!entry->unresolved)
+            continue;
+        enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
+        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_text(model, one, "module", NULL, entry->known ? entry->path : NULL);
+        ma_model_text(model, one, "build_id", NULL,
+                      entry->build_id_size ? entry->build_id_text : NULL);
+        ma_model_number(model, one, "frames", NULL, MA_COUNT, entry->unresolved);
+        ma_model_number(model, one, "of", NULL, MA_COUNT, entry->shown);
+        ma_model_text(model, one, "reason", NULL, ma_object_state_text(state));
+        SAY(sayer, "%s: %s of %s frames have no name (%s).", entry->known ? entry->path : "?",
+            COUNT(entry->unresolved), COUNT(entry->shown), ma_object_state_text(state));
+    }
+}
+
+static int compare_skipped(const void *a, const void *b)
+{
+    const struct ma_skipped *x = a, *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static void add_counts(struct ma_model *model, struct ma_value *object,
+                       const struct ma_analysis *analysis, const uint64_t cut[MLF_FIRST_NODE])
+{
+    const struct ma_audit *audit = &analysis->trace.audit;
+    const struct {
+        const char *key;
+        uint64_t value;
+    } counts[] = {
+        { "events", analysis->replay.totals.events },
+        { "lost_events", audit->lost_events },
+        { "unmatched_frees", audit->unmatched_frees },
+        { "unknown_processes", audit->unknown_processes },
+        { "unknown_stacks", audit->unknown_stacks },
+        { "unknown_modules", audit->unknown_modules },
+        { "order_repairs", audit->order_repairs },
+        { "late_events", audit->late_events },
+        { "late_forks", audit->late_forks },
+        { "bad_chunks", audit->bad_chunks },
+        { "missing_chunks", audit->missing_chunks },
+        { "duplicate_chunks", audit->duplicate_chunks },
+        { "unwritten_units", audit->unwritten_units },
+        { "skipped_bytes", audit->skipped_bytes },
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
+    struct ma_value *stacks =
+        ma_model_object(model, object, "truncated_stacks", NULL, MA_FIELDS);
+    static const char *const reasons[] = {
+        NULL, "no_rule", "depth_limit", "bad_memory", "table_full",
+    };
+    uint64_t other = 0;
+    for (size_t i = 1; i < MLF_FIRST_NODE; i++) {
+        if (i < sizeof reasons / sizeof *reasons)
+            ma_model_number(model, stacks, reasons[i], NULL, MA_COUNT, cut[i]);
+        else
+            other += cut[i];
+    }
+    ma_model_number(model, stacks, "undefined", NULL, MA_COUNT, other);
+}
+
+static void add_ranges(struct ma_model *model, struct ma_value *object, struct ma_audit *audit)
+{
+    struct ma_value *array = ma_model_array(model, object, "skipped", NULL, MA_TABLE);
+    qsort(audit->skipped, audit->n_skipped, sizeof *audit->skipped, compare_skipped);
+    for (size_t i = 0; i < audit->n_skipped; i++) {
+        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_number(model, one, "offset", NULL, MA_PLAIN, audit->skipped[i].offset);
+        ma_model_number(model, one, "bytes", NULL, MA_PLAIN, audit->skipped[i].bytes);
+        ma_model_text(model, one, "reason", NULL, audit->skipped[i].reason);
+    }
+    if (audit->truncated_at != UINT64_MAX)
+        ma_model_number(model, object, "truncated_at", NULL, MA_PLAIN, audit->truncated_at);
+    else
+        ma_model_null(model, object, "truncated_at");
+    ma_model_text(model, object, "input_problem", NULL,
+                  audit->input_problem[0] ? audit->input_problem : NULL);
+    ma_model_text(model, object, "stopped", NULL,
+                  audit->stops ? ma_loss_name(audit->stop_reason) : NULL);
+    if (audit->sampling_interval)
+        ma_model_number(model, object, "sampling_interval", NULL, MA_BYTES,
+                        audit->sampling_interval);
+    else
+        ma_model_null(model, object, "sampling_interval");
+}
+
+static uint64_t count_stacks(const struct ma_analysis *analysis)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < analysis->n_rows; i++)
+        n += analysis->rows[i].stack >= MLF_FIRST_NODE;
+    return n;
+}
+
+int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
+{
+    struct ma_audit *audit = &analysis->trace.audit;
+    uint64_t cut[MLF_FIRST_NODE] = { 0 };
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        if (analysis->rows[i].stack >= MLF_FIRST_NODE)
+            cut[ma_stacks_root(&analysis->stacks, analysis->rows[i].stack)]++;
+    }
+    audit->unknown_processes = audit->clock_guesses = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes; i++) {
+        bool guessed;
+        ma_clock_rate(analysis->trace.processes[i], &guessed);
+        audit->unknown_processes += !analysis->trace.processes[i]->known;
+        audit->clock_guesses += analysis->trace.processes[i]->known && guessed;
+    }
+    struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
+    add_counts(model, object, analysis, cut);
+    add_ranges(model, object, audit);
+    struct sayer sayer = { model, ma_model_array(model, object, "warnings", "", MA_LINES) };
+    say_damage(&sayer, audit);
+    say_events(&sayer, analysis);
+    say_definitions(&sayer, audit);
+    size_t doubts = sayer.warnings->n;
+    say_cut_stacks(&sayer, cut);
+    add_unresolved(analysis, model, object, &sayer);
+    ma_model_boolean(model, object, "complete", NULL, doubts == 0);
+    if (doubts == 0 && count_cut(cut))
+        ma_model_format(model, object, "verdict", "",
+                        "Complete: all %s events are accounted for, every free matches an "
+                        "allocation; %s of %s stacks are cut.",
+                        COUNT(analysis->replay.totals.events), COUNT(count_cut(cut)),
+                        COUNT(count_stacks(analysis)));
+    else if (doubts == 0)
+        ma_model_format(model, object, "verdict", "",
+                        "Complete: all %s events are accounted for, every free matches an "
+                        "allocation, every stack is whole.",
+                        COUNT(analysis->replay.totals.events));
+    else
+        ma_model_format(model, object, "verdict", "",
+                        "Warning: %s events were read, but with the doubts above: numbers may "
+                        "be off.",
+                        COUNT(analysis->replay.totals.events));
+    return 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the reports of stacks (leaks, peak, allocations) share: choosing and
+ * sorting rows and laying them out as entries.
+ */
+#include <errno.h>
+
+#include "ma_label.h"
+#include "ma_report.h"
+#include "ma_text.h"
+
+struct choice {
+    const struct ma_row *row;
+    struct ma_measure measure;
+};
+
+static int compare(const void *a, const void *b, void *context)
+{
+    const struct choice *x = a, *y = b;
+    const struct ma_options *options = context;
+    for (size_t i = 0; i <= options->n_sort; i++) {
+        enum ma_sort key = i < options->n_sort ? options->sort[i] : MA_SORT_BYTES;
+        uint64_t p = key == MA_SORT_BYTES    ? x->measure.bytes
+                     : key == MA_SORT_BLOCKS ? x->measure.blocks
+                                             : x->row->calls;
+        uint64_t q = key == MA_SORT_BYTES    ? y->measure.bytes
+                     : key == MA_SORT_BLOCKS ? y->measure.blocks
+                                             : y->row->calls;
+        if (p != q)
+            return p > q ? -1 : 1;
+    }
+    return x->row->stack < y->row->stack ? -1 : x->row->stack > y->row->stack;
+}
+
+int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
+                    struct ma_value *parent, uint32_t stack)
+{
+    const struct ma_frame *frames;
+    char buffer[256];
+    long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
+    if (n < 0)
+        return -ENOMEM;
+    ma_model_text(model, parent, "label", NULL,
+                  n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
+                                    sizeof buffer)
+                    : "(no stack)");
+    return 0;
+}
+
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_stack_report *report, const struct choice *choice,
+                     uint64_t total)
+{
+    struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+    ma_model_number(model, entry, "bytes", "", MA_BYTES, choice->measure.bytes);
+    if (total)
+        ma_model_real(model, entry, NULL, "", MA_PERCENT,
+                      100.0 * (double)choice->measure.bytes / (double)total);
+    ma_model_number(model, entry, "blocks", report->blocks_title, MA_COUNT,
+                    choice->measure.blocks);
+    bool same = choice->measure.blocks == choice->row->calls;
+    ma_model_number(model, entry, "calls", same ? NULL : "calls", MA_COUNT, choice->row->calls);
+    ma_model_number(model, entry, "temporary", NULL, MA_COUNT, choice->row->temporary);
+    int result = ma_report_label(analysis, model, entry, choice->row->stack);
+    ma_model_stack(model, entry, "stack", choice->row->stack);
+    return result;
+}
+
+int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
+                     const struct ma_stack_report *report)
+{
+    struct choice *choices = malloc((analysis->n_rows + 1) * sizeof *choices);
+    struct ma_measure total = { 0, 0 };
+    size_t n = 0;
+    if (!choices)
+        return -ENOMEM;
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        struct ma_measure measure = report->measure(&analysis->rows[i]);
+        if (!measure.bytes && !measure.blocks)
+            continue;
+        total.bytes += measure.bytes;
+        total.blocks += measure.blocks;
+        choices[n++] = (struct choice){ &analysis->rows[i], measure };
+    }
+    qsort_r(choices, n, sizeof *choices, compare, (void *)(uintptr_t)analysis->options);
+    size_t shown = n < analysis->options->top ? n : analysis->options->top;
+    struct ma_value *array =
+        ma_model_array(model, &model->root, report->key, report->title, MA_ENTRIES);
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
+    if (!n)
+        ma_model_note(model, array, "%s", report->none);
+    else
+        ma_model_note(model, array, shown < n ? "%s in %s %s from %s stacks; the largest %s:"
+                                              : "%s in %s %s from %s stack%s:",
+                      ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks),
+                      report->blocks_title, ma_human_count(c, n),
+                      shown < n ? ma_human_count(d, shown)
+                      : n > 1   ? "s"
+                                : "");
+    int result = 0;
+    for (size_t i = 0; i < shown && result == 0; i++)
+        result = add_entry(analysis, model, array, report, &choices[i], total.bytes);
+    free(choices);
+    return result;
+}

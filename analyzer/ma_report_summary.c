@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The summary: totals of the whole trace.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ma_clock.h"
+#include "ma_report.h"
+#include "ma_text.h"
+
+/* Threads: ordinary streams, however many streams one has. */
+static uint64_t count_threads(const struct ma_trace *trace)
+{
+    uint64_t threads = 0;
+    for (size_t i = 0; i < trace->n_streams; i++)
+        threads += trace->streams[i]->thread == i;
+    return threads;
+}
+
+/* For people: what ran. */
+static void add_program(struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *summary)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    if (!trace->n_processes)
+        return;
+    const struct ma_process *first = trace->processes[0];
+    const struct ma_text *arguments = &first->texts[MLF_TEXT_ARGS];
+    char command[512] = "";
+    size_t used = 0;
+    for (size_t at = 0; at < arguments->size && used < sizeof command - 1;
+         at += strlen(arguments->data + at) + 1)
+        used += (size_t)snprintf(command + used, sizeof command - used, "%s%s", at ? " " : "",
+                                 arguments->data + at);
+    const char *program = command[0] ? command : ma_process_text(first, MLF_TEXT_EXE);
+    char more[48] = "";
+    if (trace->n_processes > 1)
+        snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
+                 trace->n_processes > 2 ? "es" : "");
+    ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
+                    program[0] ? program : "unknown",
+                    (unsigned long long)ma_process_pid(first),
+                    first->ended ? "" : ", no end recorded", more);
+}
+
+static void add_calls(struct ma_model *model, struct ma_value *summary,
+                      const struct ma_totals *totals)
+{
+    static const char *const names[MLF_FN_COUNT] = {
+#define NAME(number, name, aligned) [number] = #name,
+        MLF_FUNCTIONS(NAME)
+#undef NAME
+    };
+    struct ma_value *calls = ma_model_object(model, summary, "calls", NULL, MA_FIELDS);
+    for (size_t i = 0; i < MLF_FN_COUNT; i++)
+        ma_model_number(model, calls, names[i], NULL, MA_COUNT, totals->calls[i]);
+}
+
+int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_replay *replay = &analysis->replay;
+    const struct ma_totals *totals = &replay->totals;
+    struct ma_value *summary =
+        ma_model_object(model, &model->root, "summary", "Summary", MA_FIELDS);
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
+    uint64_t peak_time =
+        replay->peak_process
+            ? ma_clock_ns(&analysis->trace, replay->peak_process, replay->peak_ticks)
+            : 0;
+    add_program(analysis, model, summary);
+    ma_model_number(model, summary, "duration_ns", "duration", MA_NANOSECONDS,
+                    analysis->duration);
+    add_calls(model, summary, totals);
+    ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
+    ma_model_number(model, summary, "allocations", NULL, MA_COUNT, totals->allocations);
+    ma_model_number(model, summary, "frees", NULL, MA_COUNT, totals->frees);
+    ma_model_number(model, summary, "reallocations", NULL, MA_COUNT, totals->reallocations);
+    ma_model_number(model, summary, "allocated_bytes", NULL, MA_BYTES, totals->allocated_bytes);
+    ma_model_number(model, summary, "freed_bytes", NULL, MA_BYTES, totals->freed_bytes);
+    ma_model_number(model, summary, "usable_bytes", NULL, MA_BYTES, totals->usable_bytes);
+    ma_model_number(model, summary, "inherited_frees", NULL, MA_COUNT, totals->inherited_frees);
+    ma_model_number(model, summary, "inherited_freed_bytes", NULL, MA_BYTES,
+                    totals->inherited_freed_bytes);
+    ma_model_format(model, summary, NULL, "allocated", "%s in %s blocks",
+                    ma_human_bytes(a, totals->allocated_bytes),
+                    ma_human_count(b, totals->allocations));
+    ma_model_format(model, summary, NULL, "peak", "%s in %s blocks",
+                    ma_human_bytes(a, replay->peak_bytes), ma_human_count(b, replay->peak_blocks));
+    ma_model_format(model, summary, NULL, "  reached after", "%s", ma_human_time(a, peak_time));
+    ma_model_number(model, summary, "leaked_bytes", NULL, MA_BYTES, analysis->leaked_bytes);
+    ma_model_number(model, summary, "leaked_blocks", NULL, MA_COUNT, analysis->leaked_blocks);
+    ma_model_format(model, summary, NULL, "never freed", "%s in %s blocks",
+                    ma_human_bytes(a, analysis->leaked_bytes),
+                    ma_human_count(b, analysis->leaked_blocks));
+    ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
+    ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
+    ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);
+    ma_model_number(model, summary, "temporary", "temporary blocks", MA_COUNT,
+                    totals->temporary);
+    ma_model_number(model, summary, "threads", "threads", MA_COUNT,
+                    count_threads(&analysis->trace));
+    ma_model_number(model, summary, "stacks", "distinct stacks", MA_COUNT, analysis->n_rows);
+    ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the trace is and which processes it holds: "schema", "trace" and
+ * "processes" of the JSON.
+ */
+#include <string.h>
+
+#include "ma_clock.h"
+#include "ma_report.h"
+
+static void add_arguments(struct ma_model *model, struct ma_value *object,
+                          const struct ma_process *process)
+{
+    struct ma_value *array = ma_model_array(model, object, "arguments", NULL, MA_LINES);
+    const struct ma_text *text = &process->texts[MLF_TEXT_ARGS];
+    for (size_t at = 0; at < text->size; at += strlen(text->data + at) + 1)
+        ma_model_text(model, array, NULL, NULL, text->data + at);
+}
+
+static const char *text_or_null(const struct ma_process *process, unsigned what)
+{
+    const char *text = ma_process_text(process, what);
+    return text[0] ? text : NULL;
+}
+
+static void add_process(struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *array, const struct ma_process *process)
+{
+    struct ma_value *object = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+    const struct ma_process_record *record = &process->record;
+    ma_model_number(model, object, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, object, "parent_pid", NULL, MA_PLAIN,
+                    process->known ? record->parent_pid : 0);
+    ma_model_text(model, object, "how", NULL,
+                  !process->known                    ? "unknown"
+                  : record->how == MLF_HOW_FORK ? "fork"
+                                                : "start");
+    const struct ma_process *named = process;
+    while (named->parent && !ma_process_text(named, MLF_TEXT_EXE)[0])
+        named = named->parent; /* a child that has no text of its own runs its parent's program */
+    ma_model_text(model, object, "executable", NULL, text_or_null(named, MLF_TEXT_EXE));
+    add_arguments(model, object, named);
+    ma_model_text(model, object, "working_directory", NULL, text_or_null(named, MLF_TEXT_CWD));
+    ma_model_number(model, object, "start", NULL, MA_NANOSECONDS,
+                    ma_clock_ns(&analysis->trace, process, record->start));
+    if (process->ended)
+        ma_model_number(model, object, "end", NULL, MA_NANOSECONDS,
+                        ma_clock_ns(&analysis->trace, process, process->end_time));
+    else
+        ma_model_null(model, object, "end");
+    ma_model_text(model, object, "end_how", NULL,
+                  process->ended ? ma_end_name(process->end_how) : NULL);
+    if (process->ended)
+        ma_model_number(model, object, "status", NULL, MA_PLAIN, process->end_status);
+    else
+        ma_model_null(model, object, "status");
+    ma_model_number(model, object, "start_realtime_ns", NULL, MA_PLAIN, record->realtime_ns);
+    const struct ma_account *account = process->index < analysis->replay.n_accounts
+                                           ? analysis->replay.accounts[process->index]
+                                           : NULL;
+    ma_model_number(model, object, "allocations", NULL, MA_COUNT,
+                    account ? account->allocations : 0);
+    ma_model_number(model, object, "allocated_bytes", NULL, MA_BYTES,
+                    account ? account->allocated_bytes : 0);
+    ma_model_number(model, object, "frees", NULL, MA_COUNT, account ? account->frees : 0);
+    ma_model_number(model, object, "freed_bytes", NULL, MA_BYTES,
+                    account ? account->freed_bytes : 0);
+    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES,
+                    account ? account->live_bytes : 0);
+    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT,
+                    account ? account->live_blocks : 0);
+}
+
+int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_reader *reader = &analysis->merge.reader;
+    const struct ma_trace *trace = &analysis->trace;
+    ma_model_text(model, &model->root, "schema", NULL, "mlog-report/1");
+    struct ma_value *object = ma_model_object(model, &model->root, "trace", NULL, MA_FIELDS);
+    ma_model_text(model, object, "path", NULL, ma_source_name(analysis->source));
+    ma_model_format(model, object, "format_version", NULL, "%u.%u", reader->major,
+                    reader->minor);
+    ma_model_text(model, object, "layout", NULL,
+                  reader->layout == MLF_LAYOUT_MAPPED ? "mapped" : "stream");
+    ma_model_text(model, object, "compression", NULL,
+                  ma_source_compressed(analysis->source) ? "zstd" : NULL);
+    const struct ma_process *first = trace->n_processes ? trace->processes[0] : NULL;
+    bool guessed;
+    ma_model_text(model, object, "clock", NULL,
+                  first ? ma_clock_name(first->record.clock) : NULL);
+    ma_model_number(model, object, "clock_rate", NULL, MA_PLAIN,
+                    first ? ma_clock_rate(first, &guessed) : 0);
+    ma_model_text(model, object, "host", NULL,
+                  first ? text_or_null(first, MLF_TEXT_HOST) : NULL);
+    ma_model_text(model, object, "writer", NULL,
+                  first ? text_or_null(first, MLF_TEXT_WRITER) : NULL);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, reader->at);
+    struct ma_value *array = ma_model_array(model, &model->root, "processes", NULL, MA_TABLE);
+    for (size_t i = 0; i < trace->n_processes; i++)
+        add_process(analysis, model, array, trace->processes[i]);
+    return 0;
+}

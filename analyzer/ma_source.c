@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inputs of ma_source.h. A regular file without compression is mapped; all
+ * else goes through one sliding buffer that `fill` extends, either straight
+ * from read or by way of a zstd stream. Only a zstd window of up to 128 MiB is
+ * accepted, so that a hostile file cannot ask for more.
+ */
+#include "ma_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#define READ_SIZE ((size_t)1 << 17)
+#define ZSTD_WINDOW_LOG_MAX 27
+#define FORGET_SIZE ((uint64_t)16 << 20)
+
+struct ma_source {
+    char *name;
+    int fd;
+    const unsigned char *map; /* of the whole file, or NULL */
+    uint64_t size;            /* of the file, 0 if unknown */
+    uint64_t forgotten;       /* bytes of the map given back */
+
+    unsigned char *buffer; /* bytes from `base` on */
+    size_t length, capacity;
+    uint64_t base;
+    uint64_t consumed; /* read from fd */
+    bool ended;
+
+    ZSTD_DStream *zstd;
+    unsigned char *input; /* compressed bytes */
+    size_t input_at, input_length;
+    bool in_frame;
+    char problem[160];
+};
+
+/* A mapped trace may be cut short by someone else while we read it. */
+static void lost_mapping(int signal_number)
+{
+    static const char message[] =
+        "mlog-analyze: the trace became shorter while it was read, or its disk failed\n";
+    (void)signal_number;
+    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    (void)written;
+    _exit(1);
+}
+
+static bool is_zstd(const unsigned char *data, size_t size)
+{
+    if (size < 4)
+        return false;
+    uint32_t magic = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 |
+                     (uint32_t)data[3] << 24;
+    return magic == ZSTD_MAGICNUMBER || (magic & 0xfffffff0u) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
+/* read() until something comes. Returns the count, 0 at the end or on an error
+ * (then with a problem). */
+static size_t read_some(struct ma_source *source, unsigned char *to, size_t size)
+{
+    ssize_t n;
+    do
+        n = read(source->fd, to, size);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        snprintf(source->problem, sizeof source->problem, "reading failed after %llu bytes: %s",
+                 (unsigned long long)source->consumed, strerror(errno));
+        return 0;
+    }
+    source->consumed += (uint64_t)n;
+    return (size_t)n;
+}
+
+/* Append at least one byte to the buffer, which has room for READ_SIZE, or
+ * set `ended`. */
+static void fill_plain(struct ma_source *source)
+{
+    size_t n = read_some(source, source->buffer + source->length,
+                         source->capacity - source->length);
+    source->length += n;
+    source->ended = n == 0;
+}
+
+static void fill_zstd(struct ma_source *source)
+{
+    for (;;) {
+        if (source->input_at == source->input_length) {
+            source->input_at = 0;
+            source->input_length = read_some(source, source->input, READ_SIZE);
+            if (source->input_length == 0) {
+                if (source->in_frame && !source->problem[0])
+                    snprintf(source->problem, sizeof source->problem,
+                             "the zstd stream is cut after %llu compressed bytes",
+                             (unsigned long long)source->consumed);
+                source->ended = true;
+                return;
+            }
+        }
+        ZSTD_inBuffer in = { source->input, source->input_length, source->input_at };
+        ZSTD_outBuffer out = { source->buffer, source->capacity, source->length };
+        size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
+        source->input_at = in.pos;
+        if (ZSTD_isError(result)) {
+            snprintf(source->problem, sizeof source->problem,
+                     "the zstd stream is damaged near compressed byte %llu: %s",
+                     (unsigned long long)(source->consumed - source->input_length + in.pos),
+                     ZSTD_getErrorName(result));
+            source->length = out.pos;
+            source->ended = true;
+            return;
+        }
+        source->in_frame = result != 0;
+        if (out.pos > source->length) {
+            source->length = out.pos;
+            return;
+        }
+    }
+}
+
+static bool make_room(struct ma_source *source, size_t want)
+{
+    if (want > SIZE_MAX / 2 - READ_SIZE)
+        return false;
+    if (source->capacity >= want + READ_SIZE)
+        return true;
+    unsigned char *buffer = realloc(source->buffer, want + READ_SIZE);
+    if (!buffer)
+        return false;
+    source->buffer = buffer;
+    source->capacity = want + READ_SIZE;
+    return true;
+}
+
+size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
+                        const unsigned char **data)
+{
+    if (source->map) {
+        *data = source->map + (offset < source->size ? offset : source->size);
+        return offset < source->size ? (size_t)(source->size - offset) : 0;
+    }
+    while (offset > source->base + source->length && !source->ended) {
+        source->base += source->length; /* skip what nobody asked for */
+        source->length = 0;
+        source->zstd ? fill_zstd(source) : fill_plain(source);
+    }
+    if (offset < source->base)
+        return 0; /* forgotten: against the contract */
+    uint64_t drop = offset - source->base;
+    if (drop > source->length)
+        drop = source->length;
+    if (drop && (source->length - drop < want || drop > source->capacity / 2)) {
+        memmove(source->buffer, source->buffer + drop, source->length - drop);
+        source->base += drop;
+        source->length -= drop;
+        drop = 0;
+    }
+    if (source->length - drop < want && !make_room(source, want)) {
+        snprintf(source->problem, sizeof source->problem, "memory ran out");
+        source->ended = true;
+    }
+    while (source->length - drop < want && !source->ended)
+        source->zstd ? fill_zstd(source) : fill_plain(source);
+    *data = source->buffer + drop;
+    return source->length - drop;
+}
+
+static int open_file(struct ma_source *source, const char *path, struct stat *status,
+                     struct ma_error *error)
+{
+    if (strcmp(path, "-") == 0) {
+        source->fd = STDIN_FILENO;
+    } else {
+        source->fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (source->fd < 0)
+            return ma_fail(error, -errno, "%s: cannot open the trace: %s", source->name,
+                           strerror(errno));
+    }
+    if (fstat(source->fd, status) < 0)
+        return ma_fail(error, -errno, "%s: %s", source->name, strerror(errno));
+    if (S_ISDIR(status->st_mode))
+        return ma_fail(error, -EISDIR, "%s: is a directory, expected an mlog trace",
+                       source->name);
+    return 0;
+}
+
+static int start_zstd(struct ma_source *source, struct ma_error *error)
+{
+    source->zstd = ZSTD_createDStream();
+    source->input = malloc(source->capacity); /* at least READ_SIZE */
+    if (!source->zstd || !source->input)
+        return ma_fail_memory(error);
+    ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+    /* What was read to find the magic is the first input. */
+    memcpy(source->input, source->buffer, source->length);
+    source->input_length = source->length;
+    source->length = 0;
+    return 0;
+}
+
+int ma_source_open(const char *path, struct ma_source **out, struct ma_error *error)
+{
+    struct stat status;
+    struct ma_source *source = calloc(1, sizeof *source);
+    if (!source)
+        return ma_fail_memory(error);
+    source->fd = -1;
+    int result = -ENOMEM;
+    source->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
+    if (!source->name)
+        goto out;
+    result = open_file(source, path, &status, error);
+    if (result < 0)
+        goto out;
+    if (S_ISREG(status.st_mode) && status.st_size > 0) {
+        source->size = (uint64_t)status.st_size;
+        off_t at = lseek(source->fd, 0, SEEK_CUR);
+        void *map = at == 0 ? mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED,
+                                   source->fd, 0)
+                            : MAP_FAILED;
+        if (map != MAP_FAILED && !is_zstd(map, (size_t)status.st_size)) {
+            struct sigaction action = { .sa_handler = lost_mapping };
+            sigaction(SIGBUS, &action, NULL);
+            source->map = map;
+        } else if (map != MAP_FAILED) {
+            munmap(map, (size_t)status.st_size);
+        }
+    }
+    if (!source->map) {
+        result = -ENOMEM;
+        if (!make_room(source, READ_SIZE))
+            goto out;
+        while (source->length < 4 && !source->ended)
+            fill_plain(source);
+        result = -ENODATA;
+        if (source->problem[0]) {
+            ma_fail(error, result, "%s: %s", source->name, source->problem);
+            goto out;
+        }
+        if (source->length == 0) {
+            ma_fail_at(error, result, 0, "%s: is empty, expected an mlog trace", source->name);
+            goto out;
+        }
+        if (is_zstd(source->buffer, source->length)) {
+            source->ended = false;
+            result = start_zstd(source, error);
+            if (result < 0)
+                goto out;
+        }
+    }
+    result = 0;
+out:
+    if (result == -ENOMEM)
+        ma_fail_memory(error);
+    if (result < 0)
+        ma_source_close(source);
+    else
+        *out = source;
+    return result;
+}
+
+void ma_source_close(struct ma_source *source)
+{
+    if (!source)
+        return;
+    if (source->map)
+        munmap((void *)(uintptr_t)source->map, (size_t)source->size);
+    if (source->fd > STDIN_FILENO)
+        close(source->fd);
+    ZSTD_freeDStream(source->zstd);
+    free(source->input);
+    free(source->buffer);
+    free(source->name);
+    free(source);
+}
+
+bool ma_source_stable(const struct ma_source *source)
+{
+    return source->map != NULL;
+}
+
+void ma_source_forget(struct ma_source *source, uint64_t offset)
+{
+    if (!source->map || offset < source->forgotten + FORGET_SIZE || offset > source->size)
+        return;
+    offset -= offset % FORGET_SIZE;
+    madvise((void *)(uintptr_t)(source->map + source->forgotten),
+            (size_t)(offset - source->forgotten), MADV_DONTNEED);
+    source->forgotten = offset;
+}
+
+bool ma_source_grew(const struct ma_source *source)
+{
+    struct stat status;
+    return source->map && fstat(source->fd, &status) == 0 &&
+           (uint64_t)status.st_size > source->size;
+}
+
+const char *ma_source_problem(const struct ma_source *source)
+{
+    return source->problem[0] ? source->problem : NULL;
+}
+
+const char *ma_source_name(const struct ma_source *source)
+{
+    return source->name;
+}
+
+bool ma_source_compressed(const struct ma_source *source)
+{
+    return source->zstd != NULL;
+}
+
+void ma_source_progress(const struct ma_source *source, uint64_t offset, uint64_t *done,
+                        uint64_t *size)
+{
+    *done = source->map ? offset : source->consumed;
+    *size = source->size;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stacks of all processes in one trie; see ma_stacks.h.
+ */
+#include "ma_stacks.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
+{
+    *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols };
+}
+
+void ma_stacks_free(struct ma_stacks *stacks)
+{
+    for (size_t i = 0; i < stacks->n_objects; i++) {
+        free(stacks->objects[i].build_id_text);
+        ma_map_free(&stacks->objects[i].frame_of);
+    }
+    free(stacks->objects);
+    free(stacks->sites);
+    free(stacks->paths);
+    free(stacks->chain);
+    free(stacks->frames);
+    ma_map_free(&stacks->bare_of);
+    ma_map_free(&stacks->path_of);
+    ma_map_free(&stacks->known);
+    ma_map_free(&stacks->object_of);
+}
+
+static bool same_object(const struct ma_object_entry *object, const struct ma_module *module)
+{
+    return object->known && strcmp(object->path, module->path) == 0 &&
+           object->build_id_size == module->build_id_size &&
+           memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
+}
+
+static char *hexadecimal(const unsigned char *bytes, size_t size)
+{
+    char *text = malloc(2 * size + 1);
+    if (!text)
+        return NULL;
+    text[0] = '\0';
+    for (size_t i = 0; i < size; i++)
+        sprintf(text + 2 * i, "%02x", bytes[i]);
+    return text;
+}
+
+/* The object of a module id, MA_NONE for "in no module". */
+static int find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
+                       uint32_t *index)
+{
+    uint64_t key = (uint64_t)process->index << 32 | id;
+    *index = MA_NONE;
+    if (!id || (*index = ma_map_get(&stacks->object_of, key)) != MA_NONE)
+        return 0;
+    const struct ma_module *module = ma_process_module(process, id);
+    for (size_t i = 0; i < stacks->n_objects && module && *index == MA_NONE; i++) {
+        if (same_object(&stacks->objects[i], module))
+            *index = (uint32_t)i;
+    }
+    if (*index == MA_NONE) {
+        if (!MA_RESERVE(stacks->objects, stacks->n_objects, stacks->object_capacity))
+            return -ENOMEM;
+        struct ma_object_entry object = { .path = "", .known = module != NULL };
+        if (module) {
+            object.path = module->path;
+            object.build_id = module->build_id;
+            object.build_id_size = module->build_id_size;
+            object.vdso = module->flags & MLF_MODULE_VDSO;
+        } else {
+            stacks->trace->audit.unknown_modules++;
+        }
+        object.build_id_text = hexadecimal(object.build_id, object.build_id_size);
+        if (!object.build_id_text)
+            return -ENOMEM;
+        *index = (uint32_t)stacks->n_objects;
+        stacks->objects[stacks->n_objects++] = object;
+    }
+    return ma_map_set(&stacks->object_of, key, *index);
+}
+
+static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
+                     const struct ma_node *node, uint32_t *index)
+{
+    uint32_t object;
+    int result = find_object(stacks, process, node->module, &object);
+    if (result < 0)
+        return result;
+    struct ma_map *map =
+        object == MA_NONE ? &stacks->bare_of : &stacks->objects[object].frame_of;
+    uint64_t key = node->offset << 1 | (node->exact != 0);
+    *index = ma_map_get(map, key);
+    if (*index != MA_NONE)
+        return 0;
+    if (!MA_RESERVE(stacks->sites, stacks->n_sites, stacks->site_capacity))
+        return -ENOMEM;
+    *index = (uint32_t)stacks->n_sites;
+    stacks->sites[stacks->n_sites++] = (struct ma_site){
+        .object = object,
+        .exact = node->exact,
+        .offset = node->offset,
+        .address = ma_process_address(process, node),
+    };
+    return ma_map_set(map, key, *index);
+}
+
+static int add_path(struct ma_stacks *stacks, uint32_t parent, uint32_t site, uint32_t *id)
+{
+    uint64_t key = (uint64_t)parent << 32 | site;
+    *id = ma_map_get(&stacks->path_of, key);
+    if (*id != MA_NONE)
+        return 0;
+    if (stacks->n_paths >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
+        !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity))
+        return -ENOMEM;
+    *id = (uint32_t)stacks->n_paths + MLF_FIRST_NODE;
+    stacks->paths[stacks->n_paths++] =
+        (struct ma_path){ parent, site, ma_stacks_root(stacks, parent) };
+    return ma_map_set(&stacks->path_of, key, *id);
+}
+
+int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                 uint32_t *id)
+{
+    const struct ma_process *owner = process;
+    stacks->n_chain = 0;
+    *id = stack;
+    /* Outwards to a root or a node that is known, then back. */
+    while (stack >= MLF_FIRST_NODE) {
+        const struct ma_node *node = ma_process_node(process, stack, &owner);
+        if (!node) {
+            if (stacks->n_chain == 0)
+                stacks->trace->audit.unknown_stacks++;
+            *id = MA_ROOT_UNKNOWN;
+            break;
+        }
+        *id = ma_map_get(&stacks->known, (uint64_t)owner->index << 32 | stack);
+        if (*id != MA_NONE)
+            break;
+        if (!MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
+            return -ENOMEM;
+        stacks->chain[stacks->n_chain++] = stack;
+        stack = node->parent;
+        *id = stack;
+    }
+    while (stacks->n_chain) {
+        uint32_t of = stacks->chain[--stacks->n_chain], site;
+        const struct ma_node *node = ma_process_node(process, of, &owner);
+        int result = find_site(stacks, owner, node, &site);
+        if (result < 0 || (result = add_path(stacks, *id, site, id)) < 0 ||
+            (result = ma_map_set(&stacks->known, (uint64_t)owner->index << 32 | of, *id)) < 0)
+            return result;
+    }
+    return 0;
+}
+
+static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)
+{
+    if (!MA_RESERVE(stacks->frames, stacks->n_frames, stacks->frame_capacity))
+        return false;
+    stacks->frames[stacks->n_frames++] = *frame;
+    return true;
+}
+
+/* The frames of one return address: its function, those inlined there first. */
+static bool add_site(struct ma_stacks *stacks, struct ma_site *site)
+{
+    struct ma_frame frame = { .address = site->address, .offset = site->offset };
+    struct ma_object_entry *object = NULL;
+    const struct ma_symbol *symbols = NULL;
+    size_t n = 0;
+    if (site->object != MA_NONE) {
+        object = &stacks->objects[site->object];
+        frame.module = object->known ? object->path : NULL;
+        frame.build_id = object->build_id_size ? object->build_id_text : NULL;
+        struct ma_object of = {
+            .path = object->path[0] ? object->path : NULL,
+            .build_id = object->build_id_size ? object->build_id : NULL,
+            .build_id_size = object->build_id_size,
+            .vdso = object->vdso,
+        };
+        if (stacks->symbols && object->known)
+            n = ma_symbols_resolve(stacks->symbols, &of, site->offset, site->exact, &symbols);
+        if (!site->shown) {
+            object->shown++;
+            object->unresolved += !n || !symbols[n - 1].function;
+        }
+    }
+    site->shown = true;
+    if (n == 0)
+        return add_frame(stacks, &frame);
+    for (size_t i = 0; i < n; i++) {
+        frame.function = symbols[i].function;
+        frame.file = symbols[i].file;
+        frame.line = symbols[i].line;
+        frame.inlined = symbols[i].inlined;
+        if (!add_frame(stacks, &frame))
+            return false;
+    }
+    return true;
+}
+
+long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames)
+{
+    stacks->n_frames = 0;
+    for (unsigned depth = 0; id >= MLF_FIRST_NODE && depth < MLF_DEPTH_MAX; depth++) {
+        const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
+        if (!add_site(stacks, &stacks->sites[path->site]))
+            return -1;
+        id = path->parent;
+    }
+    *frames = stacks->frames;
+    return (long)stacks->n_frames;
+}
+
+uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)
+{
+    return id >= MLF_FIRST_NODE ? stacks->paths[id - MLF_FIRST_NODE].root : id;
+}
+
+const char *ma_frame_name(const struct ma_frame *frame, char *buffer, size_t size)
+{
+    if (frame->function)
+        return frame->function;
+    if (frame->module && frame->module[0]) {
+        const char *slash = strrchr(frame->module, '/');
+        snprintf(buffer, size, "%s+0x%llx", slash && slash[1] ? slash + 1 : frame->module,
+                 (unsigned long long)frame->offset);
+    } else {
+        snprintf(buffer, size, "0x%llx", (unsigned long long)frame->address);
+    }
+    return buffer;
+}

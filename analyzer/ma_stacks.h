@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stacks as reports see them: independent of process and generation. Nodes of
+ * all processes are brought into one trie whose frames are (module by path and
+ * build-id, offset), so that the same path in two processes is one stack. Done
+ * once the trace is read; symbols are looked up frame by frame when asked.
+ */
+#ifndef MA_STACKS_H
+#define MA_STACKS_H
+
+#include "ma_process.h"
+#include "ma_symbols.h"
+
+/* Ids below MLF_FIRST_NODE are roots (enum mlf_root); this one is ours. */
+#define MA_ROOT_UNKNOWN 15 /* a node that the trace does not define */
+
+struct ma_object_entry { /* a module, whatever its process and generation */
+    const char *path;    /* "" if the trace does not tell */
+    const unsigned char *build_id;
+    size_t build_id_size;
+    char *build_id_text; /* hexadecimal */
+    bool vdso, known;
+    struct ma_map frame_of; /* offset and exactness to frame */
+    uint64_t shown, unresolved; /* distinct frames */
+};
+
+struct ma_site { /* a frame */
+    uint32_t object; /* MA_NONE: in no module */
+    bool exact, shown;
+    uint64_t offset, address; /* as captured, in the first process that had it */
+};
+
+struct ma_path { /* a node */
+    uint32_t parent, site;
+    uint32_t root; /* what the path ends at */
+};
+
+struct ma_frame {
+    uint64_t address, offset;
+    const char *module;   /* NULL: in none */
+    const char *build_id; /* hexadecimal, NULL if unknown */
+    const char *function; /* NULL if unknown */
+    const char *file;     /* NULL if unknown */
+    unsigned line;        /* 0 if unknown */
+    bool inlined;
+};
+
+struct ma_stacks {
+    struct ma_trace *trace;
+    struct ma_symbols *symbols; /* NULL: none wanted */
+    struct ma_object_entry *objects;
+    size_t n_objects, object_capacity;
+    struct ma_site *sites;
+    size_t n_sites, site_capacity;
+    struct ma_map bare_of; /* address to site, for frames in no module */
+    struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
+    size_t n_paths, path_capacity;
+    struct ma_map path_of; /* parent and site */
+    struct ma_map known;   /* process and node to id */
+    struct ma_map object_of; /* process and module to object */
+    uint32_t *chain;       /* scratch */
+    size_t n_chain, chain_capacity;
+    struct ma_frame *frames; /* of the latest ma_stacks_frames */
+    size_t n_frames, frame_capacity;
+};
+
+void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols);
+void ma_stacks_free(struct ma_stacks *stacks);
+
+/* The id of a process's stack; 0 to 15 for one without frames. Returns 0 or
+ * -ENOMEM. */
+int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                 uint32_t *id);
+
+/* The frames of a stack, innermost first, inlined ones included. The array is
+ * valid until the next call, its strings until ma_stacks_free. -1 if memory is
+ * short. */
+long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames);
+
+/* The root a stack ends at: whole, or why it was cut. */
+uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id);
+
+/* A frame as a person may read it, in a static form: the function, else
+ * "module+0xoffset", else the address. Writes at most size bytes to buffer and
+ * returns it, or the function itself. */
+const char *ma_frame_name(const struct ma_frame *frame, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The command line of mlog-plot. Exit status: 0 drawn, 1 it could not be, or only what
+a damaged trace still holds (one line on standard error says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from . import environment, labels, model, report
+from .errors import AnalyzerFailed, PlotError
+
+FORMATS = ("pdf", "png", "svg")
+SMALLEST, LARGEST = 100.0, 2000.0    # millimetres
+
+
+def length(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not SMALLEST <= value <= LARGEST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a length in millimetres from {SMALLEST:.0f} to {LARGEST:.0f}")
+    return value
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or not text.isascii():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of functions")
+    return int(text)
+
+
+def parser(version: str) -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="mlog-plot", allow_abbrev=False,
+        description="Draw the heap of a traced program over time: bytes by function, blocks, "
+                    "the peak.")
+    options.add_argument("--version", action="version", version=f"mlog-plot {version}")
+    options.add_argument("trace", metavar="TRACE", nargs="?",
+                         help="trace that libmlog.so wrote; - reads standard input")
+    options.add_argument("-o", "--output", metavar="FILE", required=True,
+                         help="what to write; its extension chooses: .pdf, .png, .svg")
+    options.add_argument("--from-json", metavar="FILE",
+                         help="draw a report saved with mlog-analyze --json --summary --timeline "
+                              "instead of a trace; - reads standard input")
+    options.add_argument("--top", metavar="N", type=count, default=8,
+                         help="functions with an area of their own (default 8; 0: all)")
+    options.add_argument("--title", metavar="TEXT",
+                         help="title (default: the program and its arguments)")
+    options.add_argument("--width", metavar="MM", type=length, default=297.0,
+                         help="width in millimetres (default 297, A4 landscape)")
+    options.add_argument("--height", metavar="MM", type=length, default=210.0,
+                         help="height in millimetres (default 210)")
+    return options
+
+
+def format_of(output: str) -> str:
+    extension = os.path.splitext(output)[1].lower().removeprefix(".")
+    if extension not in FORMATS:
+        found = f"the extension .{extension}" if extension else "a name without extension"
+        raise PlotError(f"{output}: {found} is not supported; use .pdf, .png or .svg")
+    return extension
+
+
+def draw(options: argparse.Namespace, analyze: str) -> bool:
+    """Returns whether what was drawn is all of the trace."""
+    file_format = format_of(options.output)
+    directory = os.path.dirname(options.output) or "."
+    if not os.path.isdir(directory):
+        raise PlotError(f"{options.output}: there is no directory {directory}")
+    if options.from_json is not None:
+        contents, whole = report.from_file(options.from_json), True
+    else:
+        contents, whole = report.from_analyzer(analyze, options.trace)
+    heap = model.build(contents, options.top, options.title)
+    environment.prepare()
+    from . import chart     # after prepare: matplotlib looks for its directories when imported
+    chart.save(heap, options.output, file_format, options.width / 25.4, options.height / 25.4)
+    return whole
+
+
+def main(analyze: str, version: str) -> int:
+    options_parser = parser(version)
+    options = options_parser.parse_args()
+    if (options.trace is None) == (options.from_json is None):
+        options_parser.error("give either a TRACE or --from-json FILE")
+    try:
+        return 0 if draw(options, analyze) else 1
+    except AnalyzerFailed:
+        return 1
+    except PlotError as error:
+        print(f"mlog-plot: {labels.printable(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+"""The one error that mlog-plot tells its user about: a sentence, and exit status 1."""
+
+
+class PlotError(Exception):
+    """Something outside of mlog-plot is not as it must be; str() is one clear line."""
+
+
+class AnalyzerFailed(PlotError):
+    """The analyser has said on standard error what is wrong: nothing is to be added."""
