@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Rules of the code base that a tool can check."""
+import os
+import re
+import shutil
+
+import pytest
+
+import support
+from support import BUILD, LIBRARY, ROOT, run
+
+CODE = ("format", "libtrace", "analyzer", "tests", "examples", "tools")
+TEXT = {".c", ".h", ".cc", ".py", ".sh", ".md", ".build", ".txt", ".map", ".js", ".css", ".html",
+        ".in", ".supp", ""}
+
+
+def tracked():
+    """The files of the project: git's, or all that it would take."""
+    listed = run(["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard"],
+                 cwd=ROOT)
+    if listed.returncode == 0:
+        names = listed.stdout.split("\n")
+    else:
+        names = [str(path.relative_to(ROOT)) for folder in CODE
+                 for path in (ROOT / folder).rglob("*")]
+    return sorted({ROOT / n for n in names if n and (ROOT / n).is_file()})
+
+
+def sources(*suffixes, under=""):
+    return [p for p in tracked() if p.suffix in suffixes
+            and str(p.relative_to(ROOT)).startswith(under)]
+
+
+def includes(path):
+    return re.findall(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', path.read_text(), re.M)
+
+
+@pytest.mark.smoke
+def test_library_needs_libc_alone():
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run(["readelf", "-dW", LIBRARY]).stdout)
+    assert needed == ["libc.so.6"], needed
+
+
+@pytest.mark.smoke
+def test_library_exports_its_list_and_no_more():
+    symbols = run(["nm", "-D", "--defined-only", LIBRARY]).stdout
+    exported = {line.split()[-1].split("@")[0] for line in symbols.splitlines()}
+    hooks = {"malloc", "calloc", "realloc", "reallocarray", "free", "memalign",
+             "posix_memalign", "aligned_alloc", "valloc", "pvalloc", "free_sized",
+             "free_aligned_sized"}
+    assert hooks <= exported
+    # What else there is: mlog's own API, and functions of libc that it wraps.
+    wrapped = {"_exit", "_Exit", "abort", "quick_exit", "fork", "_Fork", "vfork", "dlclose",
+               "execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "fexecve",
+               "__register_frame", "__deregister_frame", "__register_frame_info",
+               "__deregister_frame_info", "close", "closefrom", "close_range", "dup2", "dup3"}
+    others = {name for name in exported - hooks - wrapped
+              if not name.startswith("mlog_") and not re.match(r"MLOG_[0-9.]+$", name)}
+    assert not others, others
+
+
+@pytest.mark.smoke
+def test_library_is_safe_to_preload():
+    """No executable stack, no text relocation, bound at load, TLS initial-exec."""
+    dynamic = run(["readelf", "-dW", LIBRARY]).stdout
+    assert "TEXTREL" not in dynamic
+    assert "NOW" in dynamic
+    headers = run(["readelf", "-lW", LIBRARY]).stdout
+    assert re.search(r"GNU_STACK.*RW ", headers)
+    relocations = run(["readelf", "-rW", LIBRARY]).stdout
+    assert "DTPMOD64" not in relocations, "general-dynamic TLS may allocate"
+
+
+def test_libtrace_and_analyzer_share_only_format():
+    own = {folder: {p.name for p in sources(".h", under=folder + "/")}
+           for folder in ("libtrace", "analyzer", "format")}
+    assert not own["libtrace"] & own["analyzer"]
+    for folder, other in (("libtrace", "analyzer"), ("analyzer", "libtrace")):
+        for path in sources(".c", ".h", under=folder + "/"):
+            used = {name.rsplit("/", 1)[-1] for name in includes(path)}
+            assert not used & own[other], f"{path} includes from {other}/"
+            assert not [n for n in includes(path) if ".." in n], path
+    for path in sources(".c", ".h", under="format/"):
+        used = {name.rsplit("/", 1)[-1] for name in includes(path)}
+        assert not used & (own["libtrace"] | own["analyzer"]), path
+
+
+def test_no_source_includes_a_source():
+    for path in sources(".c", ".h", ".cc"):
+        assert not [n for n in includes(path) if n.endswith((".c", ".cc"))], path
+
+
+def test_library_uses_no_stdio_and_no_malloc():
+    symbols = run(["nm", "-D", "--undefined-only", LIBRARY]).stdout
+    used = {line.split()[-1].split("@")[0] for line in symbols.splitlines() if line.split()}
+    banned = {"malloc", "calloc", "realloc", "free", "printf", "fprintf", "snprintf", "vsnprintf",
+              "dprintf", "fopen", "fdopen", "fwrite", "fputs", "puts", "getline", "opendir",
+              "readdir", "fread", "stdout", "stderr", "pthread_create", "__printf_chk",
+              "__fprintf_chk", "__snprintf_chk", "__vsnprintf_chk", "__dprintf_chk", "strdup",
+              "asprintf", "qsort", "system", "popen", "syslog", "setenv", "putenv"}
+    assert not used & banned, used & banned
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_every_header_compiles_alone(tmp_path, compiler):
+    for path in sources(".h"):
+        if "tests/" in str(path.relative_to(ROOT)):
+            continue
+        # A template says in its first words that one file includes it.
+        if re.search(r"ncluded (last )?by\s+\*?\s*the\s+\*?\s*one", path.read_text()[:1500]):
+            continue
+        unit = tmp_path / (path.stem + ".c")
+        unit.write_text(f'#include "{path.name}"\nextern int dummy;\n')
+        done = run([compiler, "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
+                    "-Werror", "-Wno-unused-function", "-fsyntax-only", f"-I{path.parent}",
+                    f"-I{ROOT / 'format'}", f"-I{BUILD}", f"-I{BUILD / 'analyzer'}",
+                    f"-I{BUILD / 'libtrace'}", unit])
+        assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("language", [["gcc", "-std=c99", "-xc"], ["g++", "-std=c++11", "-xc++"],
+                                      ["clang", "-std=c11", "-xc"]])
+def test_public_header_is_for_every_user(tmp_path, language):
+    """Strict C and C++, all warnings, without _GNU_SOURCE."""
+    unit = tmp_path / "unit"
+    unit.write_text('#include "mlog.h"\nint main(void) { return 0; }\n')
+    done = run([*language, "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only",
+                f"-I{ROOT / 'libtrace'}", unit])
+    assert done.returncode == 0, done
+
+
+def test_files_open_with_a_licence_and_a_paragraph():
+    missing = []
+    for path in tracked():
+        if path.suffix in {".c", ".h", ".cc", ".py", ".sh", ".build"} or path.name == "run":
+            head = path.read_text().splitlines()[:8]
+            if not any("SPDX-License-Identifier: MIT" in line for line in head[:3]):
+                missing.append(f"{path}: no SPDX line")
+            elif path.suffix in {".c", ".h", ".py", ".sh", ".cc"} and \
+                    sum(len(line) for line in head) < 80:
+                missing.append(f"{path}: no opening paragraph")
+    assert not missing, missing
+
+
+def test_no_file_is_long():
+    for path in sources(".c", ".h", ".cc", ".py", ".sh", ".js"):
+        lines = path.read_text().count("\n")
+        assert lines <= 700, f"{path} has {lines} lines"
+
+
+def test_basenames_of_sources_are_unique():
+    seen = {}
+    for path in sources(".c", ".h"):
+        assert path.name not in seen, (path, seen[path.name])
+        seen[path.name] = path
+
+
+def test_no_trailing_blanks_tabs_or_odd_characters():
+    for path in tracked():
+        if path.suffix not in TEXT or "vectors" in path.parts:
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        assert not re.search(r"[ \t]+$", text, re.M), f"{path}: trailing blanks"
+        assert "\r" not in text, path
+        if path.suffix in {".c", ".h", ".py"}:
+            assert "\t" not in text, f"{path}: tab"
+
+
+def test_scripts_are_sound():
+    for path in tracked():
+        if path.suffix == ".sh" or path.parts[-2:] == (".ci", "run"):
+            assert os.access(path, os.X_OK), f"{path} is not executable"
+            assert run(["bash", "-n", path]).returncode == 0, path
+
+
+def test_library_allocates_no_big_frames():
+    """A hook takes little of the program's stack: no function of the library
+    has a frame of more than 4 KiB (those on the path of an event far less)."""
+    if shutil.which("objdump") is None:
+        pytest.skip("no objdump")
+    text = run(["objdump", "-d", "--no-show-raw-insn", LIBRARY]).stdout
+    frames = [int(m, 16) for m in re.findall(r"sub\s+\$0x([0-9a-f]{1,8}),%rsp", text)]
+    assert frames and max(frames) <= 4608, max(frames)
+
+
+def test_build_finds_pythons_that_have_the_modules():
+    python = (BUILD / "tests" / "python-path").read_text().strip()
+    assert run([python, "-c", "import matplotlib"]).returncode == 0
+
+
+def test_support_names_what_is_built():
+    assert support.ANALYZE.exists() and support.PLOT.exists()

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Process trees: all in one trace, each process with its parent."""
+import json
+import time
+
+import pytest
+
+import support
+from support import PROGRAMS
+
+
+def executables(whole):
+    return [p["executable"].rsplit("/", 1)[-1] for p in whole["processes"]]
+
+
+@pytest.mark.smoke
+def test_every_way_to_start_a_child(tmp_path):
+    # GIVEN a program that starts `churn 10` in six ways, once untraced
+    done = support.trace([PROGRAMS / "spawn", PROGRAMS / "churn"], tmp_path / "t",
+                         tmp_path / "oracle")
+    assert done.visible == (0, "done\n" * 5, ""), done
+    # WHEN traced THEN five of them are there, with their leaks
+    whole, _ = support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
+    assert executables(whole).count("churn") == 5
+    leaks = support.leaks_of(support.report(tmp_path / "t", "--leaks")["leaks"], "leak")
+    assert sum(entry["blocks"] for entry in leaks) == 5 * 3
+    # and each process but the first has a parent in the trace
+    pids = {p["pid"] for p in whole["processes"]}
+    orphans = [p for p in whole["processes"] if p["parent_pid"] not in pids]
+    assert executables({"processes": orphans}) == ["spawn"]
+
+
+def test_children_into_a_stream(tmp_path):
+    script = '''mkfifo "$3"; cat "$3" >"$4" &
+                LD_PRELOAD=$LIB "$1" "$2" 1022>"$3"; status=$?; wait; exit $status'''
+    done = support.bash(script, PROGRAMS / "spawn", PROGRAMS / "churn", tmp_path / "fifo",
+                        tmp_path / "t")
+    assert done.visible == (0, "done\n" * 5, "")
+    whole = support.report(tmp_path / "t", "--summary", "--leaks")
+    assert executables(whole).count("churn") == 5
+    leaks = support.leaks_of(whole["leaks"], "leak")
+    assert sum(entry["blocks"] for entry in leaks) == 5 * 3
+    support.assert_sound(whole["audit"])
+
+
+def test_a_tree_into_the_file_of_mlog_out(tmp_path):
+    """Without %p the processes share it: none truncates what another wrote."""
+    env = support.clean_environment(MLOG_OUT=tmp_path / "t")
+    done = support.bash('LD_PRELOAD=$LIB exec "$1" "$2"', PROGRAMS / "spawn",
+                        PROGRAMS / "churn", env=env)
+    assert done.visible == (0, "done\n" * 5, "")
+    whole = support.report(tmp_path / "t", "--summary", "--leaks")
+    assert executables(whole).count("churn") == 5
+    leaks = support.leaks_of(whole["leaks"], "leak")
+    assert sum(entry["blocks"] for entry in leaks) == 5 * 3
+
+
+def test_a_tree_into_a_file_for_each(tmp_path):
+    """With %p each program has a file; a fork stays with its parent's, which
+    holds the stacks it inherits."""
+    env = support.clean_environment(MLOG_OUT=tmp_path / "t.%p")
+    done = support.bash('LD_PRELOAD=$LIB exec "$1" "$2"', PROGRAMS / "spawn",
+                        PROGRAMS / "churn", env=env)
+    assert done.visible == (0, "done\n" * 5, "")
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 6
+    for file in files:
+        whole = support.report(file, "--summary", "--leaks")
+        assert int(file.name[2:]) in [p["pid"] for p in whole["processes"]]
+        names = set(executables(whole))
+        assert names == {"spawn"} or "churn" in names, names
+        if "churn" in names:
+            leaks = support.leaks_of(whole["leaks"], "leak")
+            assert sum(entry["blocks"] for entry in leaks) == 3
+
+
+def test_daemon(tmp_path):
+    """Two forks, every descriptor closed: the last process is in the file."""
+    done = support.trace([PROGRAMS / "daemon", tmp_path / "done"], tmp_path / "t")
+    assert done.visible == (0, "", "")
+    for _ in range(1000):
+        if (tmp_path / "done").exists():
+            break
+        time.sleep(0.02)
+    whole = support.report(tmp_path / "t", "--summary", "--leaks")
+    assert len(whole["processes"]) == 3
+    leaks = support.leaks_of(whole["leaks"], "leak_in_daemon")
+    assert sum(entry["bytes"] for entry in leaks) == 25 * 15 * 8
+
+
+def test_a_script_of_hundreds_of_short_children(tmp_path):
+    script = 'LD_PRELOAD=$LIB exec /bin/sh -c "$1" 1022>"$2"'
+    body = "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i + 1)); done; echo end"
+    done = support.bash(script, body, tmp_path / "t")
+    assert done.visible == (0, "end\n", "")
+    whole = support.report(tmp_path / "t", "--summary")
+    assert executables(whole).count("true") == 300
+    support.assert_sound(whole["audit"])
+
+
+def test_marks_and_the_public_header(tmp_path):
+    # GIVEN a program that talks to the library, first without it
+    assert support.run([PROGRAMS / "marks"]).visible == (0, "traced 0 errno 71\n", "")
+    # WHEN traced THEN it knows, and its words are in the dump, in place
+    done = support.trace([PROGRAMS / "marks"], tmp_path / "t")
+    assert done.visible == (0, "traced 1 errno 71\n", "")
+    rows = [json.loads(line) for line in
+            support.analyze(tmp_path / "t", "--dump=json").stdout.splitlines()]
+    said = [(row["type"], row.get("kind"), row.get("name"), row.get("size")) for row in rows
+            if row["type"] in ("mark", "alloc")]
+    assert said == [("mark", "point", "before", None), ("alloc", None, None, 17 * 8),
+                    ("mark", "begin", 'span "quoted"', None), ("alloc", None, None, 19 * 8),
+                    ("mark", "end", 'span "quoted"', None)]
+
+
+def test_static_program_is_untouched(tmp_path):
+    """The loader takes no part in it: it runs, untraced, and nothing hangs."""
+    (tmp_path / "s.c").write_text('#include <stdlib.h>\n#include <stdio.h>\nint main(void)'
+                                  ' { free(malloc(10)); puts("static"); return 4; }\n')
+    made = support.run(["gcc", "-static", "-o", tmp_path / "s", tmp_path / "s.c"])
+    assert made.returncode == 0, made
+    done = support.trace([tmp_path / "s"], tmp_path / "t")
+    assert done.visible == (4, "static\n", "")
+    # and mlog-analyze says why there is nothing, in one line
+    support.refused(support.run([support.ANALYZE, tmp_path / "t"]), "empty")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Stacks are whole, exact, and blame the right function of the right file."""
+import pytest
+
+import support
+from support import PROGRAMS
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("depth", [1, 8, 63, 64, 65, 300, 400])
+def test_depth_and_every_name(tmp_path, depth):
+    # GIVEN a leak under so many functions
+    support.trace([PROGRAMS / "deep", depth], tmp_path / "t")
+    # WHEN asked for leaks
+    leaks = support.report(tmp_path / "t", "--leaks")["leaks"]
+    # THEN there is one, with each of them by name, in order, and main
+    (entry,) = leaks
+    assert (entry["bytes"], entry["blocks"]) == (123 * 8, 1)
+    names = support.functions(entry)
+    assert names[:depth] == [f"level_{i:03}" for i in reversed(range(depth))]
+    assert names[depth] == "main"
+    # and what called main, down to the very first instruction
+    assert names[-1] == "_start"
+    assert 2 <= len(names) - depth - 1 <= 3, names
+    # and no frame of mlog's
+    assert not [f for f in entry["stack"] if "libmlog" in (f["module"] or "")]
+
+
+def test_source_lines(tmp_path):
+    support.trace([PROGRAMS / "functions"], tmp_path / "t")
+    leaks = support.report(tmp_path / "t", "--leaks")["leaks"]
+    source = (support.ROOT / "tests/programs/functions.c").read_text().splitlines()
+    (entry,) = support.leaks_of(leaks, "leak_malloc")
+    assert (entry["bytes"], entry["blocks"], entry["calls"]) == (5 * 984, 5, 5)
+    frame = entry["stack"][0]
+    assert frame["file"].endswith("functions.c")
+    assert "malloc(123 * 8)" in source[frame["line"] - 1]
+    # The caller's line is that of the call, not of what follows it.
+    caller = entry["stack"][1]
+    assert caller["function"] == "main"
+    assert "leak_malloc();" in source[caller["line"] - 1]
+
+
+def test_frames_say_where_they_are(tmp_path):
+    support.trace([PROGRAMS / "deep", 2], tmp_path / "t")
+    whole = support.report(tmp_path / "t", "--leaks")
+    (entry,) = whole["leaks"]
+    frame = entry["stack"][0]
+    assert frame["module"] == str(PROGRAMS / "deep")
+    notes = support.run(["readelf", "-n", PROGRAMS / "deep"]).stdout
+    assert frame["build_id"] and f"Build ID: {frame['build_id']}" in notes
+    symbols = support.run(["nm", PROGRAMS / "deep"]).stdout
+    (start,) = [int(line.split()[0], 16) for line in symbols.splitlines()
+                if line.endswith(" level_001")]
+    assert start < int(str(frame["offset"]), 0) <= start + 200
+    assert frame["inlined"] is False
+    assert int(frame["address"], 16) % 4096 == int(str(frame["offset"]), 0) % 4096
+
+
+def test_cpp_names_and_operator_new(tmp_path):
+    # GIVEN operator new in all its forms
+    plain = support.run([PROGRAMS / "operator_new"])
+    assert plain.stdout == "aligned: 1\nbad_alloc\nnothrow: 1\n"
+    # WHEN traced THEN it fails just as it should
+    done = support.trace([PROGRAMS / "operator_new"], tmp_path / "t", tmp_path / "oracle")
+    assert done.visible == plain.visible
+    # and the leak is blamed on the function's C++ name
+    whole, _ = support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle")
+    leaks = support.report(tmp_path / "t", "--leaks")["leaks"]
+    entries = [e for e in leaks
+               if any("shop::leak_one<shop::Widget>" in (f or "") for f in support.functions(e))]
+    assert sum(entry["bytes"] for entry in entries) == 123 * 8
+
+
+def test_library_unloaded_and_another_at_its_address(tmp_path):
+    # GIVEN two plug-ins loaded one after the other at the same address
+    argv = [PROGRAMS / "reload", PROGRAMS / "plugin_first.so", PROGRAMS / "plugin_second.so"]
+    done = support.trace(argv, tmp_path / "t")
+    assert done.visible == (0, "same\n", "")
+    # WHEN asked who leaked THEN each is blamed for its own
+    leaks = support.report(tmp_path / "t", "--leaks")["leaks"]
+    (first,) = [e for e in leaks if e["bytes"] == 123 * 8]
+    (second,) = [e for e in leaks if e["bytes"] == 321 * 8]
+    assert support.functions(first)[:3] == ["first_leak", "plugin_run", "run"]
+    assert support.functions(second)[:3] == ["second_leak", "plugin_run", "run"]
+    assert first["stack"][0]["module"].endswith("plugin_first.so")
+    assert second["stack"][0]["module"].endswith("plugin_second.so")
+    assert first["stack"][0]["address"] == second["stack"][0]["address"]
+
+
+def test_program_with_names_like_the_librarys_own(tmp_path):
+    done = support.trace([PROGRAMS / "names"], tmp_path / "t")
+    assert done.visible == (0, "0 21 4711\n", "")
+    assert support.summary(tmp_path / "t")["reallocations"] == 100
+
+
+def test_peak_and_allocations_have_stacks(tmp_path):
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    whole = support.report(tmp_path / "t", "--allocations", "--peak", "--summary")
+    by_site = {support.functions(e)[0]: e for e in whole["allocations"]}
+    assert by_site["site_one"]["calls"] == by_site["site_two"]["calls"] == 50
+    assert by_site["site_one"]["bytes"] == 50 * 100
+    assert by_site["site_two"]["bytes"] == 50 * 3000
+    assert by_site["leak"]["calls"] == 3
+    # The peak is one block of site_two, before any leak.
+    assert whole["summary"]["peak_bytes"] == 3000
+    (entry,) = whole["peak"]
+    assert support.functions(entry)[0] == "site_two"
+    assert (entry["bytes"], entry["blocks"]) == (3000, 1)
+
+
+def test_constructor_called_by_the_loader(tmp_path):
+    # GIVEN a library that allocates before main
+    script = f'LD_PRELOAD="$LIB {PROGRAMS / "early.so"}" /bin/true 1022>"$1"'
+    assert support.bash(script, tmp_path / "t").returncode == 0
+    # WHEN asked where
+    whole = support.report(tmp_path / "t", "--leaks")
+    # THEN the stack ends in the loader's first code, and is whole
+    (entry,) = support.leaks_of(whole["leaks"], "early_leak")
+    assert "ld-linux" in entry["stack"][-1]["module"]
+    assert not any(whole["audit"]["truncated_stacks"].values()), whole["audit"]
+    assert whole["audit"]["complete"]

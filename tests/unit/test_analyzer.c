@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The analyser from events to numbers: live set, replay, peak, timeline,
+ * process trees, clocks, labels, text. Events are handed to the replay as the
+ * merge would, so that each test says only what it is about. Reader, decoder
+ * and merge are tested by the vectors in format/vectors.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ma_analysis.h"
+#include "ma_clock.h"
+#include "ma_label.h"
+#include "ma_output.h"
+#include "ma_text.h"
+#include "tap.h"
+
+/* A trace in the making, and its replay. */
+struct world {
+    struct ma_trace trace;
+    struct ma_replay replay;
+};
+
+static void begin(struct world *world)
+{
+    ma_trace_init(&world->trace);
+    ma_replay_init(&world->replay, &world->trace);
+}
+
+static void end(struct world *world)
+{
+    ma_replay_free(&world->replay);
+    ma_trace_free(&world->trace);
+}
+
+static void feed(struct world *world, uint64_t key, uint32_t stream, struct ma_event event)
+{
+    struct ma_merged merged = { .event = &event, .number = stream };
+    merged.process = ma_trace_process(&world->trace, key);
+    if (stream)
+        merged.stream = ma_trace_stream(&world->trace, merged.process, stream);
+    if (event.time > merged.process->last_time)
+        merged.process->last_time = event.time;
+    if (ma_replay_event(&world->replay, &merged) != 0)
+        abort();
+}
+
+static void start(struct world *world, uint64_t key, uint64_t pid, uint64_t time)
+{
+    struct ma_process_record record = {
+        .pid = pid, .start = time, .monotonic_ns = time, .clock = MLF_CLOCK_MONOTONIC,
+        .block_header = 8, .block_grain = 16, .smallest_usable = 24,
+    };
+    ma_process_define(&world->trace, ma_trace_process(&world->trace, key), &record);
+    feed(world, key, 0, (struct ma_event){ .type = MA_EVENT_START, .time = time });
+}
+
+static void start_fork(struct world *world, uint64_t key, uint64_t pid, uint64_t parent,
+                       uint64_t time)
+{
+    struct ma_process_record record = {
+        .pid = pid, .start = time + 1, .fork_time = time, .monotonic_ns = time + 1,
+        .how = MLF_HOW_FORK, .parent_key = parent, .clock = MLF_CLOCK_MONOTONIC,
+        .inherited_nodes = 100,
+    };
+    ma_process_define(&world->trace, ma_trace_process(&world->trace, key), &record);
+    feed(world, key, 0, (struct ma_event){ .type = MA_EVENT_FORK, .time = time });
+}
+
+static void make(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
+                 uint64_t address, uint64_t size, uint32_t stack)
+{
+    feed(world, key, stream, (struct ma_event){
+                                 .type = MA_EVENT_ALLOC, .time = time, .address = address,
+                                 .size = size, .usable = size, .stack = stack,
+                             });
+}
+
+static void drop(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
+                 uint64_t address)
+{
+    feed(world, key, stream, (struct ma_event){
+                                 .type = MA_EVENT_FREE, .time = time, .address = address,
+                                 .function = MLF_FN_free,
+                             });
+}
+
+static void move(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
+                 uint64_t from, uint64_t to, uint64_t size, uint32_t stack)
+{
+    feed(world, key, stream, (struct ma_event){
+                                 .type = MA_EVENT_REALLOC_BEGIN, .time = time,
+                                 .old_address = from,
+                             });
+    feed(world, key, stream, (struct ma_event){
+                                 .type = MA_EVENT_REALLOC, .time = time + 1, .begin = time,
+                                 .old_address = from, .address = to, .size = size,
+                                 .usable = size, .stack = stack, .function = MLF_FN_realloc,
+                             });
+}
+
+static void finish_process(struct world *world, uint64_t key, uint64_t time)
+{
+    unsigned char payload[32], *p = mlf_put_vu(payload, time);
+    p = mlf_put_vu(p, MLF_END_EXIT);
+    p = mlf_put_vu(p, 0);
+    feed(world, key, 0, (struct ma_event){
+                            .type = MA_EVENT_RECORD, .function = MLF_REC_PROCESS_END,
+                            .time = time, .record = payload, .size = (uint64_t)(p - payload),
+                        });
+}
+
+static struct ma_use *use(struct world *world, uint32_t process, uint32_t stack)
+{
+    return ma_account_use(world->replay.accounts[process], stack);
+}
+
+static void test_live_set_against_a_plain_one(void)
+{
+    enum { N = 4096 };
+    static uint64_t sizes[N]; /* 0: not live */
+    struct ma_heap heap = { 0 };
+    struct ma_block block, former;
+    size_t live = 0, wrong = 0;
+    srandom(1);
+    for (int i = 0; i < 400000; i++) {
+        size_t k = (size_t)random() % N;
+        uint64_t address = k * 16; /* 0 among them */
+        if (random() % 5 < 3) {
+            block = (struct ma_block){ .address = address, .size = (uint64_t)i + 1 };
+            int taken = ma_heap_put(&heap, &block, &former);
+            wrong += taken != (sizes[k] != 0) || (taken && former.size != sizes[k]);
+            live += !taken;
+            sizes[k] = (uint64_t)i + 1;
+        } else {
+            bool found = ma_heap_take(&heap, address, &block);
+            wrong += found != (sizes[k] != 0) || (found && block.size != sizes[k]);
+            live -= found;
+            sizes[k] = 0;
+        }
+        wrong += heap.count != live;
+    }
+    CHECK(wrong == 0, "400,000 puts and takes do as a plain table does");
+    CHECK(sizeof(struct ma_block) == 32, "a block takes 32 bytes");
+    ma_heap_free(&heap);
+}
+
+static void test_peak_and_reallocs(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    make(&world, 1, 1, 10, 0x1000, 123 * 8, 16);
+    make(&world, 1, 1, 20, 0x2000, 100, 17);
+    move(&world, 1, 1, 30, 0x1000, 0x3000, 123 * 16, 16);
+    drop(&world, 1, 1, 40, 0x2000);
+    move(&world, 1, 1, 50, 0x3000, 0x3000, 8, 18);
+    const struct ma_totals *totals = &world.replay.totals;
+    CHECK(world.replay.peak_bytes == 123 * 16 + 100 && world.replay.peak_blocks == 2,
+          "the peak counts a moving block once, at its new size");
+    CHECK(totals->allocations == 4 && totals->frees == 3 && totals->reallocations == 2,
+          "a realloc makes a block and ends one");
+    CHECK(totals->allocated_bytes - totals->freed_bytes == world.replay.live_bytes,
+          "what was allocated and not freed is live");
+    uint64_t bytes, blocks, sum = 0;
+    for (uint32_t stack = 16; stack <= 18; stack++) {
+        ma_replay_at_peak(&world.replay, world.replay.accounts[0], use(&world, 0, stack), &bytes,
+                          &blocks);
+        sum += bytes;
+    }
+    CHECK(sum == world.replay.peak_bytes, "the stacks at the peak add up to it");
+    end(&world);
+}
+
+static void test_temporary(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    make(&world, 1, 1, 1, 0x1000, 8, 16);
+    drop(&world, 1, 1, 2, 0x1000); /* temporary */
+    make(&world, 1, 1, 3, 0x1000, 8, 16);
+    make(&world, 1, 1, 4, 0x2000, 8, 16);
+    drop(&world, 1, 1, 5, 0x1000); /* not: another came in between */
+    make(&world, 1, 2, 6, 0x3000, 8, 16);
+    drop(&world, 1, 2, 7, 0x2000); /* temporary, though freed by another thread */
+    CHECK(world.replay.totals.temporary == 2, "temporary: freed before its thread's next one");
+    end(&world);
+}
+
+static void test_what_does_not_fit(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    make(&world, 1, 1, 1000, 0x1000, 8, 16);
+    make(&world, 1, 2, 2000, 0x1000, 50, 17); /* thread 1's free is stamped late */
+    drop(&world, 1, 1, 2100, 0x1000);
+    CHECK(world.trace.audit.order_repairs == 1 && world.trace.audit.unmatched_frees == 0,
+          "a free just behind the reuse of its address is a repair");
+    CHECK(world.replay.live_bytes == 50 && world.replay.totals.frees == 1,
+          "and it ends the old block, not the new one");
+    drop(&world, 1, 2, 3000, 0x1000);
+    drop(&world, 1, 1, 4000, 0x9000);
+    CHECK(world.replay.live_bytes == 0 && world.trace.audit.unmatched_frees == 1,
+          "a free of an unknown block is unmatched");
+    end(&world);
+}
+
+static void test_fork(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    make(&world, 1, 1, 10, 0x1000, 1000, 16);
+    make(&world, 1, 1, 11, 0x2000, 100, 17);
+    start_fork(&world, 2, 101, 1, 20);
+    drop(&world, 2, 1, 30, 0x1000);           /* its copy */
+    make(&world, 2, 1, 31, 0x1000, 70, 16);   /* the child's own */
+    move(&world, 2, 1, 32, 0x2000, 0x2000, 30, 17);
+    drop(&world, 1, 1, 40, 0x2000);
+    CHECK(world.trace.audit.unmatched_frees == 0 && world.trace.audit.order_repairs == 0,
+          "a child may free and move what it inherited");
+    CHECK(world.replay.live_bytes == 1000 + 70 + 30, "the parent still holds its blocks");
+    CHECK(world.replay.totals.inherited_frees == 2 &&
+              world.replay.totals.inherited_freed_bytes == 1100,
+          "frees of inherited blocks are told apart");
+    CHECK(world.replay.accounts[1]->live_bytes == 100, "the child leaks only its own blocks");
+    finish_process(&world, 2, 50);
+    make(&world, 1, 1, 60, 0x5000, 1, 18);
+    CHECK(world.replay.live_bytes == 1001, "a process that ended has left the joint heap");
+    CHECK(world.replay.accounts[1]->live_bytes == 100, "its leaks stay known");
+    uint64_t bytes, blocks;
+    ma_replay_at_peak(&world.replay, world.replay.accounts[1], use(&world, 1, 16), &bytes,
+                      &blocks);
+    CHECK(bytes == 70 && world.replay.peak_bytes == 1200,
+          "the joint peak, %llu, holds what the child had",
+          (unsigned long long)world.replay.peak_bytes);
+    end(&world);
+}
+
+static void test_timeline_is_bounded_and_keeps_the_peak(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    for (uint64_t i = 1; i < 20000; i++) {
+        uint64_t address = 0x10000 + i * 0x1000;
+        make(&world, 1, 1, i * 5000, address, i == 7777 ? 1000000 : i % 97, 16 + i % 700);
+        drop(&world, 1, 1, i * 5000 + 100, address);
+    }
+    make(&world, 1, 1, 200000000, 0x1000, 321, 16);
+    ma_replay_finish(&world.replay);
+    const struct ma_timeline *timeline = &world.replay.timeline;
+    uint64_t most = 0;
+    bool rising = true;
+    for (size_t i = 0; i < timeline->n_points; i++) {
+        most = timeline->points[i].bytes > most ? timeline->points[i].bytes : most;
+        rising &= !i || timeline->points[i].ticks >= timeline->points[i - 1].ticks;
+    }
+    CHECK(timeline->n_points <= MA_POINTS && timeline->n_points > 250,
+          "20,000 moments in %zu points", timeline->n_points);
+    CHECK(most == 1000000 && most == world.replay.peak_bytes, "the peak is one of them");
+    CHECK(timeline->points[timeline->n_points - 1].bytes == 321, "and the end is");
+    CHECK(rising, "times rise");
+    CHECK(timeline->n_candidates <= MA_CANDIDATES, "candidates are bounded");
+    uint64_t stack_most = 0;
+    for (size_t i = 0; i < timeline->n_candidates; i++) {
+        const struct ma_candidate *candidate = &timeline->candidates[i];
+        if (candidate->account->uses[candidate->use].stack == 16 + 7777 % 700)
+            stack_most = candidate->most;
+    }
+    CHECK(stack_most == 1000000, "the stack that made the peak is a candidate with its bytes");
+    end(&world);
+}
+
+static void test_clock(void)
+{
+    struct ma_trace trace;
+    ma_trace_init(&trace);
+    struct ma_process *process = ma_trace_process(&trace, 1);
+    struct ma_process_record record = {
+        .start = 1000, .clock = MLF_CLOCK_TSC, .tick_shift = 4,
+        .counts_per_second = 3200000000u,
+    };
+    ma_process_define(&trace, process, &record);
+    CHECK(ma_clock_ns(&trace, process, 1000 + 200000000) == 1000000000,
+          "200 million ticks of 16 counts at 3.2 GHz are a second");
+    CHECK(ma_clock_ns(&trace, process, 0) == 0, "before the start is the start");
+    CHECK(ma_clock_ns(&trace, process, UINT64_MAX) > 0, "no time overflows");
+    ma_trace_free(&trace);
+}
+
+static void test_labels(void)
+{
+    CHECK(ma_label_is_wrapper("operator new(unsigned long)") && ma_label_is_wrapper("xmalloc") &&
+              ma_label_is_wrapper("sqlite3MemMalloc") && ma_label_is_wrapper("g_malloc0") &&
+              ma_label_is_wrapper("std::vector<int>::_M_realloc_insert"),
+          "wrappers are known");
+    CHECK(!ma_label_is_wrapper("main") && !ma_label_is_wrapper("leak_malloc") &&
+              !ma_label_is_wrapper("sqlite3Step"),
+          "other functions are not taken for wrappers");
+    struct ma_frame frames[] = { { .function = "xmalloc" }, { .function = "load" } };
+    CHECK(ma_label_frame(frames, 2) == 1 && ma_label_frame(frames, 1) == 0,
+          "the label is the first frame that is none, or the first");
+}
+
+/* What a writer writes, as a string to free. */
+static char *written(void (*write)(FILE *out, const char *text), const char *text)
+{
+    char *result = NULL;
+    size_t size;
+    FILE *out = open_memstream(&result, &size);
+    write(out, text);
+    fclose(out);
+    return result;
+}
+
+static void write_plain(FILE *out, const char *text)
+{
+    ma_write_text(out, text, 1000);
+}
+
+static void write_narrow(FILE *out, const char *text)
+{
+    ma_write_text(out, text, 4);
+}
+
+static bool writes(void (*write)(FILE *, const char *), const char *text, const char *expected)
+{
+    char *got = written(write, text);
+    bool same = strcmp(got, expected) == 0;
+    if (!same)
+        printf("# got %s\n", got);
+    free(got);
+    return same;
+}
+
+static void test_text(void)
+{
+    char buffer[MA_HUMAN_SIZE];
+    CHECK(strcmp(ma_human_bytes(buffer, 1023), "1023 B") == 0 &&
+              strcmp(ma_human_bytes(buffer, 1258291), "1.20 MiB") == 0 &&
+              strcmp(ma_human_bytes(buffer, UINT64_MAX), "16.0 EiB") == 0,
+          "bytes");
+    CHECK(strcmp(ma_human_count(buffer, 1234567), "1,234,567") == 0 &&
+              strcmp(ma_human_count(buffer, 999), "999") == 0,
+          "counts");
+    CHECK(writes(write_plain, "a\033[31m\n\x9b\xff é", "a\\x1b[31m\\n\\x9b\\xff é"),
+          "a terminal is told no control characters");
+    CHECK(writes(write_plain, "\xc2\x9b\xe2\x80\xae", "\\xc2\\x9b\\xe2\\x80\\xae"),
+          "nor those in UTF-8");
+    CHECK(writes(write_narrow, "abcdef", "abc…") && writes(write_narrow, "äöüé", "äöüé"),
+          "long text ends in an ellipsis");
+    CHECK(writes(ma_write_json_string, "\"\\\x01\xff\xed\xa0\x80",
+                 "\"\\\"\\\\\\u0001\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""),
+          "JSON strings are well-formed");
+}
+
+static void test_output(void)
+{
+    struct ma_error error = { 0 };
+    struct ma_output output;
+    char path[] = "/tmp/mlog-output-XXXXXX";
+    int fd = mkstemp(path);
+    close(fd);
+    CHECK(ma_output_open(&output, path, &error) == 0, "an output opens");
+    fputs("whole", output.file);
+    ma_output_discard(&output);
+    FILE *file = fopen(path, "r");
+    CHECK(fgetc(file) == EOF, "what is given up leaves the file as it was");
+    fclose(file);
+    ma_output_open(&output, "/dev/full", &error);
+    fputs("whole", output.file);
+    CHECK(ma_output_commit(&output, &error) < 0 && strstr(error.message, "No space left"),
+          "a full disk is told");
+    unlink(path);
+}
+
+int main(void)
+{
+    test_live_set_against_a_plain_one();
+    test_peak_and_reallocs();
+    test_temporary();
+    test_what_does_not_fit();
+    test_fork();
+    test_timeline_is_bounded_and_keeps_the_peak();
+    test_clock();
+    test_labels();
+    test_text();
+    test_output();
+    return TAP_DONE();
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Demangling: the languages, the short and the whole form, and names made to
+ * explode, which must cost little and stay as they are.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ma_demangle.h"
+#include "tap.h"
+
+static bool demangles(const char *symbol, bool full, const char *wanted)
+{
+    char *text = ma_demangle(symbol, full);
+    bool same = wanted ? text && !strcmp(text, wanted) : !text;
+    if (!same)
+        printf("# %s: %s\n", symbol, text ? text : "(none)");
+    free(text);
+    return same;
+}
+
+static void test_demangle(void)
+{
+    CHECK(demangles("_ZN4shop3putEiPKc", true, "shop::put(int, char const*)") &&
+              demangles("_ZN4shop3putEiPKc", false, "shop::put"),
+          "C++, whole and short");
+    CHECK(demangles("_ZN3foo3barD1Ev.cold", true, "foo::bar::~bar() [clone .cold]") &&
+              demangles("_ZN3foo3barD1Ev.cold", false, "foo::bar::~bar"),
+          "C++ clones");
+    CHECK(demangles("_ZNSt6vectorINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEESaIS5_EE"
+                    "9push_backEOS5_",
+                    false, "std::vector<std::string>::push_back"),
+          "the standard library's default arguments go");
+    CHECK(demangles("_ZN5alloc7raw_vec4grow17h0123456789abcdefE", false, "alloc::raw_vec::grow") &&
+              demangles("_ZN5alloc7raw_vec4grow17h0123456789abcdefE", true,
+                        "alloc::raw_vec::grow::h0123456789abcdef"),
+          "Rust's old names, their hash on demand");
+    CHECK(demangles("_RNvNtCs1234_7mycrate3foo3bar", false, "mycrate::foo::bar"),
+          "Rust's new names");
+    CHECK(demangles("_D4main3fooFiZv", true, "main.foo(int)"), "D");
+    CHECK(demangles("main", true, NULL) && demangles("_Zwrong", true, NULL) &&
+              demangles("_", true, NULL) && demangles("", true, NULL) &&
+              demangles("_init", true, NULL) && demangles("_R", true, NULL) &&
+              demangles("_D", true, NULL),
+          "what is not mangled stays as it is");
+    char left[] = "std::a<b, std::allocator<b> > operator> operator >(std::less<int>)",
+         uneven[] = "std::a<b, std::allocator<b";
+    ma_demangle_shorten(left);
+    ma_demangle_shorten(uneven);
+    CHECK(!strcmp(left, "std::a<b> operator> operator >(std::less<int>)") &&
+              !strcmp(uneven, "std::a<b, std::allocator<b"),
+          "only defaults are shortened: %s", left);
+}
+
+/* Names made to explode: each must end soon, whatever comes of it. */
+static void test_hostile_names(void)
+{
+    static char name[70000];
+    clock_t start = clock();
+    char *at = stpcpy(name, "_Z1fI");
+    for (int i = 0; i < 60; i++)
+        at += sprintf(at, "S%c_", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i % 36]);
+    free(ma_demangle(name, true));
+    /* f(A<int, int>, A<that, that>, ...): each argument is twice as long as the one before. */
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    at = stpcpy(name, "_Z1f1AIiiE");
+    for (int i = 0; i < 33; i++)
+        at += sprintf(at, "S_IS%c_S%c_E", digits[i], digits[i]);
+    char *text = ma_demangle(name, true);
+    CHECK(!text, "a name that prints gigabytes stays as it is");
+    free(text);
+    at = stpcpy(name, "_RIC1a");
+    for (int i = 0; i < 40; i++)
+        at += sprintf(at, "TB%x_B%x_E", i ? 6 + 9 * (i - 1) : 4, i ? 6 + 9 * (i - 1) : 4);
+    strcpy(at, "E");
+    free(ma_demangle(name, true));
+    at = stpcpy(name, "_D1a1bFAi");
+    for (int i = 0; i < 300; i++)
+        at = stpcpy(at, "HQcQe");
+    free(ma_demangle(name, true));
+    static const char *const repeated[][2] = {{"_Z1f", "P"},  {"_ZN", "1a"}, {"_Z1fI", "J"},
+                                              {"_Z1f", "F"},  {"_D", "A"},   {"_Z", "L"},
+                                              {"_R", "NvB_"}, {"_D", "_D1a"}};
+    for (unsigned i = 0; i < sizeof(repeated) / sizeof(*repeated); i++)
+        for (size_t length = 100; length < 69000; length = length * 5 / 2) {
+            at = stpcpy(name, repeated[i][0]);
+            while ((size_t)(at - name) < length)
+                at = stpcpy(at, repeated[i][1]);
+            free(ma_demangle(name, true));
+        }
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    CHECK(seconds < 5, "hostile names end in %.2f s", seconds);
+
+    at = stpcpy(name, "_ZN");
+    for (int i = 0; i < 50; i++)
+        at += sprintf(at, "100%0100d", i);
+    memcpy(at, "Ei", 3);
+    for (char *digit = name; (digit = strstr(digit, "1000")); digit += 4)
+        digit[3] = 'a';
+    text = ma_demangle(name, true);
+    CHECK(text && strlen(text) > 5000, "long honest names are demangled");
+    free(text);
+}
+
+int main(void)
+{
+    test_demangle();
+    test_hostile_names();
+    return TAP_DONE();
+}
