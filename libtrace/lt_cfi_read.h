@@ -39,31 +39,33 @@ static inline uint64_t lt_take(struct lt_reader *r, unsigned n)
     return v;
 }
 
-static inline uint64_t lt_take_uleb(struct lt_reader *r)
+/* The groups of seven bits of a LEB128 number; *shift gets their width, *last
+ * the last byte. */
+static inline uint64_t lt_take_groups(struct lt_reader *r, unsigned *shift, uint8_t *last)
 {
     uint64_t v = 0;
-    unsigned shift = 0;
-    uint8_t byte;
+    *shift = 0;
     do {
-        byte = (uint8_t)lt_take(r, 1);
-        if (shift < 64)
-            v |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80);
+        *last = (uint8_t)lt_take(r, 1);
+        if (*shift < 64)
+            v |= (uint64_t)(*last & 0x7f) << *shift;
+        *shift += 7;
+    } while (*last & 0x80);
     return v;
+}
+
+static inline uint64_t lt_take_uleb(struct lt_reader *r)
+{
+    unsigned shift;
+    uint8_t last;
+    return lt_take_groups(r, &shift, &last);
 }
 
 static inline int64_t lt_take_sleb(struct lt_reader *r)
 {
-    uint64_t v = 0;
-    unsigned shift = 0;
+    unsigned shift;
     uint8_t byte;
-    do {
-        byte = (uint8_t)lt_take(r, 1);
-        if (shift < 64)
-            v |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80);
+    uint64_t v = lt_take_groups(r, &shift, &byte);
     if (shift < 64 && (byte & 0x40))
         v |= ~(uint64_t)0 << shift;
     return (int64_t)v;

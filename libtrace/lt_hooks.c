@@ -19,9 +19,15 @@
 
 static inline __attribute__((always_inline)) struct lt_frame_start caller(void)
 {
+    /* The caller's frame pointer is saved where ours points. Its stack pointer
+     * is a fixed step above that on x86; AArch64's frames leave it open. */
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    return (struct lt_frame_start){(uintptr_t)__builtin_return_address(0),
-                                   frame + 2 * sizeof(void *), *(uintptr_t *)frame};
+#if defined(__x86_64__) || defined(__i386__)
+    uintptr_t sp = frame + 2 * sizeof(void *);
+#else
+    uintptr_t sp = (uintptr_t)__builtin_dwarf_cfa();
+#endif
+    return (struct lt_frame_start){(uintptr_t)__builtin_return_address(0), sp, *(uintptr_t *)frame};
 }
 
 static inline bool tracing(void)

@@ -22,6 +22,14 @@ def pytest_sessionstart(session):
                                     "or name another build directory in MLOG_BUILD_DIR")
 
 
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    """A trace of tests/programs/functions.c: every function, and leaks of known sizes."""
+    path = tmp_path_factory.mktemp("functions") / "t"
+    support.trace([support.PROGRAMS / "functions"], path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def git_repository(tmp_path_factory):
     """A repository with 60 commits, the same every time."""

@@ -6,16 +6,9 @@ import xml.etree.ElementTree
 import pytest
 
 import support
-from support import PLOT, PROGRAMS, analyze, run
+from support import PLOT, analyze, run
 
 LEAKED = 5 * 123 * 8 + 3 * 7 * 41 + 11 * 13
-
-
-@pytest.fixture(scope="module")
-def trace(tmp_path_factory):
-    path = tmp_path_factory.mktemp("functions") / "t"
-    support.trace([PROGRAMS / "functions"], path)
-    return path
 
 
 def folded(path):

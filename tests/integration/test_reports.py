@@ -3,8 +3,6 @@
 import json
 import re
 
-import pytest
-
 import support
 from support import PROGRAMS, analyze, run
 
@@ -12,13 +10,6 @@ SUMMARY = ("calls allocations frees reallocations allocated_bytes freed_bytes le
            "leaked_blocks peak_bytes peak_blocks peak_time_ns temporary duration_ns threads "
            "stacks events").split()
 FRAME = "address module build_id offset function file line inlined".split()
-
-
-@pytest.fixture(scope="module")
-def trace(tmp_path_factory):
-    path = tmp_path_factory.mktemp("functions") / "t"
-    support.trace([PROGRAMS / "functions"], path)
-    return path
 
 
 def test_json_keeps_its_contract(trace):
