@@ -117,24 +117,29 @@ static size_t display_width(const char *text)
     return width;
 }
 
-/* What calls main is the same in every program: how many frames of a stack
- * are worth a person's time. */
-static size_t up_to_main(const struct ma_frame *frames, size_t n)
+/* Code that stands between the program's first instruction and main; where libc
+ * has no names for it, any nameless code of libc. */
+static bool calls_main(const struct ma_frame *frame)
 {
     static const char *const starters[] = {
         "_start", "__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main",
         "__libc_start_main@@GLIBC_2.34",
     };
+    if (!frame->function)
+        return frame->module && strstr(frame->module, "/libc.so");
+    for (size_t i = 0; i < sizeof starters / sizeof *starters; i++)
+        if (strcmp(frame->function, starters[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What calls main is the same in every program: how many frames of a stack
+ * are worth a person's time. */
+static size_t up_to_main(const struct ma_frame *frames, size_t n)
+{
     size_t kept = n;
-    while (kept > 1) {
-        const struct ma_frame *frame = &frames[kept - 1];
-        size_t i = 0, count = sizeof starters / sizeof *starters;
-        while (i < count && !(frame->function && strcmp(frame->function, starters[i]) == 0))
-            i++;
-        if (i == count)
-            break;
+    while (kept > 1 && calls_main(&frames[kept - 1]))
         kept--;
-    }
     bool is_main = frames[kept - 1].function && strcmp(frames[kept - 1].function, "main") == 0;
     return is_main ? kept : n;
 }

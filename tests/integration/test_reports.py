@@ -152,3 +152,11 @@ def test_program_that_was_rebuilt_is_not_believed(tmp_path):
     assert whole["leaks"][0]["stack"][0]["function"] is None
     text = analyze(tmp_path / "t", "--leaks")
     assert "build" in (text.stdout + text.stderr).lower()
+
+
+def test_text_stacks_end_at_main(trace):
+    # GIVEN stacks that go on to _start in JSON
+    assert support.functions(support.report(trace, "--leaks")["leaks"][0])[-1] == "_start"
+    # WHEN shown to a person THEN what calls main is left out
+    text = analyze(trace, "--leaks").stdout
+    assert " main " in text and "_start" not in text and "libc_start" not in text
