@@ -55,10 +55,7 @@ static inline uint64_t time_delta(struct lt_writer *w, uint64_t now)
     return delta;
 }
 
-/* While there is one thread, nothing depends on the order of stamps within 64
- * ns: their low bits are left out, for they are noise that does not compress. */
 extern char __libc_single_threaded __attribute__((weak));
-#define LT_COARSE_TICKS 8
 
 static inline uint64_t stamp(void)
 {
@@ -80,12 +77,11 @@ static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned f
         .address = address,
         .size = size,
         .usable = lt_real.malloc_usable_size((void *)address),
-        .block_header = lt_process.block_header,
+        .block_header = LT_BLOCK_HEADER,
         .function = function,
         .align_log2 = log2_ceil(align),
     };
-    a.default_usable = mlf_default_usable(size, sizeof(size_t), 2 * sizeof(size_t),
-                                          3 * sizeof(size_t));
+    a.default_usable = mlf_default_usable(size, LT_BLOCK_HEADER, LT_BLOCK_GRAIN, LT_BLOCK_SMALLEST);
     if (LT_UNLIKELY(a.usable < size))
         a.usable = size; /* an allocator that does not tell */
     return a;
@@ -364,21 +360,33 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
                    MLF_FN_reallocarray);
 }
 
-/* C23. Declared here: Debian 12's headers do not. */
+/* C23. Declared here: Debian 12's headers do not. Looked for when first called,
+ * since libc may lack them, and dlsym allocates where it finds nothing. */
 LT_EXPORT void free_sized(void *p, size_t size);
 LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
 
-LT_EXPORT void free_sized(void *p, size_t size)
+struct late {
+    const char *name;
+    void *function;
+    bool looked;
+};
+
+static LT_NOINLINE void *late_free(struct late *late, void *p, unsigned function)
 {
-    typedef void (*function)(void *, size_t);
-    static function next;
-    static bool looked;
-    if (!looked) {
-        next = (function)lt_real_symbol("free_sized");
-        looked = true;
+    if (!late->looked) {
+        late->function = lt_real_symbol(late->name);
+        late->looked = true;
     }
     if (p && tracing())
-        record_free((uintptr_t)__builtin_frame_address(0), p, MLF_FN_free_sized);
+        record_free((uintptr_t)__builtin_frame_address(0), p, function);
+    return late->function;
+}
+
+LT_EXPORT void free_sized(void *p, size_t size)
+{
+    static struct late late = {.name = "free_sized"};
+    void (*next)(void *, size_t) =
+        (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
     if (next)
         next(p, size);
     else
@@ -387,15 +395,9 @@ LT_EXPORT void free_sized(void *p, size_t size)
 
 LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
-    typedef void (*function)(void *, size_t, size_t);
-    static function next;
-    static bool looked;
-    if (!looked) {
-        next = (function)lt_real_symbol("free_aligned_sized");
-        looked = true;
-    }
-    if (p && tracing())
-        record_free((uintptr_t)__builtin_frame_address(0), p, MLF_FN_free_aligned_sized);
+    static struct late late = {.name = "free_aligned_sized"};
+    void (*next)(void *, size_t, size_t) =
+        (void (*)(void *, size_t, size_t))late_free(&late, p, MLF_FN_free_aligned_sized);
     if (next)
         next(p, align, size);
     else

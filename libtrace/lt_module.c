@@ -16,12 +16,14 @@
 struct module {
     uintptr_t start, end, bias;
     uint32_t id;                /* 0: gone */
+    uint32_t seen;              /* value of `checks` when it was last known to be loaded */
 };
 
 #define MODULES_MAX 8192
 static struct module *modules;          /* MODULES_MAX of them, touched as needed */
 static uint32_t module_count;           /* entries in use */
 static uint32_t next_id = 1;
+static uint32_t checks;                 /* walks of the loader's list so far */
 static unsigned long long unloads;      /* dlpi_subs when last looked */
 static uint64_t generation;
 static struct lt_lock lock;
@@ -169,7 +171,7 @@ static struct module *add(struct lt_context *c, const struct description *d)
     }
     uint32_t id = next_id++;
     write_module(c, id, d);
-    *free_entry = (struct module){start, end, d->bias, id};
+    *free_entry = (struct module){start, end, d->bias, id, checks};
     if (free_entry == &modules[module_count])
         module_count++;
     return free_entry;
@@ -246,40 +248,36 @@ void lt_module_record_all(struct lt_context *context)
         dl_iterate_phdr(visit, &walk);
 }
 
-struct present {
-    uintptr_t bias[512];
-    unsigned count;
-    bool all;
+struct check {
+    uint32_t round;
     unsigned long long subs;
 };
 
 static int note_present(struct dl_phdr_info *info, size_t size, void *data)
 {
-    struct present *present = data;
+    struct check *check = data;
     (void)size;
-    present->subs = info->dlpi_subs;
-    if (present->count < sizeof present->bias / sizeof *present->bias)
-        present->bias[present->count++] = info->dlpi_addr;
-    else
-        present->all = false;
+    check->subs = info->dlpi_subs;
+    if (!lt_lock_take(&lock))
+        return 0;
+    for (uint32_t i = 0; i < module_count; i++)
+        if (modules[i].id && modules[i].bias == info->dlpi_addr && modules[i].seen < check->round)
+            modules[i].seen = check->round;
+    lt_lock_release(&lock);
     return 0;
 }
 
+/* The loader's lock may be taken before ours, never after: so the list is
+ * walked with ours free, and what it did not name is forgotten afterwards. */
 void lt_module_check_unloaded(struct lt_context *c)
 {
-    struct present present = {.all = true};
-    dl_iterate_phdr(note_present, &present);
-    if (present.subs == unloads || !lt_lock_take(&lock))
+    struct check check = {__atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED), unloads};
+    dl_iterate_phdr(note_present, &check);
+    if (check.subs == unloads || !lt_lock_take(&lock))
         return;
-    unloads = present.subs;
-    for (uint32_t i = 0; i < module_count && present.all; i++) {
-        if (!modules[i].id)
-            continue;
-        bool found = false;
-        for (unsigned k = 0; k < present.count && !found; k++)
-            found = present.bias[k] == modules[i].bias;
-        if (!found)
+    unloads = check.subs;
+    for (uint32_t i = 0; i < module_count; i++)
+        if (modules[i].id && modules[i].seen < check.round)
             forget(c, &modules[i]);
-    }
     lt_lock_release(&lock);
 }

@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lt_config.h"
 #include "lt_module.h"
@@ -72,10 +73,10 @@ static void write_process(struct lt_context *c, int how, uint64_t parent_key)
         lt_process.clock.counts_per_second,
         lt_process.start.monotonic_ns,
         lt_process.start.realtime_ns,
-        lt_process.block_header,
-        lt_process.block_grain,
-        lt_process.smallest_usable,
-        4096,
+        LT_BLOCK_HEADER,
+        LT_BLOCK_GRAIN,
+        LT_BLOCK_SMALLEST,
+        lt_process.page_size,
         sizeof(void *),
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -160,7 +161,7 @@ static void write_memory(struct lt_context *c, uint64_t now)
         uint64_t pages = 0;
         for (; *at >= '0' && *at <= '9'; at++)
             pages = pages * 10 + (uint64_t)(*at - '0');
-        p = mlf_put_vu(p, pages * 4096);
+        p = mlf_put_vu(p, pages * lt_process.page_size);
         at += *at == ' ';
     }
     lt_writer_record(&c->definitions, MLF_REC_MEMORY, c->scratch, (size_t)(p - c->scratch));
@@ -169,9 +170,16 @@ static void write_memory(struct lt_context *c, uint64_t now)
 static void write_counters(struct lt_context *c)
 {
     struct lt_unwind_counters sum = {0};
-    struct lt_thread *self = lt_self;
-    if ((uintptr_t)self > 1)
-        lt_unwind_counters(self->unwinder, &sum);
+    for (struct lt_context *t = lt_process.contexts; t; t = t->next) {
+        if (t->flags)
+            continue;
+        struct lt_unwind_counters one;
+        lt_unwind_counters(lt_thread_of(t)->unwinder, &one);
+        for (int i = 0; i < LT_STOP_COUNT; i++)
+            sum.stops[i] += one.stops[i];
+        sum.guesses += one.guesses;
+        sum.full_steps += one.full_steps;
+    }
     const uint64_t pairs[][2] = {
         {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE]},
         {MLF_COUNT_DEPTH_LIMIT, sum.stops[LT_STOP_LIMIT]},
@@ -353,9 +361,7 @@ void lt_start(void)
             lt_clock_choose(&lt_process.clock);
             lt_clock_moment(lt_process.clock.kind, &lt_process.start);
             lt_process.key = new_key(lt_process.pid);
-            lt_process.block_header = sizeof(size_t);
-            lt_process.block_grain = 2 * sizeof(size_t);
-            lt_process.smallest_usable = 3 * sizeof(size_t);
+            lt_process.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
             lt_unwind_set_mode(lt_config.unwind);
             open_statm();
             lt_syscall3(SYS_madvise, &lt_page_memory, sizeof lt_page_memory, MADV_WIPEONFORK);

@@ -105,7 +105,7 @@ static int deliver_trace_header(int fd)
  * its next stamp after `now`. */
 static uint64_t watermark(const struct lt_context *self, uint64_t now)
 {
-    uint64_t mark = now;
+    uint64_t mark = now & ~(uint64_t)(LT_COARSE_TICKS - 1);
     for (const struct lt_context *c = lt_process.contexts; c; c = c->next)
         if (c != self && __atomic_load_n(&c->busy, __ATOMIC_ACQUIRE)) {
             uint64_t last = __atomic_load_n(&c->events.time, __ATOMIC_RELAXED);

@@ -67,12 +67,13 @@ void lt_context_announce(struct lt_context *c)
     c->announced = lt_process.key;
     lt_process_announce(c);
     char name[17] = "";
+    int tid = 0;
     if (!(c->flags & MLF_STREAM_SHARED)) {
-        c->tid = lt_gettid();
+        tid = lt_gettid();
         lt_syscall2(SYS_prctl, PR_GET_NAME, name);
     }
     unsigned char *p = mlf_put_vu(c->scratch, c->stream);
-    p = mlf_put_vu(p, (uint64_t)c->tid);
+    p = mlf_put_vu(p, (uint64_t)tid);
     p = mlf_put_vu(p, lt_now());
     p = mlf_put_vu(p, c->flags);
     p = lt_put_string(p, name, strlen(name));
@@ -201,9 +202,8 @@ void lt_thread_after_fork(void)
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         if (c->flags || ((uintptr_t)self > 1 && c == &self->main))
             continue;
-        struct lt_thread *t = (struct lt_thread *)(void *)((char *)c - offsetof(struct lt_thread, main));
         c->busy = 0;
-        push_to_pool(t);
+        push_to_pool(lt_thread_of(c));
     }
 }
 

@@ -49,6 +49,16 @@ extern union lt_page_memory {
 } lt_page_memory;
 #define lt_page (lt_page_memory.page)
 
+/* glibc's malloc lays blocks out so: bytes of header, grain, smallest usable
+ * size. The default usable size (FORMAT.md section 7) follows from them. */
+#define LT_BLOCK_HEADER sizeof(size_t)
+#define LT_BLOCK_GRAIN (2 * sizeof(size_t))
+#define LT_BLOCK_SMALLEST (3 * sizeof(size_t))
+
+/* Stamps of a process with one thread are multiples of this: nothing depends on
+ * their order within 64 ns, and the low bits are noise that does not compress. */
+#define LT_COARSE_TICKS 8
+
 static inline uint64_t lt_now(void)
 {
     return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
@@ -84,7 +94,6 @@ struct lt_context {
     struct lt_node_encoder nodes;
     uint64_t lost;              /* events not recorded, still to be said */
     uint64_t announced;         /* STREAM record written for this process key */
-    int tid;
     struct lt_context *next;    /* in lt_process.contexts; never unlinked */
     unsigned char scratch[1536];
 };
@@ -109,6 +118,12 @@ struct lt_thread {
     uint32_t frame_ids[LT_UNWIND_DEPTH]; /* beside the unwinder's frames; 0 not known */
 };
 
+/* The thread whose main context this is; flags are 0. */
+static inline struct lt_thread *lt_thread_of(struct lt_context *context)
+{
+    return (struct lt_thread *)(void *)((char *)context - offsetof(struct lt_thread, main));
+}
+
 /* NULL: none yet. LT_THREAD_GONE: the thread's block has been given back. */
 extern __thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
 #define LT_THREAD_GONE ((struct lt_thread *)1)
@@ -122,7 +137,7 @@ struct lt_process {
     struct lt_clock clock;
     struct lt_moment start;
     uint64_t fork_time;         /* ticks, set by the parent just before fork */
-    uint64_t block_header, block_grain, smallest_usable;
+    uint64_t page_size;
     struct lt_context *contexts;        /* all, atomically pushed */
     struct lt_context *shared;          /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;
