@@ -185,37 +185,30 @@ static bool define(struct lt_context *c, uint32_t id, uint32_t parent, uintptr_t
     return true;
 }
 
-/* Define the frames that are not known yet, outermost first. The ids of the
- * `kept` outermost ones stand in ids, where they are known; those of the others
- * are put there. ids may be NULL. */
-static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwinder *u,
-                                    uint32_t *ids, unsigned kept)
+/* Define the frames that are not known yet, outermost first. Ids found out are
+ * put beside the frames, where later events find them. */
+static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwinder *u)
 {
     unsigned n = lt_unwinder_depth(u), known = n - 1;
     /* Their slots lie anywhere in the table: fetch them side by side. */
     const struct table *table = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-    for (unsigned i = known; i > kept; i--)
-        __builtin_prefetch(&table->slots[lt_frame_hash(lt_unwinder_frame(u, i - 1)) & table->mask]);
+    for (unsigned i = known; i && !*lt_unwinder_id(u, i - 1); i--)
+        __builtin_prefetch(&table->slots[lt_unwinder_hash(u, i - 1) & table->mask]);
     uint32_t parent = 0;
     for (; known; known--) {
-        if (ids && known <= kept && (parent = ids[known - 1]))
+        uint32_t *id = lt_unwinder_id(u, known - 1);
+        if ((parent = *id) || (parent = *id = find(lt_unwinder_hash(u, known - 1))))
             break;
-        if ((parent = find(lt_frame_hash(lt_unwinder_frame(u, known - 1))))) {
-            if (ids)
-                ids[known - 1] = parent;
-            break;
-        }
     }
     if (!parent)
         parent = root_for(lt_unwinder_stop(u));
     uint32_t id = __atomic_fetch_add(&next_id, n - known, __ATOMIC_RELAXED);
     for (unsigned i = known; i < n; i++, parent = id++) {
-        const struct lt_frame *frame = lt_unwinder_frame(u, i);
-        if (!define(c, id, parent, lt_frame_pc(frame), lt_frame_flags(frame) & LT_FRAME_EXACT))
+        if (!define(c, id, parent, lt_unwinder_pc(u, i),
+                    lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
             return 0;
-        publish(lt_frame_hash(frame), id);
-        if (ids)
-            ids[i] = id;
+        publish(lt_unwinder_hash(u, i), id);
+        *lt_unwinder_id(u, i) = id;
     }
     return parent;
 }
@@ -225,35 +218,28 @@ uint32_t lt_stack_id(struct lt_context *context, const struct lt_unwinder *u)
     unsigned n = lt_unwinder_depth(u);
     if (LT_UNLIKELY(n == 0))
         return 0;
-    uint64_t hash = lt_frame_hash(lt_unwinder_frame(u, n - 1));
-    uint32_t id = find(hash);
-    return id ? id : define_path(context, u, NULL, 0);
+    uint32_t id = find(lt_unwinder_hash(u, n - 1));
+    return id ? id : define_path(context, u);
 }
 
 uint32_t lt_stack_id_of_thread(struct lt_thread *self)
 {
     const struct lt_unwinder *u = self->unwinder;
-    unsigned n = lt_unwinder_depth(u), kept = lt_unwinder_kept(u);
-    uint32_t *ids = self->frame_ids;
+    unsigned n = lt_unwinder_depth(u);
     if (LT_UNLIKELY(n == 0))
         return 0;
-    if (LT_UNLIKELY(self->ids_void)) {
-        self->ids_void = 0;
-        kept = 0;
-    }
-    if (kept == n && ids[n - 1])
-        return ids[n - 1];
-    uint64_t hash = lt_frame_hash(lt_unwinder_frame(u, n - 1));
+    uint32_t *leaf = lt_unwinder_id(u, n - 1);
+    if (*leaf)
+        return *leaf;
+    uint64_t hash = lt_unwinder_hash(u, n - 1);
     struct lt_id_entry *entry = &self->ids[(hash ^ hash >> 32) % LT_ID_CACHE];
-    for (unsigned i = kept; i < n - 1; i++)
-        ids[i] = 0; /* of the previous stack */
     if (LT_LIKELY(entry->hash == hash))
-        return ids[n - 1] = (uint32_t)entry->id;
+        return *leaf = (uint32_t)entry->id;
     uint32_t id = find(hash);
     if (!id)
-        id = define_path(&self->main, u, ids, kept);
-    ids[n - 1] = id;
+        id = define_path(&self->main, u);
     if (id) {
+        *leaf = id;
         entry->hash = hash;
         entry->id = id;
     }

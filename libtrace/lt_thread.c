@@ -289,10 +289,8 @@ static struct lt_context *LT_COLD choose_context(uintptr_t frame)
         if (t->main.busy == frame)
             return &t->main;
     }
-    if (t->main.busy && is_stale(&t->main, frame)) {
+    if (t->main.busy && is_stale(&t->main, frame))
         recover(&t->main);
-        t->ids_void = 1; /* perhaps left between the unwinding and the ids */
-    }
     struct lt_context *c = &t->main;
     if (c->busy) {
         c = nested_context(t, frame);

@@ -110,12 +110,10 @@ struct lt_thread {
     uint32_t forwarding;                /* inside a libc function that calls another hook */
     uint32_t key_rounds;
     uint32_t tid;
-    uint32_t ids_void;          /* frame_ids may not belong to the unwinder's frames */
     struct lt_context *nested;          /* made at the first nested event */
     struct lt_unwinder *nested_unwinder;
     struct lt_unwinder *unwinder;
     struct lt_id_entry ids[LT_ID_CACHE];
-    uint32_t frame_ids[LT_UNWIND_DEPTH]; /* beside the unwinder's frames; 0 not known */
 };
 
 /* The thread whose main context this is; flags are 0. */

@@ -40,7 +40,8 @@ enum lt_frame_flags {
     LT_FRAME_FULL = 1u << 3,     /* ... or another register */
     LT_FRAME_NEED_FP = 1u << 4,  /* this step or an outer one depends on this state's fp */
     LT_FRAME_NO_MATCH = 1u << 5, /* the outer part is not a function of (pc, sp, fp) */
-    LT_FRAME_ASYNC = 1u << 6     /* interrupted, or lies outside an interrupted frame */
+    LT_FRAME_ASYNC = 1u << 6,    /* interrupted, or lies outside an interrupted frame */
+    LT_FRAME_ODD = 1u << 7       /* the words its step read are not told by its slot */
 };
 
 /* Why a stack ends where it ends. Order is part of the counters' layout. */
@@ -53,15 +54,24 @@ enum lt_stop {
     LT_STOP_COUNT
 };
 
-/* One frame and what the step out of it read. The slots are addresses in the
- * target's stack, 0 where the step read nothing. One cache line. */
+/* Where a frame's return address was found, and the word found there: part of
+ * the frame's state and at once the check of the step that led to it. On x86,
+ * where that word lies right below the CFA, `at` is the CFA, which is the state's
+ * sp; elsewhere it is the word's own address. */
+struct lt_point {
+    uintptr_t at;
+    uintptr_t word;
+};
+
+/* What else belongs to a frame. */
 struct lt_frame {
-    uintptr_t pc;
     uint64_t hash; /* of the path root..this frame, salt and stop reason included */
-    uintptr_t sp, fp;
-    uintptr_t ra_slot, fp_slot, cfa_slot; /* hold the outer frame's pc, fp and sp */
-    uint32_t checks; /* how many checks the part outside this state consists of */
-    uint32_t flags;  /* enum lt_frame_flags */
+    uintptr_t fp;
+#if !defined(__x86_64__) && !defined(__i386__)
+    uintptr_t sp, pc; /* on x86 they follow from the point */
+#endif
+    uint32_t bits; /* enum lt_frame_flags; from bit 8 the rule's slot, from 16 the checks */
+    uint32_t id;   /* the caller's; 0 in a frame that is not kept */
 };
 
 enum lt_unwind_mode { LT_UNWIND_CFI, LT_UNWIND_FP };
@@ -80,9 +90,10 @@ struct lt_unwind_counters {
 
 /* The part of an unwinder that its inline readers need. */
 struct lt_unwinder {
-    struct lt_frame *frames; /* root first */
+    struct lt_point *points; /* root first */
+    struct lt_frame *frames; /* likewise */
     uint32_t n;
-    uint32_t kept; /* frames[0 .. kept) are the very ones of the previous result */
+    uint32_t kept; /* frames [0 .. kept) are the very ones of the previous result */
     uint32_t stop; /* enum lt_stop */
     uint32_t usable;
 };
@@ -103,10 +114,6 @@ unsigned lt_unwind(struct lt_unwinder *u, const struct lt_frame_start *at);
  * lt_unwind. Reads and writes nothing of the interrupted one. */
 unsigned lt_unwind_nested(struct lt_unwinder *scratch, const struct lt_frame_start *at);
 
-static inline const struct lt_frame *lt_unwinder_frame(const struct lt_unwinder *u, unsigned i)
-{
-    return &u->frames[i];
-}
 static inline unsigned lt_unwinder_depth(const struct lt_unwinder *u)
 {
     return u->n;
@@ -119,17 +126,27 @@ static inline enum lt_stop lt_unwinder_stop(const struct lt_unwinder *u)
 {
     return (enum lt_stop)u->stop;
 }
-static inline uintptr_t lt_frame_pc(const struct lt_frame *f)
+/* Of frame number i, root first. */
+static inline uintptr_t lt_unwinder_pc(const struct lt_unwinder *u, unsigned i)
 {
-    return f->pc;
+#if defined(__x86_64__) || defined(__i386__)
+    return u->points[i].word;
+#else
+    return u->frames[i].pc;
+#endif
 }
-static inline uint64_t lt_frame_hash(const struct lt_frame *f)
+static inline uint64_t lt_unwinder_hash(const struct lt_unwinder *u, unsigned i)
 {
-    return f->hash;
+    return u->frames[i].hash;
 }
-static inline uint32_t lt_frame_flags(const struct lt_frame *f)
+static inline uint32_t lt_unwinder_flags(const struct lt_unwinder *u, unsigned i)
 {
-    return f->flags & (LT_FRAME_EXACT | LT_FRAME_GUESS);
+    return u->frames[i].bits & (LT_FRAME_EXACT | LT_FRAME_GUESS);
+}
+/* A number of the caller's beside each frame: 0 until set, kept with the frame. */
+static inline uint32_t *lt_unwinder_id(const struct lt_unwinder *u, unsigned i)
+{
+    return &u->frames[i].id;
 }
 
 /* Process-wide. Set the mode before the first event. */

@@ -12,11 +12,24 @@
  * Return addresses may be signed (pointer authentication). Checks compare the
  * raw word; keys, frames and hashes have the signature removed.
  */
-#define LT_KEY_BITS 48
-#define LT_KEY_SHIFT 2
-#define LT_KEY_LOW 0
+#define LT_ADDRESS_BITS 48
 #define LT_RAW_PC(slot, pc) lt_load(slot)
 #define LT_GUESS_KNOWS_SP 0 /* the frame record may be anywhere in the frame */
+#define LT_PC_LIKELY(pc) (((pc) - 1) >> LT_ADDRESS_BITS == 0)
+
+/* A return address may lie anywhere in the inner frame and be signed: a point
+ * tells only where it is, and is known when the inner frame's step is. */
+#define LT_POINT_SLOT(p) ((p)->at)
+#define LT_POINT_SP(u, i) ((u)->pub.frames[i].sp)
+#define LT_POINT_PC(u, i) ((u)->pub.frames[i].pc)
+#define LT_POINT_SET(p, frame, pc_, sp_) ((frame)->pc = (pc_), (frame)->sp = (sp_))
+#define LT_POINT_PLACE(p, bits, pc, sp)                                                            \
+    do {                                                                                           \
+        uintptr_t slot_, fp_slot_;                                                                 \
+        lt_arch_slots(LT_SLOT_OF(bits), sp, &slot_, &fp_slot_);                                    \
+        if (!((bits) & LT_FRAME_ODD))                                                              \
+            (p)[-1] = (struct lt_point){slot_, lt_load(slot_)};                                    \
+    } while (0)
 
 #include "lt_unwind_core.h"
 
@@ -113,6 +126,12 @@ static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
     return mode & LT_FRAME_EXACT ? pc : pc - 4;
 }
 
+/* Instructions are words of 4 bytes. */
+static inline uint64_t lt_arch_pack(uintptr_t key)
+{
+    return key >> 2;
+}
+
 /* xpaclri: a nop where there is no pointer authentication. */
 static inline uintptr_t lt_arch_strip(uintptr_t pc)
 {
@@ -121,24 +140,25 @@ static inline uintptr_t lt_arch_strip(uintptr_t pc)
     return x30;
 }
 
-static inline uintptr_t lt_arch_slots(uint64_t word, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
 {
-    *ra = cfa - LT_WORD_SLOT(word) * 8ul;
+    *ra = cfa - slot * 8ul;
     *fp = *ra - 8;
     return *fp;
 }
 
-static inline void lt_arch_odd(uint64_t word, struct lt_frame *f, const struct lt_state *s,
-                               uintptr_t *ra, uintptr_t *fp)
+static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,
+                                   uintptr_t *ra, uintptr_t *fp)
 {
     (void)word;
-    f->cfa_slot = s->sp + SIGNAL_SP;
+    o->cfa_slot = s->sp + SIGNAL_SP;
     *ra = s->sp + SIGNAL_PC;
     *fp = s->sp + SIGNAL_X29;
+    return 0;
 }
 
 /* x30 in the frame whose pc slot is signal's. */
-static inline uintptr_t lt_arch_link(const struct lt_frame *signal)
+static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
 {
     return signal->cfa_slot - (SIGNAL_SP - SIGNAL_X30);
 }

@@ -12,7 +12,9 @@
  * stacks, and of the words of memory those rules read. A step out of a state reads at most three
  * words: the outer pc, the outer sp (signal frames, realigned stacks) and a saved fp. The shadow
  * keeps, for each frame of the last result, its state and these words as checks "*address ==
- * value"; the address is itself a function of the state.
+ * value"; the address is itself a function of the state. Most steps have one check, of the outer
+ * pc, and the outer frame's point is that check; where a step has others, a struct lt_checks
+ * holds all of them.
  *
  * A new event is unwound until its state equals a kept one; then every check
  * further out is made, from the inside outwards, ending at the first that fails.
@@ -76,13 +78,15 @@ enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
 
 /* A rule in a word. The key is the address looked up: pc - 1 of a return
  * address, whose call may be the last instruction of its function; pc itself of
- * an interrupted instruction.
+ * an interrupted instruction. The machine packs it into 47 bits (lt_arch_pack).
  *
- *   63       50 49    44 43  41 40       33 32                  0
- *   | offset / 8 |  slot  | kind | generation | tag (key less index) |
+ *   63  61 60    55 54        47 46        17 16        3 2        0
+ *   | kind |  slot  | generation | key's bits | offset / 8 | key's bits |
  *
- * offset: from sp or fp to the CFA. slot: where fp is saved (x86-64) or where the
- * return address is (AArch64), in words below the CFA. */
+ * The bits of the key stand where they stand in the key; those missing follow
+ * from the index, so a hit is exact. offset: from sp or fp to the CFA, in words
+ * of 8 bytes. slot: where fp is saved (x86-64) or where the return address is
+ * (AArch64), in words below the CFA. */
 enum lt_kind {
     LT_KIND_SP,     /* CFA = sp + offset */
     LT_KIND_FP,     /* CFA = fp + offset */
@@ -94,16 +98,20 @@ enum lt_kind {
     LT_KIND_FULL    /* run DWARF with all registers */
 };
 
-#define LT_WORD_TAG(word) ((word) & (((uint64_t)1 << 41) - 1))
-#define LT_WORD_KIND(word) ((unsigned)((word) >> 41) & 7)
-#define LT_WORD_SLOT(word) ((unsigned)((word) >> 44) & 63)
-#define LT_WORD_OFF(word) ((unsigned)((word) >> 50))
+#define LT_KEY_BITS 47
+#define LT_WORD_KIND(word) ((unsigned)((word) >> 61))
+#define LT_WORD_SLOT(word) ((unsigned)((word) >> 55) & 63)
+#define LT_WORD_OFF(word) ((unsigned)((word) >> 3) & LT_WORD_OFF_MAX)
+#define LT_WORD_BYTES(word) ((uint32_t)(word) & LT_WORD_OFF_MAX << 3)
 #define LT_WORD_OFF_MAX ((1u << 14) - 1)
+#define LT_WORD_GENERATION 47
+/* All bits but kind, slot and offset. */
+#define LT_WORD_TAG (~(uint64_t)0 >> 9 & ~((uint64_t)LT_WORD_OFF_MAX << 3))
+#define LT_WORD(kind, slot, off)                                                                   \
+    ((uint64_t)(kind) << 61 | (uint64_t)(slot) << 55 | (uint64_t)(off) << 3)
 /* A frame larger than this is looked at twice: so far no rule in a word reaches
  * by sp, only an fp that points elsewhere. */
 #define LT_FRAME_FAR (1ul << 20)
-#define LT_WORD(kind, slot, off)                                                                   \
-    ((uint64_t)(kind) << 41 | (uint64_t)(slot) << 44 | (uint64_t)(off) << 50)
 
 /* Rules that fit no word: large frames, unusual slots. */
 struct lt_wide {
@@ -118,9 +126,27 @@ struct lt_wide {
 #define LT_L1_COUNT (1u << LT_L1_BITS)
 #define LT_L2_WAYS 8
 
-struct lt_check {
-    uintptr_t addr;
-    uint64_t val;
+/* A frame of the event in hand. */
+struct lt_fresh {
+    uintptr_t pc, sp, fp;
+    uint32_t bits; /* of struct lt_frame, no checks yet */
+    uint32_t odd;  /* with LT_FRAME_ODD: number of its struct lt_odd */
+};
+
+/* The words that an odd step read: addresses, 0 where it read nothing. They hold
+ * the outer frame's pc, fp and sp. */
+struct lt_odd {
+    uintptr_t ra_slot, fp_slot, cfa_slot;
+};
+
+/* The checks of a step that has not just the one that its outer frame's point
+ * is: made last to first. */
+struct lt_checks {
+    uint32_t frame;
+    uint32_t n;
+    struct {
+        uintptr_t addr, val;
+    } check[3];
 };
 
 /* All of an unwinder. The arrays follow it in its memory. */
@@ -130,8 +156,11 @@ struct lt_unwinder_all {
     uint32_t cap;
     uint64_t gen; /* as it stands in a rule word */
     uint64_t salt;
-    struct lt_frame *fresh; /* frames of the event in hand, leaf first */
-    struct lt_check *checks;
+    struct lt_fresh *fresh;   /* frames of the event in hand, leaf first */
+    struct lt_odd *odd;       /* of some of them */
+    struct lt_checks *checks; /* of some frames, root first; frame 0 has one always */
+    uint32_t odds;
+    uint32_t checked; /* number of checks in use while a result is put together */
     uintptr_t stack_lo, stack_hi;
     struct lt_unwind_counters counters;
     struct lt_cfi_regs regs; /* registers of state number regs_at, if regs_valid */
@@ -146,6 +175,12 @@ struct lt_state {
     uint32_t mode; /* of LT_FRAME_MODE */
 };
 #define LT_FRAME_MODE (LT_FRAME_EXACT | LT_FRAME_GUESS | LT_FRAME_ASYNC)
+#define LT_FRAME_CARRY (LT_FRAME_NEED_FP | LT_FRAME_NO_MATCH)
+#define LT_FRAME_FLAGS 0xffu
+#define LT_BITS_SLOT 8
+#define LT_BITS_CHECKS 16
+#define LT_SLOT_OF(bits) ((bits) >> LT_BITS_SLOT & 63)
+_Static_assert(LT_UNWIND_DEPTH < 1u << (32 - LT_BITS_CHECKS), "checks are counted in the bits");
 
 /* Bumped by a flush and by a new salt: shadows of older epochs are void. The low
  * bits give the generation of rules. */
@@ -159,20 +194,13 @@ static uint64_t lt_l2[LT_L1_COUNT][LT_L2_WAYS] __attribute__((aligned(64)));
 static struct lt_wide lt_wide[LT_WIDE_COUNT];
 static uint32_t lt_wide_next;
 
-/* Index and tag together hold every bit that a key can have, so a hit is exact:
- * the machine says how many low bits are kept in the tag (LT_KEY_LOW), skipped
- * by the index (LT_KEY_SHIFT, so that call sites of one function share cache
- * lines), and used by addresses (LT_KEY_BITS). */
-_Static_assert(LT_KEY_BITS - LT_L1_BITS - LT_KEY_SHIFT + LT_KEY_LOW <= 33, "tag");
-static inline unsigned lt_l1_index(uintptr_t key)
+/* Call sites of one function share cache lines. The index and the bits that a
+ * word keeps of the key hold every bit that a key can have. */
+static inline unsigned lt_l1_index(uint64_t key)
 {
-    return (unsigned)((key >> LT_KEY_SHIFT) ^ (key >> (LT_KEY_SHIFT + LT_L1_BITS))) &
-           (LT_L1_COUNT - 1);
+    return (unsigned)((key >> 3) ^ (key >> (3 + LT_L1_BITS))) & (LT_L1_COUNT - 1);
 }
-static inline uint64_t lt_l1_tag(uintptr_t key)
-{
-    return (key >> (LT_KEY_SHIFT + LT_L1_BITS)) << LT_KEY_LOW | (key & ((1u << LT_KEY_LOW) - 1));
-}
+_Static_assert(LT_WORD_OFF_MAX == LT_L1_COUNT - 1, "the offset takes the place of the index");
 
 /* Any function of the tag may be mixed into the index: it stays exact. */
 static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
@@ -183,17 +211,21 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
 /* Supplied by the machine: classify what holds at key into kind, slot and offset;
  * no tag, no generation. */
 static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
+static inline uint64_t lt_arch_pack(uintptr_t key);
+/* Where a step by slot reads: see lt_unwind_walk.h. */
+static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
                                                              uintptr_t key)
 {
-    unsigned index = lt_l1_index(key);
-    uint64_t want = lt_l1_tag(key) | u->gen, word;
-    uint64_t *set = lt_l2[lt_l2_index(index, lt_l1_tag(key))];
+    const uint64_t packed = lt_arch_pack(key), tag = packed & LT_WORD_TAG;
+    unsigned index = lt_l1_index(packed);
+    uint64_t want = tag | u->gen, word;
+    uint64_t *set = lt_l2[lt_l2_index(index, tag)];
     u->counters.cache_miss++;
     for (unsigned i = 0; i < LT_L2_WAYS; i++) {
         word = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
-        if (LT_WORD_TAG(word) != want)
+        if ((word & LT_WORD_TAG) != want)
             continue;
         __atomic_store_n(&lt_l1[index], word, __ATOMIC_RELAXED);
         return word;
@@ -204,7 +236,7 @@ static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_
     unsigned way = (unsigned)(key ^ key >> 5) & (LT_L2_WAYS - 1);
     for (unsigned i = 0; i < LT_L2_WAYS; i++) {
         uint64_t old = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
-        if (((old ^ u->gen) >> 33 & 0xff) == 0)
+        if (((old ^ u->gen) >> LT_WORD_GENERATION & 0xff) == 0)
             continue;
         way = i;
         break;
@@ -276,32 +308,88 @@ static inline uint64_t lt_fold(uint64_t parent, uint64_t pc)
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-/* Checks n-1 .. 0, from the inside outwards. 0 if all hold, else the number of
- * the failed one plus 1. Each comparison is a branch of its own: no load may be
- * made before the checks inside it have held. */
-static inline uint32_t lt_verify(const struct lt_check *c, uint32_t n)
+/* Check the steps out of frames `at`, at-1 .. 0, from the inside outwards. -1 if
+ * all hold, else the frame whose step did not. Each comparison is a branch of its
+ * own: no load may be made before the checks inside it have held. */
+static inline int32_t lt_verify(const struct lt_unwinder_all *u, uint32_t at)
 {
 #if LT_MUTATE_NO_VERIFY
-    (void)c, (void)n;
-    return 0;
+    (void)u, (void)at;
+    return -1;
 #endif
-    while (n >= 4) {
-        if (LT_UNLIKELY(lt_load(c[n - 1].addr) != c[n - 1].val))
-            return n;
-        if (LT_UNLIKELY(lt_load(c[n - 2].addr) != c[n - 2].val))
-            return n - 1;
-        if (LT_UNLIKELY(lt_load(c[n - 3].addr) != c[n - 3].val))
-            return n - 2;
-        if (LT_UNLIKELY(lt_load(c[n - 4].addr) != c[n - 4].val))
-            return n - 3;
-        n -= 4;
+    const struct lt_point *const first = u->pub.points, *p = first + at;
+    const struct lt_checks *c = u->checks + (u->pub.frames[at].bits >> LT_BITS_CHECKS);
+    for (;;) {
+        const struct lt_point *const stop = first + (--c)->frame;
+        while (p - stop >= 4) {
+            if (LT_UNLIKELY(lt_load(LT_POINT_SLOT(p - 1)) != p[-1].word))
+                return (int32_t)(p - first);
+            if (LT_UNLIKELY(lt_load(LT_POINT_SLOT(p - 2)) != p[-2].word))
+                return (int32_t)(p - first) - 1;
+            if (LT_UNLIKELY(lt_load(LT_POINT_SLOT(p - 3)) != p[-3].word))
+                return (int32_t)(p - first) - 2;
+            if (LT_UNLIKELY(lt_load(LT_POINT_SLOT(p - 4)) != p[-4].word))
+                return (int32_t)(p - first) - 3;
+            p -= 4;
+        }
+        for (; p != stop; p--)
+            if (LT_UNLIKELY(lt_load(LT_POINT_SLOT(p - 1)) != p[-1].word))
+                return (int32_t)(p - first);
+        for (uint32_t n = c->n; n > 0; n--)
+            if (LT_UNLIKELY(lt_load(c->check[n - 1].addr) != c->check[n - 1].val))
+                return (int32_t)c->frame;
+        if (stop == first)
+            return -1;
+        p = stop - 1;
     }
-    while (n > 0) {
-        if (LT_UNLIKELY(lt_load(c[n - 1].addr) != c[n - 1].val))
-            return n;
-        n--;
+}
+
+#define LT_JOIN_ROOT (1u << 31) /* beside the carried flags: no frame outside this one */
+
+/* A frame whose step has checks of its own, or through which fp matters, or the
+ * outermost one. (pc, sp, fp) is the state its step led to. Returns the flags to
+ * carry on. */
+static __attribute__((noinline)) uint32_t lt_join_special(struct lt_unwinder_all *u,
+                                                          const struct lt_fresh *f, uint32_t number,
+                                                          uint32_t carry, uintptr_t pc,
+                                                          uintptr_t sp, uintptr_t fp)
+{
+    struct lt_checks *c = &u->checks[u->checked];
+    struct lt_odd step = {0, 0, 0};
+    if (f->bits & LT_FRAME_ODD)
+        step = u->odd[f->odd];
+    else
+        lt_arch_slots(LT_SLOT_OF(f->bits), sp, &step.ra_slot, &step.fp_slot);
+    bool saved = step.fp_slot != 0, checked = step.fp_slot && (carry & LT_FRAME_NEED_FP);
+    if (LT_MUTATE_NO_FP_CHECK)
+        checked = false;
+    if ((f->bits & LT_FRAME_ODD) || checked || (carry & LT_JOIN_ROOT)) {
+        unsigned n = 0;
+        /* Verified last to first: the word that places the others comes last. */
+        if (step.ra_slot) {
+            c->check[n].addr = step.ra_slot;
+            c->check[n++].val = LT_RAW_PC(step.ra_slot, pc);
+        }
+        if (checked) {
+            c->check[n].addr = step.fp_slot;
+            c->check[n++].val = fp;
+        }
+        if (step.cfa_slot) {
+            c->check[n].addr = step.cfa_slot;
+            c->check[n++].val = sp;
+        }
+        c->frame = number;
+        c->n = n;
+        u->checked++;
     }
-    return 0;
+    carry &= LT_FRAME_CARRY;
+    if (saved)
+        carry &= ~(uint32_t)LT_FRAME_NEED_FP;
+    if (f->bits & LT_FRAME_USES_FP)
+        carry |= LT_FRAME_NEED_FP;
+    if (f->bits & LT_FRAME_FULL)
+        carry |= LT_FRAME_NO_MATCH;
+    return carry;
 }
 
 /* Join frames [0, kept) of the shadow and the fresh ones (leaf first, `end`
@@ -309,60 +397,50 @@ static inline uint32_t lt_verify(const struct lt_check *c, uint32_t n)
  * outermost fresh frame's step led to: frame kept-1's, or where the walk stopped.
  * The shadow is valid at every moment, for a signal handler may leave by
  * longjmp: frames are first cut off, then written, then counted. */
-static __attribute__((always_inline)) inline unsigned lt_join(struct lt_unwinder_all *u,
-                                                              unsigned kept, struct lt_frame *end,
-                                                              uintptr_t pc, uintptr_t sp,
-                                                              uintptr_t fp, enum lt_stop stop)
+static __attribute__((always_inline)) inline unsigned
+lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, uintptr_t pc,
+        uintptr_t sp, uintptr_t fp, enum lt_stop stop)
 {
+    const struct lt_fresh *const fresh = u->fresh;
     struct lt_frame *d = u->pub.frames + kept;
-    struct lt_check *c = u->checks;
+    struct lt_point *p = u->pub.points + kept;
     uint64_t h;
-    uint32_t carry = 0; /* LT_FRAME_NEED_FP, LT_FRAME_NO_MATCH */
-    if (kept) {
-        c += d[-1].checks;
+    uint32_t carry, checked = 0;
+    if (LT_LIKELY(kept)) {
         h = d[-1].hash;
-        carry = d[-1].flags & (LT_FRAME_NEED_FP | LT_FRAME_NO_MATCH);
+        carry = d[-1].bits & LT_FRAME_CARRY;
+        checked = d[-1].bits >> LT_BITS_CHECKS;
     } else {
         h = lt_fold(u->salt, (uint64_t)stop + 1);
+        carry = LT_JOIN_ROOT;
         u->pub.stop = stop;
         u->counters.stops[stop]++;
     }
     u->pub.kept = kept;
     u->pub.n = kept;
+    u->checked = checked;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     u->counters.events++;
-    u->counters.fresh += (uint64_t)(end - u->fresh);
-    while (end != u->fresh) {
-        const struct lt_frame *f = --end;
-        /* Verified last to first: the word that places the others comes last. */
-        if (f->ra_slot)
-            *c++ = (struct lt_check){f->ra_slot, LT_RAW_PC(f->ra_slot, pc)};
-#if !LT_MUTATE_NO_FP_CHECK
-        if (f->fp_slot && (carry & LT_FRAME_NEED_FP))
-            *c++ = (struct lt_check){f->fp_slot, fp};
-#endif
-        if (f->cfa_slot)
-            *c++ = (struct lt_check){f->cfa_slot, sp};
-        uint32_t own = f->flags;
-        if (f->fp_slot)
-            carry &= ~(uint32_t)LT_FRAME_NEED_FP;
-        if (own & LT_FRAME_USES_FP)
-            carry |= LT_FRAME_NEED_FP;
-        if (own & LT_FRAME_FULL)
-            carry |= LT_FRAME_NO_MATCH;
+    u->counters.fresh += (uint64_t)(end - fresh);
+    uint32_t high = checked << LT_BITS_CHECKS;
+    while (end != fresh) {
+        const struct lt_fresh *f = --end;
+        const uint32_t own = f->bits;
+        if (LT_UNLIKELY((own & LT_FRAME_FLAGS) | carry)) {
+            carry = lt_join_special(u, f, (uint32_t)(d - u->pub.frames), carry, pc, sp, fp);
+            high = u->checked << LT_BITS_CHECKS;
+        }
+        LT_POINT_PLACE(p, own, pc, sp);
         pc = f->pc;
         sp = f->sp;
         fp = f->fp;
-        h = lt_fold(h, pc ^ u->salt ^ (uint64_t)(own & LT_FRAME_EXACT) << 63);
-        d->pc = pc;
+        h = lt_fold(h, pc ^ (uint64_t)(own & LT_FRAME_EXACT) << 63);
+        LT_POINT_SET(p, d, pc, sp);
+        p++;
         d->hash = h;
-        d->sp = sp;
         d->fp = fp;
-        d->ra_slot = f->ra_slot;
-        d->fp_slot = f->fp_slot;
-        d->cfa_slot = f->cfa_slot;
-        d->checks = (uint32_t)(c - u->checks);
-        d->flags = own | carry;
+        d->bits = own | carry | high;
+        d->id = 0;
         d++;
     }
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -370,40 +448,43 @@ static __attribute__((always_inline)) inline unsigned lt_join(struct lt_unwinder
     return u->pub.n = (uint32_t)(d - u->pub.frames);
 }
 
-/* The kept part from frame `from` outwards failed at check `failed`. Steps of
- * frames whose checks held are still right: take those frames over as fresh and
- * return the number of the frame whose step must be made anew. fp is *s's, the
- * value in hand at frame `from`; kept values may be stale where nobody needed
- * them. Room for `from` more frames is the caller's care. */
-static inline unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, uint32_t failed,
-                                 struct lt_frame **fresh, struct lt_state *s)
+/* The kept part from frame `from` outwards failed at the step out of `failed`.
+ * The steps inside it are still right: take those frames over as fresh, as far as
+ * their slot tells all, and return the number of the frame whose step must be
+ * made anew. fp is *s's, the value in hand at frame `from`; kept values may be
+ * stale where nobody needed them. Room for `from` more frames is the caller's
+ * care. */
+static inline unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsigned failed,
+                                 struct lt_fresh **fresh, struct lt_state *s)
 {
-    const struct lt_frame *e = u->pub.frames;
-    struct lt_frame *f = *fresh;
-    uintptr_t fp = s->fp;
+    struct lt_fresh *f = *fresh;
+    uintptr_t pc = s->pc, sp = s->sp, fp = s->fp;
     unsigned k = from;
     u->counters.resumed++;
-    while (k > 0 && e[k - 1].checks > failed) {
-        *f = e[k];
+    for (; k > failed && !(u->pub.frames[k].bits & LT_FRAME_ODD); k--, f++) {
+        uintptr_t ra_slot, fp_slot;
+        f->pc = pc;
+        f->sp = sp;
         f->fp = fp;
-        f->flags &= ~(uint32_t)(LT_FRAME_NEED_FP | LT_FRAME_NO_MATCH);
-        f++;
-        if (e[k].fp_slot)
-            fp = lt_load(e[k].fp_slot);
-        k--;
+        f->bits = u->pub.frames[k].bits & ((1u << LT_BITS_CHECKS) - 1) & ~(uint32_t)LT_FRAME_CARRY;
+        pc = LT_POINT_PC(u, k - 1);
+        sp = LT_POINT_SP(u, k - 1);
+        lt_arch_slots(LT_SLOT_OF(f->bits), sp, &ra_slot, &fp_slot);
+        if (fp_slot)
+            fp = lt_load(fp_slot);
     }
     *fresh = f;
-    s->pc = e[k].pc;
-    s->sp = e[k].sp;
+    s->pc = pc;
+    s->sp = sp;
     s->fp = fp;
-    s->mode = e[k].flags & LT_FRAME_MODE;
+    s->mode = u->pub.frames[k].bits & LT_FRAME_MODE;
     return k;
 }
 
 static __attribute__((noinline, cold)) void lt_sync(struct lt_unwinder_all *u, uint32_t epoch)
 {
     u->epoch = epoch;
-    u->gen = (uint64_t)__atomic_load_n(&lt_generation, __ATOMIC_ACQUIRE) << 33;
+    u->gen = (uint64_t)__atomic_load_n(&lt_generation, __ATOMIC_ACQUIRE) << LT_WORD_GENERATION;
     u->salt = __atomic_load_n(&lt_salt, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15u;
     u->pub.n = 0;
 }
@@ -451,11 +532,13 @@ void lt_unwind_deregister_frames(const void *eh_frame)
     lt_unwind_flush();
 }
 
-/* Three checks a frame at the most. */
+/* One more point and frame, before the first: the end of the search. */
 size_t lt_unwinder_size_depth(uint32_t depth)
 {
     return sizeof(struct lt_unwinder_all) + 64 +
-           (size_t)depth * (2 * sizeof(struct lt_frame) + 3 * sizeof(struct lt_check));
+           ((size_t)depth + 1) * (sizeof(struct lt_point) + sizeof(struct lt_frame) +
+                                  sizeof(struct lt_fresh) + sizeof(struct lt_odd) +
+                                  sizeof(struct lt_checks));
 }
 size_t lt_unwinder_size(void)
 {
@@ -467,9 +550,12 @@ void lt_unwinder_init_depth(struct lt_unwinder *pub, uint32_t depth)
     struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
     uintptr_t at = ((uintptr_t)(u + 1) + 63) & ~(uintptr_t)63;
     u->cap = depth;
-    u->pub.frames = (struct lt_frame *)at;
-    u->fresh = u->pub.frames + depth;
-    u->checks = (struct lt_check *)(u->fresh + depth);
+    u->pub.points = (struct lt_point *)at + 1;
+    u->pub.frames = (struct lt_frame *)(u->pub.points + depth) + 1;
+    u->fresh = (struct lt_fresh *)(u->pub.frames + depth);
+    u->odd = (struct lt_odd *)(u->fresh + depth);
+    u->checks = (struct lt_checks *)(u->odd + depth);
+    LT_POINT_SET(u->pub.points - 1, u->pub.frames - 1, 0, (uintptr_t)-1);
     u->epoch = 0; /* never current: the first event synchronises */
 }
 void lt_unwinder_init(struct lt_unwinder *u)

@@ -5,6 +5,7 @@
  * lt_unwind_<machine>.c that is built, and uses from it:
  *
  *   lt_arch_key      the address whose rule holds at a state
+ *   lt_arch_pack     the same in LT_KEY_BITS bits
  *   lt_arch_slots    the addresses that a step by a rule in a word reads
  *   lt_arch_odd      a step of LT_KIND_ODD or LT_KIND_SIGNAL
  *   lt_arch_link     where a signal frame keeps the link register
@@ -57,9 +58,9 @@ full_registers(struct lt_unwinder_all *u, const struct lt_frame_start *at, uint3
         u->regs_valid = 1;
     }
     for (; u->regs_at < target; u->regs_at++) {
-        const struct lt_frame *f = &u->fresh[u->regs_at];
+        const struct lt_fresh *f = &u->fresh[u->regs_at];
         if (r->r[LT_CFI_RA] != f->pc || r->r[LT_CFI_SP] != f->sp ||
-            !step_full(u, lt_arch_key(f->pc, f->flags))) {
+            !step_full(u, lt_arch_key(f->pc, f->bits))) {
             u->regs_valid = 0;
             return false;
         }
@@ -102,16 +103,18 @@ static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
  * ends, *stop says why. What was read, and whether fp mattered, goes to *f. */
 static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
                                                 const struct lt_frame_start *at, uint64_t word,
-                                                struct lt_frame *f, struct lt_state *s,
+                                                struct lt_fresh *f, struct lt_state *s,
                                                 enum lt_stop *stop)
 {
+    struct lt_odd *const o = &u->odd[f->odd = u->odds++];
     const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
     const uintptr_t end = stack_end(u, s->sp);
     /* Interrupted behind a pop, the row may name a slot that sp has passed. */
     const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
     uintptr_t cfa, ra_slot, fp_slot = 0;
     uint32_t mode = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
-    f->ra_slot = f->fp_slot = f->cfa_slot = 0;
+    f->bits = s->mode | LT_FRAME_ODD;
+    o->ra_slot = o->fp_slot = o->cfa_slot = 0;
 
     /* Where a guess leaves sp unknown, only rules by fp and further guesses hold. */
     if (!LT_GUESS_KNOWS_SP && (s->mode & LT_FRAME_GUESS) &&
@@ -123,14 +126,14 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     case LT_KIND_SP:
     case LT_KIND_FP:
         if (LT_WORD_KIND(word) == LT_KIND_FP)
-            f->flags |= LT_FRAME_USES_FP;
-        cfa = (LT_WORD_KIND(word) == LT_KIND_FP ? s->fp : s->sp) + LT_WORD_OFF(word) * 8;
-        lt_arch_slots(word, cfa, &ra_slot, &fp_slot);
+            f->bits |= LT_FRAME_USES_FP;
+        cfa = (LT_WORD_KIND(word) == LT_KIND_FP ? s->fp : s->sp) + LT_WORD_BYTES(word);
+        lt_arch_slots(LT_WORD_SLOT(word), cfa, &ra_slot, &fp_slot);
         break;
     case LT_KIND_WIDE: {
         const struct lt_wide *w = &lt_wide[LT_WORD_OFF(word)];
         if (w->base == LT_KIND_FP)
-            f->flags |= LT_FRAME_USES_FP;
+            f->bits |= LT_FRAME_USES_FP;
         cfa = (w->base == LT_KIND_FP ? s->fp : s->sp) + (uint64_t)w->off;
         ra_slot = cfa + (uint64_t)(int64_t)w->ra_slot;
         if (!w->ra_slot) {
@@ -139,9 +142,9 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
                 *stop = LT_STOP_BAD_RULE;
                 return false;
             }
-            f->flags |= LT_FRAME_FULL;
-            f->ra_slot = lt_arch_link(f - 1);
-            s->pc = lt_arch_strip(lt_load(f->ra_slot));
+            f->bits |= LT_FRAME_FULL;
+            o->ra_slot = lt_arch_link(&u->odd[f[-1].odd]);
+            s->pc = lt_arch_strip(lt_load(o->ra_slot));
             s->sp = cfa;
             s->mode = mode;
             return true;
@@ -152,19 +155,19 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     }
     case LT_KIND_ODD:
     case LT_KIND_SIGNAL:
-        lt_arch_odd(word, f, s, &ra_slot, &fp_slot);
+        f->bits |= lt_arch_odd(word, o, s, &ra_slot, &fp_slot);
         if (guarded &&
-            (!may_read(mode, end, low, f->cfa_slot) || !may_read(mode, end, low, fp_slot)))
+            (!may_read(mode, end, low, o->cfa_slot) || !may_read(mode, end, low, fp_slot)))
             goto bad_memory;
-        cfa = lt_load(f->cfa_slot);
+        cfa = lt_load(o->cfa_slot);
         if (LT_WORD_KIND(word) == LT_KIND_ODD) {
             ra_slot += cfa;
             break;
         }
         if (guarded && !may_read(mode, end, low, ra_slot))
             goto bad_memory;
-        f->ra_slot = ra_slot;
-        f->fp_slot = fp_slot;
+        o->ra_slot = ra_slot;
+        o->fp_slot = fp_slot;
         s->pc = lt_load(ra_slot);
         s->fp = lt_load(fp_slot);
         s->sp = cfa; /* may be on any stack */
@@ -176,7 +179,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         *stop = LT_WORD_OFF(word) == LT_NONE_BAD ? LT_STOP_BAD_RULE : LT_STOP_NO_RULE;
         if (LT_WORD_OFF(word) != LT_NONE_GUESS)
             return false;
-        f->flags |= LT_FRAME_USES_FP;
+        f->bits |= LT_FRAME_USES_FP;
         if (s->fp == 0 && lt_mode == LT_UNWIND_FP)
             *stop = LT_STOP_ROOT;
         if (!in_stack(end, old_sp, s->fp) || !in_stack(end, old_sp, s->fp + 8))
@@ -188,7 +191,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         mode |= LT_FRAME_GUESS;
         break;
     case LT_KIND_FULL:
-        f->flags |= LT_FRAME_FULL;
+        f->bits |= LT_FRAME_FULL;
         if ((mode & LT_FRAME_GUESS) || !full_registers(u, at, (uint32_t)(f - u->fresh))) {
             *stop = mode & LT_FRAME_GUESS ? LT_STOP_NO_RULE : LT_STOP_BAD_RULE;
             return false;
@@ -213,10 +216,10 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         goto bad_memory;
     /* Even where rules are trusted, for functions that switch stacks have them,
      * fp may be anything if some assembly lies about it. */
-    if (cfa < 65536 || cfa >> LT_KEY_BITS || cfa % 8)
+    if (cfa < 65536 || cfa >> LT_ADDRESS_BITS || cfa % 8)
         goto bad_memory;
-    f->ra_slot = ra_slot;
-    f->fp_slot = fp_slot;
+    o->ra_slot = ra_slot;
+    o->fp_slot = fp_slot;
     s->pc = lt_arch_strip(lt_load(ra_slot));
     if (fp_slot)
         s->fp = lt_load(fp_slot);
@@ -225,8 +228,8 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     return true;
 
 bad_memory:
-    f->cfa_slot = 0;
-    f->flags |= LT_FRAME_USES_FP | LT_FRAME_FULL; /* too odd to be matched */
+    o->cfa_slot = 0;
+    f->bits |= LT_FRAME_USES_FP | LT_FRAME_FULL; /* too odd to be matched */
     *stop = LT_STOP_BAD_MEMORY;
     return false;
 }
@@ -234,20 +237,19 @@ bad_memory:
 unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
 {
     struct lt_unwinder_all *const u = (struct lt_unwinder_all *)pub;
-    struct lt_frame *const e = u->pub.frames;
-    struct lt_frame *f = u->fresh, *const f_end = f + u->cap;
+    struct lt_point *const points = u->pub.points, *p; /* p[-1]: next to compare with */
+    struct lt_fresh *f = u->fresh, *const f_end = f + u->cap;
     /* The state, in registers: its address must not be taken. */
     uintptr_t pc = lt_arch_strip(at->pc), sp = at->sp, fp = at->fp;
     uint32_t mode = 0;
-    unsigned i;
 
     uint32_t epoch = __atomic_load_n(&lt_epoch, __ATOMIC_ACQUIRE);
     if (LT_UNLIKELY(u->epoch != epoch))
         lt_sync(u, epoch);
     u->regs_valid = 0;
-    const uint64_t gen = u->gen;
-    i = u->pub.usable ? u->pub.n : 0;
-    if (LT_UNLIKELY((pc - 1) >> LT_KEY_BITS != 0)) {
+    u->odds = 0;
+    p = points + (u->pub.usable ? u->pub.n : 0);
+    if (LT_UNLIKELY(!LT_PC_LIKELY(pc))) {
         u->pub.n = u->pub.kept = 0;
         u->pub.stop = LT_STOP_BAD_MEMORY;
         return 0;
@@ -255,11 +257,14 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
 
     for (;;) {
         /* Frames of the shadow below sp have returned. */
-        while (i && e[i - 1].sp < sp)
-            i--;
-        if (i && e[i - 1].sp == sp && e[i - 1].pc == pc &&
-            LT_LIKELY(!((e[i - 1].flags ^ mode) & (LT_FRAME_MODE | LT_FRAME_NO_MATCH))) &&
-            (LT_MUTATE_NO_FP_CHECK || !(e[i - 1].flags & LT_FRAME_NEED_FP) || e[i - 1].fp == fp)) {
+        while (LT_POINT_SP(u, p - points - 1) < sp)
+            p--;
+        if (LT_POINT_SP(u, p - points - 1) == sp && LT_POINT_PC(u, p - points - 1) == pc) {
+            unsigned i = (unsigned)(p - points);
+            const struct lt_frame *e = &u->pub.frames[i - 1];
+            if (LT_UNLIKELY((e->bits ^ mode) & (LT_FRAME_MODE | LT_FRAME_NO_MATCH)) ||
+                (!LT_MUTATE_NO_FP_CHECK && LT_UNLIKELY(e->bits & LT_FRAME_NEED_FP) && e->fp != fp))
+                goto step;
             if (LT_UNLIKELY(i + (unsigned)(f - u->fresh) > u->cap)) {
                 /* Together they are too many. Walk again without the shadow. */
                 pc = lt_arch_strip(at->pc);
@@ -267,57 +272,62 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
                 fp = at->fp;
                 mode = 0;
                 f = u->fresh;
+                u->odds = 0;
                 u->regs_valid = 0;
-                i = 0;
+                p = points;
                 continue;
             }
-            uint32_t failed = lt_verify(u->checks, e[i - 1].checks);
-            if (LT_LIKELY(failed == 0))
+            int32_t failed = lt_verify(u, i - 1);
+            if (LT_LIKELY(failed < 0))
                 return lt_join(u, i, f, pc, sp, fp, LT_STOP_ROOT);
             struct lt_state s = {pc, sp, fp, mode};
-            i = lt_resume(u, i - 1, failed - 1, &f, &s);
+            p = points + lt_resume(u, i - 1, (unsigned)failed, &f, &s);
             pc = s.pc;
             sp = s.sp;
             fp = s.fp;
             mode = s.mode;
         }
+    step:
         if (LT_UNLIKELY(f == f_end))
             return lt_join(u, 0, f, pc, sp, fp, LT_STOP_LIMIT);
 
         const uintptr_t key = lt_arch_key(pc, mode);
-        uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(key)], __ATOMIC_RELAXED);
-        if (LT_UNLIKELY(LT_WORD_TAG(word) != (lt_l1_tag(key) | gen)))
+        const uint64_t packed = lt_arch_pack(key);
+        uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
+        if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);
         f->pc = pc;
         f->sp = sp;
         f->fp = fp;
-        const bool by_fp = LT_WORD_KIND(word) == LT_KIND_FP;
-        const uintptr_t cfa = (by_fp ? fp : sp) + LT_WORD_OFF(word) * 8ul;
-        if (LT_LIKELY(LT_WORD_KIND(word) <= LT_KIND_FP && mode == 0 && cfa - sp < LT_FRAME_FAR)) {
-            uintptr_t ra_slot, fp_slot;
-            const uintptr_t saved = lt_load(lt_arch_slots(word, cfa, &ra_slot, &fp_slot));
-            f->ra_slot = ra_slot;
-            f->fp_slot = fp_slot;
-            f->cfa_slot = 0;
-            f->flags = by_fp ? LT_FRAME_USES_FP : 0;
-            pc = lt_arch_strip(lt_load(ra_slot));
-            fp = fp_slot ? saved : fp;
-            sp = cfa;
-            f++;
-        } else {
-            struct lt_state s = {pc, sp, fp, mode};
-            enum lt_stop stop;
-            f->flags = mode;
-            bool on = step_slow(u, at, word, f, &s, &stop);
-            f++;
-            pc = s.pc;
-            sp = s.sp;
-            fp = s.fp;
-            mode = s.mode;
-            if (!on)
-                return lt_join(u, 0, f, pc, sp, fp, stop);
+        uintptr_t cfa = sp + LT_WORD_BYTES(word);
+        uint32_t bits = LT_WORD_SLOT(word) << LT_BITS_SLOT;
+        if (LT_UNLIKELY(LT_WORD_KIND(word) | mode)) {
+            cfa = fp + LT_WORD_BYTES(word);
+            bits |= LT_FRAME_USES_FP;
+            if (LT_UNLIKELY(LT_WORD_KIND(word) != LT_KIND_FP || mode || cfa - sp >= LT_FRAME_FAR)) {
+                struct lt_state s = {pc, sp, fp, mode};
+                enum lt_stop stop;
+                bool on = step_slow(u, at, word, f, &s, &stop);
+                f++;
+                pc = s.pc;
+                sp = s.sp;
+                fp = s.fp;
+                mode = s.mode;
+                if (!on)
+                    return lt_join(u, 0, f, pc, sp, fp, stop);
+                goto stepped;
+            }
         }
-        if (LT_UNLIKELY((pc - 1) >> LT_KEY_BITS != 0))
+        uintptr_t ra_slot, fp_slot;
+        const uintptr_t saved =
+            lt_load(lt_arch_slots(LT_WORD_SLOT(word), cfa, &ra_slot, &fp_slot));
+        f->bits = bits;
+        f++;
+        pc = lt_arch_strip(lt_load(ra_slot));
+        fp = fp_slot ? saved : fp;
+        sp = cfa;
+    stepped:
+        if (LT_UNLIKELY(!LT_PC_LIKELY(pc)))
             return lt_join(u, 0, f, pc, sp, fp, pc == 0 ? LT_STOP_ROOT : LT_STOP_BAD_MEMORY);
     }
 }

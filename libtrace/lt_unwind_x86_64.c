@@ -9,11 +9,17 @@
  * slot, for "not saved". LT_KIND_ODD: the CFA is kept in a realigned frame, at
  * rbp + offset - 64 KiB, and rbp's old value where rbp points to.
  */
-#define LT_KEY_BITS 47
-#define LT_KEY_SHIFT 3
-#define LT_KEY_LOW 3
+#define LT_ADDRESS_BITS 47
 #define LT_RAW_PC(slot, pc) (pc)
 #define LT_GUESS_KNOWS_SP 1
+#define LT_PC_LIKELY(pc) (((pc) - 1) >> LT_ADDRESS_BITS == 0)
+
+/* The return address lies below the CFA: a point is a state. */
+#define LT_POINT_SLOT(p) ((p)->at - 8)
+#define LT_POINT_SP(u, i) ((u)->pub.points[i].at)
+#define LT_POINT_PC(u, i) ((u)->pub.points[i].word)
+#define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
+#define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
 #include "lt_unwind_core.h"
 
@@ -166,6 +172,11 @@ static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
     return pc - !(mode & LT_FRAME_EXACT);
 }
 
+static inline uint64_t lt_arch_pack(uintptr_t key)
+{
+    return key;
+}
+
 static inline uintptr_t lt_arch_strip(uintptr_t pc)
 {
     return pc;
@@ -173,33 +184,32 @@ static inline uintptr_t lt_arch_strip(uintptr_t pc)
 
 /* Returns an address that can be read whether rbp is saved or not: without a
  * branch, the return address is read once more. */
-static inline uintptr_t lt_arch_slots(uint64_t word, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
 {
-    const unsigned slot = LT_WORD_SLOT(word);
     const uintptr_t at = cfa - slot * 8ul;
     *ra = cfa - 8;
     *fp = slot == 1 ? 0 : at;
     return at;
 }
 
-/* LT_KIND_ODD: *ra is relative to the CFA, which is yet to be read. */
-static inline void lt_arch_odd(uint64_t word, struct lt_frame *f, const struct lt_state *s,
-                               uintptr_t *ra, uintptr_t *fp)
+/* Returns flags. LT_KIND_ODD: *ra is relative to the CFA, which is yet to be read. */
+static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,
+                                   uintptr_t *ra, uintptr_t *fp)
 {
     if (LT_WORD_KIND(word) == LT_KIND_ODD) {
-        f->flags |= LT_FRAME_USES_FP;
-        f->cfa_slot = s->fp + LT_WORD_OFF(word) * 8ul - DEREF_BIAS * 8ul;
+        o->cfa_slot = s->fp + LT_WORD_BYTES(word) - DEREF_BIAS * 8ul;
         *ra = (uintptr_t)-8;
         *fp = s->fp;
-    } else {
-        f->cfa_slot = s->sp + SIGNAL_RSP;
-        *ra = s->sp + SIGNAL_RIP;
-        *fp = s->sp + SIGNAL_RBP;
+        return LT_FRAME_USES_FP;
     }
+    o->cfa_slot = s->sp + SIGNAL_RSP;
+    *ra = s->sp + SIGNAL_RIP;
+    *fp = s->sp + SIGNAL_RBP;
+    return 0;
 }
 
 /* There is none, and no rule that says so. */
-static inline uintptr_t lt_arch_link(const struct lt_frame *signal)
+static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
 {
     return signal->ra_slot;
 }

@@ -498,7 +498,7 @@ NOINLINE static void small_probe(void)
                 : (n != 64 || small->stop != LT_STOP_LIMIT))
         small_bad++;
     for (unsigned i = 0; i < n; i++)
-        if (small->frames[n - 1 - i].pc != self->full->frames[m - 1 - i].pc)
+        if (lt_unwinder_pc(small, n - 1 - i) != lt_unwinder_pc(self->full, m - 1 - i))
             small_bad++;
     probes++;
 }

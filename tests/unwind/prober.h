@@ -12,8 +12,14 @@ struct prober {
     struct lt_unwinder *shadow, *full;
     uintptr_t other[MAX_FRAMES];
     unsigned n_other;
-    struct lt_frame *before; /* copy of the previous result, to test `kept` */
+    /* copy of the previous result, to test what is kept */
+    struct before {
+        uintptr_t pc;
+        uint64_t hash;
+        uint32_t id;
+    } *before;
     unsigned n_before;
+    uint32_t ids;
 };
 
 static __thread struct prober *self;
@@ -32,7 +38,7 @@ static void bad(const char *what, const struct lt_unwinder *u, const struct prob
         return;
     printf("# %s: ours %u frames (stop %u), other %u\n", what, u->n, u->stop, p->n_other);
     for (unsigned i = 0; i < 12 && (i < u->n || i < p->n_other); i++)
-        printf("#   %#lx %#lx\n", i < u->n ? u->frames[u->n - 1 - i].pc : 0,
+        printf("#   %#lx %#lx\n", i < u->n ? lt_unwinder_pc(u, u->n - 1 - i) : 0,
                i < p->n_other ? p->other[i] : 0);
 }
 
@@ -57,7 +63,7 @@ static void compare(const char *who, const struct lt_unwinder *u, struct prober 
         p->n_other--;
     both = u->n < p->n_other ? u->n : p->n_other;
     for (unsigned i = 0; i < both; i++)
-        if (u->frames[u->n - 1 - i].pc != p->other[i]) {
+        if (lt_unwinder_pc(u, u->n - 1 - i) != p->other[i]) {
             bad(who, u, p);
             return;
         }
@@ -94,7 +100,7 @@ static struct prober *prober_new(void)
     struct prober *p =
         mmap(NULL, sizeof *p + MAX_FRAMES * sizeof *p->before, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    p->before = (struct lt_frame *)(p + 1);
+    p->before = (struct before *)(p + 1);
     p->shadow = unwinder_new();
     p->full = unwinder_new();
     return p;
@@ -113,29 +119,41 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
         bad("errno", p->shadow, p);
     p->n_other = 0;
     if (n != m || n == 0 || p->shadow->stop != p->full->stop ||
-        p->shadow->frames[n - 1].hash != p->full->frames[n - 1].hash)
+        lt_unwinder_hash(p->shadow, n - 1) != lt_unwinder_hash(p->full, n - 1))
         bad("shadow and full unwind", p->shadow, p);
     uint64_t path = p->shadow->stop;
     for (unsigned i = 0; i < n; i++) {
-        const struct lt_frame *f = lt_unwinder_frame(p->shadow, i);
-        if (f->pc != p->full->frames[i].pc || f->hash != p->full->frames[i].hash) {
+        const uintptr_t pc = lt_unwinder_pc(p->shadow, i);
+        const uint64_t hash = lt_unwinder_hash(p->shadow, i);
+        const uint32_t id = *lt_unwinder_id(p->shadow, i);
+        if (pc != lt_unwinder_pc(p->full, i) || hash != lt_unwinder_hash(p->full, i)) {
             bad("frame of shadow and full unwind", p->shadow, p);
             break;
         }
-        if (!unsettled && i < p->shadow->kept &&
-            (i >= p->n_before || p->before[i].pc != f->pc || p->before[i].hash != f->hash)) {
+        if (i >= p->shadow->kept ? id != 0
+                                 : !unsettled && (i >= p->n_before || p->before[i].pc != pc ||
+                                                  p->before[i].hash != hash ||
+                                                  p->before[i].id != id)) {
             bad("kept frame", p->shadow, p);
             break;
         }
-        path = (path ^ f->pc ^ (uint64_t)(f->flags & LT_FRAME_EXACT) << 60) * 0x100000001b3u;
+        path = (path ^ pc ^
+                (uint64_t)(lt_unwinder_flags(p->shadow, i) & LT_FRAME_EXACT) << 60) *
+               0x100000001b3u;
         path ^= path >> 29;
     }
     unsettled = false;
-    memcpy(p->before, p->shadow->frames, n * sizeof *p->before);
+    for (unsigned i = p->shadow->kept < p->n_before ? p->shadow->kept : 0; i < n; i++) {
+        uint32_t *id = lt_unwinder_id(p->shadow, i);
+        if (!*id)
+            *id = ++p->ids;
+        p->before[i] = (struct before){lt_unwinder_pc(p->shadow, i),
+                                       lt_unwinder_hash(p->shadow, i), *id};
+    }
     p->n_before = n;
     _Unwind_Backtrace(gcc_frame, p);
     compare("_Unwind_Backtrace", p->shadow, p, at);
-    if (!handling && !one_to_one(p->shadow->frames[n - 1].hash, path | 1))
+    if (!handling && !one_to_one(lt_unwinder_hash(p->shadow, n - 1), path | 1))
         bad("hash and path", p->shadow, p);
     if (libunwind && !gcc_only && !handling) {
         int got = libunwind((void **)p->other, MAX_FRAMES);

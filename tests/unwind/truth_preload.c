@@ -115,7 +115,7 @@ static void compare(struct thread_state *t, const struct lt_frame_start *at)
             m--;
         unsigned both = n < m ? n : m;
         for (unsigned i = 0; i < both; i++)
-            if (u->frames[n - 1 - i].pc != (uintptr_t)theirs[i])
+            if (lt_unwinder_pc(u, n - 1 - i) != (uintptr_t)theirs[i])
                 v = DIFFERENT;
         if (v == SAME && n != m)
             v = n > m ? WE_LONGER : WE_SHORTER;
@@ -135,7 +135,7 @@ static void compare(struct thread_state *t, const struct lt_frame_start *at)
     kept[k].n = n;
     kept[k].m = m;
     for (unsigned i = 0; i < KEPT_FRAMES; i++) {
-        kept[k].ours[i] = i < n ? u->frames[n - 1 - i].pc : 0;
+        kept[k].ours[i] = i < n ? lt_unwinder_pc(u, n - 1 - i) : 0;
         kept[k].theirs[i] = i < m ? (uintptr_t)theirs[i] : 0;
     }
 }
@@ -162,7 +162,7 @@ static __attribute__((noinline)) void event(const struct lt_frame_start *at)
         unsigned n = lt_unwind(t->shadow, at);
         unsigned m = lt_unwind_nested(t->full, at);
         if (n != m || t->shadow->stop != t->full->stop ||
-            (n && t->shadow->frames[n - 1].hash != t->full->frames[n - 1].hash))
+            (n && lt_unwinder_hash(t->shadow, n - 1) != lt_unwinder_hash(t->full, n - 1)))
             ADD(shadow_wrong, 1);
         if (t->events % every == 0)
             compare(t, at);
