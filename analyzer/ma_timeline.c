@@ -73,6 +73,12 @@ static void add_point(struct ma_timeline *timeline, const struct ma_point *point
     }
 }
 
+/* Events may share a time. */
+static bool differs(const struct ma_point *later, const struct ma_point *earlier)
+{
+    return later->ticks > earlier->ticks || later->bytes != earlier->bytes;
+}
+
 /* End the open slot, if `ticks` lies beyond it. To be called before the change
  * at that moment is made. */
 void ma_timeline_advance(struct ma_timeline *timeline, const struct ma_point *now)
@@ -85,7 +91,7 @@ void ma_timeline_advance(struct ma_timeline *timeline, const struct ma_point *no
     if (slot <= timeline->slot)
         return;
     add_point(timeline, &timeline->high, true);
-    if (slot > timeline->slot + 1 && timeline->last.ticks > timeline->high.ticks)
+    if (slot > timeline->slot + 1 && differs(&timeline->last, &timeline->high))
         add_point(timeline, &timeline->last, false);
     timeline->open = false;
 }
@@ -106,13 +112,13 @@ void ma_timeline_sample(struct ma_timeline *timeline, const struct ma_point *now
 
 void ma_timeline_finish(struct ma_timeline *timeline)
 {
-    if (!timeline->open)
-        return;
-    add_point(timeline, &timeline->high, true);
-    if (timeline->last.ticks > timeline->high.ticks ||
-        timeline->last.bytes != timeline->high.bytes)
-        add_point(timeline, &timeline->last, false);
+    if (timeline->open)
+        add_point(timeline, &timeline->high, true);
     timeline->open = false;
+    /* A slot that something else than an event has ended may lack its last. */
+    if (timeline->n_points &&
+        differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
+        add_point(timeline, &timeline->last, false);
 }
 
 static void drop(struct ma_timeline *timeline, size_t i)

@@ -35,6 +35,7 @@ LT_EXPORT void mlog_api_mark(int kind, const char *name)
         p = mlf_put_vu(p, (uint64_t)kind);
         p = lt_put_string(p, name, strnlen(name, 255));
         lt_writer_record(&c->events, MLF_REC_MARK, c->scratch, (size_t)(p - c->scratch));
+        lt_stamp_anew();
         lt_finish(c, now);
     } else if (c) {
         lt_finish(c, 0);

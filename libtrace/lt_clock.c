@@ -5,6 +5,7 @@
  */
 #include "lt_clock.h"
 
+#include <sys/auxv.h>
 #include <time.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -20,6 +21,18 @@ static uint64_t read_clock(clockid_t id)
 uint64_t lt_clock_monotonic(void)
 {
     return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t lt_clock_coarse(void)
+{
+    struct timespec now = {0, 1};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec << 30 | (uint64_t)now.tv_nsec;
+}
+
+int lt_clock_coarse_is_cheap(void)
+{
+    return getauxval(AT_SYSINFO_EHDR) != 0;
 }
 
 /* The count is read between two readings of the clock that it is paired with;

@@ -116,7 +116,7 @@ static inline unsigned lt_function_is_aligned(unsigned function)
 }
 
 /* Operands of ALLOC but the time; pushes address and stack. */
-static inline unsigned char *lt_put_alloc(struct lt_encoder *e, unsigned char *p,
+static inline __attribute__((always_inline)) unsigned char *lt_put_alloc(struct lt_encoder *e, unsigned char *p,
                                           const struct lt_alloc *a, unsigned *flags_out)
 {
     unsigned flags = 0;

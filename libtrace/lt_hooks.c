@@ -39,8 +39,13 @@ static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at
 {
     struct lt_thread *self = lt_self;
     if (LT_LIKELY((uintptr_t)self > 1 && c == &self->main)) {
+        uint32_t id = lt_unwind_recall(self->unwinder, at);
+        if (id)
+            return id;
         lt_unwind(self->unwinder, at);
-        return lt_stack_id_of_thread(self);
+        id = lt_stack_id_of_thread(self);
+        lt_unwind_remember(self->unwinder, id);
+        return id;
     }
     struct lt_unwinder *u = c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder
                                                          : self->nested_unwinder;
@@ -57,12 +62,20 @@ static inline uint64_t time_delta(struct lt_writer *w, uint64_t now)
 
 extern char __libc_single_threaded __attribute__((weak));
 
-static inline uint64_t stamp(void)
+static inline uint64_t stamp(struct lt_context *c)
 {
-    uint64_t now = lt_now();
-    if (&__libc_single_threaded && __libc_single_threaded)
-        now &= ~(uint64_t)(LT_COARSE_TICKS - 1);
-    return now;
+    if (!&__libc_single_threaded || !__libc_single_threaded) {
+        c->stamp_share = 0;
+        return lt_now();
+    }
+    uint64_t coarse = LT_LIKELY(lt_page.coarse_clock) ? lt_clock_coarse() : 0;
+    if (c->stamp_share && LT_LIKELY(coarse == c->stamp_coarse)) {
+        c->stamp_share--;
+        return c->events.time;
+    }
+    c->stamp_coarse = coarse;
+    c->stamp_share = coarse && !c->flags ? LT_STAMP_SHARE - 1 : 0;
+    return lt_now() & ~(uint64_t)(LT_COARSE_TICKS - 1);
 }
 
 static unsigned log2_ceil(size_t align)
@@ -87,13 +100,14 @@ static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned f
     return a;
 }
 
-static LT_NOINLINE void record_alloc(const struct lt_frame_start *at, void *address, size_t size,
-                                     unsigned function, size_t align)
+static inline __attribute__((always_inline)) void record(const struct lt_frame_start *at,
+                                                         void *address, size_t size,
+                                                         unsigned function, size_t align)
 {
     struct lt_context *c = lt_begin(at->sp);
     if (!c)
         return;
-    uint64_t now = stamp();
+    uint64_t now = stamp(c);
     struct lt_alloc a = describe((uintptr_t)address, size, function, align);
     a.plain = MLF_FN_malloc;
     a.stack = take_stack(c, at);
@@ -105,12 +119,23 @@ static LT_NOINLINE void record_alloc(const struct lt_frame_start *at, void *addr
     lt_finish(c, now);
 }
 
+static LT_NOINLINE void record_malloc(const struct lt_frame_start *at, void *address, size_t size)
+{
+    record(at, address, size, MLF_FN_malloc, 0);
+}
+
+static LT_NOINLINE void record_alloc(const struct lt_frame_start *at, void *address, size_t size,
+                                     unsigned function, size_t align)
+{
+    record(at, address, size, function, align);
+}
+
 static LT_NOINLINE void record_free(uintptr_t frame, void *address, unsigned function)
 {
     struct lt_context *c = lt_begin(frame);
     if (!c)
         return;
-    uint64_t now = stamp();
+    uint64_t now = stamp(c);
     struct lt_writer *w = &c->events;
     unsigned code;
     bool plain = function == MLF_FN_free;
@@ -133,7 +158,7 @@ static LT_COLD void record_failed(const struct lt_frame_start *at, size_t size, 
     int saved = errno;
     struct lt_context *c = lt_begin(at->sp);
     if (c) {
-        uint64_t now = stamp();
+        uint64_t now = stamp(c);
         uint32_t stack = take_stack(c, at);
         struct lt_writer *w = &c->events;
         unsigned char *p = w->position + 1;
@@ -165,7 +190,11 @@ LT_EXPORT void *malloc(size_t size)
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
-    return allocated(&at, p, size, MLF_FN_malloc, 0);
+    if (LT_LIKELY(p != NULL))
+        record_malloc(&at, p, size);
+    else
+        record_failed(&at, size, MLF_FN_malloc);
+    return p;
 }
 
 LT_EXPORT void *calloc(size_t n, size_t size)
@@ -246,7 +275,7 @@ struct resize {
 static inline struct resize resize_begin(const struct lt_frame_start *at)
 {
     struct resize r = {lt_begin(at->sp), 0};
-    r.first = r.context ? stamp() : 0;
+    r.first = r.context ? stamp(r.context) : 0;
     return r;
 }
 
@@ -254,7 +283,7 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
                                    void *old, void *new, size_t size, unsigned function)
 {
     struct lt_context *c = r->context;
-    uint64_t now = stamp();
+    uint64_t now = stamp(c);
     struct lt_alloc a = describe((uintptr_t)new, size, function, 0);
     a.plain = MLF_FN_realloc;
     a.stack = take_stack(c, at);

@@ -53,6 +53,7 @@ static void fill_page(void)
     lt_page.clock_kind = (uint32_t)lt_process.clock.kind;
     lt_page.tick_shift = lt_process.clock.tick_shift;
     lt_page.write_through = lt_process.finished && lt_sink == &lt_sink_stream;
+    lt_page.coarse_clock = (uint32_t)lt_clock_coarse_is_cheap();
     lt_page.next_tick = 1; /* the first event takes the first sample */
 }
 
@@ -446,6 +447,7 @@ static void before_fork(void)
         lt_finish(c, 0);
     }
     lt_process.fork_time = lt_now();
+    lt_stamp_anew();
 }
 
 static void in_child(void)

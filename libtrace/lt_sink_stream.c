@@ -137,6 +137,7 @@ static int deliver_all(int fd, const struct lt_context *self)
         now -= STORE_DELAY_NS * (lt_process.clock.counts_per_second >> lt_page.tick_shift) /
                1000000000u;
     uint64_t mark = watermark(self, now);
+    lt_stamp_anew();
     int error = sink.begun ? 0 : deliver_trace_header(fd);
     if (!error)
         sink.begun = true;

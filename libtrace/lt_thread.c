@@ -60,6 +60,7 @@ static void context_begin_stream(struct lt_context *c)
     c->events.sequence = c->definitions.sequence = 0;
     __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
     c->announced = 0;
+    c->stamp_share = 0;
 }
 
 void lt_context_announce(struct lt_context *c)
@@ -294,6 +295,7 @@ static struct lt_context *LT_COLD choose_context(uintptr_t frame)
     struct lt_context *c = &t->main;
     if (c->busy) {
         c = nested_context(t, frame);
+        lt_stamp_anew();
         if (!c) {
             t->main.lost++;
             return NULL;

@@ -36,6 +36,7 @@ struct lt_page {
     uint32_t clock_kind;
     uint32_t tick_shift;
     uint32_t write_through;     /* stream sink, process ending: flush each event */
+    uint32_t coarse_clock;      /* there is one that costs no system call */
     uint64_t next_tick;         /* time at which an event does the periodic work */
 };
 #if defined(__x86_64__) || defined(__i386__)
@@ -64,6 +65,14 @@ static inline uint64_t lt_now(void)
     return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
 }
 
+/* In a process with one thread the order of events is their order in the stream,
+ * and a stamp says no more than when. So up to so many events may share one, as
+ * long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not
+ * moved since it was taken: an idle program's next event has a stamp of its own.
+ * Whatever another stream's order could hang on asks for a new one
+ * (lt_stamp_anew): a fork, a mark, a nested event, a watermark. */
+#define LT_STAMP_SHARE 16
+
 /* One chunk being written: of events or of definitions. */
 struct lt_writer {
     unsigned char *position;    /* next free byte; stored last, release */
@@ -88,6 +97,8 @@ struct lt_context {
     uintptr_t busy;             /* stack address of the hook that is recording, 0 idle */
     uint32_t stream;
     uint32_t flags;             /* MLF_STREAM_* */
+    uint32_t stamp_share;       /* events that may still take the last one's stamp */
+    uint64_t stamp_coarse;      /* the coarse clock when it was taken */
     struct lt_writer events;
     struct lt_writer definitions;
     struct lt_encoder encoder;
@@ -125,6 +136,13 @@ static inline struct lt_thread *lt_thread_of(struct lt_context *context)
 /* NULL: none yet. LT_THREAD_GONE: the thread's block has been given back. */
 extern __thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
 #define LT_THREAD_GONE ((struct lt_thread *)1)
+
+/* The calling thread's next event takes a stamp of its own. */
+static inline void lt_stamp_anew(void)
+{
+    if ((uintptr_t)lt_self > 1)
+        lt_self->main.stamp_share = 0;
+}
 
 /* Process-wide state that changes only at start, fork and exit. */
 struct lt_process {

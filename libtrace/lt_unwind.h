@@ -79,6 +79,7 @@ enum lt_unwind_mode { LT_UNWIND_CFI, LT_UNWIND_FP };
 /* Of one unwinder, written by its thread only; readers may see old values. */
 struct lt_unwind_counters {
     uint64_t events;
+    uint64_t recalled;   /* events without an unwind: lt_unwind_recall */
     uint64_t fresh;      /* frames stepped over, verified ones not counted */
     uint64_t resumed;    /* events in which a matched part failed verification */
     uint64_t cache_miss; /* rules not in the first-level cache */
@@ -109,6 +110,14 @@ void lt_unwinder_init_depth(struct lt_unwinder *u, uint32_t depth);
 /* Take the stack that begins at `at`. Returns the number of frames, 0 if there
  * is none. The result stays valid until the next call on this unwinder. */
 unsigned lt_unwind(struct lt_unwinder *u, const struct lt_frame_start *at);
+
+/* The id that lt_unwind_remember was given for this very stack, a while ago, on
+ * this unwinder; 0 if it is not known any more, or not worth a look. The result of
+ * the last lt_unwind stays what it was. */
+uint32_t lt_unwind_recall(struct lt_unwinder *u, const struct lt_frame_start *at);
+
+/* The caller's id, not 0, for the stack that lt_unwind has just taken. */
+void lt_unwind_remember(struct lt_unwinder *u, uint32_t id);
 
 /* The same by a full unwind into another unwinder, for an event that interrupted
  * lt_unwind. Reads and writes nothing of the interrupted one. */

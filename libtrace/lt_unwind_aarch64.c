@@ -15,13 +15,12 @@
 #define LT_ADDRESS_BITS 48
 #define LT_RAW_PC(slot, pc) lt_load(slot)
 #define LT_GUESS_KNOWS_SP 0 /* the frame record may be anywhere in the frame */
-#define LT_PC_LIKELY(pc) (((pc) - 1) >> LT_ADDRESS_BITS == 0)
 
 /* A return address may lie anywhere in the inner frame and be signed: a point
  * tells only where it is, and is known when the inner frame's step is. */
 #define LT_POINT_SLOT(p) ((p)->at)
-#define LT_POINT_SP(u, i) ((u)->pub.frames[i].sp)
-#define LT_POINT_PC(u, i) ((u)->pub.frames[i].pc)
+#define LT_POINT_SP(u, p) ((u)->pub.frames[(p) - (u)->pub.points].sp)
+#define LT_POINT_PC(u, p) ((u)->pub.frames[(p) - (u)->pub.points].pc)
 #define LT_POINT_SET(p, frame, pc_, sp_) ((frame)->pc = (pc_), (frame)->sp = (sp_))
 #define LT_POINT_PLACE(p, bits, pc, sp)                                                            \
     do {                                                                                           \
@@ -140,11 +139,16 @@ static inline uintptr_t lt_arch_strip(uintptr_t pc)
     return x30;
 }
 
-static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
 {
     *ra = cfa - slot * 8ul;
     *fp = *ra - 8;
-    return *fp;
+}
+
+static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uintptr_t *fp)
+{
+    *pc = lt_arch_strip(lt_load(cfa - slot * 8ul));
+    *fp = lt_load(cfa - slot * 8ul - 8);
 }
 
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,

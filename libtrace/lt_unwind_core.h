@@ -68,6 +68,9 @@ enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
 #ifndef LT_MUTATE_NO_FP_CHECK
 #define LT_MUTATE_NO_FP_CHECK 0
 #endif
+#ifndef LT_MUTATE_NO_MEMO_CHECK
+#define LT_MUTATE_NO_MEMO_CHECK 0
+#endif
 #ifndef LT_MUTATE_NO_VERIFY
 #define LT_MUTATE_NO_VERIFY 0
 #endif
@@ -149,6 +152,20 @@ struct lt_checks {
     } check[3];
 };
 
+/* See lt_unwind_memo.h. */
+#define LT_MEMO_BITS 8
+#define LT_MEMO_STEPS 13
+struct lt_memo {
+    uintptr_t pc, sp; /* of the leaf */
+    uint64_t base_hash;
+    uintptr_t base_sp;
+    uint32_t base; /* number of the frame */
+    uint32_t n;    /* steps from the leaf to it */
+    uint32_t id;
+    uint32_t epoch;                       /* 0: none */
+    struct lt_point step[LT_MEMO_STEPS]; /* checks, inside first */
+};
+
 /* All of an unwinder. The arrays follow it in its memory. */
 struct lt_unwinder_all {
     struct lt_unwinder pub;
@@ -157,10 +174,15 @@ struct lt_unwinder_all {
     uint64_t gen; /* as it stands in a rule word */
     uint64_t salt;
     struct lt_fresh *fresh;   /* frames of the event in hand, leaf first */
+    struct lt_fresh *fresh_end;
     struct lt_odd *odd;       /* of some of them */
     struct lt_checks *checks; /* of some frames, root first; frame 0 has one always */
     uint32_t odds;
     uint32_t checked; /* number of checks in use while a result is put together */
+    uint32_t plain;   /* the last result's fresh frames, and the one outside them, have no flags */
+    uint32_t memo_on, memo_hits;
+    int32_t memo_left; /* events until the share of hits is looked at */
+    struct lt_memo *memos;
     uintptr_t stack_lo, stack_hi;
     struct lt_unwind_counters counters;
     struct lt_cfi_regs regs; /* registers of state number regs_at, if regs_valid */
@@ -213,7 +235,7 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
 static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
 static inline uint64_t lt_arch_pack(uintptr_t key);
 /* Where a step by slot reads: see lt_unwind_walk.h. */
-static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
+static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
                                                              uintptr_t key)
@@ -311,7 +333,7 @@ static inline uint64_t lt_fold(uint64_t parent, uint64_t pc)
 /* Check the steps out of frames `at`, at-1 .. 0, from the inside outwards. -1 if
  * all hold, else the frame whose step did not. Each comparison is a branch of its
  * own: no load may be made before the checks inside it have held. */
-static inline int32_t lt_verify(const struct lt_unwinder_all *u, uint32_t at)
+static __attribute__((noinline)) int32_t lt_verify(const struct lt_unwinder_all *u, uint32_t at)
 {
 #if LT_MUTATE_NO_VERIFY
     (void)u, (void)at;
@@ -422,11 +444,15 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     u->counters.events++;
     u->counters.fresh += (uint64_t)(end - fresh);
+    u->plain = !carry && !(kept && (d[-1].bits & LT_FRAME_FLAGS));
     uint32_t high = checked << LT_BITS_CHECKS;
     while (end != fresh) {
         const struct lt_fresh *f = --end;
         const uint32_t own = f->bits;
+        uint64_t exact = 0;
         if (LT_UNLIKELY((own & LT_FRAME_FLAGS) | carry)) {
+            exact = (uint64_t)(own & LT_FRAME_EXACT) << 63;
+            u->plain = 0;
             carry = lt_join_special(u, f, (uint32_t)(d - u->pub.frames), carry, pc, sp, fp);
             high = u->checked << LT_BITS_CHECKS;
         }
@@ -434,7 +460,7 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
         pc = f->pc;
         sp = f->sp;
         fp = f->fp;
-        h = lt_fold(h, pc ^ (uint64_t)(own & LT_FRAME_EXACT) << 63);
+        h = lt_fold(h, pc ^ exact);
         LT_POINT_SET(p, d, pc, sp);
         p++;
         d->hash = h;
@@ -454,7 +480,7 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
  * made anew. fp is *s's, the value in hand at frame `from`; kept values may be
  * stale where nobody needed them. Room for `from` more frames is the caller's
  * care. */
-static inline unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsigned failed,
+static __attribute__((noinline)) unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsigned failed,
                                  struct lt_fresh **fresh, struct lt_state *s)
 {
     struct lt_fresh *f = *fresh;
@@ -467,8 +493,8 @@ static inline unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsig
         f->sp = sp;
         f->fp = fp;
         f->bits = u->pub.frames[k].bits & ((1u << LT_BITS_CHECKS) - 1) & ~(uint32_t)LT_FRAME_CARRY;
-        pc = LT_POINT_PC(u, k - 1);
-        sp = LT_POINT_SP(u, k - 1);
+        pc = LT_POINT_PC(u, &u->pub.points[k - 1]);
+        sp = LT_POINT_SP(u, &u->pub.points[k - 1]);
         lt_arch_slots(LT_SLOT_OF(f->bits), sp, &ra_slot, &fp_slot);
         if (fp_slot)
             fp = lt_load(fp_slot);
@@ -535,7 +561,7 @@ void lt_unwind_deregister_frames(const void *eh_frame)
 /* One more point and frame, before the first: the end of the search. */
 size_t lt_unwinder_size_depth(uint32_t depth)
 {
-    return sizeof(struct lt_unwinder_all) + 64 +
+    return sizeof(struct lt_unwinder_all) + 64 + (sizeof(struct lt_memo) << LT_MEMO_BITS) +
            ((size_t)depth + 1) * (sizeof(struct lt_point) + sizeof(struct lt_frame) +
                                   sizeof(struct lt_fresh) + sizeof(struct lt_odd) +
                                   sizeof(struct lt_checks));
@@ -550,10 +576,12 @@ void lt_unwinder_init_depth(struct lt_unwinder *pub, uint32_t depth)
     struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
     uintptr_t at = ((uintptr_t)(u + 1) + 63) & ~(uintptr_t)63;
     u->cap = depth;
-    u->pub.points = (struct lt_point *)at + 1;
+    u->memos = (struct lt_memo *)at;
+    u->pub.points = (struct lt_point *)(u->memos + (1u << LT_MEMO_BITS)) + 1;
     u->pub.frames = (struct lt_frame *)(u->pub.points + depth) + 1;
     u->fresh = (struct lt_fresh *)(u->pub.frames + depth);
-    u->odd = (struct lt_odd *)(u->fresh + depth);
+    u->fresh_end = u->fresh + depth;
+    u->odd = (struct lt_odd *)u->fresh_end;
     u->checks = (struct lt_checks *)(u->odd + depth);
     LT_POINT_SET(u->pub.points - 1, u->pub.frames - 1, 0, (uintptr_t)-1);
     u->epoch = 0; /* never current: the first event synchronises */

@@ -7,6 +7,7 @@
  *   lt_arch_key      the address whose rule holds at a state
  *   lt_arch_pack     the same in LT_KEY_BITS bits
  *   lt_arch_slots    the addresses that a step by a rule in a word reads
+ *   lt_arch_step     that step: the outer pc and fp
  *   lt_arch_odd      a step of LT_KIND_ODD or LT_KIND_SIGNAL
  *   lt_arch_link     where a signal frame keeps the link register
  *   lt_arch_strip    a return address without its signature
@@ -20,6 +21,7 @@
 #define LT_UNWIND_WALK_H
 
 #include "lt_unwind_core.h"
+#include "lt_unwind_memo.h"
 
 #include <sys/auxv.h>
 
@@ -234,36 +236,43 @@ bad_memory:
     return false;
 }
 
+/* The result. (pc, sp, fp) is the state that the outermost fresh frame's step
+ * led to, kept the number of the shadow's frames outside it. */
+#define LT_WALKED(kept_, stop_)                                                                    \
+    do {                                                                                           \
+        kept = (kept_);                                                                            \
+        stop = (stop_);                                                                            \
+        goto walked;                                                                               \
+    } while (0)
+
 unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
 {
     struct lt_unwinder_all *const u = (struct lt_unwinder_all *)pub;
-    struct lt_point *const points = u->pub.points, *p; /* p[-1]: next to compare with */
-    struct lt_fresh *f = u->fresh, *const f_end = f + u->cap;
+    struct lt_point *p; /* p[-1]: next to compare with */
+    struct lt_fresh *f = u->fresh;
     /* The state, in registers: its address must not be taken. */
     uintptr_t pc = lt_arch_strip(at->pc), sp = at->sp, fp = at->fp;
     uint32_t mode = 0;
+    unsigned kept;
+    enum lt_stop stop;
 
     uint32_t epoch = __atomic_load_n(&lt_epoch, __ATOMIC_ACQUIRE);
     if (LT_UNLIKELY(u->epoch != epoch))
         lt_sync(u, epoch);
     u->regs_valid = 0;
     u->odds = 0;
-    p = points + (u->pub.usable ? u->pub.n : 0);
-    if (LT_UNLIKELY(!LT_PC_LIKELY(pc))) {
-        u->pub.n = u->pub.kept = 0;
-        u->pub.stop = LT_STOP_BAD_MEMORY;
-        return 0;
-    }
+    p = u->pub.points + (u->pub.usable ? u->pub.n : 0);
 
     for (;;) {
         /* Frames of the shadow below sp have returned. */
-        while (LT_POINT_SP(u, p - points - 1) < sp)
+        while (LT_POINT_SP(u, p - 1) < sp)
             p--;
-        if (LT_POINT_SP(u, p - points - 1) == sp && LT_POINT_PC(u, p - points - 1) == pc) {
-            unsigned i = (unsigned)(p - points);
-            const struct lt_frame *e = &u->pub.frames[i - 1];
-            if (LT_UNLIKELY((e->bits ^ mode) & (LT_FRAME_MODE | LT_FRAME_NO_MATCH)) ||
-                (!LT_MUTATE_NO_FP_CHECK && LT_UNLIKELY(e->bits & LT_FRAME_NEED_FP) && e->fp != fp))
+        if (LT_POINT_SP(u, p - 1) == sp && LT_POINT_PC(u, p - 1) == pc) {
+            const unsigned i = (unsigned)(p - u->pub.points);
+            const uint32_t bits = u->pub.frames[i - 1].bits;
+            if (LT_UNLIKELY((bits ^ mode) & (LT_FRAME_MODE | LT_FRAME_NO_MATCH)) ||
+                (!LT_MUTATE_NO_FP_CHECK && LT_UNLIKELY(bits & LT_FRAME_NEED_FP) &&
+                 u->pub.frames[i - 1].fp != fp))
                 goto step;
             if (LT_UNLIKELY(i + (unsigned)(f - u->fresh) > u->cap)) {
                 /* Together they are too many. Walk again without the shadow. */
@@ -274,62 +283,59 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
                 f = u->fresh;
                 u->odds = 0;
                 u->regs_valid = 0;
-                p = points;
+                p = u->pub.points;
                 continue;
             }
             int32_t failed = lt_verify(u, i - 1);
             if (LT_LIKELY(failed < 0))
-                return lt_join(u, i, f, pc, sp, fp, LT_STOP_ROOT);
+                LT_WALKED(i, LT_STOP_ROOT);
             struct lt_state s = {pc, sp, fp, mode};
-            p = points + lt_resume(u, i - 1, (unsigned)failed, &f, &s);
+            p = u->pub.points + lt_resume(u, i - 1, (unsigned)failed, &f, &s);
             pc = s.pc;
             sp = s.sp;
             fp = s.fp;
             mode = s.mode;
         }
-    step:
-        if (LT_UNLIKELY(f == f_end))
-            return lt_join(u, 0, f, pc, sp, fp, LT_STOP_LIMIT);
-
+    step:;
         const uintptr_t key = lt_arch_key(pc, mode);
         const uint64_t packed = lt_arch_pack(key);
+        if (LT_UNLIKELY(key >> LT_ADDRESS_BITS || f == u->fresh_end))
+            LT_WALKED(0, pc == 0                     ? LT_STOP_ROOT
+                         : key >> LT_ADDRESS_BITS != 0 ? LT_STOP_BAD_MEMORY
+                                                       : LT_STOP_LIMIT);
         uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
         if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);
         f->pc = pc;
         f->sp = sp;
         f->fp = fp;
-        uintptr_t cfa = sp + LT_WORD_BYTES(word);
-        uint32_t bits = LT_WORD_SLOT(word) << LT_BITS_SLOT;
-        if (LT_UNLIKELY(LT_WORD_KIND(word) | mode)) {
-            cfa = fp + LT_WORD_BYTES(word);
-            bits |= LT_FRAME_USES_FP;
-            if (LT_UNLIKELY(LT_WORD_KIND(word) != LT_KIND_FP || mode || cfa - sp >= LT_FRAME_FAR)) {
-                struct lt_state s = {pc, sp, fp, mode};
-                enum lt_stop stop;
-                bool on = step_slow(u, at, word, f, &s, &stop);
+        if (LT_LIKELY((LT_WORD_KIND(word) | mode) == 0)) {
+            const unsigned slot = (unsigned)(word >> 55);
+            sp += LT_WORD_BYTES(word);
+            f->bits = slot << LT_BITS_SLOT;
+            lt_arch_step(slot, sp, &pc, &fp);
+        } else if (LT_WORD_KIND(word) == LT_KIND_FP && mode == 0 &&
+                   fp + LT_WORD_BYTES(word) - sp < LT_FRAME_FAR) {
+            sp = fp + LT_WORD_BYTES(word);
+            f->bits = LT_WORD_SLOT(word) << LT_BITS_SLOT | LT_FRAME_USES_FP;
+            lt_arch_step(LT_WORD_SLOT(word), sp, &pc, &fp);
+        } else {
+            struct lt_state s = {pc, sp, fp, mode};
+            bool on = step_slow(u, at, word, f, &s, &stop);
+            pc = s.pc;
+            sp = s.sp;
+            fp = s.fp;
+            mode = s.mode;
+            if (!on) {
+                kept = 0;
                 f++;
-                pc = s.pc;
-                sp = s.sp;
-                fp = s.fp;
-                mode = s.mode;
-                if (!on)
-                    return lt_join(u, 0, f, pc, sp, fp, stop);
-                goto stepped;
+                break;
             }
         }
-        uintptr_t ra_slot, fp_slot;
-        const uintptr_t saved =
-            lt_load(lt_arch_slots(LT_WORD_SLOT(word), cfa, &ra_slot, &fp_slot));
-        f->bits = bits;
         f++;
-        pc = lt_arch_strip(lt_load(ra_slot));
-        fp = fp_slot ? saved : fp;
-        sp = cfa;
-    stepped:
-        if (LT_UNLIKELY(!LT_PC_LIKELY(pc)))
-            return lt_join(u, 0, f, pc, sp, fp, pc == 0 ? LT_STOP_ROOT : LT_STOP_BAD_MEMORY);
     }
+walked:
+    return lt_join(u, kept, f, pc, sp, fp, stop);
 }
 
 #endif

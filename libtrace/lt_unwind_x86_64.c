@@ -12,12 +12,11 @@
 #define LT_ADDRESS_BITS 47
 #define LT_RAW_PC(slot, pc) (pc)
 #define LT_GUESS_KNOWS_SP 1
-#define LT_PC_LIKELY(pc) (((pc) - 1) >> LT_ADDRESS_BITS == 0)
 
 /* The return address lies below the CFA: a point is a state. */
 #define LT_POINT_SLOT(p) ((p)->at - 8)
-#define LT_POINT_SP(u, i) ((u)->pub.points[i].at)
-#define LT_POINT_PC(u, i) ((u)->pub.points[i].word)
+#define LT_POINT_SP(u, p) ((p)->at)
+#define LT_POINT_PC(u, p) ((p)->word)
 #define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
 #define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
@@ -169,7 +168,7 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
 /* The call before a return address may be its function's last instruction. */
 static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
 {
-    return pc - !(mode & LT_FRAME_EXACT);
+    return pc - 1 + (mode & LT_FRAME_EXACT);
 }
 
 static inline uint64_t lt_arch_pack(uintptr_t key)
@@ -182,14 +181,18 @@ static inline uintptr_t lt_arch_strip(uintptr_t pc)
     return pc;
 }
 
-/* Returns an address that can be read whether rbp is saved or not: without a
- * branch, the return address is read once more. */
-static inline uintptr_t lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
+static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
 {
-    const uintptr_t at = cfa - slot * 8ul;
     *ra = cfa - 8;
-    *fp = slot == 1 ? 0 : at;
-    return at;
+    *fp = slot == 1 ? 0 : cfa - slot * 8ul;
+}
+
+/* Without a branch: where rbp is not saved, the return address is read again. */
+static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uintptr_t *fp)
+{
+    const uintptr_t saved = lt_load(cfa - slot * 8ul);
+    *pc = lt_load(cfa - 8);
+    *fp = __builtin_expect_with_probability(slot != 1, 1, 0.5) ? saved : *fp;
 }
 
 /* Returns flags. LT_KIND_ODD: *ra is relative to the CFA, which is yet to be read. */

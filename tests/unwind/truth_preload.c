@@ -66,7 +66,7 @@ static char out_path[512];
 static char arena[65536] __attribute__((aligned(16)));
 static size_t arena_used;
 
-static unsigned long total[VERDICTS], shadow_wrong, nested, depth_sum, events, compared;
+static unsigned long total[VERDICTS], shadow_wrong, recalled, nested, depth_sum, events, compared;
 static unsigned long by_stop[VERDICTS][LT_STOP_COUNT];
 static struct lt_unwind_counters sums;
 static unsigned long bucket[BUCKETS + 1];
@@ -91,9 +91,9 @@ static int gcc_frame(void *context, void *arg)
     return 0;
 }
 
-static void compare(struct thread_state *t, const struct lt_frame_start *at)
+static void compare(struct thread_state *t, const struct lt_unwinder *u,
+                    const struct lt_frame_start *at)
 {
-    const struct lt_unwinder *u = t->shadow;
     enum verdict v = SAME;
     unsigned n = u->n, skip, m;
     void **theirs;
@@ -159,13 +159,26 @@ static __attribute__((noinline)) void event(const struct lt_frame_start *at)
         self = t;
     }
     if (mode == MODE_CHECK) {
-        unsigned n = lt_unwind(t->shadow, at);
         unsigned m = lt_unwind_nested(t->full, at);
-        if (n != m || t->shadow->stop != t->full->stop ||
-            (n && lt_unwinder_hash(t->shadow, n - 1) != lt_unwinder_hash(t->full, n - 1)))
+        const uint64_t hash = m ? lt_unwinder_hash(t->full, m - 1) : 0;
+        const uint32_t id = (uint32_t)(hash ^ hash >> 32) | 1, known = lt_unwind_recall(t->shadow, at);
+        if (known && known != id)
+            ADD(shadow_wrong, 1);
+        const struct lt_unwinder *result = t->full;
+        if (known)
+            ADD(recalled, 1);
+        /* As in the library: a recalled stack leaves the shadow behind. */
+        unsigned n = 0;
+        if (!known || t->events % 4 == 0) {
+            n = lt_unwind(t->shadow, at);
+            lt_unwind_remember(t->shadow, id);
+            result = t->shadow;
+        }
+        if (result == t->shadow && (n != m || t->shadow->stop != t->full->stop ||
+            (n && lt_unwinder_hash(t->shadow, n - 1) != hash)))
             ADD(shadow_wrong, 1);
         if (t->events % every == 0)
-            compare(t, at);
+            compare(t, result, at);
     } else {
         if (mode == MODE_FULL)
             t->shadow->n = 0;
@@ -185,7 +198,7 @@ static __attribute__((noinline)) void event(const struct lt_frame_start *at)
     }
     t->events++;
     ADD(events, 1);
-    ADD(depth_sum, t->shadow->n);
+    ADD(depth_sum, mode == MODE_CHECK ? t->full->n : t->shadow->n);
     busy = false;
     errno = saved;
 }
@@ -287,7 +300,7 @@ static __attribute__((destructor)) void finish(void)
     fprintf(f, "%s %d: events %lu depth %.1f nested %lu", program_invocation_short_name, getpid(),
             events, (double)depth_sum / (double)events, nested);
     if (mode == MODE_CHECK) {
-        fprintf(f, " shadow-wrong %lu compared %lu", shadow_wrong, compared);
+        fprintf(f, " recalled %lu shadow-wrong %lu compared %lu", recalled, shadow_wrong, compared);
         for (int v = 0; v < VERDICTS; v++) {
             fprintf(f, " %s %lu", verdict_name[v], total[v]);
             if (v == SAME || total[v] == 0)
