@@ -76,8 +76,26 @@ static void *in_thread(void *argument)
     return NULL;
 }
 
-int main(void)
+/* `calls exec` starts itself once more, as `calls again`. */
+static int again(const char *program)
 {
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(program, program, "again", (char *)NULL);
+        _exit(9);
+    }
+    return waitpid(pid, &status, 0) == pid ? status : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "again")) {
+        malloc(1051);
+        return 0;
+    }
+    if (argc > 1)
+        return again(argv[0]);
     leak_malloc();
     leak_calloc();
     leak_realloc();
