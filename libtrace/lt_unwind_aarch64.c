@@ -13,7 +13,7 @@
  * raw word; keys, frames and hashes have the signature removed.
  */
 #define LT_ADDRESS_BITS 48
-#define LT_RAW_PC(slot, pc) lt_load(slot)
+#define LT_RAW_PC(slot, pc) ((void)(pc), lt_load(slot))
 #define LT_GUESS_KNOWS_SP 0 /* the frame record may be anywhere in the frame */
 #define LT_PC_LIKELY(pc) (((pc) - 1) >> LT_ADDRESS_BITS == 0)
 

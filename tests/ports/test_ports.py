@@ -340,6 +340,18 @@ def test_plugins_loaded_later(port, tmp_path):
     assert leaks[321 * 8]["stack"][0]["module"].endswith("plugin_second.so")
 
 
+def test_static_program_is_explained(tmp_path):
+    # GIVEN a program that no library can be preloaded into
+    source = tmp_path / "static.c"
+    source.write_text("#include <stdlib.h>\nint main(void) { return !malloc(1); }\n")
+    done = run(["gcc", "-static", "-fno-builtin", source, "-o", tmp_path / "static"])
+    assert done.returncode == 0, done
+    # WHEN traced THEN it runs as ever, and the analyser says where to read on
+    done = support.trace([tmp_path / "static"], tmp_path / "t")
+    assert done.visible == (0, "", "")
+    support.refused(support.analyze(tmp_path / "t", status=1), "is empty", "libmlog(7)")
+
+
 @pytest.mark.xdist_group("port-refused")
 def test_unknown_processor_is_refused_by_name(tmp_path):
     # GIVEN a machine nobody has written an unwinder for
