@@ -74,6 +74,10 @@ static bool is_sigreturn_nowhere(uintptr_t pc)
 /* Code of the loader or of libc without an FDE is where stacks begin. */
 static bool in_libc(const struct lt_cfi_object *o)
 {
+#if !defined(__GLIBC__)
+    (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
+    return false;
+#endif
     uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
     return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
 }
