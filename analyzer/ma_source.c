@@ -245,7 +245,10 @@ int ma_source_open(const char *path, struct ma_source **out, struct ma_error *er
             goto out;
         }
         if (source->length == 0) {
-            ma_fail_at(error, result, 0, "%s: is empty, expected an mlog trace", source->name);
+            ma_fail_at(error, result, 0,
+                       "%s: is empty, expected an mlog trace; \"Not every program\" in "
+                       "libmlog(7) tells what cannot be traced",
+                       source->name);
             goto out;
         }
         if (is_zstd(source->buffer, source->length)) {

@@ -141,7 +141,7 @@ static enum lt_cfi_found search_hdr(const uint8_t *hdr, uintptr_t pc, struct lt_
     uint64_t count = lt_take_encoded(&r, count_enc, (uintptr_t)hdr);
     if (r.bad || count == 0)
         return LT_CFI_NO_FDE;
-    int64_t want = (int64_t)(pc - (uintptr_t)hdr);
+    int64_t want = (intptr_t)(pc - (uintptr_t)hdr);
     if (want != (int32_t)want)
         return LT_CFI_NO_FDE;
     const int32_t *table = (const int32_t *)(const void *)r.p;

@@ -24,6 +24,11 @@
 #define LT_CFI_SP 7
 #define LT_CFI_FP 6
 #define LT_CFI_RA 16
+#elif defined(__i386__)
+#define LT_CFI_REGS 9 /* eax ecx edx ebx esp ebp esi edi eip */
+#define LT_CFI_SP 4
+#define LT_CFI_FP 5
+#define LT_CFI_RA 8
 #elif defined(__aarch64__)
 #define LT_CFI_REGS 35 /* x0..x30 sp - - ra_sign_state */
 #define LT_CFI_SP 31
@@ -140,7 +145,7 @@ static inline uint64_t lt_load(uintptr_t addr)
     __asm__ volatile("movq (%1), %0" : "=r"(v) : "r"(addr) : "memory");
     return v;
 #else
-    return *(const volatile uint64_t *)addr;
+    return *(const volatile uintptr_t *)addr;
 #endif
 }
 

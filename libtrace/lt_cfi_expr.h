@@ -131,7 +131,7 @@ static bool lt_expr_eval(uint64_t *stack, const struct lt_cfi_rule *rule,
         if (n == LT_CFI_STACK)
             return false;
         if (op == 0x03) {
-            v = lt_take(&r, 8);
+            v = lt_take(&r, sizeof(uintptr_t));
         } else if (op >= 0x08 && op <= 0x0f) { /* const1u const1s .. const8s */
             unsigned size = 1u << ((op - 0x08) / 2), unused = 64 - size * 8;
             v = lt_take(&r, size);

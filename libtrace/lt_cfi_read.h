@@ -91,7 +91,7 @@ static inline uint64_t lt_take_encoded(struct lt_reader *r, uint8_t enc, uintptr
     switch (enc & 0x0f) {
     case 0x00:
     case 0x04:
-    case 0x0c: v = lt_take(r, 8); break;
+    case 0x0c: v = lt_take(r, sizeof(uintptr_t)); break;
     case 0x01: v = lt_take_uleb(r); break;
     case 0x02: v = lt_take(r, 2); break;
     case 0x03: v = lt_take(r, 4); break;

@@ -3,7 +3,8 @@
  * The other functions of libc that we stand in front of: those by which a
  * program image ends without running destructors, so that a stream sink can
  * deliver its tail, and dlclose, after which code may be gone. Each forwards
- * unchanged.
+ * unchanged. So does dlopen, after which there is more, but only in front of a
+ * libc that does not look at who calls it: glibc's takes the caller's RUNPATH.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,7 +28,7 @@ static bool is_ours(void)
 /* The real functions, resolved in the constructor: dlsym takes the loader's
  * lock, which a fork's child may find held for ever. */
 #define LT_ENDS(X)                                                                                \
-    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(dlclose)
+    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(dlclose) X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
     LT_ENDS(LT_END_ENUM)
@@ -187,3 +188,22 @@ LT_EXPORT int dlclose(void *handle)
     }
     return result;
 }
+
+#ifndef __GLIBC__
+LT_EXPORT void *dlopen(const char *path, int mode)
+{
+    typedef void *(*function)(const char *, int);
+    LT_FORWARD(function, dlopen);
+    void *handle = next(path, mode);
+    if (handle && lt_page.active == LT_ACTIVE) {
+        int saved = errno;
+        struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
+        if (c) {
+            lt_module_record_loaded(c);
+            lt_finish(c, 0);
+        }
+        errno = saved;
+    }
+    return handle;
+}
+#endif

@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "lt_forward.h"
 #include "lt_real.h"
 #include "lt_stack.h"
 #include "lt_trace.h"
@@ -89,7 +90,7 @@ static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned f
     struct lt_alloc a = {
         .address = address,
         .size = size,
-        .usable = lt_real.malloc_usable_size((void *)address),
+        .usable = lt_real.malloc_usable_size((void *)(uintptr_t)address),
         .block_header = LT_BLOCK_HEADER,
         .function = function,
         .align_log2 = log2_ceil(align),
@@ -187,7 +188,7 @@ static inline void *allocated(const struct lt_frame_start *at, void *address, si
 LT_EXPORT void *malloc(size_t size)
 {
     void *p = lt_real.malloc(size);
-    if (!tracing())
+    if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
     if (LT_LIKELY(p != NULL))
@@ -199,7 +200,7 @@ LT_EXPORT void *malloc(size_t size)
 
 LT_EXPORT void *calloc(size_t n, size_t size)
 {
-    void *p = lt_real.calloc(n, size);
+    void *p = LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -218,8 +219,8 @@ LT_EXPORT void free(void *p)
 
 LT_EXPORT void *memalign(size_t align, size_t size)
 {
-    void *p = lt_real.memalign(align, size);
-    if (!tracing())
+    void *p = LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size));
+    if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
     return allocated(&at, p, size, MLF_FN_memalign, align);
@@ -227,7 +228,7 @@ LT_EXPORT void *memalign(size_t align, size_t size)
 
 LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 {
-    int error = lt_real.posix_memalign(out, align, size);
+    int error = LT_FORWARD_TO(lt_real.posix_memalign, lt_real.posix_memalign(out, align, size));
     if (!tracing())
         return error;
     struct lt_frame_start at = caller();
@@ -241,7 +242,7 @@ LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     void *p = lt_real.aligned_alloc(align, size);
-    if (!tracing())
+    if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
     return allocated(&at, p, size, MLF_FN_aligned_alloc, align);
@@ -249,13 +250,14 @@ LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 
 LT_EXPORT void *valloc(size_t size)
 {
-    void *p = lt_real.valloc(size);
+    void *p = LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
     return allocated(&at, p, size, MLF_FN_valloc, 0);
 }
 
+LT_EXPORT void *pvalloc(size_t size); /* which musl does not declare */
 LT_EXPORT void *pvalloc(size_t size)
 {
     void *p = lt_real.pvalloc(size);

@@ -28,8 +28,11 @@ static unsigned long long unloads;      /* dlpi_subs when last looked */
 static uint64_t generation;
 static struct lt_lock lock;
 
-/* glibc 2.35: lock-free, safe in a signal handler. */
+/* glibc 2.35: lock-free, safe in a signal handler. Other C libraries have nothing
+ * like it: there lt_module_record_loaded looks after a dlopen. */
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
 int _dl_find_object(void *pc, struct dl_find_object *result) __attribute__((weak));
+#endif
 
 uint64_t lt_module_generation(void)
 {
@@ -180,6 +183,10 @@ static struct module *add(struct lt_context *c, const struct description *d)
 /* The object that contains pc, as the loader knows it, without its lock. */
 static bool describe_at(uintptr_t pc, struct description *d)
 {
+#ifndef DLFO_STRUCT_HAS_EH_DBASE
+    (void)pc, (void)d;
+    return false;
+#else
     struct dl_find_object found;
     if (!_dl_find_object || _dl_find_object((void *)pc, &found) != 0)
         return false;
@@ -192,6 +199,7 @@ static bool describe_at(uintptr_t pc, struct description *d)
     d->count = elf->e_phnum;
     d->flags = 0;
     return true;
+#endif
 }
 
 struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
@@ -237,15 +245,33 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-void lt_module_record_all(struct lt_context *context)
+static void record(struct lt_context *context)
 {
     struct walk walk = {context, 0, ""};
     long n = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", walk.main_path,
                          sizeof walk.main_path - 1);
     walk.main_path[n > 0 ? n : 0] = 0;
+    dl_iterate_phdr(visit, &walk);
+    lt_unwind_refresh();
+}
+
+void lt_module_record_all(struct lt_context *context)
+{
     modules = lt_memory(MODULES_MAX * sizeof *modules);
     if (modules)
-        dl_iterate_phdr(visit, &walk);
+        record(context);
+}
+
+void lt_module_record_loaded(struct lt_context *context)
+{
+    uint32_t known = next_id;
+    if (modules)
+        record(context);
+    if (next_id == known)
+        return;
+    /* Paths through the new code, if any are known, lead through no module. */
+    lt_unwind_set_salt(__atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED));
+    lt_unwind_flush();
 }
 
 struct check {

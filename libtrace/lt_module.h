@@ -21,6 +21,9 @@ struct lt_module_place {
 struct lt_module_place lt_module_place(struct lt_context *context, uintptr_t pc, bool exact);
 /* Record all loaded modules. Calls the loader: not from an event. */
 void lt_module_record_all(struct lt_context *context);
+/* After a dlopen, where libc has no _dl_find_object: the same for what is new. Not
+ * inside another hook: it takes the loader's lock. */
+void lt_module_record_loaded(struct lt_context *context);
 /* After a dlclose, outside any hook: note what is gone. */
 void lt_module_check_unloaded(struct lt_context *context);
 /* Rises whenever a module is found to be gone. */

@@ -15,12 +15,16 @@
 #include <unistd.h>
 
 #include "lt_config.h"
+#include "lt_forward.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
 #include "lt_trace.h"
 #include "mlog_version.h"
 
+#ifndef __GLIBC__
+__thread uintptr_t lt_inside;
+#endif
 union lt_page_memory lt_page_memory __attribute__((aligned(LT_PAGE_BYTES)));
 
 static struct lt_lock start_lock;
@@ -152,7 +156,7 @@ static void write_memory(struct lt_context *c, uint64_t now)
     char text[96];
     if (statm.fd < 0 || !lt_file_is_ours(&statm))
         return;
-    long n = lt_syscall4(SYS_pread64, statm.fd, text, sizeof text - 1, 0);
+    long n = lt_pread(statm.fd, text, sizeof text - 1, 0);
     if (n <= 0)
         return;
     text[n] = 0;
@@ -252,7 +256,7 @@ static int open_out(void)
         if (fd < 0)
             return fd;
     } else if (lt_syscall2(SYS_flock, fd, LOCK_EX | LOCK_NB) == 0) {
-        lt_syscall2(SYS_ftruncate, fd, 0);
+        lt_ftruncate(fd, 0);
         lt_syscall2(SYS_flock, fd, LOCK_SH);
     } else {
         lt_syscall2(SYS_flock, fd, LOCK_SH | LOCK_NB);
@@ -314,12 +318,12 @@ static int open_sink(void)
                "not tracing", NULL, 0);
         return -EINVAL;
     }
-    long flags = lt_syscall3(SYS_fcntl, LT_TRACE_FD, F_GETFL, 0);
+    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
     if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) {
         lt_say("descriptor 1022 is not open for writing, not tracing", NULL, 0);
         return -EBADF;
     }
-    fd = (int)lt_syscall3(SYS_fcntl, LT_TRACE_FD, F_DUPFD_CLOEXEC, LT_LOWEST_FD);
+    fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, LT_LOWEST_FD);
     error = fd < 0 ? fd : lt_sink_stream_open(fd);
     if (error)
         lt_say("cannot trace into descriptor 1022, not tracing", NULL, error);
@@ -478,7 +482,7 @@ __attribute__((constructor)) static void begin(void)
     if (lt_page.active == LT_UNKNOWN)
         lt_start();
     if (lt_page.active == LT_ACTIVE) {
-        pthread_atfork(before_fork, NULL, in_child);
+        (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
         if (on_exit)
             on_exit(at_exit, NULL);
     }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "lt_sys.h"
 
@@ -106,14 +107,19 @@ static void *first_aligned_alloc(size_t align, size_t size)
     return resolve() ? lt_real.aligned_alloc(align, size) : arena_alloc(size, align);
 }
 
+static size_t page_size(void)
+{
+    return getauxval(AT_PAGESZ);
+}
+
 static void *first_valloc(size_t size)
 {
-    return resolve() ? lt_real.valloc(size) : arena_alloc(size, 4096);
+    return resolve() ? lt_real.valloc(size) : arena_alloc(size, page_size());
 }
 
 static void *first_pvalloc(size_t size)
 {
-    return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + 4095) & ~(size_t)4095, 4096);
+    return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
 }
 
 static void *refuse_size(size_t size)

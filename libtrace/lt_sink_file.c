@@ -66,7 +66,7 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
     static const unsigned char zeros[4096];
     while (from < to) {
         size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
-        long wrote = lt_syscall4(SYS_pwrite64, fd, zeros, n, from);
+        long wrote = lt_pwrite(fd, zeros, n, from);
         if (wrote == -EINTR)
             continue;
         if (wrote <= 0)
@@ -80,7 +80,7 @@ static int allocate(int fd, uint64_t from, uint64_t to)
 {
     long result;
     do
-        result = lt_syscall4(SYS_fallocate, fd, 0, from, to - from);
+        result = lt_fallocate(fd, from, to - from);
     while (result == -EINTR);
     return (int)result;
 }
@@ -121,7 +121,7 @@ static void warm(int fd, uint64_t offset, size_t size)
         int n = 0;
         for (; n < 64 && done + (size_t)n * sizeof zeros < size; n++)
             parts[n] = (struct iovec){(void *)(uintptr_t)zeros, sizeof zeros};
-        long wrote = lt_syscall5(SYS_pwritev, fd, parts, n, offset + done, 0);
+        long wrote = lt_pwritev(fd, parts, n, offset + done);
         if (wrote <= 0)
             return; /* the faults will do */
         done += (size_t)wrote;
@@ -203,8 +203,8 @@ static void file_after_fork(void)
                 give_up_chunk(w);
                 continue;
             }
-            lt_syscall6(SYS_mmap, (long)w->chunk, (long)w->size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+            lt_mmap(w->chunk, w->size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
             w->limit = NULL;
         }
     }
@@ -226,7 +226,7 @@ int lt_sink_file_open(int fd, const char *path)
     lt_trace_header(constant, MLF_LAYOUT_MAPPED, sink.unit_log2);
 
     /* Empty, a trace of ours, or one that another process is just beginning. */
-    long got = lt_syscall4(SYS_pread64, fd, found, sizeof found, 0);
+    long got = lt_pread(fd, found, sizeof found, 0);
     if (got < 0)
         return (int)got;
     static const unsigned char nothing[MLF_HDR_CRC];
@@ -238,7 +238,7 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = 0;
-        error = (uint64_t)st.st_size < unit ? (int)lt_syscall2(SYS_ftruncate, fd, unit) : 0;
+        error = (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit) : 0;
     }
     if (error)
         return error;
@@ -252,8 +252,8 @@ int lt_sink_file_open(int fd, const char *path)
     if (!lt_file_adopt(&sink.file, fd))
         return -EBADF;
     struct statfs fs;
-    sink.warm = lt_syscall2(SYS_fstatfs, fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC &&
-                fs.f_type != RAMFS_MAGIC;
+    sink.warm = lt_fstatfs(fd, &fs, sizeof fs) == 0 && (unsigned)fs.f_type != TMPFS_MAGIC &&
+                (unsigned)fs.f_type != RAMFS_MAGIC;
     sink.path[0] = 0;
     if (path && strlen(path) < sizeof sink.path)
         strcpy(sink.path, path);

@@ -171,12 +171,12 @@ static int drain(const struct lt_context *self)
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     long locked;
     do
-        locked = lt_syscall3(SYS_fcntl, fd, F_SETLKW, &lock);
+        locked = lt_syscall3(LT_SYS_FCNTL, fd, F_SETLKW, &lock);
     while (locked == -EINTR);
     int error = deliver_all(fd, self);
     lock.l_type = F_UNLCK;
     if (locked == 0)
-        lt_syscall3(SYS_fcntl, fd, F_SETLK, &lock);
+        lt_syscall3(LT_SYS_FCNTL, fd, F_SETLK, &lock);
     if (!sink.socket) {
         struct timespec at_once = {0, 0};
         if (error == -EPIPE && !(pending & pipe_signal))

@@ -118,8 +118,9 @@ static void LT_COLD grow(struct table *old)
                 insert(table, old->slots[i].hash, id);
         }
         __atomic_store_n(&current, table, __ATOMIC_RELEASE);
-        uintptr_t from = ((uintptr_t)old->slots + 4095) & ~(uintptr_t)4095;
-        uintptr_t to = ((uintptr_t)old + old->bytes) & ~(uintptr_t)4095;
+        uintptr_t page = lt_process.page_size - 1;
+        uintptr_t from = ((uintptr_t)old->slots + page) & ~page;
+        uintptr_t to = ((uintptr_t)old + old->bytes) & ~page;
         if (to > from)
             lt_syscall3(SYS_madvise, from, to - from, MADV_DONTNEED);
     }

@@ -16,8 +16,8 @@ static size_t memory_held;
 
 void *lt_memory(size_t size)
 {
-    long at = lt_syscall6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long at = lt_mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at < 0 && at > -4096)
         return NULL;
     if (size >= (2u << 20)) /* a huge page costs more to clear than these tables save by it */
@@ -41,8 +41,7 @@ size_t lt_memory_held(void)
 
 void *lt_map_file(int fd, uint64_t offset, size_t size)
 {
-    long at = lt_syscall6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                          (long)offset);
+    long at = lt_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
     return at < 0 && at > -4096 ? NULL : (void *)at;
 }
 
@@ -69,7 +68,7 @@ int lt_move_fd(int fd, int lowest)
 {
     long moved;
     do { /* lower where the limit of descriptors is */
-        moved = lt_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
+        moved = lt_syscall3(LT_SYS_FCNTL, fd, F_DUPFD_CLOEXEC, lowest);
         lowest /= 2;
     } while ((moved == -EINVAL || moved == -EMFILE) && lowest > 2);
     lt_close(fd);
@@ -107,7 +106,7 @@ char *lt_read_file(const char *path, size_t *size, size_t *capacity)
 
 int lt_fstat(int fd, struct stat *st)
 {
-    return (int)lt_syscall2(SYS_fstat, fd, st); /* 64-bit ABIs: the kernel's layout is libc's */
+    return (int)lt_syscall2(LT_SYS_FSTAT, fd, st); /* the kernel's layout is libc's */
 }
 
 int lt_getpid(void)

@@ -47,6 +47,25 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
                      : "memory", "cc");
     return x0;
 }
+#elif defined(__i386__)
+/* ebp carries the sixth argument and may be a frame pointer, without which no one
+ * finds the way out of the signal that interrupts us: touched only where needed. */
+static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    if (__builtin_constant_p(f) && f == 0)
+        __asm__ volatile("int $0x80"
+                         : "=a"(result)
+                         : "a"(n), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+                         : "memory");
+    else
+        __asm__ volatile("pushl %7\n\tpushl %%ebp\n\tmovl 4(%%esp), %%ebp\n\tint $0x80\n\t"
+                         "popl %%ebp\n\taddl $4, %%esp"
+                         : "=a"(result)
+                         : "a"(n), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), "g"(f)
+                         : "memory");
+    return result;
+}
 #else
 #include <errno.h>
 #include <unistd.h>
@@ -68,6 +87,66 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define lt_syscall5(n, a, b, c, d, e)                                                             \
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+/* Calls with 64-bit arguments or results, as each ABI has them: on 32-bit machines
+ * a file offset is two arguments, and the older calls know no large files. */
+#if UINTPTR_MAX > 0xffffffffu
+#define LT_OFFSET_ARGS(v) (long)(v), 0
+#define LT_SYS_FSTAT SYS_fstat
+#define LT_SYS_FCNTL SYS_fcntl
+#else
+#define LT_OFFSET_ARGS(v) (long)(uint32_t)(v), (long)((uint64_t)(v) >> 32)
+#define LT_SYS_FSTAT SYS_fstat64
+#define LT_SYS_FCNTL SYS_fcntl64
+#endif
+static inline long lt_call_with_offset(long n, int fd, const void *memory, long count, long low,
+                                       long high)
+{
+    return lt_syscall6(n, fd, (long)memory, count, low, high, 0);
+}
+#define lt_pread(fd, memory, size, offset)                                                         \
+    lt_call_with_offset(SYS_pread64, fd, memory, (long)(size), LT_OFFSET_ARGS(offset))
+#define lt_pwrite(fd, memory, size, offset)                                                        \
+    lt_call_with_offset(SYS_pwrite64, fd, memory, (long)(size), LT_OFFSET_ARGS(offset))
+#define lt_pwritev(fd, parts, count, offset)                                                       \
+    lt_call_with_offset(SYS_pwritev, fd, parts, (long)(count), LT_OFFSET_ARGS(offset))
+static inline long lt_fallocate(int fd, uint64_t from, uint64_t size)
+{
+#if UINTPTR_MAX > 0xffffffffu
+    return lt_syscall6(SYS_fallocate, fd, 0, (long)from, (long)size, 0, 0);
+#else
+    return lt_syscall6(SYS_fallocate, fd, 0, LT_OFFSET_ARGS(from), LT_OFFSET_ARGS(size));
+#endif
+}
+static inline long lt_ftruncate(int fd, uint64_t size)
+{
+#if UINTPTR_MAX > 0xffffffffu
+    return lt_syscall6(SYS_ftruncate, fd, (long)size, 0, 0, 0, 0);
+#else
+    return lt_syscall6(SYS_ftruncate64, fd, LT_OFFSET_ARGS(size), 0, 0, 0);
+#endif
+}
+struct statfs;
+static inline long lt_fstatfs(int fd, struct statfs *to, size_t size)
+{
+#if UINTPTR_MAX > 0xffffffffu
+    (void)size;
+    return lt_syscall6(SYS_fstatfs, fd, (long)to, 0, 0, 0, 0);
+#else
+    return lt_syscall6(SYS_fstatfs64, fd, (long)size, (long)to, 0, 0, 0);
+#endif
+}
+/* An address, or a negative errno above -4096. */
+static inline long lt_mmap(void *at, size_t size, int protection, int flags, int fd,
+                           uint64_t offset)
+{
+#if UINTPTR_MAX > 0xffffffffu
+    return lt_syscall6(SYS_mmap, (long)at, (long)size, protection, flags, fd, (long)offset);
+#else /* counted in 4096 bytes, whatever the page */
+    return lt_syscall6(SYS_mmap2, (long)at, (long)size, protection, flags, fd,
+                       (long)(offset >> 12));
+#endif
+}
 
 /* Zeroed private memory, or NULL. Never from malloc. The caller gives it back
  * by lt_memory_free or keeps it for the life of the process. */

@@ -53,7 +53,11 @@ extern union lt_page_memory {
 /* glibc's malloc lays blocks out so: bytes of header, grain, smallest usable
  * size. The default usable size (FORMAT.md section 7) follows from them. */
 #define LT_BLOCK_HEADER sizeof(size_t)
+#if defined(__i386__)
+#define LT_BLOCK_GRAIN 16u /* as its long double asks for */
+#else
 #define LT_BLOCK_GRAIN (2 * sizeof(size_t))
+#endif
 #define LT_BLOCK_SMALLEST (3 * sizeof(size_t))
 
 /* Stamps of a process with one thread are multiples of this: nothing depends on

@@ -166,6 +166,11 @@ void lt_unwind_set_mode(enum lt_unwind_mode mode);
  * registered or withdrawn. */
 void lt_unwind_flush(void);
 
+/* Code was mapped: known to the unwinder from now on. Nothing to do where libc
+ * tells of its objects without a lock (glibc since 2.35). Takes the loader's lock,
+ * so never inside an event of a thread that may be loading. */
+void lt_unwind_refresh(void);
+
 /* Mixed into the hash of every path taken from now on. */
 void lt_unwind_set_salt(uint64_t salt);
 

@@ -13,7 +13,8 @@
  * raw word; keys, frames and hashes have the signature removed.
  */
 #define LT_ADDRESS_BITS 48
-#define LT_RAW_PC(slot, pc) lt_load(slot)
+#define LT_RAW_PC(slot, pc) ((void)(pc), lt_load(slot))
+#define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 #define LT_GUESS_KNOWS_SP 0 /* the frame record may be anywhere in the frame */
 
 /* A return address may lie anywhere in the inner frame and be signed: a point
@@ -32,6 +33,10 @@
 
 #include "lt_unwind_core.h"
 
+#include "lt_sys.h"
+
+#include <errno.h>
+
 /* Where the kernel's signal frame keeps registers, from the sp at which
  * rt_sigreturn is called: behind siginfo_t (128 bytes) and the head of
  * ucontext_t (176) come the fault address, x0..x30, sp, pc. */
@@ -46,16 +51,33 @@ extern const char *lt_in_libc(void) __asm__("gnu_get_libc_version") __attribute_
 
 /* mov x8, #139; svc #0: rt_sigreturn. The vdso describes it by a frame record
  * that not every kernel writes, so the code is asked first. */
-static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
+static bool is_sigreturn(uintptr_t pc)
 {
     const uint32_t *code = (const uint32_t *)pc;
-    return pc % 4 == 0 && pc >= o->start && pc + 8 <= o->end && code[0] == 0xd2801168u &&
-           code[1] == 0xd4000001u;
+    return code[0] == 0xd2801168u && code[1] == 0xd4000001u;
+}
+
+static bool is_sigreturn_in(const struct lt_cfi_object *o, uintptr_t pc)
+{
+    return pc % 4 == 0 && pc >= o->start && pc + 8 <= o->end && is_sigreturn(pc);
+}
+
+/* Emulators put the trampoline on a page of no object. What is no code at all may
+ * be no memory either, so the kernel is asked: it copies the set before it looks
+ * at `how`, which is none. Once a pc, for the answer is cached. */
+static bool is_sigreturn_nowhere(uintptr_t pc)
+{
+    return pc % 4 == 0 && lt_syscall4(SYS_rt_sigprocmask, -1, pc, 0, 8) == -EINVAL &&
+           is_sigreturn(pc);
 }
 
 /* Code of the loader or of libc without an FDE is where stacks begin. */
 static bool in_libc(const struct lt_cfi_object *o)
 {
+#if !defined(__GLIBC__)
+    (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
+    return false;
+#endif
     uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
     return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
 }
@@ -101,7 +123,7 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
     const struct lt_cfi_object *o = &u->cfi.object;
     if (o->end) {
         lt_object_seen(o);
-        if (is_sigreturn(o, key + 4))
+        if (is_sigreturn_in(o, key + 4))
             return LT_WORD(LT_KIND_SIGNAL, 0, 0);
     }
     switch (found) {
@@ -114,7 +136,8 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
     case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
     case LT_CFI_NO_OBJECT:
         __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
-        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+        return is_sigreturn_nowhere(key + 4) ? LT_WORD(LT_KIND_SIGNAL, 0, 0)
+                                             : LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
     default: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
     }
 }

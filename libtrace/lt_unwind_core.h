@@ -88,7 +88,7 @@ enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
  *
  * The bits of the key stand where they stand in the key; those missing follow
  * from the index, so a hit is exact. offset: from sp or fp to the CFA, in words
- * of 8 bytes. slot: where fp is saved (x86-64) or where the return address is
+ * of the machine. slot: where fp is saved (x86-64) or where the return address is
  * (AArch64), in words below the CFA. */
 enum lt_kind {
     LT_KIND_SP,     /* CFA = sp + offset */
@@ -105,7 +105,12 @@ enum lt_kind {
 #define LT_WORD_KIND(word) ((unsigned)((word) >> 61))
 #define LT_WORD_SLOT(word) ((unsigned)((word) >> 55) & 63)
 #define LT_WORD_OFF(word) ((unsigned)((word) >> 3) & LT_WORD_OFF_MAX)
+#define LT_UNIT sizeof(uintptr_t) /* what offsets and slots are counted in */
+#if UINTPTR_MAX > 0xffffffffu
 #define LT_WORD_BYTES(word) ((uint32_t)(word) & LT_WORD_OFF_MAX << 3)
+#else
+#define LT_WORD_BYTES(word) (LT_WORD_OFF(word) * LT_UNIT)
+#endif
 #define LT_WORD_OFF_MAX ((1u << 14) - 1)
 #define LT_WORD_GENERATION 47
 /* All bits but kind, slot and offset. */
@@ -325,9 +330,15 @@ static void lt_object_seen(const struct lt_cfi_object *o)
 
 static inline uint64_t lt_fold(uint64_t parent, uint64_t pc)
 {
-    unsigned __int128 m =
-        (unsigned __int128)(parent ^ 0x2d358dccaa6c78a5u) * (pc ^ 0x8bb84b93962eacc9u);
+    const uint64_t a = parent ^ 0x2d358dccaa6c78a5u, b = pc ^ 0x8bb84b93962eacc9u;
+#ifdef __SIZEOF_INT128__
+    unsigned __int128 m = (unsigned __int128)a * b;
     return (uint64_t)m ^ (uint64_t)(m >> 64);
+#else /* the same product, by halves */
+    const uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    const uint64_t low = a0 * b0, mid = a1 * b0 + (low >> 32), cross = a0 * b1 + (uint32_t)mid;
+    return (a * b) ^ (a1 * b1 + (mid >> 32) + (cross >> 32));
+#endif
 }
 
 /* Check the steps out of frames `at`, at-1 .. 0, from the inside outwards. -1 if
@@ -532,6 +543,11 @@ void lt_unwind_flush(void)
     __atomic_store_n(&lt_seen_count, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&lt_seen_none, 0, __ATOMIC_RELEASE);
     __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
+}
+
+void lt_unwind_refresh(void)
+{
+    lt_cfi_refresh();
 }
 
 void lt_unwind_set_salt(uint64_t salt)

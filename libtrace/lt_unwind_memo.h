@@ -38,7 +38,7 @@
 
 static inline struct lt_memo *lt_memo_of(struct lt_unwinder_all *u, uintptr_t pc, uintptr_t sp)
 {
-    const uint64_t mixed = (pc ^ sp << 17) * 0x9e3779b97f4a7c15u;
+    const uint64_t mixed = ((uint64_t)pc ^ (uint64_t)sp << 17) * 0x9e3779b97f4a7c15u;
     return &u->memos[mixed >> (64 - LT_MEMO_BITS)];
 }
 

@@ -4,6 +4,7 @@
  * does not fit, by the shadow where it does. Included last by the one
  * lt_unwind_<machine>.c that is built, and uses from it:
  *
+ *   LT_IS_CODE       may that address be one of code? not so for a return address of 0
  *   lt_arch_key      the address whose rule holds at a state
  *   lt_arch_pack     the same in LT_KEY_BITS bits
  *   lt_arch_slots    the addresses that a step by a rule in a word reads
@@ -86,7 +87,7 @@ static uintptr_t stack_end(const struct lt_unwinder_all *u, uintptr_t sp)
 }
 static bool in_stack(uintptr_t end, uintptr_t lo, uintptr_t addr)
 {
-    return addr >= lo && addr < end && end - addr >= 8 && addr % 8 == 0;
+    return addr >= lo && addr < end && end - addr >= LT_UNIT && addr % LT_UNIT == 0;
 }
 
 /* May a step in an uncertain place read at addr? Beyond a guess only what is
@@ -98,7 +99,8 @@ static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
 {
     if (end)
         return in_stack(end, lo, addr);
-    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) && addr % 8 == 0;
+    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) &&
+           addr % LT_UNIT == 0;
 }
 
 /* Every step but the common two. True: *s is the outer state. False: the walk
@@ -184,12 +186,12 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         f->bits |= LT_FRAME_USES_FP;
         if (s->fp == 0 && lt_mode == LT_UNWIND_FP)
             *stop = LT_STOP_ROOT;
-        if (!in_stack(end, old_sp, s->fp) || !in_stack(end, old_sp, s->fp + 8))
+        if (!in_stack(end, old_sp, s->fp) || !in_stack(end, old_sp, s->fp + LT_UNIT))
             return false;
         u->counters.guesses++;
         fp_slot = s->fp;
-        ra_slot = s->fp + 8;
-        cfa = s->fp + 16;
+        ra_slot = s->fp + LT_UNIT;
+        cfa = s->fp + 2 * LT_UNIT;
         mode |= LT_FRAME_GUESS;
         break;
     case LT_KIND_FULL:
@@ -218,7 +220,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         goto bad_memory;
     /* Even where rules are trusted, for functions that switch stacks have them,
      * fp may be anything if some assembly lies about it. */
-    if (cfa < 65536 || cfa >> LT_ADDRESS_BITS || cfa % 8)
+    if (cfa < 65536 || (uint64_t)cfa >> LT_ADDRESS_BITS || cfa % LT_UNIT)
         goto bad_memory;
     o->ra_slot = ra_slot;
     o->fp_slot = fp_slot;
@@ -299,10 +301,10 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
     step:;
         const uintptr_t key = lt_arch_key(pc, mode);
         const uint64_t packed = lt_arch_pack(key);
-        if (LT_UNLIKELY(key >> LT_ADDRESS_BITS || f == u->fresh_end))
-            LT_WALKED(0, pc == 0                     ? LT_STOP_ROOT
-                         : key >> LT_ADDRESS_BITS != 0 ? LT_STOP_BAD_MEMORY
-                                                       : LT_STOP_LIMIT);
+        if (LT_UNLIKELY(!LT_IS_CODE(key) || f == u->fresh_end))
+            LT_WALKED(0, pc == 0            ? LT_STOP_ROOT
+                         : LT_IS_CODE(key) ? LT_STOP_LIMIT
+                                            : LT_STOP_BAD_MEMORY);
         uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
         if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);

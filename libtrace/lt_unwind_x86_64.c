@@ -12,6 +12,7 @@
 #define LT_ADDRESS_BITS 47
 #define LT_RAW_PC(slot, pc) (pc)
 #define LT_GUESS_KNOWS_SP 1
+#define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 
 /* The return address lies below the CFA: a point is a state. */
 #define LT_POINT_SLOT(p) ((p)->at - 8)
@@ -22,8 +23,6 @@
 
 #include "lt_unwind_core.h"
 
-#include <gnu/libc-version.h>
-
 #define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
 
 /* Where the kernel's signal frame keeps registers, from the sp at which the
@@ -32,8 +31,14 @@
 #define SIGNAL_RSP 160
 #define SIGNAL_RIP 168
 
+#if defined(__GLIBC__)
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
+extern char lt_in_libc[] __asm__("gnu_get_libc_version") __attribute__((weak));
+#else
+extern char lt_exit[] __asm__("exit") __attribute__((weak));
+extern char lt_pthread_exit[] __asm__("pthread_exit") __attribute__((weak));
+#endif
 
 static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
 {
@@ -48,12 +53,31 @@ static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
            memcmp((const void *)pc, code, sizeof code - 1) == 0;
 }
 
-/* Code of the loader or of libc without an FDE is where stacks begin:
- * _dl_start_user and __start_context. */
-static bool in_libc(const struct lt_cfi_object *o)
+/* What the code at pc is, which has no FDE though others of its object have. */
+static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
 {
-    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)gnu_get_libc_version;
-    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
+#if defined(__GLIBC__)
+    /* In the loader and in libc it is where stacks begin: _dl_start_user and
+     * __start_context. */
+    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
+    bool ours = (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
+    (void)pc;
+    return ours ? LT_KIND_END : LT_KIND_NONE;
+#else
+    /* musl is built without FDEs. Who called main or a thread's function hands
+     * its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
+    const uint8_t *code = (const uint8_t *)pc;
+    int32_t by;
+    if (pc < o->start || pc + 16 > o->end)
+        return LT_KIND_NONE;
+    code += code[0] == 0x48;
+    code += (code[0] == 0x89 && code[1] == 0xc7) || (code[0] == 0x63 && code[1] == 0xf8) ? 2 : 0;
+    memcpy(&by, code + 1, 4);
+    uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
+    bool end = code[0] == 0xe8 &&
+               (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
+    return end ? LT_KIND_END : LT_KIND_NONE;
+#endif
 }
 
 static uint64_t classify_wide(uint32_t base, int64_t off, int64_t ra, int64_t fp)
@@ -155,9 +179,9 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
     case LT_CFI_NO_TABLE:
         if (is_sigreturn(o, key + 1))
             return LT_WORD(LT_KIND_SIGNAL, 1, 0);
-        if (found == LT_CFI_NO_TABLE)
-            return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-        return in_libc(o) ? LT_WORD(LT_KIND_END, 1, 0) : LT_WORD(LT_KIND_NONE, 1, LT_NONE_END);
+        if (without_fde(o, key + 1) == LT_KIND_END)
+            return LT_WORD(LT_KIND_END, 1, 0);
+        return LT_WORD(LT_KIND_NONE, 1, found == LT_CFI_NO_TABLE ? LT_NONE_GUESS : LT_NONE_END);
     case LT_CFI_NO_OBJECT:
         __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
         return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Installs the Debian packages of packages.txt that are missing. Arguments:
-# the purposes wanted, as in the second column there (default: build). Does
+# the purposes wanted, as in the second column there (default: build); a purpose
+# like test/amd64 counts on machines of that Debian architecture alone. Does
 # nothing, and says nothing, if all are there.
 #
 #     tools/install-packages.sh build quickstart
@@ -11,11 +12,12 @@ set -eu
 list=$(dirname -- "$(readlink -f -- "$0")")/../packages.txt
 [ $# -gt 0 ] || set -- build
 
+here=$(dpkg --print-architecture 2> /dev/null || uname -m)
 wanted=()
 while read -r package purpose _; do
     case $package in '' | '#'*) continue ;; esac
     for each in "$@"; do
-        [ "$purpose" != "$each" ] || wanted+=("$package")
+        case $purpose in "$each" | "$each/$here") wanted+=("$package") ;; esac
     done
 done < "$list"
 

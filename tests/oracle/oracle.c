@@ -62,6 +62,9 @@ static struct oracle_file *counts = &private_file;
 
 /* The lock. Recursive, as libc's functions may call each other. */
 
+#ifndef PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP /* musl's layout */
+#define PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP {{{PTHREAD_MUTEX_RECURSIVE}}}
+#endif
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static bool block_signals;
 
@@ -299,7 +302,7 @@ static void begin(void)
     if (!resolved)
         resolve();
     /* getenv is safe once libc is initialised; what came before counts too. */
-    if (!begun && __environ) {
+    if (!begun && environ) {
         begun = true;
         const char *block = getenv("ORACLE_BLOCK_SIGNALS");
         block_signals = block && *block == '1';
@@ -497,6 +500,7 @@ EXPORT void *valloc(size_t size)
     return p;
 }
 
+EXPORT void *pvalloc(size_t size);
 EXPORT void *pvalloc(size_t size)
 {
     sigset_t saved;

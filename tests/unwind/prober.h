@@ -26,6 +26,9 @@ static __thread struct prober *self;
 static unsigned recalls;
 static __thread volatile sig_atomic_t handling;  /* a signal */
 static __thread volatile sig_atomic_t unwinding; /* inside the shadow's lt_unwind */
+/* ... which came at any moment, where libgcc cannot follow libc's assembly: on
+ * i386 its memcpy says nothing of what it pushes, and libgcc faults. */
+static volatile sig_atomic_t stray;
 static unsigned long probes, failures;
 static int tests, failed;
 static int (*libunwind)(void **, int);
@@ -39,8 +42,8 @@ static void bad(const char *what, const struct lt_unwinder *u, const struct prob
         return;
     printf("# %s: ours %u frames (stop %u), other %u\n", what, u->n, u->stop, p->n_other);
     for (unsigned i = 0; i < 12 && (i < u->n || i < p->n_other); i++)
-        printf("#   %#lx %#lx\n", i < u->n ? lt_unwinder_pc(u, u->n - 1 - i) : 0,
-               i < p->n_other ? p->other[i] : 0);
+        printf("#   %#lx %#lx\n", i < u->n ? (unsigned long)lt_unwinder_pc(u, u->n - 1 - i) : 0,
+               i < p->n_other ? (unsigned long)p->other[i] : 0);
 }
 
 static _Unwind_Reason_Code gcc_frame(struct _Unwind_Context *c, void *arg)
@@ -176,8 +179,10 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
                                        lt_unwinder_hash(p->shadow, i), *id};
     }
     p->n_before = n;
-    _Unwind_Backtrace(gcc_frame, p);
-    compare("_Unwind_Backtrace", p->shadow, p, at);
+    if (!handling || !stray) {
+        _Unwind_Backtrace(gcc_frame, p);
+        compare("_Unwind_Backtrace", p->shadow, p, at);
+    }
     if (!handling && !one_to_one(lt_unwinder_hash(p->shadow, n - 1), path | 1))
         bad("hash and path", p->shadow, p);
     if (libunwind && !gcc_only && !handling) {

@@ -28,7 +28,18 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
 #include <x86intrin.h>
+#else /* coarse, for the modes that compare */
+static inline uint64_t __rdtsc(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+#define __rdtscp(aux) (*(aux) = 0, __rdtsc())
+#define _mm_lfence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 
 #define EXPORT __attribute__((visibility("default")))
 #define TLS static __thread __attribute__((tls_model("initial-exec")))

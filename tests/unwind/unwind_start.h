@@ -11,15 +11,13 @@
 
 #include <sys/mman.h>
 
-#if defined(__x86_64__) || defined(__aarch64__)
 #define UNWIND_START                                                                               \
     {                                                                                              \
         .pc = (uintptr_t)__builtin_return_address(0), .sp = UNWIND_START_CFA,                      \
         .fp = *(const volatile uintptr_t *)__builtin_frame_address(0)                              \
     }
-#endif
-#if defined(__x86_64__)
-#define UNWIND_START_CFA ((uintptr_t)__builtin_frame_address(0) + 16)
+#if defined(__x86_64__) || defined(__i386__)
+#define UNWIND_START_CFA ((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *))
 #else
 #define UNWIND_START_CFA ((uintptr_t)__builtin_dwarf_cfa())
 #endif
