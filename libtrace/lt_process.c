@@ -403,6 +403,8 @@ void lt_start_child(void)
     lt_module_after_fork();
     lt_thread_after_fork();
     lt_sink->after_fork();
+    if (statm.fd >= 0 && lt_file_is_ours(&statm)) /* the parent's */
+        lt_close(statm.fd);
     open_statm();
     lt_page.active = LT_ACTIVE;
     starting = 0;
