@@ -87,7 +87,7 @@ def test_a_thread_that_ends_inside_a_hook(tmp_path):
 def test_a_storm_of_timers(tmp_path):
     """Every nested event is counted in the trace's own counters."""
     env = support.clean_environment(ORACLE_BLOCK_SIGNALS=1)
-    done = support.trace([PROGRAMS / "signal_handler", 2000 if not LONG else 100000],
+    done = support.trace([PROGRAMS / "signal_handler", 400 if not LONG else 100000],
                          tmp_path / "t", tmp_path / "oracle", env=env)
     assert done.visible == (0, "handled\n", "")
     whole, _ = support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
