@@ -264,6 +264,19 @@ static bool all_zero(const unsigned char *p, size_t size)
     return !any;
 }
 
+/* A unit of a mapped trace whose chunk has not been begun: zero, or with the
+ * header but for its magic number, which is stored last, and nothing behind. */
+static bool not_begun(struct ma_reader *reader, uint64_t at, const unsigned char **p, size_t *size)
+{
+    if (!all_zero(*p, *size < 4 ? *size : 4))
+        return false;
+    if (all_zero(*p, *size < MLF_CHUNK_HEADER ? *size : MLF_CHUNK_HEADER))
+        return true;
+    *size = ma_source_window(reader->source, at, reader->unit, p);
+    return *size >= reader->unit &&
+           all_zero(*p + MLF_CHUNK_HEADER, reader->unit - MLF_CHUNK_HEADER);
+}
+
 /* The input ends at or within `at`. */
 static int finish(struct ma_reader *reader, uint64_t at, bool within)
 {
@@ -341,8 +354,7 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
             return finish(reader, at, false);
         if (at == reader->claimed_end && ma_reader_grew(reader))
             return 0; /* what follows is being written */
-        if (reader->layout == MLF_LAYOUT_MAPPED &&
-            all_zero(p, size < MLF_CHUNK_HEADER ? size : MLF_CHUNK_HEADER)) {
+        if (reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size)) {
             if (at < reader->claimed_end && is_being_written(reader, p))
                 continue;
             if (at < reader->claimed_end)

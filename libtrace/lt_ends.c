@@ -28,7 +28,8 @@ static bool is_ours(void)
 /* The real functions, resolved in the constructor: dlsym takes the loader's
  * lock, which a fork's child may find held for ever. */
 #define LT_ENDS(X)                                                                                \
-    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(dlclose) X(dlopen)
+    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat)  \
+    X(dlclose) X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
     LT_ENDS(LT_END_ENUM)
@@ -134,6 +135,18 @@ LT_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
     LT_FORWARD(function, fexecve);
     before_exec();
     return next(fd, argv, envp);
+}
+
+LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags);
+LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    typedef int (*function)(int, const char *, char *const[], char *const[], int);
+    LT_FORWARD(function, execveat);
+    before_exec();
+    if (next)
+        return next(fd, path, argv, envp, flags);
+    errno = ENOSYS; /* who links against us in place of a libc without it */
+    return -1;
 }
 
 /* The list forms, turned into vectors on the stack as libc does. */

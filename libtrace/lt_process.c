@@ -193,6 +193,7 @@ static void write_counters(struct lt_context *c)
         {MLF_COUNT_FULL_STEPS, sum.full_steps},
         {MLF_COUNT_NODES, lt_stack_nodes()},
         {MLF_COUNT_LIBRARY_BYTES, lt_memory_held()},
+        {MLF_COUNT_NESTED, __atomic_load_n(&lt_process.nested, __ATOMIC_RELAXED)},
     };
     unsigned char *p = mlf_put_vu(c->scratch, lt_now());
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -386,8 +387,17 @@ void lt_start_child(void)
         lt_page.active = LT_OFF;
         return;
     }
+    /* A signal handler inside this: its event cannot be recorded yet. */
+    static int starting;
+    int pid = lt_getpid();
+    if (starting == pid) {
+        lt_process.lost++;
+        return;
+    }
+    starting = pid;
     start_lock.word = 0;
-    lt_process.pid = lt_getpid();
+    lt_process.pid = pid;
+    lt_process.lost = 0;
     lt_clock_moment(lt_process.clock.kind, &lt_process.start);
     if (!in_fork_handler)
         lt_process.fork_time = lt_process.start.count >> lt_process.clock.tick_shift;
@@ -398,8 +408,11 @@ void lt_start_child(void)
     lt_module_after_fork();
     lt_thread_after_fork();
     lt_sink->after_fork();
+    if (statm.fd >= 0 && lt_file_is_ours(&statm)) /* the parent's */
+        lt_close(statm.fd);
     open_statm();
     lt_page.active = LT_ACTIVE;
+    starting = 0;
     write_header(MLF_HOW_FORK);
 }
 
@@ -425,6 +438,7 @@ void lt_process_end(int how, int status)
         write_memory(c, now);
         write_clock(c);
         write_counters(c);
+        lt_context_say_losses(c, now, true);
         unsigned char *p = mlf_put_vu(c->scratch, now);
         p = mlf_put_vu(p, (uint64_t)how);
         p = mlf_put_vu(p, (uint64_t)(uint32_t)status);

@@ -172,8 +172,10 @@ static int file_begin(struct lt_writer *writer, size_t need)
     writer->chunk = chunk;
     writer->size = size;
     writer->base_time = base_time;
-    writer->sequence++;
-    lt_chunk_header(chunk, writer, (uint32_t)size, 0, false, 0);
+    struct lt_writer numbered = *writer;
+    numbered.sequence++;
+    lt_chunk_header(chunk, &numbered, (uint32_t)size, 0, false, 0);
+    writer->sequence++; /* once the chunk can be seen: lt_thread.c recovers by that */
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->drained = writer->position = chunk + MLF_CHUNK_HEADER;
     return 0;

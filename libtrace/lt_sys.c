@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The system calls that need more than one line; see lt_sys.h. Nothing here
- * keeps state but the count of memory held.
+ * keeps state but the count of memory held and the list of locks.
  */
 #include "lt_sys.h"
 
@@ -11,8 +11,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static size_t memory_held;
+
+/* All locks that have ever been taken: they are few, and static. */
+#define LOCKS_MAX 16
+static struct lt_lock *locks[LOCKS_MAX];
+/* How long one waits before one looks whether the holder is still there. */
+#define OWNER_CHECK_NS 50000000
 
 void *lt_memory(size_t size)
 {
@@ -124,9 +131,34 @@ int lt_gettid(void)
     return (int)lt_syscall1(SYS_gettid, 0);
 }
 
+static void list_lock(struct lt_lock *lock)
+{
+    for (int i = 0; i < LOCKS_MAX; i++) {
+        struct lt_lock *other = __atomic_load_n(&locks[i], __ATOMIC_RELAXED);
+        if (other == lock)
+            return;
+        if (!other && __atomic_compare_exchange_n(&locks[i], &other, lock, 0, __ATOMIC_RELAXED,
+                                                  __ATOMIC_RELAXED))
+            return;
+        if (other == lock)
+            return;
+    }
+}
+
+void lt_lock_abandon(void)
+{
+    uint32_t self = lt_lock_owner();
+    for (int i = 0; i < LOCKS_MAX; i++) {
+        struct lt_lock *lock = __atomic_load_n(&locks[i], __ATOMIC_RELAXED);
+        if (lock && (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~LT_LOCK_WAITERS) == self)
+            lt_lock_release(lock);
+    }
+}
+
 int lt_lock_try(struct lt_lock *lock)
 {
     uint32_t expected = 0;
+    list_lock(lock);
     return __atomic_compare_exchange_n(&lock->word, &expected, lt_lock_owner(), 0,
                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
@@ -134,6 +166,7 @@ int lt_lock_try(struct lt_lock *lock)
 int lt_lock_take(struct lt_lock *lock)
 {
     uint32_t self = lt_lock_owner(), seen = 0;
+    list_lock(lock);
     if (__atomic_compare_exchange_n(&lock->word, &seen, self, 0, __ATOMIC_ACQUIRE,
                                     __ATOMIC_RELAXED))
         return 1;
@@ -150,7 +183,15 @@ int lt_lock_take(struct lt_lock *lock)
             !__atomic_compare_exchange_n(&lock->word, &seen, seen | LT_LOCK_WAITERS, 0,
                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             continue;
-        lt_syscall4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, seen | LT_LOCK_WAITERS, 0);
+        uint32_t held = seen | LT_LOCK_WAITERS;
+        struct timespec patience = {0, OWNER_CHECK_NS};
+        long woken = lt_syscall4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, held, &patience);
+        /* By thread id alone: a vfork's child shares the lock, not the process. */
+        if (woken == -ETIMEDOUT &&
+            lt_syscall2(SYS_tkill, held & ~LT_LOCK_WAITERS, 0) == -ESRCH &&
+            __atomic_compare_exchange_n(&lock->word, &held, self | LT_LOCK_WAITERS, 0,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return 1;
         seen = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
     }
 }

@@ -182,10 +182,14 @@ struct lt_lock {
 #define LT_LOCK_WAITERS 0x80000000u
 /* The calling thread's id, by a system call only while it has no block (lt_thread.c). */
 uint32_t lt_lock_owner(void);
-/* False if this thread holds the lock already (a signal handler inside). */
+/* False if this thread holds the lock already (a signal handler inside). A lock
+ * whose holder is no more (cancelled while it held it) is taken from it. */
 int lt_lock_take(struct lt_lock *lock);
 int lt_lock_try(struct lt_lock *lock);
 void lt_lock_release(struct lt_lock *lock);
+/* Release whatever the calling thread still holds: only where it is known to be
+ * inside none of the code that took it (left by longjmp or a cancellation). */
+void lt_lock_abandon(void);
 
 /* One line to standard error, "mlog: " before it; see lt_config for when. */
 void lt_say(const char *text, const char *detail, long number);

@@ -8,6 +8,7 @@
  * context that all such threads share under a lock.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -93,16 +94,28 @@ static void say_stream_end(struct lt_context *c)
     lt_writer_record(&c->definitions, MLF_REC_STREAM_END, c->scratch, (size_t)(p - c->scratch));
 }
 
-void lt_context_say_losses(struct lt_context *c, uint64_t now)
+/* A signal handler may add to the count meanwhile: only what was said is taken off. */
+static void say_loss(struct lt_context *c, uint64_t now, uint32_t stream, uint64_t *lost,
+                     int reason)
 {
-    if (!lt_writer_room(&c->events, LT_ITEM_MAX))
+    uint64_t count = __atomic_load_n(lost, __ATOMIC_RELAXED);
+    if (!count)
         return;
     unsigned char *p = mlf_put_vu(c->scratch, now);
-    p = mlf_put_vu(p, c->stream);
-    p = mlf_put_vu(p, c->lost);
-    p = mlf_put_vu(p, MLF_LOSS_SIGNAL);
+    p = mlf_put_vu(p, stream);
+    p = mlf_put_vu(p, count);
+    p = mlf_put_vu(p, (uint64_t)reason);
     if (lt_writer_record(&c->events, MLF_REC_LOSS, c->scratch, (size_t)(p - c->scratch)))
-        c->lost = 0;
+        __atomic_fetch_sub(lost, count, __ATOMIC_RELAXED);
+}
+
+void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
+{
+    say_loss(c, now, c->stream, &c->lost, MLF_LOSS_SIGNAL);
+    say_loss(c, now, c->stream, &lt_process.lost, MLF_LOSS_SIGNAL);
+    for (struct lt_context *o = all ? lt_process.contexts : NULL; o; o = o->next)
+        say_loss(c, now, o->announced == lt_process.key ? o->stream : c->stream, &o->lost,
+                 MLF_LOSS_SIGNAL);
 }
 
 static struct lt_unwinder *new_unwinder(uint32_t depth)
@@ -154,6 +167,27 @@ static struct lt_thread *new_thread(void)
     return t;
 }
 
+/* The context left in the middle of an item by a longjmp: what it was writing
+ * is not part of the stream; delta state is half changed, so a new chunk. */
+static void recover(struct lt_context *c)
+{
+    struct lt_writer *writers[] = {&c->events, &c->definitions};
+    for (int i = 0; i < 2; i++) {
+        struct lt_writer *w = writers[i];
+        w->limit = NULL;
+        if (!w->chunk)
+            continue;
+        /* Left while it began a chunk: the numbers shall have no gap for that. */
+        if (lt_sink == &lt_sink_stream && w->position == w->chunk && w->sequence)
+            w->sequence--; /* nothing will be delivered under it */
+        else if (lt_sink == &lt_sink_file &&
+                 mlf_get_u32(w->chunk + MLF_CHUNK_MAGIC_AT) == MLF_CHUNK_MAGIC &&
+                 mlf_get_u32(w->chunk + MLF_CHUNK_SEQUENCE) == w->sequence)
+            w->sequence++; /* it can be seen already */
+    }
+    c->busy = 0;
+}
+
 /* The last round: the block goes to the next thread, its streams end. */
 static void thread_ended(void *memory)
 {
@@ -162,8 +196,21 @@ static void thread_ended(void *memory)
         return; /* replaced after a fork, or given up already */
     if (t->key_rounds++ < KEY_ROUNDS && pthread_setspecific(thread_key, t) == 0)
         return;
+    /* From here on a signal handler's events go to the shared context. */
+    lt_self = LT_THREAD_GONE;
+    LT_SIGNAL_FENCE();
+    if (t->main.busy) { /* cancelled inside a hook */
+        lt_lock_abandon();
+        recover(&t->main);
+        if (t->nested)
+            recover(t->nested);
+    }
     t->main.busy = (uintptr_t)__builtin_frame_address(0);
     if (lt_page.active == LT_ACTIVE) {
+        if (t->nested && t->main.announced == lt_process.key)
+            say_loss(&t->main, lt_now(), t->nested->stream, &t->nested->lost, MLF_LOSS_SIGNAL);
+        if (t->main.announced == lt_process.key)
+            lt_context_say_losses(&t->main, lt_now(), false);
         say_stream_end(&t->main);
         if (t->nested)
             say_stream_end(t->nested);
@@ -171,7 +218,6 @@ static void thread_ended(void *memory)
         if (t->nested)
             lt_sink->release(t->nested);
     }
-    lt_self = LT_THREAD_GONE;
     t->main.busy = 0;
     push_to_pool(t);
 }
@@ -196,8 +242,11 @@ void lt_thread_after_fork(void)
     pool_lock.word = 0;
     lt_process.shared_lock.word = 0;
     lt_process.streams = 0;
-    for (struct lt_context *c = lt_process.contexts; c; c = c->next)
+    lt_process.nested = 0;
+    for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
+        c->lost = 0; /* the parent says it */
+    }
     /* A context whose thread is not this one: its block is free, unless it is
      * the nested or the shared one. */
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
@@ -227,15 +276,49 @@ static struct lt_thread *LT_COLD begin_thread(uintptr_t frame)
     return t;
 }
 
-/* Whether the hook that marked the context busy has been left by a longjmp.
- * On the signal stack we are inside it still; on the same stack it is gone if
- * our frame lies further out than its own. */
+/* Whether both addresses lie in one mapping; false if that cannot be found out. */
+static bool in_one_mapping(uintptr_t low, uintptr_t high)
+{
+    int fd = lt_open("/proc/self/maps", O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    char text[256];
+    uintptr_t bounds[2] = {0, 0};
+    int field = 0; /* of the line: 0 start, 1 end, 2 the rest */
+    long n;
+    bool done = false, same = false;
+    while (!done && ((n = lt_syscall3(SYS_read, fd, text, sizeof text)) > 0 || n == -EINTR))
+        for (long i = 0; i < n && !done; i++) {
+            char ch = text[i];
+            if (ch == '\n') {
+                bounds[0] = bounds[1] = 0;
+                field = 0;
+            } else if (field < 2 && (ch == '-' || ch == ' ')) {
+                field++;
+                done = field == 2 && bounds[1] > low;
+                same = done && bounds[0] <= low && bounds[1] > high;
+            } else if (field < 2) {
+                bounds[field] = bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
+            }
+        }
+    lt_close(fd);
+    return same;
+}
+
+/* Whether the hook that marked the context busy has been left by a longjmp. On
+ * a signal stack we are inside it still; on its own stack it is gone if our
+ * frame lies further out than its own. The kernel does not always say that we
+ * are on another stack (SS_AUTODISARM, a handler that switched contexts), so
+ * it must be the same piece of memory too. A wrong "no" costs time: events go
+ * to the nested context. A wrong "yes" would pull the chunk away from under the
+ * interrupted hook. */
 static bool is_stale(const struct lt_context *c, uintptr_t frame)
 {
     if (frame <= c->busy || c->busy == 1)
         return false;
     stack_t stack = {0};
-    return lt_syscall2(SYS_sigaltstack, 0, &stack) == 0 && !(stack.ss_flags & SS_ONSTACK);
+    return lt_syscall2(SYS_sigaltstack, 0, &stack) == 0 && !(stack.ss_flags & SS_ONSTACK) &&
+           in_one_mapping(c->busy, frame);
 }
 
 static struct lt_context *nested_context(struct lt_thread *t, uintptr_t frame)
@@ -254,10 +337,17 @@ static struct lt_context *nested_context(struct lt_thread *t, uintptr_t frame)
     return t->nested;
 }
 
+static void lose(void)
+{
+    __atomic_fetch_add(&lt_process.lost, 1, __ATOMIC_RELAXED);
+}
+
 static struct lt_context *shared_context(void)
 {
-    if (!lt_lock_take(&lt_process.shared_lock))
+    if (!lt_lock_take(&lt_process.shared_lock)) {
+        lose();
         return NULL;
+    }
     struct lt_context *c = lt_process.shared;
     if (!lt_process.shared_unwinder)
         lt_process.shared_unwinder = new_unwinder(NESTED_DEPTH);
@@ -267,15 +357,8 @@ static struct lt_context *shared_context(void)
         return c;
     }
     lt_lock_release(&lt_process.shared_lock);
+    lose();
     return NULL;
-}
-
-/* The context left in the middle of an item by a longjmp: what it was writing
- * is not part of the stream; delta state is half changed, so a new chunk. */
-static void recover(struct lt_context *c)
-{
-    c->events.limit = c->definitions.limit = NULL;
-    c->busy = 0;
 }
 
 static struct lt_context *LT_COLD choose_context(uintptr_t frame)
@@ -285,21 +368,26 @@ static struct lt_context *LT_COLD choose_context(uintptr_t frame)
     struct lt_thread *t = lt_self;
     if (!t) {
         t = begin_thread(frame);
-        if (!t)
+        if (!t) {
+            lose();
             return NULL;
+        }
         if (t->main.busy == frame)
             return &t->main;
     }
-    if (t->main.busy && is_stale(&t->main, frame))
+    if (t->main.busy && is_stale(&t->main, frame)) {
+        lt_lock_abandon();
         recover(&t->main);
+    }
     struct lt_context *c = &t->main;
     if (c->busy) {
         c = nested_context(t, frame);
         lt_stamp_anew();
         if (!c) {
-            t->main.lost++;
+            __atomic_fetch_add(&t->main.lost, 1, __ATOMIC_RELAXED);
             return NULL;
         }
+        __atomic_fetch_add(&lt_process.nested, 1, __ATOMIC_RELAXED);
         if (c->busy)
             recover(c);
     }
@@ -326,11 +414,12 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
         bool ready = true;
         if (c->announced != lt_process.key)
             lt_context_announce(c);
-        if (c->lost)
-            lt_context_say_losses(c, lt_now());
+        if (LT_UNLIKELY(c->lost || lt_process.lost))
+            lt_context_say_losses(c, lt_now(), false);
         if (c->events.position > c->events.limit)
             ready = lt_writer_room(&c->events, LT_ITEM_MAX);
         if (!ready || lt_page.active != LT_ACTIVE) {
+            __atomic_fetch_add(&c->lost, 1, __ATOMIC_RELAXED);
             c->busy = 0;
             lt_release_shared(c);
             c = NULL;

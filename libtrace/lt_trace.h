@@ -107,7 +107,7 @@ struct lt_context {
     struct lt_writer definitions;
     struct lt_encoder encoder;
     struct lt_node_encoder nodes;
-    uint64_t lost;              /* events not recorded, still to be said */
+    uint64_t lost;              /* events not recorded, still to be said; atomic */
     uint64_t announced;         /* STREAM record written for this process key */
     struct lt_context *next;    /* in lt_process.contexts; never unlinked */
     unsigned char scratch[1536];
@@ -164,6 +164,8 @@ struct lt_process {
     struct lt_lock shared_lock;
     uint32_t streams;           /* last stream number given, atomic */
     uint32_t finished;          /* PROCESS_END has been written */
+    uint64_t lost;              /* events for which there was no context, still to be said; atomic */
+    uint64_t nested;            /* events of signal handlers that interrupted another; atomic */
 };
 extern struct lt_process lt_process;
 
@@ -175,16 +177,21 @@ void lt_finish_slow(struct lt_context *context, uint64_t now);
 bool lt_thread_setup(void);             /* once a process image */
 void lt_thread_after_fork(void);        /* in the child: this thread is the only one */
 void lt_context_announce(struct lt_context *context);
-void lt_context_say_losses(struct lt_context *context, uint64_t now);
+/* Say in `context` what was lost of its own and where there was no context; with
+ * `all` what any context of the process has lost and not said. */
+void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
 
 static inline struct lt_context *lt_begin(uintptr_t frame)
 {
     struct lt_thread *self = lt_self;
-    if (LT_UNLIKELY(lt_page.active != LT_ACTIVE || (uintptr_t)self <= 1 || self->main.busy ||
-                    self->main.events.position > self->main.events.limit))
+    if (LT_UNLIKELY(lt_page.active != LT_ACTIVE || (uintptr_t)self <= 1 || self->main.busy))
         return lt_begin_slow(frame);
     self->main.busy = frame;
-    LT_SIGNAL_FENCE();
+    LT_SIGNAL_FENCE(); /* room is seen when no signal handler can take it any more */
+    if (LT_UNLIKELY(self->main.events.position > self->main.events.limit)) {
+        self->main.busy = 0;
+        return lt_begin_slow(frame);
+    }
     return &self->main;
 }
 

@@ -83,7 +83,6 @@ bool lt_writer_room(struct lt_writer *writer, size_t size)
         return true;
     int refused = lt_sink->begin(writer, size);
     if (LT_UNLIKELY(refused)) {
-        writer->context->lost++;
         if (refused != LT_SINK_BUSY)
             lt_stop(refused, 0);
         return false;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A program may end as it likes: with a file at 1022 every event is there."""
+import json
 import os
 import random
 import signal
@@ -80,3 +81,130 @@ def test_output_captured_by_the_shell_is_the_programs_alone(tmp_path):
                         PROGRAMS / "churn", tmp_path / "t")
     assert done.visible == (0, "[done]\n", "")
     assert support.summary(tmp_path / "t")["calls"]["malloc"] == 13
+
+
+def ends(tmp_path, sink, *args):
+    """Run ends.c into a file or through a pipe; what the user saw, the report."""
+    run = 'trace=$1; shift; LD_PRELOAD=$LIB "$@" 1022>"$trace"'
+    if sink == "pipe":
+        run = 'trace=$1; shift; mkfifo "$trace.fifo"; cat "$trace.fifo" >"$trace" & ' \
+              'LD_PRELOAD=$LIB "$@" 1022>"$trace.fifo"; status=$?; wait; exit $status'
+    done = support.bash(run, tmp_path / "t", PROGRAMS / "ends", *args)
+    whole = support.report(tmp_path / "t", "--summary", "--leaks")
+    support.assert_sound(whole["audit"])
+    made = {entry["bytes"] // entry["blocks"]: entry["blocks"]
+            for entry in support.leaks_of(whole["leaks"], "make")}
+    return done, whole, made
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """What a program may execute: a static binary, a script, something that is
+    neither, a file that is not there, a program with set-user-ID."""
+    root = tmp_path_factory.mktemp("images")
+    (root / "s.c").write_text("int main(void) { return 4; }\n")
+    assert support.run(["gcc", "-static", "-o", root / "static", root / "s.c"]).returncode == 0
+    (root / "script").write_text("#!/bin/sh\nexit 4\n")
+    (root / "noise").write_bytes(b"\x7fELF nothing of the kind")
+    assert support.run(["gcc", "-o", root / "setuid", root / "s.c"]).returncode == 0
+    if os.geteuid() == 0:  # else it gains nothing, and is traced like any other
+        os.chown(root / "setuid", 65534, 65534)
+    (root / "setuid").chmod(0o4755)
+    for name in ("script", "noise"):
+        (root / name).chmod(0o755)
+    return root
+
+
+@pytest.mark.parametrize("sink", ["file", "pipe"])
+@pytest.mark.parametrize("image, status", [("static", 4), ("script", 4), ("setuid", 4),
+                                           ("noise", 9), ("missing", 9)])
+def test_exec_into_anything(tmp_path, images, sink, image, status):
+    how = "execveat" if image == "static" else "exec"
+    done, whole, made = ends(tmp_path, sink, how, images / image)
+    assert done.visible == (status, "", "")
+    # a program that could not be executed goes on, and is still traced
+    assert made == ({17 * 8: 3, 19 * 8: 5} if status == 9 else {17 * 8: 3})
+    assert whole["summary"]["calls"]["malloc"] >= 1000
+    names = [process["executable"].rsplit("/", 1)[-1] for process in whole["processes"]]
+    assert names[0] == "ends"
+    assert len(names) in {"script": [2], "setuid": [1, 2]}.get(image, [1]), names
+
+
+@pytest.mark.parametrize("sink", ["file", "pipe"])
+@pytest.mark.parametrize("how, status, leaks", [("thread", 6, {17 * 8: 3}),
+                                                ("last", 0, {17 * 8: 3, 19 * 8: 5})])
+def test_ends_by_threads(tmp_path, sink, how, status, leaks):
+    done, whole, made = ends(tmp_path, sink, how)
+    assert done.visible == (status, "", "")
+    assert made == leaks
+    assert whole["audit"]["complete"]
+
+
+def test_the_bare_system_call(tmp_path):
+    done, whole, made = ends(tmp_path, "file", "raw")
+    assert done.visible == (6, "", "") and made == {17 * 8: 3}
+    assert whole["summary"]["calls"] | {"calloc": 0} == \
+        whole["summary"]["calls"] | {"malloc": 1000, "free": 997, "calloc": 0}
+
+
+@pytest.mark.parametrize("sink", ["file", "pipe"])
+def test_no_memory_left(tmp_path, sink):
+    """The address space is full: calls fail as they would, tracing may stop, and
+    then the trace says so; the program goes on."""
+    run = '''case $1 in
+             file) LD_PRELOAD=$LIB "$2" memory 1022>"$3";;
+             *) mkfifo "$3.fifo"; cat "$3.fifo" >"$3" &
+                LD_PRELOAD=$LIB "$2" memory 1022>"$3.fifo"; status=$?; wait; exit $status
+             esac'''
+    done = support.bash(run, sink, PROGRAMS / "ends", tmp_path / "t")
+    assert done.visible == (6, "", "")
+    read = support.run([support.ANALYZE, tmp_path / "t", "--summary", "--json"])
+    whole = json.loads(read.stdout)
+    made = whole["summary"]["calls"]["malloc"]
+    if sink == "pipe":  # its buffers are there already
+        assert (read.returncode, made) == (0, 1000 + 500 * 1000)
+        assert whole["summary"]["failed_calls"] == 1000
+    else:
+        assert read.returncode == 1 and whole["audit"]["stopped"] == "no memory"
+        assert 1000 < made < 501000
+
+
+def test_killed_for_want_of_memory(tmp_path):
+    """By the kernel, for a memory cgroup that is full: as after any SIGKILL all is
+    there, and the trace's pages, which are the cgroup's too, do no harm."""
+    script = '''for root in /sys/fs/cgroup /sys/fs/cgroup/memory; do
+                    [ -w $root/cgroup.procs ] || continue
+                    group=$root/mlog-test-$$
+                    mkdir $group 2>/dev/null || continue
+                    echo 24M >$group/memory.max 2>/dev/null ||
+                        echo 24M >$group/memory.limit_in_bytes 2>/dev/null ||
+                        { rmdir $group; continue; }
+                    (echo $BASHPID >$group/cgroup.procs || exit 66
+                     LD_PRELOAD=$LIB exec "$1" hog 1022>"$2")
+                    status=$?; rmdir $group; exit $status
+                done; exit 66'''
+    done = support.bash(script, PROGRAMS / "ends", tmp_path / "t")
+    if done.returncode == 66:
+        pytest.skip("no memory cgroup to be had here")
+    assert done.returncode == 128 + signal.SIGKILL, done
+    whole = support.report(tmp_path / "t", "--summary", "--leaks")
+    support.assert_sound(whole["audit"])
+    assert 5 << 20 < whole["summary"]["leaked_bytes"] < 24 << 20
+
+
+def test_a_trace_cut_anywhere_opens(tmp_path):
+    """As after a power failure: the file ends anywhere, or its last pages are zero."""
+    done = support.trace([PROGRAMS / "churn", 3000, "return"], tmp_path / "t")
+    assert done.returncode == 7
+    data = (tmp_path / "t").read_bytes()
+    used = len(data.rstrip(b"\0"))
+    chance = random.Random(5)
+    for turn in range(12):
+        at = chance.randrange(8192, used)
+        cut = data[:at] if turn % 2 else data[:at & ~4095] + bytes(len(data) - (at & ~4095))
+        (tmp_path / "cut").write_bytes(cut)
+        read = support.run([support.ANALYZE, tmp_path / "cut", "--summary", "--json"])
+        assert read.returncode in (0, 1), read
+        whole = json.loads(read.stdout)
+        assert 0 <= whole["summary"]["calls"]["malloc"] <= 3003
+        assert whole["audit"]["bad_chunks"] == 0

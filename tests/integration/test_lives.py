@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Threads that come and go in every way: each of their events is in the trace."""
+import os
+
+import pytest
+
+import support
+from support import PROGRAMS
+
+TIMES = 10 if os.environ.get("MLOG_TEST_LONG") else 1
+
+
+def lives(tmp_path, what, count, over=None):
+    """Run lives.c traced; what it printed, and who allocated how much."""
+    env = support.clean_environment(ORACLE_BLOCK_SIGNALS=1)
+    if over:
+        done = support.bash('LD_PRELOAD="$LIB $1" exec "$2" "$3" "$4" 1022>"$5"', over,
+                            PROGRAMS / "lives", what, count * TIMES, tmp_path / "t")
+    else:
+        done = support.trace([PROGRAMS / "lives", what, count * TIMES], tmp_path / "t",
+                             tmp_path / "oracle", env=env)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    whole = support.report(tmp_path / "t", "--summary", "--allocations", "--leaks")
+    support.assert_sound(whole["audit"])
+
+    def calls(function):
+        return sum(entry["calls"] for entry in support.leaks_of(whole["allocations"], function))
+    return done.stdout, whole, calls
+
+
+def test_a_thousand_short_threads(tmp_path):
+    _, whole, calls = lives(tmp_path, "short", 1000)
+    assert calls("thread") == 1000 * TIMES
+    support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
+    # eight at a time: blocks of ended threads are used again, so memory is theirs
+    assert whole["summary"]["threads"] == 1000 * TIMES + 1
+
+
+def test_destructors_that_run_after_ours(tmp_path):
+    _, whole, calls = lives(tmp_path, "late", 50)
+    assert calls("destroy") == 50 * TIMES * 4
+    support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
+
+
+@pytest.mark.parametrize("what, calls_each", [("tiny", 1), ("exited", 1), ("idle", 1)])
+def test_threads_of_every_kind(tmp_path, what, calls_each):
+    """A stack of 16 KiB; an end by the bare system call; all at a time."""
+    _, whole, calls = lives(tmp_path, what, 64)
+    assert calls("thread") == 64 * TIMES * calls_each
+    support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
+
+
+def test_cancelled_threads(tmp_path):
+    printed, whole, calls = lives(tmp_path, "cancel", 32)
+    # the last pair of each was made and not counted
+    assert calls("thread") == int(printed) + 32 * TIMES
+    support.assert_equals_oracle(tmp_path / "t", tmp_path / "oracle", peak=False)
+
+
+def test_threads_cancelled_at_any_instant(tmp_path):
+    """Inside our hooks too, over an allocator that survives it: the others go on."""
+    printed, whole, calls = lives(tmp_path, "asynchronous", 48, PROGRAMS / "bump.so")
+    counted = int(printed)
+    # Of each thread the pair under way was recorded or not.
+    assert counted <= calls("thread") <= counted + 48 * TIMES
+    assert 77 * 8 in [entry["bytes"] for entry in support.leaks_of(whole["leaks"], "main")]
+
+
+def test_exec_while_other_threads_allocate(tmp_path):
+    done = support.trace([PROGRAMS / "lives", "mixed", 4], tmp_path / "t")
+    assert done.visible == (0, "", "")
+    whole = support.report(tmp_path / "t", "--summary")
+    support.assert_sound(whole["audit"])
+    assert [p["executable"].rsplit("/", 1)[-1] for p in whole["processes"]] == ["lives", "true"]
