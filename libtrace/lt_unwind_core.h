@@ -159,16 +159,18 @@ struct lt_checks {
 
 /* See lt_unwind_memo.h. */
 #define LT_MEMO_BITS 8
-#define LT_MEMO_STEPS 13
+#define LT_MEMO_CHECKS 11
 struct lt_memo {
-    uintptr_t pc, sp; /* of the leaf */
+    uintptr_t pc, sp, fp; /* of the leaf */
     uint64_t base_hash;
-    uintptr_t base_sp;
+    uintptr_t base_sp, base_fp;
     uint32_t base; /* number of the frame */
-    uint32_t n;    /* steps from the leaf to it */
+    uint32_t base_bits;
+    uint32_t n; /* checks from the leaf to it */
     uint32_t id;
+    uint32_t need_fp;
     uint32_t epoch;                       /* 0: none */
-    struct lt_point step[LT_MEMO_STEPS]; /* checks, inside first */
+    struct lt_point check[LT_MEMO_CHECKS]; /* inside first; `at` is the word's address */
 };
 
 /* All of an unwinder. The arrays follow it in its memory. */
@@ -184,7 +186,6 @@ struct lt_unwinder_all {
     struct lt_checks *checks; /* of some frames, root first; frame 0 has one always */
     uint32_t odds;
     uint32_t checked; /* number of checks in use while a result is put together */
-    uint32_t plain;   /* the last result's fresh frames, and the one outside them, have no flags */
     uint32_t memo_on, memo_hits;
     int32_t memo_left; /* events until the share of hits is looked at */
     struct lt_memo *memos;
@@ -455,7 +456,6 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     u->counters.events++;
     u->counters.fresh += (uint64_t)(end - fresh);
-    u->plain = !carry && !(kept && (d[-1].bits & LT_FRAME_FLAGS));
     uint32_t high = checked << LT_BITS_CHECKS;
     while (end != fresh) {
         const struct lt_fresh *f = --end;
@@ -463,7 +463,6 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
         uint64_t exact = 0;
         if (LT_UNLIKELY((own & LT_FRAME_FLAGS) | carry)) {
             exact = (uint64_t)(own & LT_FRAME_EXACT) << 63;
-            u->plain = 0;
             carry = lt_join_special(u, f, (uint32_t)(d - u->pub.frames), carry, pc, sp, fp);
             high = u->checked << LT_BITS_CHECKS;
         }
