@@ -9,8 +9,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "lt_allocator.h"
 #include "lt_sys.h"
 
 #define ARENA_BYTES 16384
@@ -201,7 +203,10 @@ static bool resolve(void)
         found.valloc = lt_real_symbol("valloc");
         found.pvalloc = lt_real_symbol("pvalloc");
         found.reallocarray = lt_real_symbol("reallocarray");
-        if (found.reallocarray && is_libc((void *)found.reallocarray))
+        /* Where realloc comes to us, we know the next one; where it does not,
+         * libc's reallocarray finds the right one by itself. */
+        if (found.reallocarray && is_libc((void *)found.reallocarray) &&
+            lt_allocator_is_first((const void *)realloc))
             found.reallocarray = NULL;
         if (!found.memalign)
             found.memalign = refuse_aligned;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See lt_allocator.h. Two ways to know: the entry points of the sanitizers, as
+ * weak references, which are bound when we are loaded and need no look-up; and
+ * the addresses of malloc, calloc, realloc and free as all others see them. An
+ * address that is not ours may still lead here (a program that counts its
+ * calls and passes them on; the linkage table of one that was linked to a fixed
+ * address), so it is called to find out.
+ */
+#include "lt_allocator.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lt_sys.h"
+
+void __asan_init(void) __attribute__((weak));
+void __hwasan_init(void) __attribute__((weak));
+void __lsan_init(void) __attribute__((weak));
+void __msan_init(void) __attribute__((weak));
+void __tsan_init(void) __attribute__((weak));
+
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+
+static enum { REACHED, PROBING, UNREACHED } state;
+static bool was_called;
+static char owner[300];         /* the module whose function passes nothing on */
+
+bool lt_allocator_is_first(const void *function)
+{
+    Dl_info info;
+    return dladdr(function, &info) && info.dli_fbase == (const void *)__ehdr_start;
+}
+
+bool lt_allocator_probing(void)
+{
+    was_called = true;
+    return state == PROBING;
+}
+
+/* Said as it is: inside a sanitizer's start few functions of libc may be called. */
+static const char *sanitizer(void)
+{
+#define BUILT_WITH(name)                                                                          \
+    name "'s allocator is in this program, not tracing; trace a build without the sanitizer"
+    return __asan_init     ? BUILT_WITH("AddressSanitizer")
+           : __hwasan_init ? BUILT_WITH("HWAddressSanitizer")
+           : __msan_init   ? BUILT_WITH("MemorySanitizer")
+           : __tsan_init   ? BUILT_WITH("ThreadSanitizer")
+           : __lsan_init   ? BUILT_WITH("LeakSanitizer")
+                           : NULL;
+#undef BUILT_WITH
+}
+
+/* After a call of `function`: did it come here? */
+static void judge(const void *function)
+{
+    Dl_info info;
+    if (!was_called && !owner[0] && dladdr(function, &info) && info.dli_fname)
+        strncpy(owner, info.dli_fname, sizeof owner - 1);
+    was_called = false;
+}
+
+void lt_allocator_probe(void)
+{
+    if (was_called || sanitizer())
+        return;
+    if (lt_allocator_is_first((const void *)malloc) &&
+        lt_allocator_is_first((const void *)calloc) &&
+        lt_allocator_is_first((const void *)realloc) && lt_allocator_is_first((const void *)free))
+        return;
+    state = PROBING;
+    void *p = malloc(1);
+    judge((const void *)malloc);
+    void *q = p ? realloc(p, 100) : NULL;
+    judge((const void *)realloc);
+    free(q ? q : p);
+    judge((const void *)free);
+    p = calloc(1, 1);
+    judge((const void *)calloc);
+    free(p);
+    state = owner[0] ? UNREACHED : REACHED;
+}
+
+bool lt_allocator_serves(bool asked)
+{
+    const char *reason = sanitizer(), *detail = NULL;
+    if (!reason && state == UNREACHED) {
+        reason = "another allocator comes first and passes nothing on, not tracing; preload "
+                 "libmlog.so before it, or link the program without it:";
+        detail = owner;
+    }
+    if (reason && asked)
+        lt_say(reason, detail, 0);
+    return !reason;
+}
+
+/* AddressSanitizer's shared library ends a program in which another library is
+ * loaded before it, unless told otherwise; the program's own answer to this
+ * question comes first. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "verify_asan_link_order=0";
+}
