@@ -21,6 +21,9 @@ void __lsan_init(void) __attribute__((weak));
 void __msan_init(void) __attribute__((weak));
 void __tsan_init(void) __attribute__((weak));
 
+/* Valgrind's tools that replace malloc: whoever calls it, it never begins. */
+void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
+
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 static enum { REACHED, PROBING, UNREACHED } state;
@@ -53,7 +56,7 @@ static const char *sanitizer(void)
 #undef BUILT_WITH
 }
 
-/* After a call of `function`: did it come here? */
+/* After a call of `function`, which others find elsewhere: did it come here? */
 static void judge(const void *function)
 {
     Dl_info info;
@@ -62,24 +65,37 @@ static void judge(const void *function)
     was_called = false;
 }
 
+/* Calls only what is not ours by its address, and only as every program may: a
+ * program can have a malloc and a free of its own, and libc's realloc. */
 void lt_allocator_probe(void)
 {
     if (was_called || sanitizer())
         return;
-    if (lt_allocator_is_first((const void *)malloc) &&
-        lt_allocator_is_first((const void *)calloc) &&
-        lt_allocator_is_first((const void *)realloc) && lt_allocator_is_first((const void *)free))
-        return;
+    bool own_malloc = lt_allocator_is_first((const void *)malloc) &&
+                      !_vgr10010ZU_VgSoSynsomalloc_malloc;
+    bool own_free = lt_allocator_is_first((const void *)free);
     state = PROBING;
-    void *p = malloc(1);
-    judge((const void *)malloc);
-    void *q = p ? realloc(p, 100) : NULL;
-    judge((const void *)realloc);
-    free(q ? q : p);
-    judge((const void *)free);
-    p = calloc(1, 1);
-    judge((const void *)calloc);
-    free(p);
+    if (!own_malloc || !own_free) {
+        void *p = malloc(1);
+        if (!own_malloc)
+            judge((const void *)malloc);
+        was_called = false;
+        free(p);
+        if (!own_free)
+            judge((const void *)free);
+    }
+    if (!lt_allocator_is_first((const void *)calloc)) {
+        was_called = false;
+        void *p = calloc(1, 1);
+        judge((const void *)calloc);
+        free(p);
+    }
+    if (!lt_allocator_is_first((const void *)realloc)) {
+        was_called = false;
+        void *p = realloc(NULL, 1);
+        judge((const void *)realloc);
+        free(p);
+    }
     state = owner[0] ? UNREACHED : REACHED;
 }
 
@@ -90,6 +106,11 @@ bool lt_allocator_serves(bool asked)
         reason = "another allocator comes first and passes nothing on, not tracing; preload "
                  "libmlog.so before it, or link the program without it:";
         detail = owner;
+        if (_vgr10010ZU_VgSoSynsomalloc_malloc) {
+            reason = "Valgrind's allocator is in this program, not tracing; give valgrind the "
+                     "option";
+            detail = "--soname-synonyms=somalloc=nouserintercepts";
+        }
     }
     if (reason && asked)
         lt_say(reason, detail, 0);
