@@ -10,9 +10,11 @@
 #include "lt_allocator.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lt_real.h"
 #include "lt_sys.h"
 
 void __asan_init(void) __attribute__((weak));
@@ -114,7 +116,54 @@ bool lt_allocator_serves(bool asked)
     }
     if (reason && asked)
         lt_say(reason, detail, 0);
+    else if (asked)
+        lt_real_settle();
     return !reason;
+}
+
+/* operator new, as others find it. */
+void *_Znwm(unsigned long size) __attribute__((weak));
+
+struct cpp_search {
+    const void *allocator;      /* which needs the C++ library for itself */
+    bool found;
+};
+
+static int needs_cpp(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct cpp_search *search = data;
+    const ElfW(Dyn) *dynamic = NULL;
+    (void)size;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        const char *at = (const char *)(info->dlpi_addr + h->p_vaddr);
+        if (h->p_type == PT_DYNAMIC)
+            dynamic = (const void *)at;
+        if (h->p_type == PT_LOAD && h->p_offset == 0 && at == search->allocator)
+            return 0;
+    }
+    const char *strings = NULL;
+    for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_STRTAB) /* relocated by glibc; the vdso's is not, and needs nothing */
+            strings = (const char *)d->d_un.d_ptr;
+    for (const ElfW(Dyn) *d = dynamic; strings && d && d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_NEEDED && (!strncmp(strings + d->d_un.d_val, "libstdc++.", 10) ||
+                                      !strncmp(strings + d->d_un.d_val, "libc++.", 7)))
+            search->found = true;
+    return search->found;
+}
+
+void lt_allocator_check_operators(void)
+{
+    Dl_info new, beneath;
+    if (!_Znwm || !lt_real_ready() || !dladdr((const void *)_Znwm, &new) ||
+        !dladdr((const void *)lt_real.malloc, &beneath) || new.dli_fbase != beneath.dli_fbase)
+        return;
+    struct cpp_search search = {beneath.dli_fbase, false};
+    dl_iterate_phdr(needs_cpp, &search);
+    if (search.found)
+        lt_say("C++'s new and delete are not in this trace: preload libstdc++.so.6 right after "
+               "libmlog.so, before the operators of", new.dli_fname, 0);
 }
 
 /* AddressSanitizer's shared library ends a program in which another library is

@@ -487,6 +487,7 @@ __attribute__((constructor)) static void begin(void)
         lt_start();
     }
     if (lt_page.active == LT_ACTIVE) {
+        lt_allocator_check_operators();
         pthread_atfork(before_fork, NULL, in_child);
         if (on_exit)
             on_exit(at_exit, NULL);

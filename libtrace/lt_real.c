@@ -279,6 +279,12 @@ bool lt_real_ready(void)
     return resolve();
 }
 
+void lt_real_settle(void)
+{
+    if (resolve())
+        next.malloc_usable_size(NULL);
+}
+
 /* True if the real functions are known. False inside their resolution. A
  * symbol that may be missing is not looked for here: dlsym allocates then. */
 static bool resolve(void)
