@@ -26,7 +26,9 @@ void __tsan_init(void) __attribute__((weak));
 /* Valgrind's tools that replace malloc: whoever calls it, it never begins. */
 void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
 
+/* Our own first byte, and the one after our last. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
@@ -34,8 +36,7 @@ static char owner[300];         /* the module whose function passes nothing on *
 
 bool lt_allocator_is_first(const void *function)
 {
-    Dl_info info;
-    return dladdr(function, &info) && info.dli_fbase == (const void *)__ehdr_start;
+    return (const char *)function >= __ehdr_start && (const char *)function < _end;
 }
 
 bool lt_allocator_probing(void)

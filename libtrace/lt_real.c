@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,13 +225,21 @@ void *lt_real_symbol(const char *name)
     return symbol;
 }
 
-/* Whether a definition is libc's own. */
-static bool is_libc(void *function)
+/* Whether a definition is libc's own: lies between its first and last byte. */
+static bool is_libc(const void *function)
 {
-    Dl_info mine, its;
-    void *known = lt_real_symbol("gnu_get_libc_version");
-    return known && dladdr(known, &mine) && dladdr(function, &its) &&
-           mine.dli_fbase == its.dli_fbase;
+    static uintptr_t start, end;
+    Dl_info libc;
+    void *known = start ? NULL : lt_real_symbol("gnu_get_libc_version");
+    if (known && dladdr(known, &libc)) {
+        const ElfW(Ehdr) *elf = libc.dli_fbase;
+        const ElfW(Phdr) *headers = (const void *)((const char *)elf + elf->e_phoff);
+        start = (uintptr_t)elf;
+        for (unsigned i = 0; i < elf->e_phnum; i++)
+            if (headers[i].p_type == PT_LOAD)
+                end = start + headers[i].p_vaddr + headers[i].p_memsz;
+    }
+    return (uintptr_t)function >= start && (uintptr_t)function < end;
 }
 
 /* What `found` lacks is refused or made of what it has; what libc has in place
@@ -240,7 +249,7 @@ static void complete(struct lt_real *found)
 {
     /* libc's reallocarray calls realloc through the symbol table. Where that
      * leads to us, we know the next one; where not, it finds the right one. */
-    if (found->reallocarray && is_libc((void *)found->reallocarray) &&
+    if (found->reallocarray && is_libc((const void *)found->reallocarray) &&
         lt_allocator_is_first((const void *)realloc))
         found->reallocarray = NULL;
     if (!found->memalign)
@@ -256,15 +265,15 @@ static void complete(struct lt_real *found)
     if (!found->malloc_usable_size)
         found->malloc_usable_size = unknown_size;
     next = *found;
-    if (is_libc((void *)found->malloc))
+    if (is_libc((const void *)found->malloc))
         return;
-    if (is_libc((void *)found->malloc_usable_size)) {
+    if (is_libc((const void *)found->malloc_usable_size)) {
         found->malloc_usable_size = next.malloc_usable_size = usable_by_header;
         return;
     }
     found->malloc_usable_size = usable_unless_of_libc;
 #define LT_APART(name)                                                                            \
-    if (is_libc((void *)found->name))                                                             \
+    if (is_libc((const void *)found->name))                                                             \
     found->name = libc_##name
     LT_APART(memalign);
     LT_APART(posix_memalign);
@@ -272,6 +281,31 @@ static void complete(struct lt_real *found)
     LT_APART(valloc);
     LT_APART(pvalloc);
 #undef LT_APART
+}
+
+/* libc's version of a function. A library may define the function in this version
+ * alone (libc_malloc_debug.so does): programs are bound to it, dlsym is not. */
+static const char *version_of(const char *name)
+{
+#if defined(__x86_64__)
+    return strcmp(name, "aligned_alloc") ? "GLIBC_2.2.5" : "GLIBC_2.16";
+#elif defined(__aarch64__)
+    return "GLIBC_2.17";
+#else
+    return NULL;
+#endif
+}
+
+/* The next definition of a function that libc has. */
+static void *next_of(const char *name)
+{
+    void *symbol = lt_real_symbol(name);
+    if (!symbol || !is_libc(symbol) || !version_of(name))
+        return symbol;
+    int saved = errno;
+    void *bound = dlvsym(RTLD_NEXT, name, version_of(name));
+    errno = saved;
+    return bound ? bound : symbol;
 }
 
 bool lt_real_ready(void)
@@ -297,16 +331,16 @@ static bool resolve(void)
     if (!done) {
         int saved = errno;
         struct lt_real found = {0};
-        found.malloc = lt_real_symbol("malloc");
-        found.calloc = lt_real_symbol("calloc");
-        found.realloc = lt_real_symbol("realloc");
-        found.free = lt_real_symbol("free");
-        found.malloc_usable_size = lt_real_symbol("malloc_usable_size");
-        found.memalign = lt_real_symbol("memalign");
-        found.posix_memalign = lt_real_symbol("posix_memalign");
-        found.aligned_alloc = lt_real_symbol("aligned_alloc");
-        found.valloc = lt_real_symbol("valloc");
-        found.pvalloc = lt_real_symbol("pvalloc");
+        found.malloc = next_of("malloc");
+        found.calloc = next_of("calloc");
+        found.realloc = next_of("realloc");
+        found.free = next_of("free");
+        found.malloc_usable_size = next_of("malloc_usable_size");
+        found.memalign = next_of("memalign");
+        found.posix_memalign = next_of("posix_memalign");
+        found.aligned_alloc = next_of("aligned_alloc");
+        found.valloc = next_of("valloc");
+        found.pvalloc = next_of("pvalloc");
         found.reallocarray = lt_real_symbol("reallocarray");
         complete(&found);
         if (__atomic_load_n(&arena_used, __ATOMIC_RELAXED)) {

@@ -233,6 +233,29 @@ def test_program_that_passes_malloc_on(tmp_path, program):
     assert whole["audit"]["complete"]
 
 
+def test_program_that_hides_its_malloc(tmp_path):
+    """Its own calls never leave it; those of its libraries are traced."""
+    program = build(tmp_path, "program", "-fvisibility=hidden", "-Wl,--exclude-libs,ALL", source="""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static char room[1 << 16];
+static size_t used;
+__attribute__((visibility("hidden"))) void *malloc(size_t size)
+{ used += (size + 127) & ~63ul; return room + used - ((size + 127) & ~63ul); }
+__attribute__((visibility("hidden"))) void free(void *p) { (void)p; }
+static void *volatile own, *volatile theirs;
+int main(void) { own = malloc(321 * 8); theirs = strdup("theirs"); free(own);
+  setvbuf(stdout, NULL, _IONBF, 0); printf("%d\\n", (char *)own >= room); return 0; }
+""")
+    done = support.trace([program], tmp_path / "t")
+    assert done.visible == (0, "1\n", "")
+    whole = support.report(tmp_path / "t", "--leaks")
+    (entry,) = whole["leaks"]
+    assert (entry["bytes"], entry["blocks"]) == (len("theirs") + 1, 1)
+    assert whole["audit"]["complete"]
+
+
 def test_allocator_without_a_usable_size(tmp_path):
     """libc's malloc_usable_size must not look into another's blocks."""
     script = 'LD_PRELOAD="$LIB $1" exec "$2" --only reallocarray 1022>"$3"'
