@@ -59,6 +59,28 @@ static const char *sanitizer(void)
 #undef BUILT_WITH
 }
 
+static int find_second(struct dl_phdr_info *info, size_t size, void *data)
+{
+    unsigned *seen = data;
+    (void)size;
+    if (++*seen == 1 || !strncmp(info->dlpi_name, "linux-vdso", 10))
+        return 0;
+    return (const char *)info->dlpi_addr == __ehdr_start ? 1 : -1; /* ours is linked to 0 */
+}
+
+/* A program linked to a fixed address that takes malloc's address makes that the
+ * one of its own linkage table, an undefined symbol with a value. It leads to us
+ * if no other library comes before. */
+static bool leads_here(const void *function)
+{
+    Dl_info info;
+    ElfW(Sym) *symbol = NULL;
+    unsigned seen = 0;
+    return lt_allocator_is_first(function) ||
+           (dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
+            symbol->st_shndx == SHN_UNDEF && dl_iterate_phdr(find_second, &seen) == 1);
+}
+
 /* After a call of `function`, which others find elsewhere: did it come here? */
 static void judge(const void *function)
 {
@@ -74,9 +96,9 @@ void lt_allocator_probe(void)
 {
     if (was_called || sanitizer())
         return;
-    bool own_malloc = lt_allocator_is_first((const void *)malloc) &&
+    bool own_malloc = leads_here((const void *)malloc) &&
                       !_vgr10010ZU_VgSoSynsomalloc_malloc;
-    bool own_free = lt_allocator_is_first((const void *)free);
+    bool own_free = leads_here((const void *)free);
     state = PROBING;
     if (!own_malloc || !own_free) {
         void *p = malloc(1);
@@ -87,13 +109,13 @@ void lt_allocator_probe(void)
         if (!own_free)
             judge((const void *)free);
     }
-    if (!lt_allocator_is_first((const void *)calloc)) {
+    if (!leads_here((const void *)calloc)) {
         was_called = false;
         void *p = calloc(1, 1);
         judge((const void *)calloc);
         free(p);
     }
-    if (!lt_allocator_is_first((const void *)realloc)) {
+    if (!leads_here((const void *)realloc)) {
         was_called = false;
         void *p = realloc(NULL, 1);
         judge((const void *)realloc);
