@@ -3,6 +3,7 @@
  * The public functions of mlog.h, and those by which a code generator gives the
  * unwind information of its code to the run-time library: we want it too.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ LT_EXPORT void mlog_api_mark(int kind, const char *name)
     if (lt_page.active == LT_OFF || kind < MLF_MARK_POINT || kind > MLF_MARK_END)
         return;
     int saved = errno;
+    name = name ? name : "";
     struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
     /* The record may need more room than an event: made before the stamp. */
     if (c && lt_writer_room(&c->events, 300)) {
@@ -59,9 +61,34 @@ typedef void (*register_function)(void *);
 LT_EXPORT void __register_frame(void *eh_frame);
 LT_EXPORT void __deregister_frame(void *eh_frame);
 
+static void *symbol_of(const char *library, const char *name)
+{
+    void *handle = library ? dlopen(library, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    void *symbol = handle ? dlsym(handle, name) : NULL;
+    if (handle)
+        dlclose(handle);
+    return symbol;
+}
+
+/* The run-time library's function. Where a plug-in brought that library, it
+ * lies in the plug-in's scope alone, and what follows us there is nothing: then
+ * the one that the caller would have found by itself. */
+static register_function find(const char *name, const void *caller)
+{
+    int saved = errno;
+    void *next = lt_real_symbol(name);
+    Dl_info info;
+    if (!next && dladdr(caller, &info))
+        next = symbol_of(info.dli_fname, name);
+    if (!next)
+        next = symbol_of("libgcc_s.so.1", name);
+    errno = saved;
+    return (register_function)next;
+}
+
 LT_EXPORT void __register_frame(void *eh_frame)
 {
-    register_function next = (register_function)lt_real_symbol("__register_frame");
+    register_function next = find("__register_frame", __builtin_return_address(0));
     lt_unwind_register_frames(eh_frame);
     if (next)
         next(eh_frame);
@@ -69,7 +96,7 @@ LT_EXPORT void __register_frame(void *eh_frame)
 
 LT_EXPORT void __deregister_frame(void *eh_frame)
 {
-    register_function next = (register_function)lt_real_symbol("__deregister_frame");
+    register_function next = find("__deregister_frame", __builtin_return_address(0));
     lt_unwind_deregister_frames(eh_frame);
     if (next)
         next(eh_frame);

@@ -368,7 +368,7 @@ static void *real_reallocarray(void *old, size_t n, size_t size, size_t bytes)
 LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
 {
     size_t bytes;
-    lt_real.free(NULL); /* resolves, if nothing has yet */
+    lt_real_ready();
     bool overflow = __builtin_mul_overflow(n, size, &bytes);
     if (overflow && !lt_real.reallocarray) {
         bytes = SIZE_MAX;

@@ -226,6 +226,45 @@ struct walk {
     char main_path[400];
 };
 
+static uintptr_t hex(const char **text)
+{
+    uintptr_t value = 0;
+    for (;; ++*text) {
+        unsigned c = (unsigned char)**text, letter = (c | 32u) - 'a';
+        if (c - '0' >= 10u && letter >= 6u)
+            return value;
+        value = value << 4 | (c - '0' < 10u ? c - '0' : letter + 10u);
+    }
+}
+
+/* The path of the executable, which the loader does not tell: that of the file
+ * mapped where its headers lie. /proc/self/exe names the loader where that was
+ * started by name (ld.so program), and serves where the mapping has no file. */
+static void find_main_path(char *path, size_t room, uintptr_t headers)
+{
+    size_t size, capacity;
+    char *text = lt_read_file("/proc/self/maps", &size, &capacity);
+    long length = 0;
+    for (const char *line = text, *end; text && !length && line < text + size; line = end + 1) {
+        end = memchr(line, '\n', (size_t)(text + size - line));
+        if (!end)
+            break;
+        const char *at = line;
+        uintptr_t from = hex(&at);
+        at++;
+        uintptr_t to = hex(&at);
+        const char *name = memchr(at, '/', (size_t)(end - at));
+        if (headers < from || headers >= to || !name)
+            continue;
+        length = end - name < (long)room - 1 ? end - name : (long)room - 1;
+        memcpy(path, name, (size_t)length);
+    }
+    lt_memory_free(text, capacity);
+    if (!length)
+        length = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", path, room - 1);
+    path[length > 0 ? length : 0] = 0;
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *data)
 {
     struct walk *walk = data;
@@ -233,6 +272,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
     unloads = info->dlpi_subs;
     struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
     if (walk->seen++ == 0) {
+        find_main_path(walk->main_path, sizeof walk->main_path, (uintptr_t)d.headers);
         d.flags = MLF_MODULE_MAIN;
         d.path = walk->main_path;
     } else if (!strncmp(d.path, "linux-vdso", 10) || !strncmp(d.path, "linux-gate", 10)) {
@@ -248,9 +288,6 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
 static void record(struct lt_context *context)
 {
     struct walk walk = {context, 0, ""};
-    long n = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", walk.main_path,
-                         sizeof walk.main_path - 1);
-    walk.main_path[n > 0 ? n : 0] = 0;
     dl_iterate_phdr(visit, &walk);
     lt_unwind_refresh();
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lt_allocator.h"
 #include "lt_config.h"
 #include "lt_forward.h"
 #include "lt_module.h"
@@ -331,6 +332,12 @@ static int open_sink(void)
     return error;
 }
 
+static bool is_asked(void)
+{
+    struct stat st;
+    return lt_config.out[0] || lt_fstat(LT_TRACE_FD, &st) == 0;
+}
+
 static void write_header(int how)
 {
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
@@ -352,13 +359,13 @@ static void write_header(int how)
 
 void lt_start(void)
 {
-    if (!lt_lock_take(&start_lock))
-        return; /* an allocation inside the start itself */
+    if (lt_allocator_probing() || !lt_lock_take(&start_lock))
+        return; /* a trial, or an allocation inside the start itself */
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
         lt_config_read(lt_process.pid);
         statm.fd = -1;
-        bool ready = open_sink() == 0;
+        bool ready = lt_allocator_serves(is_asked()) && open_sink() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
             ready = false;
@@ -493,9 +500,12 @@ int on_exit(void (*function)(int, void *), void *argument) __attribute__((weak))
 __attribute__((constructor)) static void begin(void)
 {
     int saved = errno;
-    if (lt_page.active == LT_UNKNOWN)
+    if (lt_page.active == LT_UNKNOWN) {
+        lt_allocator_probe();
         lt_start();
+    }
     if (lt_page.active == LT_ACTIVE) {
+        lt_allocator_check_operators();
         (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
         if (on_exit)
             on_exit(at_exit, NULL);

@@ -8,10 +8,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "lt_allocator.h"
 #include "lt_sys.h"
 
 #define ARENA_BYTES 16384
@@ -82,11 +85,16 @@ static void *wary_realloc(void *p, size_t size)
     return moved;
 }
 
+/* Functions that the allocator lacks are libc's, and so are their blocks: the
+ * allocator must not be asked for their sizes. The last one is remembered
+ * until the hook has asked. */
+static __thread const void *of_libc __attribute__((tls_model("initial-exec")));
+
 static size_t wary_usable_size(void *p)
 {
     if (in_arena(p))
         return arena_size(p);
-    return resolve() && p && next.malloc_usable_size ? next.malloc_usable_size(p) : 0;
+    return resolve() && p && p != of_libc ? next.malloc_usable_size(p) : 0;
 }
 
 static void *first_memalign(size_t align, size_t size)
@@ -120,6 +128,61 @@ static void *first_valloc(size_t size)
 static void *first_pvalloc(size_t size)
 {
     return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
+}
+
+static size_t usable_unless_of_libc(void *p)
+{
+    return p == of_libc ? 0 : next.malloc_usable_size(p);
+}
+
+static void *libc_memalign(size_t align, size_t size)
+{
+    void *p = next.memalign(align, size);
+    of_libc = p;
+    return p;
+}
+
+static int libc_posix_memalign(void **p, size_t align, size_t size)
+{
+    int error = next.posix_memalign(p, align, size);
+    if (!error)
+        of_libc = *p;
+    return error;
+}
+
+static void *libc_aligned_alloc(size_t align, size_t size)
+{
+    void *p = next.aligned_alloc(align, size);
+    of_libc = p;
+    return p;
+}
+
+static void *libc_valloc(size_t size)
+{
+    void *p = next.valloc(size);
+    of_libc = p;
+    return p;
+}
+
+static void *libc_pvalloc(size_t size)
+{
+    void *p = next.pvalloc(size);
+    of_libc = p;
+    return p;
+}
+
+/* The other way round: libc's malloc_usable_size, and malloc of another. That
+ * passes on to libc, or its blocks have no header of libc's and libc's function
+ * would follow whatever lies before them. So the header is read and judged
+ * here, where it surely is in the block's page; 0: not known. */
+static size_t usable_by_header(void *p)
+{
+    size_t header, grain = 2 * sizeof(size_t);
+    if ((uintptr_t)p % 4096 < sizeof header || (uintptr_t)p % grain)
+        return 0;
+    memcpy(&header, (const char *)p - sizeof header, sizeof header);
+    size_t size = header & ~(size_t)7, mapped = header & 2 ? grain : sizeof header;
+    return size % grain || size < 2 * grain || size > SIZE_MAX / 4 ? 0 : size - mapped;
 }
 
 static void *refuse_size(size_t size)
@@ -168,20 +231,98 @@ void *lt_real_symbol(const char *name)
     return symbol;
 }
 
-/* Whether a definition is libc's own: its reallocarray calls realloc through
- * the symbol table, which would come back to our hook and, in front of an
- * allocator without reallocarray, reach the wrong heap. */
-static bool is_libc(void *function)
+/* Whether a definition is libc's own: lies between its first and last byte. */
+static bool is_libc(const void *function)
 {
-    Dl_info mine, its;
-    void *known = lt_real_symbol("gnu_get_libc_version");
-    return known && dladdr(known, &mine) && dladdr(function, &its) &&
-           mine.dli_fbase == its.dli_fbase;
+    static uintptr_t start, end;
+    Dl_info libc;
+    void *known = start ? NULL : lt_real_symbol("gnu_get_libc_version");
+    if (known && dladdr(known, &libc)) {
+        const ElfW(Ehdr) *elf = libc.dli_fbase;
+        const ElfW(Phdr) *headers = (const void *)((const char *)elf + elf->e_phoff);
+        start = (uintptr_t)elf;
+        for (unsigned i = 0; i < elf->e_phnum; i++)
+            if (headers[i].p_type == PT_LOAD)
+                end = start + headers[i].p_vaddr + headers[i].p_memsz;
+    }
+    return (uintptr_t)function >= start && (uintptr_t)function < end;
+}
+
+/* What `found` lacks is refused or made of what it has; what libc has in place
+ * of an allocator that brings the rest is kept apart. next is what hooks use
+ * but for that. */
+static void complete(struct lt_real *found)
+{
+    /* libc's reallocarray calls realloc through the symbol table. Where that
+     * leads to us, we know the next one; where not, it finds the right one. */
+    if (found->reallocarray && is_libc((const void *)found->reallocarray) &&
+        lt_allocator_is_first((const void *)realloc))
+        found->reallocarray = NULL;
+    if (!found->memalign)
+        found->memalign = refuse_aligned;
+    if (!found->posix_memalign)
+        found->posix_memalign = refuse_posix;
+    if (!found->aligned_alloc)
+        found->aligned_alloc = found->memalign;
+    if (!found->valloc)
+        found->valloc = refuse_size;
+    if (!found->pvalloc)
+        found->pvalloc = refuse_size;
+    if (!found->malloc_usable_size)
+        found->malloc_usable_size = unknown_size;
+    next = *found;
+    if (is_libc((const void *)found->malloc))
+        return;
+    if (is_libc((const void *)found->malloc_usable_size)) {
+        found->malloc_usable_size = next.malloc_usable_size = usable_by_header;
+        return;
+    }
+    found->malloc_usable_size = usable_unless_of_libc;
+#define LT_APART(name)                                                                            \
+    if (is_libc((const void *)found->name))                                                             \
+    found->name = libc_##name
+    LT_APART(memalign);
+    LT_APART(posix_memalign);
+    LT_APART(aligned_alloc);
+    LT_APART(valloc);
+    LT_APART(pvalloc);
+#undef LT_APART
+}
+
+/* libc's version of a function. A library may define the function in this version
+ * alone (libc_malloc_debug.so does): programs are bound to it, dlsym is not. */
+static const char *version_of(const char *name)
+{
+#if defined(__x86_64__)
+    return strcmp(name, "aligned_alloc") ? "GLIBC_2.2.5" : "GLIBC_2.16";
+#elif defined(__aarch64__)
+    return "GLIBC_2.17";
+#else
+    return NULL;
+#endif
+}
+
+/* The next definition of a function that libc has. */
+static void *next_of(const char *name)
+{
+    void *symbol = lt_real_symbol(name);
+    if (!symbol || !is_libc(symbol) || !version_of(name))
+        return symbol;
+    int saved = errno;
+    void *bound = dlvsym(RTLD_NEXT, name, version_of(name));
+    errno = saved;
+    return bound ? bound : symbol;
 }
 
 bool lt_real_ready(void)
 {
     return resolve();
+}
+
+void lt_real_settle(void)
+{
+    if (resolve())
+        next.malloc_usable_size(NULL);
 }
 
 /* True if the real functions are known. False inside their resolution. A
@@ -196,32 +337,18 @@ static bool resolve(void)
     if (!done) {
         int saved = errno;
         struct lt_real found = {0};
-        found.malloc = lt_real_symbol("malloc");
-        found.calloc = lt_real_symbol("calloc");
-        found.realloc = lt_real_symbol("realloc");
-        found.free = lt_real_symbol("free");
-        found.malloc_usable_size = lt_real_symbol("malloc_usable_size");
-        found.memalign = lt_real_symbol("memalign");
-        found.posix_memalign = lt_real_symbol("posix_memalign");
-        found.aligned_alloc = lt_real_symbol("aligned_alloc");
-        found.valloc = lt_real_symbol("valloc");
-        found.pvalloc = lt_real_symbol("pvalloc");
+        found.malloc = next_of("malloc");
+        found.calloc = next_of("calloc");
+        found.realloc = next_of("realloc");
+        found.free = next_of("free");
+        found.malloc_usable_size = next_of("malloc_usable_size");
+        found.memalign = next_of("memalign");
+        found.posix_memalign = next_of("posix_memalign");
+        found.aligned_alloc = next_of("aligned_alloc");
+        found.valloc = next_of("valloc");
+        found.pvalloc = next_of("pvalloc");
         found.reallocarray = lt_real_symbol("reallocarray");
-        if (found.reallocarray && is_libc((void *)found.reallocarray))
-            found.reallocarray = NULL;
-        if (!found.memalign)
-            found.memalign = refuse_aligned;
-        if (!found.posix_memalign)
-            found.posix_memalign = refuse_posix;
-        if (!found.aligned_alloc)
-            found.aligned_alloc = found.memalign;
-        if (!found.valloc)
-            found.valloc = refuse_size;
-        if (!found.pvalloc)
-            found.pvalloc = refuse_size;
-        if (!found.malloc_usable_size)
-            found.malloc_usable_size = unknown_size;
-        next = found;
+        complete(&found);
         if (__atomic_load_n(&arena_used, __ATOMIC_RELAXED)) {
             found.free = wary_free;
             found.realloc = wary_realloc;

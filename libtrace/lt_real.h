@@ -31,6 +31,10 @@ extern struct lt_real lt_real;
  * from the arena and is no event. */
 bool lt_real_ready(void);
 
+/* Before the first event: malloc_usable_size does now what it may do when first
+ * called, which can be to allocate (tcmalloc's makes an object of its own). */
+void lt_real_settle(void);
+
 /* The next definition of any other symbol; errno is kept. NULL if none. */
 void *lt_real_symbol(const char *name);
 

@@ -160,6 +160,7 @@ static struct lt_thread *new_thread(void)
     }
     t->key_rounds = 0;
     t->forwarding = 0;
+    lt_unwind_register_stack(t->unwinder, 0, 0); /* what its last thread said of another stack */
     t->main.busy = 1; /* until it is ready: what comes in between is nested */
     context_begin_stream(&t->main);
     if (t->nested)

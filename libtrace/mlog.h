@@ -28,7 +28,7 @@ int mlog_api_version(void) __attribute__((weak));
 int mlog_api_tracing(void) __attribute__((weak));
 
 /* A named moment in this thread's events. kind: 1 a point, 2 the beginning and
- * 3 the end of a span of that name. name: at most 255 bytes are kept. */
+ * 3 the end of a span of that name. name: at most 255 bytes are kept; null: empty. */
 void mlog_api_mark(int kind, const char *name) __attribute__((weak));
 
 /* The calling thread now runs on the stack [low, high), all of it mapped above
