@@ -299,6 +299,16 @@ void ma_source_forget(struct ma_source *source, uint64_t offset)
     source->forgotten = offset;
 }
 
+uint64_t ma_source_next_data(const struct ma_source *source, uint64_t offset)
+{
+    if (!source->map || offset >= source->size)
+        return offset;
+    off_t data = lseek(source->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0) /* ENXIO: nothing but a hole is left */
+        return errno == ENXIO ? source->size : offset;
+    return (uint64_t)data < source->size ? (uint64_t)data : source->size;
+}
+
 bool ma_source_grew(const struct ma_source *source)
 {
     struct stat status;
