@@ -5,11 +5,17 @@
 #include "ma_progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void ma_progress_begin(struct ma_progress *progress)
 {
-    *progress = (struct ma_progress){ .on = isatty(STDERR_FILENO), .until_due = 1u << 18 };
+    const char *terminal = getenv("TERM");
+    *progress = (struct ma_progress){
+        .on = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0,
+        .until_due = 1u << 16,
+    };
     clock_gettime(CLOCK_MONOTONIC, &progress->start);
     progress->last = progress->start;
 }
