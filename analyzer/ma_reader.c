@@ -389,7 +389,10 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
     for (;;) {
         const unsigned char *p;
         const uint64_t at = reader->at;
-        size_t size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
+        /* No more than there must be: the next may be hours away. */
+        size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
+        if (size && p[0] == (unsigned char)MLF_MAGIC[0])
+            size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
         if (size == 0)
             return finish(reader, at, false);
         if (at == reader->claimed_end && ma_reader_grew(reader))
