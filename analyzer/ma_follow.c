@@ -10,6 +10,7 @@
 #include "ma_follow.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,19 +202,21 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
     }
 }
 
-/* A file that was made but not begun: wait for its first bytes. */
-static int open_begun(struct ma_analysis *analysis, const struct ma_options *options, bool regular,
-                      struct ma_error *error)
+/* Wait for the first bytes of a file that was made but not begun: it is empty,
+ * or its space is reserved and still zero. */
+static void wait_for_begin(const char *path)
 {
+    static const unsigned char zeros[MLF_MAGIC_SIZE];
     for (;;) {
-        struct ma_error attempt = { 0 };
-        int result = ma_analysis_open(analysis, options, &attempt);
-        if (result != -ENODATA || !regular) {
-            *error = attempt;
-            return result;
-        }
-        ma_analysis_free(analysis);
-        nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+        unsigned char first[MLF_MAGIC_SIZE] = { 0 };
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return; /* opening it in earnest says why */
+        ssize_t n = pread(fd, first, sizeof first, 0);
+        close(fd);
+        if (n < 0 || memcmp(first, zeros, sizeof first) != 0)
+            return;
+        nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
     }
 }
 
@@ -235,7 +238,9 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
                              == 0 && S_ISREG(status.st_mode);
     if (standard && regular)
         options.trace = "/dev/stdin"; /* each reading begins at its beginning */
-    int result = open_begun(&analysis, &options, regular, error);
+    if (regular)
+        wait_for_begin(options.trace);
+    int result = ma_analysis_open(&analysis, &options, error);
     if (result == 0) {
         struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
         sigaction(SIGINT, &action, NULL);

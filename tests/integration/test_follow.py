@@ -94,7 +94,7 @@ def test_follow_a_file_until_the_program_ends(tmp_path):
     program = subprocess.Popen(
         ["bash", "-c", 'exec "$0" -c "$1" 1022>"$2"', support.PYTHON, script, path],
         stdin=subprocess.PIPE, env=env)
-    while not path.exists() or not path.stat().st_size:
+    while not path.exists():
         time.sleep(0.02)
     followed = follow("--summary", path)
     before = until(followed, lambda text: text.count("===") >= 6)
@@ -104,6 +104,19 @@ def test_follow_a_file_until_the_program_ends(tmp_path):
     reports = before + after
     assert re.search(r"^=== report 1, ", reports) and "=== last report, " in after
     assert events_of(reports)[-1] == support.summary(path)["events"] > events_of(before)[0]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(8192)])
+def test_a_file_that_is_not_begun_is_waited_for(tmp_path, content):
+    """GIVEN an empty file, or one whose space is reserved but not written."""
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "whole")
+    (tmp_path / "t").write_bytes(content)
+    followed = follow("--json", tmp_path / "t")
+    with pytest.raises(subprocess.TimeoutExpired):
+        followed.wait(0.3)
+    os.replace(tmp_path / "whole", tmp_path / "t")
+    out, err, status = finished(followed)
+    assert (status, err) == (0, "") and json.loads(out)["summary"]["events"] == 203
 
 
 def test_follow_a_stream_prints_what_has_happened_so_far():
@@ -271,7 +284,7 @@ def test_progress_is_for_terminals_only(terminal):
     source = waiting.stderr.fileno() if terminal == "pipe" else master
     shown = b""
     if select.select([source], [], [], 3 if terminal != "xterm" else 60)[0]:
-        shown = os.read(source, 4096)
+        shown = os.read(source, 4096)   # a line comes in one piece
     waiting.stdin.close()
     waiting.wait(60)
     os.close(master)

@@ -158,8 +158,8 @@ def test_names_in_an_error_message(tmp_path):
 
 @pytest.mark.parametrize("number", [(1 << 64) - 1, 1 << 63, (1 << 63) - 1, 1 << 62])
 def test_numbers_beyond_sense(tmp_path, number):
-    """Sizes, times and clock rates at the ends of their range: told, not summed
-    into something else, and no time is spent on them."""
+    """Sizes, times and clock rates at the ends of their range: an end, soon, and no
+    complaint of the reader. (What they sum up to means nothing.)"""
     trace = Trace()
     process = trace.process(4242, block=(number, number, number))
     definitions = process.definitions(base_time=0)
