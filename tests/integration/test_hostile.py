@@ -106,6 +106,8 @@ def test_nothing_but_a_regular_file_is_opened(tmp_path, place, build_id):
     if place not in ("sparse file of 4 TiB", "empty", "no ELF"):
         opened = [line for line in log.read_text().splitlines() if f'"{path}"' in line]
         assert all("O_PATH" in line for line in opened), opened
+        # Which is how it would be opened again, to be read.
+        assert '"/proc/self/fd/' not in log.read_text()
 
 
 def texts():
