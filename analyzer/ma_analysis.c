@@ -7,15 +7,14 @@
 #include <errno.h>
 
 #include "ma_clock.h"
-#include "ma_progress.h"
 
-int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
-                     struct ma_error *error)
+static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
+                      struct ma_symbols *symbols, struct ma_error *error)
 {
-    *analysis = (struct ma_analysis){ .options = options };
+    *analysis = (struct ma_analysis){ .options = options, .symbols = symbols };
     ma_trace_init(&analysis->trace);
     ma_replay_init(&analysis->replay, &analysis->trace);
-    if (options->symbols) {
+    if (options->symbols && !symbols) {
         analysis->symbols = ma_symbols_open(&options->symbol_options);
         if (!analysis->symbols)
             return ma_fail_memory(error);
@@ -25,6 +24,20 @@ int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *opti
     if (result < 0)
         return result;
     return ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
+}
+
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+                     struct ma_error *error)
+{
+    return open_trace(analysis, options, NULL, error);
+}
+
+int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
+{
+    struct ma_symbols *symbols = analysis->symbols;
+    analysis->symbols = NULL;
+    ma_analysis_free(analysis);
+    return open_trace(analysis, analysis->options, symbols, error);
 }
 
 void ma_analysis_free(struct ma_analysis *analysis)
@@ -38,26 +51,38 @@ void ma_analysis_free(struct ma_analysis *analysis)
     ma_trace_free(&analysis->trace);
 }
 
+/* What happens now and then during the pass. True: end it. */
+static bool now_and_then(void *context)
+{
+    struct ma_analysis *analysis = context;
+    uint64_t done, size;
+    if (analysis->progress.on) {
+        ma_source_progress(analysis->source, analysis->merge.reader.at, &done, &size);
+        ma_progress_show(&analysis->progress, done, size);
+    }
+    return analysis->poll && analysis->poll(analysis->poll_context, analysis);
+}
+
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error)
 {
     struct ma_merged merged;
-    struct ma_progress progress;
-    ma_progress_begin(&progress);
+    struct ma_progress *progress = &analysis->progress;
     int result;
+    ma_progress_begin(progress);
+    progress->on &= !analysis->options->follow;
+    analysis->merge.prompt = analysis->options->follow || (pass && pass->no_replay);
+    ma_source_on_wait(analysis->source, now_and_then, analysis);
     while ((result = ma_merge_next(&analysis->merge, &merged)) > 0) {
         if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
             break;
         if (!(pass && pass->no_replay) &&
             (result = ma_replay_event(&analysis->replay, &merged)) < 0)
             break;
-        if (ma_progress_due(&progress)) {
-            uint64_t done, size;
-            ma_source_progress(analysis->source, analysis->merge.reader.at, &done, &size);
-            ma_progress_show(&progress, done, size);
-        }
+        if (ma_progress_due(progress) && now_and_then(analysis))
+            break;
     }
-    ma_progress_end(&progress);
+    ma_progress_end(progress);
     if (result < 0)
         return result == -ENOMEM ? ma_fail_memory(error) : result;
     ma_replay_finish(&analysis->replay);
@@ -113,6 +138,8 @@ static void measure_duration(struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = &analysis->replay;
+    analysis->n_rows = 0;
+    analysis->leaked_bytes = analysis->leaked_blocks = 0;
     for (size_t i = 0; i < replay->n_accounts; i++) {
         const struct ma_account *account = replay->accounts[i];
         for (size_t k = 0; account && k < account->n_uses; k++) {

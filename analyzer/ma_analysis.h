@@ -8,6 +8,7 @@
 
 #include "ma_merge.h"
 #include "ma_options.h"
+#include "ma_progress.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
 
@@ -31,6 +32,11 @@ struct ma_analysis {
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
     uint64_t duration; /* ns */
+    /* Called a few times a second while the pass goes on, from within it: may
+     * build reports. True ends the input there. NULL: not called. */
+    bool (*poll)(void *context, struct ma_analysis *analysis);
+    void *poll_context;
+    struct ma_progress progress;
 };
 
 /* What takes part in the pass beside the replay: sees each event before the
@@ -47,11 +53,14 @@ struct ma_pass {
 int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
                      struct ma_error *error);
 
+/* The same trace from its beginning; what is known of symbols stays. */
+int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error);
+
 /* Read it to its end. pass may be NULL. */
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error);
 
-/* Build the rows. */
+/* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
 
 void ma_analysis_free(struct ma_analysis *analysis);

@@ -5,12 +5,9 @@
  */
 #include "ma_audit.h"
 
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "ma_record.h"
 
 #include "ma_record.h"
 
@@ -51,6 +48,8 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
         snprintf(skipped, sizeof skipped, "%llu bytes skipped, the first at byte %llu (%s)",
                  (unsigned long long)audit->skipped_bytes,
                  (unsigned long long)audit->skipped[0].offset, audit->skipped[0].reason);
+    else if (audit->no_header)
+        snprintf(skipped, sizeof skipped, "the trace header is missing");
     else if (audit->missing_chunks)
         snprintf(skipped, sizeof skipped, "%llu chunks are missing",
                  (unsigned long long)audit->missing_chunks);

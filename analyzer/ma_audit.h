@@ -28,6 +28,7 @@ struct ma_audit {
     uint64_t duplicate_chunks;
     uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
     uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
+    bool no_header;           /* the trace begins with a chunk */
     char input_problem[160];  /* why the input ended early, or empty */
     /* the program's side */
     uint64_t lost_events;

@@ -105,8 +105,8 @@ static size_t decode(const unsigned char *text, uint32_t *code)
 /* Characters that change how the text around them reads, or that XML forbids. */
 static bool is_deceptive(uint32_t code)
 {
-    return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-           code == 0x200e || code == 0x200f || code == 0x2028 || code == 0x2029 || code == 0xfeff ||
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x2069) || code == 0x061c || code == 0xfeff ||
            code == 0xfffe || code == 0xffff;
 }
 

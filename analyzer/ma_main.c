@@ -10,16 +10,17 @@
 
 #include "ma_dump.h"
 #include "ma_flamegraph.h"
+#include "ma_follow.h"
 #include "ma_output.h"
 #include "ma_render.h"
 #include "ma_report.h"
 
-static int report(struct ma_analysis *analysis, FILE *out, struct ma_error *error)
+static int report(struct ma_analysis *analysis, FILE *out, bool terminal, struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
     struct ma_render_options look = {
         .frames = options->frames,
-        .terminal = isatty(fileno(out)),
+        .terminal = terminal,
     };
     struct ma_model model;
     ma_model_init(&model);
@@ -38,6 +39,16 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t n = text ? strlen(text) : 0, k = strlen(end);
     return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+/* What was asked for, but for a dump. */
+static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
+                        struct ma_error *error)
+{
+    const struct ma_options *options = analysis->options;
+    return options->flamegraph ? ma_flamegraph_write(analysis, ends_with(options->output, ".svg"),
+                                                     out, error)
+                               : report(analysis, out, terminal, error);
 }
 
 static int work(const struct ma_options *options, struct ma_error *error)
@@ -64,10 +75,7 @@ static int work(const struct ma_options *options, struct ma_error *error)
     if (!dumper) {
         result = ma_analysis_rows(&analysis, error);
         if (result == 0)
-            result = options->flamegraph
-                         ? ma_flamegraph_write(&analysis, ends_with(options->output, ".svg"),
-                                               output.file, error)
-                         : report(&analysis, output.file, error);
+            result = write_result(&analysis, output.file, isatty(fileno(output.file)), error);
         if (result < 0)
             goto out;
     }
@@ -89,7 +97,8 @@ int main(int argc, char **argv)
     int status = 0;
     switch (ma_options_parse(&options, argc, argv)) {
     case MA_OPTIONS_RUN:
-        if (work(&options, &error) < 0) {
+        if ((options.follow ? ma_follow(&options, write_result, &error)
+                            : work(&options, &error)) < 0) {
             fprintf(stderr, "mlog-analyze: %s\n",
                     error.message[0] ? error.message : "an unexpected error");
             status = 1;

@@ -8,11 +8,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
+
+#include "ma_clock.h"
 
 #define AHEAD_STABLE ((size_t)64 << 20) /* only referred to */
 #define AHEAD_COPIED ((size_t)16 << 20)
 #define MOST_STABLE ((size_t)1 << 30)
 #define MOST_COPIED ((size_t)256 << 20)
+#define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
+#define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
 #define PROCESSES_MAX ((size_t)1 << 17)
 #define STREAMS_MAX ((size_t)1 << 21)
 
@@ -111,13 +116,23 @@ static int make_pending(struct ma_merge *merge, struct ma_feed *feed)
     return 0;
 }
 
-/* A stream trace is sure up to the least that any of its processes promised. */
+/* A stream trace is sure up to the least that any of its processes promised.
+ * One that sleeps, or was killed, promises nothing more; who wants events
+ * promptly does not wait for it. */
 static void update_stream_watermark(struct ma_merge *merge)
 {
-    uint64_t least = UINT64_MAX;
+    uint64_t least = UINT64_MAX, newest = 0;
+    for (size_t i = 0; merge->prompt && i < merge->trace->n_processes; i++) {
+        const struct ma_process *process = merge->trace->processes[i];
+        if (process->known && process->watermark != UINT64_MAX && process->watermark > newest)
+            newest = process->watermark;
+    }
     for (size_t i = 0; i < merge->trace->n_processes; i++) {
         const struct ma_process *process = merge->trace->processes[i];
-        if (process->known && process->watermark < least)
+        if (!process->known || process->watermark >= least)
+            continue;
+        if (!merge->prompt || newest <= process->watermark ||
+            newest - process->watermark < ma_clock_ticks(process, STALE_NS))
             least = process->watermark;
     }
     merge->watermark = least;
@@ -232,7 +247,34 @@ static bool head_is_due(const struct ma_merge *merge)
     if (merge->ended || merge->queued > merge->most)
         return true;
     const struct ma_feed *top = merge->heap[0];
-    return merge->queued >= merge->ahead && top->events[top->at].time < merge->watermark;
+    return (merge->queued >= merge->ahead || merge->draining) &&
+           top->events[top->at].time < merge->watermark;
+}
+
+/* Prompt: whether what is due goes before more is read. It does when the input
+ * pauses, and once a second. */
+static bool drain_first(struct ma_merge *merge)
+{
+    if (!merge->prompt || merge->ended)
+        return false;
+    if (!merge->draining) {
+        struct timespec time;
+        clock_gettime(CLOCK_MONOTONIC, &time);
+        uint64_t now = (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+        if (now - merge->drained < PROMPT_NS &&
+            ma_source_is_ready(merge->reader.source, merge->reader.at))
+            return false;
+        merge->drained = now;
+        merge->draining = true;
+        if (merge->reader.layout == MLF_LAYOUT_STREAM)
+            update_stream_watermark(merge);
+    }
+    if (merge->n_pending && refill_pending(merge) < 0)
+        return false; /* the caller meets it again */
+    if (merge->n_heap && head_is_due(merge))
+        return true;
+    merge->draining = false;
+    return false;
 }
 
 /* Drop the head that the caller has seen and put its feed in order again. */
@@ -264,7 +306,7 @@ int ma_merge_next(struct ma_merge *merge, struct ma_merged *out)
     if (result < 0)
         return result;
     for (;;) {
-        if (!merge->ended && merge->queued < merge->ahead) {
+        if (!merge->ended && merge->queued < merge->ahead && !drain_first(merge)) {
             result = read_chunk(merge);
             if (result == 0)
                 result = end_of_chunks(merge);

@@ -19,7 +19,9 @@ struct ma_merge {
     struct ma_trace *trace;
     struct ma_reader reader;
     bool stable; /* payloads stay: nothing is copied */
-    bool live;   /* at the end: the trace may still grow, stop at `cut` */
+    bool prompt;   /* set by the caller: hand out what is due while the input pauses */
+    bool draining; /* prompt: doing so */
+    uint64_t drained; /* ns of CLOCK_MONOTONIC: when that was done last */
     bool ended;  /* the reader has no more chunks */
     uint64_t cut;
     uint64_t watermark;

@@ -21,6 +21,8 @@ enum {
     OPT_TOP = 256,
     OPT_SORT,
     OPT_JSON,
+    OPT_FOLLOW,
+    OPT_INTERVAL,
     OPT_DUMP,
     OPT_FLAMEGRAPH,
     OPT_FRAMES,
@@ -35,6 +37,8 @@ enum {
 static const struct option fixed[] = {
     { "top", required_argument, NULL, OPT_TOP },
     { "sort", required_argument, NULL, OPT_SORT },
+    { "follow", no_argument, NULL, OPT_FOLLOW },
+    { "interval", required_argument, NULL, OPT_INTERVAL },
     { "json", no_argument, NULL, OPT_JSON },
     { "dump", required_argument, NULL, OPT_DUMP },
     { "flamegraph", required_argument, NULL, OPT_FLAMEGRAPH },
@@ -66,6 +70,10 @@ static void help(void)
            "  --full-names           C++ and Rust names with all their parameters\n"
            "  --json                 one JSON object instead of text\n"
            "  -o, --output FILE      write to FILE instead of standard output\n"
+           "\nWhile the program runs:\n"
+           "  --follow               a fresh report every few seconds, until the program ends\n"
+           "                         or Ctrl-C, then the last one\n"
+           "  --interval SECONDS     between two of them (2)\n"
            "\nOther outputs:\n"
            "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
            "  --flamegraph=COST      %s; folded stacks, or with\n"
@@ -101,6 +109,17 @@ static bool parse_count(const char *text, size_t *count)
     if (text[0] < '0' || text[0] > '9' || *end || errno)
         return false;
     *count = value ? (size_t)value : SIZE_MAX;
+    return true;
+}
+
+/* Seconds, from a tenth to a day, to milliseconds. */
+static bool parse_interval(const char *text, uint64_t *ms)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+    if (text[0] < '.' || text[0] > '9' || *end || !(seconds >= 0.1 && seconds <= 86400))
+        return false;
+    *ms = (uint64_t)(1000 * seconds);
     return true;
 }
 
@@ -172,6 +191,13 @@ static enum ma_options_result take(struct ma_options *options, int option)
         break;
     case OPT_DEBUG_DIR:
         return add_debug_dir(options, optarg);
+    case OPT_FOLLOW:
+        options->follow = true;
+        break;
+    case OPT_INTERVAL:
+        if (!parse_interval(optarg, &options->interval))
+            return wrong("--interval %s: expected seconds, from 0.1 to 86400", optarg);
+        break;
     case OPT_JSON:
         options->json = true;
         break;
@@ -232,6 +258,12 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
                      "them at a time");
     if (options->flamegraph && options->output && !is_flamegraph_name(options->output))
         return wrong("-o %s: a flame graph is written as .svg or .folded", options->output);
+    if (options->follow && options->dump)
+        return wrong("--follow repeats reports; --dump prints events as they come without it");
+    if (options->interval && !options->follow)
+        return wrong("--interval goes with --follow");
+    if (!options->interval)
+        options->interval = 2000;
     options->trace = argv[optind];
     return MA_OPTIONS_RUN;
 }

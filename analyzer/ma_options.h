@@ -21,6 +21,8 @@ struct ma_options {
     const char *flamegraph; /* name of a cost, or NULL */
     uint32_t reports;   /* bit n: report n of ma_reports was asked for */
     bool json;
+    bool follow;       /* reports while the trace grows */
+    uint64_t interval; /* ms between them */
     bool symbols;
     size_t top;    /* entries of a report, SIZE_MAX: all */
     bool top_given;

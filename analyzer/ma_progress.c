@@ -5,11 +5,17 @@
 #include "ma_progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void ma_progress_begin(struct ma_progress *progress)
 {
-    *progress = (struct ma_progress){ .on = isatty(STDERR_FILENO), .until_due = 1u << 18 };
+    const char *terminal = getenv("TERM");
+    *progress = (struct ma_progress){
+        .on = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0,
+        .until_due = 1u << 16,
+    };
     clock_gettime(CLOCK_MONOTONIC, &progress->start);
     progress->last = progress->start;
 }
@@ -29,13 +35,16 @@ void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size
     progress->last = now;
     progress->shown = true;
     double millions = (double)progress->events / 1e6;
-    fprintf(stderr, "\r\033[Kmlog-analyze: ");
+    char part[32] = "", left[32] = "", line[160];
     if (size && done <= size)
-        fprintf(stderr, "%.0f %%, ", 100.0 * (double)done / (double)size);
-    fprintf(stderr, "%.1f million events, %.1f a second", millions, millions / elapsed);
+        snprintf(part, sizeof part, "%.0f %%, ", 100.0 * (double)done / (double)size);
     if (size && done && done < size)
-        fprintf(stderr, ", %.0f s left", elapsed * (double)(size - done) / (double)done);
-    fflush(stderr);
+        snprintf(left, sizeof left, ", %.0f s left", elapsed * (double)(size - done) / (double)done);
+    /* One write: standard error has no buffer. */
+    int n = snprintf(line, sizeof line,
+                     "\r\033[Kmlog-analyze: %s%.1f million events, %.1f a second%s", part, millions,
+                     millions / elapsed, left);
+    fwrite(line, 1, n < (int)sizeof line ? (size_t)n : sizeof line - 1, stderr);
 }
 
 void ma_progress_end(struct ma_progress *progress)

@@ -123,7 +123,7 @@ static bool header_begins(const struct ma_reader *reader, uint64_t at, const uns
     unsigned field;
     if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE && p[0] == 0x89 &&
         !parse_trace_header(reader, p, size, &header, &field))
-        return header.layout == MLF_LAYOUT_STREAM;
+        return header.layout == MLF_LAYOUT_STREAM || reader->recovered;
     return chunk_begins(reader, at, p, size);
 }
 
@@ -146,14 +146,17 @@ static uint64_t next_header(struct ma_reader *reader, uint64_t at, uint64_t limi
 {
     const unsigned char *data;
     while (at < limit) {
-        size_t want = reader->unit > 1 ? MLF_CHUNK_HEADER : SCAN_WINDOW;
+        size_t want = reader->unit > 1 ? (size_t)reader->unit : SCAN_WINDOW;
         size_t size = ma_source_window(reader->source, at, want, &data);
         if (size < MLF_CHUNK_HEADER)
             return at + size;
         if (reader->unit > 1) {
             if (header_begins(reader, at, data, size))
                 return at;
-            at += reader->unit;
+            if (size < reader->unit)
+                return at + size;
+            at = ma_source_next_data(reader->source, at + reader->unit);
+            at -= (at - reader->origin) % reader->unit;
             continue;
         }
         size_t last = (size > SCAN_WINDOW ? SCAN_WINDOW : size) - MLF_CHUNK_HEADER + 1;
@@ -165,25 +168,51 @@ static uint64_t next_header(struct ma_reader *reader, uint64_t at, uint64_t limi
     return at;
 }
 
-/* The trace header is gone: if chunks follow, learn the layout from the first. */
+/* Begin with the trace header found at `origin`. */
+static void begin(struct ma_reader *reader, uint64_t origin, const struct trace_header *header)
+{
+    reader->origin = origin;
+    reader->layout = header->layout;
+    reader->major = header->major;
+    reader->minor = header->minor;
+    reader->unit = header->unit;
+    reader->at = origin + (header->layout == MLF_LAYOUT_MAPPED ? header->unit : header->size);
+    reader->claimed = header->claimed;
+    if (header->layout == MLF_LAYOUT_MAPPED &&
+        (__builtin_add_overflow(header->claimed, 1, &reader->claimed_end) ||
+         __builtin_mul_overflow(reader->claimed_end, header->unit, &reader->claimed_end) ||
+         __builtin_add_overflow(reader->claimed_end, origin, &reader->claimed_end)))
+        reader->claimed_end = 0; /* nonsense */
+}
+
+/* No trace header at the beginning: go on with the first thing that holds, be
+ * it a trace header behind something else, or a chunk, which tells the layout. */
 static bool recover(struct ma_reader *reader)
 {
     reader->unit = 1;
     reader->layout = MLF_LAYOUT_STREAM;
-    uint64_t at = next_header(reader, 1, RECOVERY_SPAN);
+    reader->recovered = true;
+    uint64_t at = next_header(reader, 0, RECOVERY_SPAN);
     const unsigned char *p;
-    size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
+    struct trace_header header;
+    unsigned field;
+    size_t size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
+    if (size >= MLF_HDR_SIZE && !parse_trace_header(reader, p, size, &header, &field)) {
+        reader->recovered = false;
+        begin(reader, at, &header);
+        ma_audit_skip(reader->audit, 0, at, "the trace begins behind something else");
+        return true;
+    }
     if (size < MLF_CHUNK_HEADER || !chunk_begins(reader, at, p, size))
         return false;
     if (!(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
         reader->layout = MLF_LAYOUT_MAPPED;
         reader->unit = (uint64_t)1 << MLF_UNIT_LOG2_MIN;
-        if (at % reader->unit)
-            return false;
+        reader->origin = at % reader->unit;
     }
-    reader->recovered = true;
     reader->major = MLF_MAJOR;
     reader->at = at;
+    reader->audit->no_header = at == 0;
     ma_audit_skip(reader->audit, 0, at, "the trace header is damaged");
     return true;
 }
@@ -231,16 +260,7 @@ int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma
             return 0;
         return refuse(reader, start, size, field, problem, &header, error);
     }
-    reader->layout = header.layout;
-    reader->major = header.major;
-    reader->minor = header.minor;
-    reader->unit = header.unit;
-    reader->at = header.layout == MLF_LAYOUT_MAPPED ? header.unit : header.size;
-    reader->claimed = header.claimed;
-    if (header.layout == MLF_LAYOUT_MAPPED &&
-        (__builtin_add_overflow(header.claimed, 1, &reader->claimed_end) ||
-         __builtin_mul_overflow(reader->claimed_end, header.unit, &reader->claimed_end)))
-        reader->claimed_end = 0; /* nonsense */
+    begin(reader, 0, &header);
     return 0;
 }
 
@@ -249,7 +269,8 @@ bool ma_reader_grew(const struct ma_reader *reader)
     const unsigned char *p;
     if (reader->layout != MLF_LAYOUT_MAPPED || reader->recovered ||
         !ma_source_stable(reader->source) ||
-        ma_source_window(reader->source, 0, MLF_HDR_SIZE, &p) < MLF_HDR_SIZE)
+        reader->origin % sizeof(uint64_t) || /* a copy: nobody writes it */
+        ma_source_window(reader->source, reader->origin, MLF_HDR_SIZE, &p) < MLF_HDR_SIZE)
         return false;
     uint64_t now;
     __atomic_load((const uint64_t *)(const void *)(p + MLF_HDR_CLAIMED), &now, __ATOMIC_ACQUIRE);
@@ -293,7 +314,10 @@ static int finish(struct ma_reader *reader, uint64_t at, bool within)
 /* Skip what begins at `at` and does not hold, up to the next thing that does. */
 static void skip_bad(struct ma_reader *reader, uint64_t at, const char *reason)
 {
-    reader->at = next_header(reader, at + reader->unit, UINT64_MAX);
+    const unsigned char *p;
+    size_t size = ma_source_window(reader->source, at, (size_t)reader->unit, &p);
+    reader->at = size < reader->unit ? at + size
+                                     : next_header(reader, at + reader->unit, UINT64_MAX);
     ma_audit_skip(reader->audit, at, reader->at - at, "%s", reason);
 }
 
@@ -335,7 +359,7 @@ static const char *check_payload(struct ma_reader *reader, const struct ma_chunk
 static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
 {
     const unsigned most = 20;
-    while (ma_source_stable(reader->source) && reader->waits < most) {
+    while (reader->origin == 0 && ma_source_stable(reader->source) && reader->waits < most) {
         nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
         reader->waits++;
         if (__atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE))
@@ -344,12 +368,31 @@ static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
     return false;
 }
 
+/* Step over a unit of zeros, and over as much of a hole as begins with it. False
+ * if there have been so many behind what is claimed that no more is to come. */
+static bool skip_zeros(struct ma_reader *reader)
+{
+    const uint64_t at = reader->at;
+    uint64_t next = ma_source_next_data(reader->source, at + reader->unit);
+    next -= (next - reader->origin) % reader->unit;
+    reader->at = next;
+    if (at < reader->claimed_end)
+        reader->audit->unwritten_units +=
+            ((next < reader->claimed_end ? next : reader->claimed_end) - at) / reader->unit;
+    else
+        reader->zeros_beyond += reader->unit; /* holes cost nothing */
+    return reader->zeros_beyond <= ZEROS_MAX;
+}
+
 int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
 {
     for (;;) {
         const unsigned char *p;
         const uint64_t at = reader->at;
-        size_t size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
+        /* No more than there must be: the next may be hours away. */
+        size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
+        if (size && p[0] == (unsigned char)MLF_MAGIC[0])
+            size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
         if (size == 0)
             return finish(reader, at, false);
         if (at == reader->claimed_end && ma_reader_grew(reader))
@@ -357,14 +400,11 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
         if (reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size)) {
             if (at < reader->claimed_end && is_being_written(reader, p))
                 continue;
-            if (at < reader->claimed_end)
-                reader->audit->unwritten_units++;
-            else if ((reader->zeros_beyond += reader->unit) > ZEROS_MAX)
-                return finish(reader, at, false);
             if (size < reader->unit &&
                 (size = ma_source_window(reader->source, at, reader->unit, &p)) < reader->unit)
                 return finish(reader, at + size, false);
-            reader->at += reader->unit;
+            if (!skip_zeros(reader))
+                return finish(reader, reader->at, false);
             continue;
         }
         if (step_over_trace_header(reader, p, size))
@@ -374,6 +414,9 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
         if (problem) {
             if (size < MLF_CHUNK_HEADER && memcmp(p, "mlck", size < 4 ? size : 4) == 0)
                 return finish(reader, at, true);
+            if (reader->layout == MLF_LAYOUT_MAPPED && size >= MLF_HDR_SIZE &&
+                memcmp(p, MLF_MAGIC, MLF_MAGIC_SIZE) == 0)
+                problem = "another trace begins here";
             if (reader->layout == MLF_LAYOUT_STREAM && size < MLF_HDR_SIZE &&
                 memcmp(p, MLF_MAGIC, size < MLF_MAGIC_SIZE ? size : MLF_MAGIC_SIZE) == 0)
                 return finish(reader, at, true);
@@ -384,22 +427,23 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
             size = ma_source_window(reader->source, at, whole, &p);
             parse_chunk_header(reader, at, p, size, chunk, &whole);
         }
+        const uint64_t held = size < whole ? size : whole;
         if (chunk->kind != MLF_EVENTS && chunk->kind != MLF_DEFINITIONS) {
             if (!(chunk->kind & MLF_CHUNK_KIND_OPTIONAL))
-                ma_audit_skip(reader->audit, at, whole, "unknown kind of chunk %u", chunk->kind);
-            reader->at += whole;
+                ma_audit_skip(reader->audit, at, held, "unknown kind of chunk %u", chunk->kind);
+            reader->at += held;
             continue;
         }
         if (reader->layout == MLF_LAYOUT_STREAM && !(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
-            ma_audit_skip(reader->audit, at, whole, "a chunk in a stream without payload CRC");
-            reader->at += whole;
+            ma_audit_skip(reader->audit, at, held, "a chunk in a stream without payload CRC");
+            reader->at += held;
             continue;
         }
         problem = check_payload(reader, chunk, p, size);
         if (problem) {
             if (reader->layout == MLF_LAYOUT_MAPPED) {
-                ma_audit_skip(reader->audit, at, whole, "%s", problem);
-                reader->at += whole;
+                ma_audit_skip(reader->audit, at, held, "%s", problem);
+                reader->at += held;
             } else {
                 skip_bad(reader, at, problem);
             }

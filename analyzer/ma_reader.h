@@ -30,6 +30,7 @@ struct ma_chunk {
 struct ma_reader {
     struct ma_source *source;
     struct ma_audit *audit;
+    uint64_t origin;      /* of the trace header: 0, but for what stands before it */
     uint64_t at;          /* where the next chunk is looked for */
     uint64_t claimed;     /* mapped: units, when we began */
     uint64_t claimed_end; /* the offset behind them */

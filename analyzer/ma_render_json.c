@@ -19,7 +19,7 @@ struct writer {
 
 static void print(void *context, const char *text, size_t size)
 {
-    fwrite(text, 1, size, context);
+    ma_write_json_bytes(context, text, size);
 }
 
 static void check(struct writer *writer, yajl_gen_status status)

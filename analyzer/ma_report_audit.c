@@ -37,6 +37,8 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
         if (audit->skipped_ranges > 10)
             SAY(sayer, "  and %s more (see --json)", COUNT(audit->skipped_ranges - 10));
     }
+    if (audit->no_header)
+        SAY(sayer, "The trace has no header: what was in front of its first chunk is missing.");
     if (audit->missing_chunks)
         SAY(sayer, "%s chunk%s missing: events are lost.", COUNT(audit->missing_chunks),
             audit->missing_chunks == 1 ? " is" : "s are");

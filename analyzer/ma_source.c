@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#define WAIT_MS 200
 #define READ_SIZE ((size_t)1 << 17)
 #define ZSTD_WINDOW_LOG_MAX 27
 #define FORGET_SIZE ((uint64_t)16 << 20)
@@ -34,6 +36,8 @@ struct ma_source {
     uint64_t base;
     uint64_t consumed; /* read from fd */
     bool ended;
+    bool (*wait)(void *); /* may be NULL */
+    void *wait_context;
 
     ZSTD_DStream *zstd;
     unsigned char *input; /* compressed bytes */
@@ -62,14 +66,24 @@ static bool is_zstd(const unsigned char *data, size_t size)
     return magic == ZSTD_MAGICNUMBER || (magic & 0xfffffff0u) == ZSTD_MAGIC_SKIPPABLE_START;
 }
 
+static bool has_input(const struct ma_source *source)
+{
+    struct pollfd one = { .fd = source->fd, .events = POLLIN };
+    return poll(&one, 1, WAIT_MS) > 0; /* the end of the input counts */
+}
+
 /* read() until something comes. Returns the count, 0 at the end or on an error
  * (then with a problem). */
 static size_t read_some(struct ma_source *source, unsigned char *to, size_t size)
 {
     ssize_t n;
-    do
+    do {
+        while (source->wait && !has_input(source)) {
+            if (source->wait(source->wait_context))
+                return 0;
+        }
         n = read(source->fd, to, size);
-    while (n < 0 && errno == EINTR);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
     if (n < 0) {
         snprintf(source->problem, sizeof source->problem, "reading failed after %llu bytes: %s",
                  (unsigned long long)source->consumed, strerror(errno));
@@ -297,6 +311,28 @@ void ma_source_forget(struct ma_source *source, uint64_t offset)
     madvise((void *)(uintptr_t)(source->map + source->forgotten),
             (size_t)(offset - source->forgotten), MADV_DONTNEED);
     source->forgotten = offset;
+}
+
+void ma_source_on_wait(struct ma_source *source, bool (*wait)(void *), void *context)
+{
+    source->wait = source->map ? NULL : wait;
+    source->wait_context = context;
+}
+
+bool ma_source_is_ready(struct ma_source *source, uint64_t offset)
+{
+    return source->map || source->ended || offset < source->base + source->length ||
+           source->input_at < source->input_length || has_input(source);
+}
+
+uint64_t ma_source_next_data(const struct ma_source *source, uint64_t offset)
+{
+    if (!source->map || offset >= source->size)
+        return offset;
+    off_t data = lseek(source->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0) /* ENXIO: nothing but a hole is left */
+        return errno == ENXIO ? source->size : offset;
+    return (uint64_t)data < source->size ? (uint64_t)data : source->size;
 }
 
 bool ma_source_grew(const struct ma_source *source)

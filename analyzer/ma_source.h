@@ -36,6 +36,17 @@ bool ma_source_stable(const struct ma_source *source);
  * their memory, and gets them again if they are looked at all the same. */
 void ma_source_forget(struct ma_source *source, uint64_t offset);
 
+/* Call wait(context) five times a second while the input, a pipe or the like,
+ * makes us wait. It returns true to end the input there. */
+void ma_source_on_wait(struct ma_source *source, bool (*wait)(void *), void *context);
+
+/* False if bytes behind `offset` have yet to come and none came for 0.2 s. */
+bool ma_source_is_ready(struct ma_source *source, uint64_t offset);
+
+/* The first offset from `offset` on that may hold anything but zeros: where a
+ * hole of a stable source's file ends; else `offset` itself. */
+uint64_t ma_source_next_data(const struct ma_source *source, uint64_t offset);
+
 /* True if the source is stable and its file is longer now than when it was
  * opened: it is being written, and what we see is a part. */
 bool ma_source_grew(const struct ma_source *source);

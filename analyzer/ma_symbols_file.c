@@ -15,9 +15,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <elfutils/libdwelf.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #ifdef MA_HAVE_LZMA
 #include <lzma.h>
@@ -55,6 +57,16 @@ static int open_path(const char *root, const char *path)
     return fd;
 }
 
+/* Files that the kernel makes up as they are read, some of which do something then. */
+static bool is_made_up(int fd)
+{
+    struct statfs system;
+    return fstatfs(fd, &system) == 0 &&
+           (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC ||
+            system.f_type == DEBUGFS_MAGIC || system.f_type == TRACEFS_MAGIC ||
+            system.f_type == SECURITYFS_MAGIC || system.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 /* A descriptor to read a regular file through; or -1 and the state. */
 static int open_regular(const char *root, const char *path, enum ma_object_state *state)
 {
@@ -68,7 +80,7 @@ static int open_regular(const char *root, const char *path, enum ma_object_state
     int fd = -1;
     if (fstat(named, &status) != 0) {
         *state = MA_OBJECT_UNREADABLE;
-    } else if (!S_ISREG(status.st_mode)) {
+    } else if (!S_ISREG(status.st_mode) || is_made_up(named)) {
         *state = MA_OBJECT_NOT_REGULAR;
     } else {
         char again[sizeof("/proc/self/fd/") + 3 * sizeof(int)];

@@ -4,6 +4,7 @@
  */
 #include "ma_text.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,17 +87,35 @@ size_t ma_utf8_length(const char *text)
     return length;
 }
 
-/* Control characters of both sets, and those that turn text around. */
-static int is_control(const char *text, size_t length)
+uint32_t ma_hidden_character(const char *text, size_t length)
 {
     const unsigned char *p = (const unsigned char *)text;
-    if (length == 1)
-        return p[0] < 0x20 || p[0] == 0x7f;
-    if (length == 2)
-        return p[0] == 0xc2 && p[1] < 0xa0;
-    return length == 3 && p[0] == 0xe2 &&
-           ((p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9 || (p[2] >= 0xaa && p[2] <= 0xae))) ||
-            (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+    uint32_t code = length == 1   ? p[0]
+                    : length == 2 ? (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)
+                    : length == 3 ? (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 |
+                                        (p[2] & 0x3f)
+                                  : 0;
+    bool hidden = (code && code < 0x20) || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
+                  (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+                  (code >= 0x2060 && code <= 0x2069) || code == 0xfeff;
+    return hidden ? code : 0;
+}
+
+void ma_write_json_bytes(FILE *out, const char *text, size_t size)
+{
+    const char *end = text + size, *written = text;
+    while (text < end) {
+        size_t length = (unsigned char)*text < 0x7f ? 0 : ma_utf8_length(text);
+        uint32_t code = length ? ma_hidden_character(text, length) : 0;
+        if (code) {
+            fwrite(written, 1, (size_t)(text - written), out);
+            fprintf(out, "\\u%04x", code);
+            written = text + length;
+        }
+        text += length ? length : 1;
+    }
+    if (written < end)
+        fwrite(written, 1, (size_t)(end - written), out);
 }
 
 size_t ma_write_text(FILE *out, const char *text, size_t columns)
@@ -109,7 +128,7 @@ size_t ma_write_text(FILE *out, const char *text, size_t columns)
             fputs("…", out);
             return written + 1;
         }
-        if (length && !is_control(text, length)) {
+        if (length && !ma_hidden_character(text, length)) {
             fwrite(text, 1, length, out);
             written++;
         } else {
@@ -139,8 +158,8 @@ void ma_write_json_string(FILE *out, const char *text)
         } else if (c == '"' || c == '\\') {
             putc('\\', out);
             putc(c, out);
-        } else if (c < 0x20 || c == 0x7f) {
-            fprintf(out, "\\u%04x", c);
+        } else if (ma_hidden_character(text, length)) {
+            fprintf(out, "\\u%04x", ma_hidden_character(text, length));
         } else {
             fwrite(text, 1, length, out);
         }

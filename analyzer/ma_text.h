@@ -21,12 +21,22 @@ const char *ma_human_count(char buffer[MA_HUMAN_SIZE], uint64_t count);
 /* The length of the well-formed UTF-8 character at text (NUL-terminated), or 0. */
 size_t ma_utf8_length(const char *text);
 
-/* Write text to a terminal or a line of a file: control characters become
- * \n, \t or \xHH, and so do bytes that are no UTF-8. At most `columns`
+/* The code of the character of `length` bytes at text if it controls a terminal,
+ * turns text around or is not seen (both sets of control characters, those for
+ * bidirectional text, separators, joiners); 0 of any other. */
+uint32_t ma_hidden_character(const char *text, size_t length);
+
+/* Write text to a terminal or a line of a file: hidden characters become
+ * \n, \t or \xHH for each byte, and so do bytes that are no UTF-8. At most `columns`
  * characters, the last an ellipsis then; returns how many were written. */
 size_t ma_write_text(FILE *out, const char *text, size_t columns);
 
-/* Write a JSON string, quotes included: bytes that are no UTF-8 become U+FFFD. */
+/* Write JSON that is well-formed UTF-8 and NUL-terminated no earlier than at
+ * its size, hidden characters above ASCII as \u escapes. */
+void ma_write_json_bytes(FILE *out, const char *text, size_t size);
+
+/* Write a JSON string, quotes included: hidden characters as escapes, bytes that
+ * are no UTF-8 as U+FFFD. */
 void ma_write_json_string(FILE *out, const char *text);
 
 /* A copy of text in well-formed UTF-8, for renderers that need one; NULL if

@@ -237,19 +237,25 @@ class Audit:
 # --- finding chunks ---------------------------------------------------------------------------
 
 
-def recover(data: bytes, error: FormatError) -> tuple[TraceHeader, int]:
-    """What a damaged trace header may have said, and where the first valid chunk begins."""
+def recover(data: bytes, error: FormatError) -> tuple[TraceHeader, int, int]:
+    """The trace header behind something else, or what a damaged one may have said; where it
+    is to be counted from; and where the first thing that holds begins."""
     guess = TraceHeader(1, 0, STREAM, 1, TRACE_HEADER, 0, 0)
-    at = data.find(CHUNK_MAGIC, 1, RECOVERY_SPAN)
-    while at > 0:
+    at = -1
+    while True:
+        found = [f for f in (data.find(CHUNK_MAGIC, at + 1, RECOVERY_SPAN),
+                             data.find(TRACE_MAGIC, at + 1, RECOVERY_SPAN)) if f >= 0]
+        if not found:
+            raise error
+        at = min(found)
+        try:
+            return parse_trace_header(data, at), at, at
+        except FormatError:
+            pass
         if chunk_header_begins(data, at, guess):
             if data[at + 5] & 1:
-                return guess, at
-            if at % 4096 == 0:
-                return guess._replace(layout=MAPPED, unit=4096), at
-            break
-        at = data.find(CHUNK_MAGIC, at + 1, RECOVERY_SPAN)
-    raise error
+                return guess, 0, at
+            return guess._replace(layout=MAPPED, unit=4096), at % 4096, at
 
 
 def find_chunks(data: bytes, audit: Audit) -> tuple[TraceHeader, list[Chunk]]:
@@ -258,14 +264,15 @@ def find_chunks(data: bytes, audit: Audit) -> tuple[TraceHeader, list[Chunk]]:
     Raises FormatError if the trace header itself is refused.
     """
     try:
-        header = parse_trace_header(data, 0)
-        at = header.unit if header.layout == MAPPED else header.size
+        header, origin, at = parse_trace_header(data, 0), 0, 0
     except DamagedHeader as error:
-        header, at = recover(data, error)
+        header, origin, at = recover(data, error)
         audit.skip(0, at, error.reason)
+    if data.startswith(TRACE_MAGIC, at):
+        at += header.unit if header.layout == MAPPED else header.size
     chunks: list[Chunk] = []
     step = header.unit if header.layout == MAPPED else 1
-    claimed_end = (1 + header.claimed) * header.unit
+    claimed_end = origin + (1 + header.claimed) * header.unit
 
     def next_header(after: int) -> int:
         while after < len(data) and not chunk_header_begins(data, after, header):

@@ -40,6 +40,7 @@ compile() {
 echo "mlog: building in $build, with gcc and with clang"
 CC=gcc CXX=g++ configure "$build" --buildtype=release --werror
 compile "$build"
+ninja -C "$build" sanitized > "$build/compile.log" 2>&1 || { cat "$build/compile.log"; exit 1; }
 CC=clang CXX=clang++ configure "$build/clang" --werror
 compile "$build/clang"
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shared by the fuzz targets; see fuzz.h.
+ */
+#include "fuzz.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ma_dump.h"
+#include "ma_flamegraph.h"
+#include "ma_render.h"
+#include "ma_report.h"
+#include "mlf_codec.h"
+
+/* The reader waits a moment for what may be being written; nothing is here. */
+int nanosleep(const struct timespec *wanted, struct timespec *left);
+int nanosleep(const struct timespec *wanted, struct timespec *left)
+{
+    (void)wanted;
+    (void)left;
+    return 0;
+}
+
+static const char *name_of(int fd)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return path;
+}
+
+static void put_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n <= 0)
+            abort();
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+int fuzz_file(const uint8_t *data, size_t size, const char **path)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    if (fd < 0)
+        abort();
+    put_all(fd, data, size);
+    *path = name_of(fd);
+    return fd;
+}
+
+int fuzz_pipe(const uint8_t *data, size_t size, const char **path)
+{
+    int fd[2];
+    if (size > FUZZ_PIPE || pipe2(fd, O_CLOEXEC) < 0 ||
+        (size > 65536 && fcntl(fd[1], F_SETPIPE_SZ, FUZZ_PIPE) < 0))
+        abort();
+    put_all(fd[1], data, size);
+    /* A FIFO that is opened again has a writer as long as we keep one. */
+    static char name[64];
+    int again;
+    snprintf(name, sizeof name, "%s", name_of(fd[0]));
+    again = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (again < 0)
+        abort();
+    close(fd[1]);
+    close(fd[0]);
+    *path = name_of(again);
+    return again;
+}
+
+FILE *fuzz_nowhere(void)
+{
+    static FILE *file;
+    if (!file && !(file = fopen("/dev/null", "w")))
+        abort();
+    return file;
+}
+
+static void report(struct ma_analysis *analysis, struct ma_error *error)
+{
+    struct ma_render_options look = { .frames = analysis->options->frames };
+    struct ma_model model;
+    ma_model_init(&model);
+    if (ma_report_build(analysis, &model, error) == 0)
+        (analysis->options->json ? ma_render_json : ma_render_text)(&model, &analysis->stacks,
+                                                                    &look, fuzz_nowhere());
+    ma_model_free(&model);
+}
+
+void fuzz_analyse(const char *path, const struct ma_options *wanted)
+{
+    struct ma_options options = *wanted;
+    struct ma_analysis analysis;
+    struct ma_error error = { 0 };
+    struct ma_pass pass = { 0 };
+    char sentence[400];
+    options.trace = path;
+    const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
+    if (dumper) {
+        pass = dumper->pass;
+        pass.context = fuzz_nowhere();
+    }
+    if (ma_analysis_open(&analysis, &options, &error) == 0 &&
+        ma_analysis_run(&analysis, dumper ? &pass : NULL, &error) == 0 && !dumper &&
+        ma_analysis_rows(&analysis, &error) == 0) {
+        if (options.flamegraph)
+            ma_flamegraph_write(&analysis, true, fuzz_nowhere(), &error);
+        else
+            report(&analysis, &error);
+        ma_audit_is_damaged(&analysis.trace.audit, sentence, sizeof sentence);
+    }
+    ma_analysis_free(&analysis);
+}
+
+static void mend_chunk(const struct mlf_crc_table *table, uint8_t *p, size_t size)
+{
+    size_t header = mlf_get_u16(p + MLF_CHUNK_HEADER_SIZE);
+    size_t whole = mlf_get_u32(p + MLF_CHUNK_SIZE_AT);
+    if (p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC && header <= whole && whole <= size)
+        mlf_put_u32(p + MLF_CHUNK_PAYLOAD_CRC,
+                    mlf_crc32(table, 0, p + header, whole - header));
+    mlf_put_u32(p + MLF_CHUNK_CRC, mlf_crc32(table, 0, p, MLF_CHUNK_CRC));
+}
+
+void fuzz_mend_crcs(uint8_t *data, size_t size)
+{
+    static struct mlf_crc_table table;
+    static bool filled;
+    if (!filled)
+        mlf_crc_table_fill(&table);
+    filled = true;
+    for (size_t i = 0; i + MLF_CHUNK_HEADER <= size; i++) {
+        if (memcmp(data + i, "mlck", 4) == 0)
+            mend_chunk(&table, data + i, size - i);
+        else if (i + MLF_HDR_SIZE <= size && memcmp(data + i, MLF_MAGIC, MLF_MAGIC_SIZE) == 0)
+            mlf_put_u32(data + i + MLF_HDR_CRC, mlf_crc32(&table, 0, data + i, MLF_HDR_CRC));
+    }
+}

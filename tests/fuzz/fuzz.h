@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the fuzz targets share. A target is one file fuzz_NAME.c with the
+ * entry of libFuzzer; linked with libFuzzer it searches, linked with
+ * replay.c it runs a corpus once, as the test suite does.
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "ma_options.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
+/* A file in memory that holds data; *path is the name to open it by, valid
+ * until the next call. Aborts if there is none to be had. Returns what to
+ * close. */
+int fuzz_file(const uint8_t *data, size_t size, const char **path);
+
+/* The same as a pipe, whose writer has gone; size up to FUZZ_PIPE. */
+#define FUZZ_PIPE ((size_t)1 << 20)
+int fuzz_pipe(const uint8_t *data, size_t size, const char **path);
+
+/* Analyse the trace at path, whatever comes of it: a pass of the dump that
+ * options name, or all reports in text or JSON, or a flame graph. */
+void fuzz_analyse(const char *path, const struct ma_options *options);
+
+/* /dev/null, where all outputs go. */
+FILE *fuzz_nowhere(void);
+
+/* Set the CRCs of all headers and chunks in a trace right, so that a mutation
+ * is not refused before it is looked at. */
+void fuzz_mend_crcs(uint8_t *data, size_t size);
+
+#endif

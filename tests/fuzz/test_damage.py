@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""Damaged copies of real traces: the analyser, under AddressSanitizer and
+UndefinedBehaviorSanitizer, neither crashes nor hangs nor asks for more memory
+than MEMORY, tells the ranges it skipped, and reports every event outside the
+damage. What is to be reported comes from the reference decoder.
+
+MLOG_MUTANTS=5000 tries as many mutants of each trace instead of the usual few.
+"""
+import collections
+import json
+import os
+import subprocess
+
+import mutate
+import pytest
+import reference
+import support
+from support import BUILD, PROGRAMS
+
+SANITIZED = BUILD / "tests" / "fuzz" / "mlog-analyze-sanitized"
+MUTANTS = int(os.environ.get("MLOG_MUTANTS", "0"))
+FEW = 2 * len(mutate.MUTATIONS)     # whose events are compared
+MANY = 4 * len(mutate.MUTATIONS)   # that are only run
+MEMORY = 512                        # MiB, for any trace of this size
+CORPUS = support.ROOT / "tests" / "fuzz" / "corpus"
+PERL = '%h = map { $_ => [1 .. $_] } 1 .. 25; ' \
+       'for (1, 2) { fork or do { $h{x} = "a" x 999; exit } } wait; wait'
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built():
+    assert SANITIZED.exists(), f"build it first: ninja -C {BUILD} sanitized"
+
+
+def environment():
+    return support.clean_environment(
+        ASAN_OPTIONS=f"hard_rss_limit_mb={MEMORY}:max_allocation_size_mb={MEMORY}:"
+                     "allocator_may_return_null=1:exitcode=99",
+        UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
+
+
+def analyze(path, *args):
+    """No crash, no sanitizer's complaint, an end; its output parsed."""
+    done = support.run([SANITIZED, path, "--no-symbols", *args], env=environment(), limit=60)
+    assert done.returncode in (0, 1), (path, args, done)
+    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, (path, done)
+    assert len(done.stderr.splitlines()) == done.returncode, (path, done)
+    return done
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory):
+    """The same two programs as mapped traces and as streams: six threads, and
+    perl with two forks."""
+    root = tmp_path_factory.mktemp("traces")
+    commands = {"threads": [PROGRAMS / "threads", 6, 300], "perl": ["perl", "-e", PERL]}
+    made = {}
+    for name, command in commands.items():
+        path = root / f"{name}-mapped"
+        support.trace(command, path)
+        made[name, "mapped"] = path
+        path = root / f"{name}-stream"
+        support.bash('out=$1; shift; mkfifo "$out.fifo"; cat "$out.fifo" >"$out" & '
+                     'LD_PRELOAD=$LIB "$@" 1022>"$out.fifo"; wait', path, *command)
+        made[name, "stream"] = path
+    return made
+
+
+KINDS = [(name, layout) for name in ("threads", "perl") for layout in ("mapped", "stream")]
+EVENTS = {"alloc", "free", "realloc", "failed"}
+
+
+def key(line):
+    return line["type"], line["ticks"], line.get("size", 0)
+
+
+def expected_events(trace, damaged):
+    """What the reference decoder finds outside the damaged ranges, and behind
+    no damaged piece of the same chunk."""
+    bad, broken, pieces = collections.Counter(), set(), collections.Counter()
+    for chunk in trace.original.chunks:
+        whole = (chunk.key(), chunk.sequence)
+        if any(a < chunk.end and chunk.offset < b for a, b in damaged):
+            broken.add(whole)
+        if whole in broken:
+            bad[chunk.offset] = 1
+    for process, stream, offset, item in trace.items:
+        if not bad[offset]:
+            line = trace.reference.line(process, stream, item)
+            if line and line["type"] in EVENTS:
+                pieces[key(line)] += 1
+    return pieces
+
+
+class Known:
+    """A whole trace as the reference decoder sees it."""
+
+    def __init__(self, path):
+        data = path.read_bytes()
+        self.original = mutate.Original(data)
+        self.reference = reference.Trace(data)
+        self.items = [(self.reference.processes[chunk.process], chunk.stream, chunk.offset, item)
+                      for chunk in self.reference.chunks
+                      for item in self.reference.items[chunk.offset]]
+
+
+def check_ranges(audit, size):
+    """Ranges lie in the file, do not overlap, and sum up."""
+    end = 0
+    for one in audit["skipped"]:
+        assert one["bytes"] > 0 and one["reason"]
+        assert one["offset"] >= end, audit["skipped"]
+        end = one["offset"] + one["bytes"]
+    assert end <= size, (audit["skipped"], size)
+    if len(audit["skipped"]) < 256:
+        assert sum(one["bytes"] for one in audit["skipped"]) == audit["skipped_bytes"]
+
+
+def reported(path):
+    lines = (json.loads(line) for line in analyze(path, "--dump=json").stdout.splitlines())
+    return collections.Counter(key(line) for line in lines if line["type"] in EVENTS)
+
+
+@pytest.mark.parametrize("name, layout", KINDS)
+def test_all_that_is_not_damaged_is_reported(traces, tmp_path, name, layout):
+    known = Known(traces[name, layout])
+    path = tmp_path / "t"
+    for seed in range(MUTANTS or FEW):
+        mutant = mutate.mutant(known.original, seed)
+        where = f"seed {seed}: {mutant.name}, {mutant.damaged}"
+        path.write_bytes(mutant.data)
+        done = analyze(path, "--json")
+        missing = expected_events(known, mutant.damaged) - reported(path)
+        assert not missing, (where, sum(missing.values()), done.stderr)
+        whole = json.loads(done.stdout)
+        check_ranges(whole["audit"], len(mutant.data))
+        if mutant.told:
+            assert done.returncode == 1 and not whole["audit"]["complete"], (where, done)
+
+
+@pytest.mark.parametrize("name, layout", KINDS)
+def test_no_mutant_crashes_the_analyser(traces, tmp_path, name, layout):
+    """Many more of them, in one process, through every report and every dump;
+    those of compressed traces are damaged before or after compression."""
+    original = mutate.Original(traces[name, layout].read_bytes())
+    for seed in range(10000, 10000 + (MUTANTS or MANY)):
+        mutant = mutate.mutant(original, seed)
+        (tmp_path / f"{seed}").write_bytes(mutant.data)
+    done = support.run([BUILD / "tests/fuzz/replay-trace", tmp_path], env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == f"{MUTANTS or MANY} inputs\n"
+
+
+@pytest.mark.parametrize("layout", ["mapped", "stream"])
+def test_no_damage_to_zstd_crashes_the_analyser(traces, tmp_path, layout):
+    data = traces["threads", layout].read_bytes()
+    packed = subprocess.run(["zstd", "-q", "-c"], input=data, check=True,
+                            stdout=subprocess.PIPE).stdout
+    for seed in range(MUTANTS or MANY):
+        (tmp_path / f"{seed}").write_bytes(mutate.damage_bytes(packed, seed))
+    done = support.run([BUILD / "tests/fuzz/replay-zstd", tmp_path], env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("target", ["trace", "zstd", "elf"])
+def test_nothing_found_by_fuzzing_comes_back(target):
+    folders = [CORPUS / target] + ([support.ROOT / "format" / "vectors"] * (target == "trace"))
+    done = support.run([BUILD / f"tests/fuzz/replay-{target}", *folders], env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert int(done.stdout.split()[0]) >= 5
+
+
+@pytest.mark.parametrize("layout", ["mapped", "stream"])
+def test_two_traces_one_after_the_other(traces, tmp_path, layout):
+    """`cat a b`: of streams both are reported; of mapped traces, whose second
+    header is no chunk, too, and the header is told as skipped."""
+    one, two = (traces[name, layout] for name in ("threads", "perl"))
+    path = tmp_path / "t"
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    done = analyze(path, "--json")
+    got = reported(path)
+    for name in (one, two):
+        assert not expected_events(Known(name), []) - got
+    assert done.returncode == (layout == "mapped"), done
+
+
+def test_a_hole_in_the_middle_of_a_file(traces, tmp_path):
+    """GIVEN a mapped trace with a hole of 3 GiB, as a copy that went wrong
+    leaves it: what lies behind the hole is read, in no time."""
+    data = traces["threads", "mapped"].read_bytes()
+    known = Known(traces["threads", "mapped"])
+    at = known.original.chunks[4].offset
+    path = tmp_path / "t"
+    with open(path, "wb") as file:
+        file.write(data[:at])
+        file.seek(at + (3 << 30))
+        file.write(data[at:known.original.end])
+    assert not expected_events(known, []) - reported(path)
+
+
+def test_the_audit_names_range_and_reason(traces, tmp_path):
+    """GIVEN a stream with one byte of a chunk flipped, the audit in text and
+    JSON names that chunk, from its first byte to its last, and why."""
+    known = Known(traces["threads", "stream"])
+    chunk = max(known.original.chunks, key=lambda c: c.end - c.offset)
+    data = bytearray(known.original.data)
+    data[chunk.begin + 99] ^= 4
+    path = tmp_path / "t"
+    path.write_bytes(data)
+    done = analyze(path, "--json")
+    first = json.loads(done.stdout)["audit"]["skipped"][0]
+    assert first == {"offset": chunk.offset, "bytes": chunk.end - chunk.offset,
+                     "reason": "the CRC of a chunk's payload is wrong"}
+    text = analyze(path).stdout
+    assert f"bytes {chunk.offset} to {chunk.end}: the CRC of a chunk's payload is wrong" in text
+
+
+@pytest.mark.parametrize("name, layout", KINDS)
+@pytest.mark.parametrize("size", [1, 64, 5000])
+def test_a_trace_behind_something_else(traces, tmp_path, name, layout, size):
+    """`cat note.txt trace`: both readers find it, wherever its units lie."""
+    data = traces[name, layout].read_bytes()
+    path = tmp_path / "t"
+    path.write_bytes(b"a note".ljust(size, b".")[:size] + data)
+    expected = expected_events(Known(traces[name, layout]), [])
+    assert reported(path) == expected
+    found = reference.Trace(path.read_bytes())
+    assert found.audit.skipped == [(0, size, found.audit.skipped[0][2])]
+    lines = collections.Counter(key(line) for line in found.events() if line["type"] in EVENTS)
+    assert lines == expected
+    first = json.loads(analyze(path, "--json").stdout)["audit"]["skipped"]
+    assert first == [{"offset": 0, "bytes": size,
+                      "reason": "the trace begins behind something else"}]

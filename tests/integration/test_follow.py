@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""Live traces: --follow on files and streams, the merge of threads and
+processes that sleep or were killed, and what a terminal is shown."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import pytest
+
+import support
+from support import ANALYZE, PROGRAMS, ROOT
+
+sys.path[:0] = [str(ROOT / "format" / "vectors")]
+
+from trace_writer import Trace, chunk_header                # noqa: E402
+
+SECOND = 1_000_000_000      # ticks: the clock of these traces counts nanoseconds
+HEAP = 0x7f0000000000
+
+
+def follow(*args, env=None, **kwargs):
+    """mlog-analyze --follow, started."""
+    environment = support.clean_environment(**(env or {}))
+    return subprocess.Popen([ANALYZE, "--follow", "--interval", "0.1", "--no-symbols",
+                             *map(str, args)], env=environment, start_new_session=True,
+                            stdout=kwargs.pop("stdout", subprocess.PIPE),
+                            stderr=subprocess.PIPE, **kwargs)
+
+
+def until(process, condition, limit=20):
+    """Read reports until the text so far fulfils the condition; that text."""
+    text, end = "", time.monotonic() + limit
+    while not condition(text):
+        assert time.monotonic() < end, text[-300:]
+        if select.select([process.stdout], [], [], 1)[0]:
+            more = os.read(process.stdout.fileno(), 1 << 16)
+            assert more, (text[-300:], process.stderr.read())
+            text += more.decode()
+    return text
+
+
+def events_of(text):
+    """The number of events, of each report."""
+    return [int(n.replace(",", "")) for n in re.findall(r"^  events +([\d,]+)", text, re.M)]
+
+
+def finished(process):
+    out, err = process.communicate(timeout=60)
+    return out.decode(), err.decode(), process.returncode
+
+
+def start(trace, pid, when=0, threads=1):
+    process = trace.process(pid)
+    definitions = process.definitions(base_time=when)
+    definitions.process_record(start=when, monotonic_ns=when)
+    for stream in range(1, threads + 1):
+        definitions.thread(stream, pid + stream - 1, time=when)
+    definitions.write()
+    return process
+
+
+def pairs(process, when, n=10, stream=1):
+    """n allocations, freed at once, from `when` on."""
+    events = process.events(stream, when)
+    for i in range(n):
+        events.alloc(when + 2 * i, HEAP + 4096 * process.pid, 123 * 8, 0)
+        events.free(when + 2 * i + 1, HEAP + 4096 * process.pid)
+    events.write()
+
+
+def sync(process, when, end=False):
+    last = process.definitions(base_time=when)
+    last.sync(when)
+    if end:
+        last.process_end(when, "exit", 1, 0)
+    last.write()
+
+
+def test_follow_a_file_until_the_program_ends(tmp_path):
+    """GIVEN a program that waits in its middle, WHEN its file is followed,
+    THEN reports come while it waits, and the last one is that of the whole."""
+    path = tmp_path / "t"
+    script = ('import sys; keep = [bytearray(1234 * 8) for _ in range(50)]; '
+              'sys.stdin.read(1); keep += [bytearray(1234 * 8) for _ in range(50)]')
+    env = support.clean_environment(LD_PRELOAD=support.LIBRARY, PYTHONMALLOC="malloc")
+    program = subprocess.Popen(
+        ["bash", "-c", 'exec "$0" -c "$1" 1022>"$2"', support.PYTHON, script, path],
+        stdin=subprocess.PIPE, env=env)
+    while not path.exists():
+        time.sleep(0.02)
+    followed = follow("--summary", path)
+    before = until(followed, lambda text: text.count("===") >= 6)
+    program.communicate(b"x", timeout=60)
+    after, err, status = finished(followed)
+    assert (status, err) == (0, ""), err
+    reports = before + after
+    assert re.search(r"^=== report 1, ", reports) and "=== last report, " in after
+    assert events_of(reports)[-1] == support.summary(path)["events"] > events_of(before)[0]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(8192)])
+def test_a_file_that_is_not_begun_is_waited_for(tmp_path, content):
+    """GIVEN an empty file, or one whose space is reserved but not written."""
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "whole")
+    (tmp_path / "t").write_bytes(content)
+    followed = follow("--json", tmp_path / "t")
+    with pytest.raises(subprocess.TimeoutExpired):
+        followed.wait(0.3)
+    os.replace(tmp_path / "whole", tmp_path / "t")
+    out, err, status = finished(followed)
+    assert (status, err) == (0, "") and json.loads(out)["summary"]["events"] == 203
+
+
+def test_follow_a_stream_prints_what_has_happened_so_far():
+    """GIVEN a stream that pauses, all that was promised shows up in the pause."""
+    trace = Trace()
+    process = start(trace, 1000)
+    pairs(process, 10)
+    sync(process, 100)
+    half = trace.bytes()
+    pairs(process, 200)
+    sync(process, 300, end=True)
+    followed = follow("--summary", "-", stdin=subprocess.PIPE)
+    followed.stdin.write(half)
+    followed.stdin.flush()
+    until(followed, lambda text: 20 in events_of(text))
+    after, err, status = finished_with(followed, trace.bytes()[len(half):])
+    assert (status, err) == (0, "") and events_of(after)[-1] == 40
+
+
+def finished_with(process, data):
+    out, err = process.communicate(data, timeout=60)
+    return out.decode(), err.decode(), process.returncode
+
+
+@pytest.mark.parametrize("silent", ["asleep or killed", "idle thread"])
+def test_who_is_silent_does_not_hold_back_the_others(silent):
+    """GIVEN a process that says nothing any more, or a thread without events,
+    WHEN another goes on for 100 s of trace time, THEN its events are seen."""
+    trace = Trace()
+    busy = start(trace, 1000, threads=2)
+    if silent != "idle thread":
+        other = start(trace, 2000)
+        pairs(other, 10)
+        sync(other, 100)
+    for when in range(1, 101):
+        pairs(busy, when * SECOND)
+        sync(busy, when * SECOND + 100)
+    followed = follow("--summary", "-", stdin=subprocess.PIPE)
+    followed.stdin.write(trace.bytes())
+    followed.stdin.flush()
+    expected = 2000 + 20 * (silent != "idle thread")
+    until(followed, lambda text: expected in events_of(text))
+    followed.send_signal(signal.SIGINT)
+    after, err, status = finished(followed)
+    assert (status, err) == (0, "") and events_of(after)[-1] == expected
+    assert "last report" in after
+
+
+def endless(megabytes, threads, with_killed):
+    """Chunks of a stream with many threads of which half never do anything, and
+    perhaps a second process that was killed early. All events chunks have one payload:
+    times in it are relative."""
+    trace = Trace()
+    busy = start(trace, 1000, threads=threads)
+    if with_killed:
+        killed = start(trace, 2000)
+        pairs(killed, 10)
+        sync(killed, 100)
+    yield trace.bytes()
+    sample = Trace().process(1000).events(1, 0)
+    for i in range(200):
+        sample.record(0x3f, b"x" * 100)     # unknown, to be skipped: bulk
+        sample.alloc(2 * i, HEAP, 123 * 8, 0)
+        sample.free(2 * i + 1, HEAP)
+    payload = bytes(sample.payload)
+    crc = zlib.crc32(payload)
+    sequence, made, when = [0] * (threads + 1), 0, SECOND
+    while made < megabytes << 20:
+        for stream in range(1, threads + 1, 2):
+            yield chunk_header(1, 48 + len(payload), busy.key, stream, sequence[stream],
+                               when + 1000 * stream, flags=1, payload_crc=crc) + payload
+            sequence[stream] += 1
+            made += len(payload)
+        when += SECOND
+        promise = b"\x0a" + bytes([19]) + b"\0" + struct.pack("<Q", when - 1)
+        sequence[0] += 1
+        yield chunk_header(2, 48 + len(promise), busy.key, 1, sequence[0], when, flags=1,
+                           payload_crc=zlib.crc32(promise)) + promise
+
+
+@pytest.mark.parametrize("option", ["--follow", "--summary"])
+def test_memory_for_an_endless_stream_is_bounded(option):
+    """GIVEN 100 threads, half of them idle (and, for --follow, a process that
+    was killed), THEN much more is read than is held."""
+    megabytes, bound = 80, 60
+    followed = subprocess.Popen([ANALYZE, option, "--no-symbols", "--summary", "-"],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=support.clean_environment())
+    for piece in endless(megabytes, 100, option == "--follow"):
+        followed.stdin.write(piece)
+    followed.stdin.flush()
+    with open(f"/proc/{followed.pid}/status") as status:
+        peak = int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) // 1024
+    followed.stdin.close()
+    followed.stdin = None
+    out, err, status = finished(followed)
+    assert status == 0 and "Complete: " in out and "Warning" not in out, (out, err)
+    assert peak < bound, f"{peak} MiB"
+
+
+def test_json_reports_follow_each_other(tmp_path):
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    followed = follow("--json", tmp_path / "t")
+    out, err, status = finished(followed)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["summary"]["events"] == 203
+
+
+def test_followed_output_file_is_replaced_whole(tmp_path):
+    trace = Trace()
+    process = start(trace, 1000)
+    pairs(process, 10)
+    sync(process, 100)
+    followed = follow("--json", "-o", tmp_path / "out", "-", stdin=subprocess.PIPE)
+    followed.stdin.write(trace.bytes())
+    followed.stdin.flush()
+    events, end = 0, time.monotonic() + 60
+    while events != 20 and time.monotonic() < end:
+        time.sleep(0.02)
+        if (tmp_path / "out").exists():
+            events = json.loads((tmp_path / "out").read_text())["summary"]["events"]
+    out, err, status = finished_with(followed, b"")
+    assert (out, err, status, events) == ("", "", 0, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_a_terminal_is_redrawn_unless_it_cannot(tmp_path, terminal):
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    master, slave = pty.openpty()
+    followed = follow("--summary", tmp_path / "t", stdout=slave, stdin=slave,
+                      env={"TERM": terminal, "NO_COLOR": "1"})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            more = os.read(master, 1 << 16)
+        except OSError:         # the other side is closed
+            break
+        if not more:
+            break
+        shown += more
+    followed.wait(60)
+    os.close(master)
+    assert b"events" in shown
+    assert (b"\033[H" in shown) == (terminal == "xterm")
+    assert (b"=== last report" in shown) == (terminal == "dumb")
+    assert b"\033[1m" not in shown
+
+
+@pytest.mark.parametrize("terminal", ["xterm", "dumb", "pipe"])
+def test_progress_is_for_terminals_only(terminal):
+    """GIVEN an input that keeps the analyser waiting, THEN a terminal is told
+    after two seconds; a pipe and a terminal that cannot redraw are not."""
+    master, slave = pty.openpty()
+    waiting = subprocess.Popen(
+        [ANALYZE, "--no-symbols", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if terminal == "pipe" else slave,
+        env=support.clean_environment(TERM="xterm" if terminal == "pipe" else terminal))
+    os.close(slave)
+    trace = Trace()
+    pairs(start(trace, 1000), 10)
+    waiting.stdin.write(trace.bytes())
+    waiting.stdin.flush()
+    source = waiting.stderr.fileno() if terminal == "pipe" else master
+    shown = b""
+    if select.select([source], [], [], 3 if terminal != "xterm" else 60)[0]:
+        shown = os.read(source, 4096)   # a line comes in one piece
+    waiting.stdin.close()
+    waiting.wait(60)
+    os.close(master)
+    assert (b"events" in shown) == (terminal == "xterm"), shown
+
+
+@pytest.mark.parametrize("wrong, word", [
+    (["--follow", "--dump=json"], "--dump"), (["--interval", "1"], "--follow"),
+    (["--follow", "--interval", "0"], "seconds"), (["--follow", "--interval", "x"], "seconds")])
+def test_wrong_use_is_told(wrong, word):
+    done = support.run([ANALYZE, *wrong, "x"])
+    assert done.returncode == 2 and word in done.stderr, done
