@@ -29,6 +29,7 @@ struct ma_audit {
     uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
     uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
     char input_problem[160];  /* why the input ended early, or empty */
+    bool symbols_damaged;     /* the symbol data of a bundle */
     /* the program's side */
     uint64_t lost_events;
     uint64_t lost_by_reason[8];

@@ -24,13 +24,15 @@
 enum {
     MAX_DEPTH = 128,      /* of nested scopes */
     MAX_RANGES = 1 << 16, /* of one function or unit */
+    MAX_ALL_RANGES = 1 << 22, /* of all functions of a unit, or of all units */
     MAX_UNITS_TRIED = 16, /* that claim the same address */
 };
 
 struct unit {
     Dwarf_Die die;   /* with the lines */
     Dwarf_Die split; /* with the functions: the same, or the .dwo's */
-    bool skeleton, has_ranges, indexed, deep;
+    bool skeleton, has_ranges;
+    int reach; /* enum reach of the functions below, -1: none yet */
     Dwarf_Die *functions;
     size_t n_functions, room_functions;
     struct ma_ranges ranges; /* of the functions */
@@ -77,7 +79,7 @@ static int add_die_ranges(const struct ma_dwarf *dwarf, Dwarf_Die *die, struct m
     Dwarf_Addr base, low, high;
     ptrdiff_t offset = 0;
     *any = false;
-    for (int i = 0; i < MAX_RANGES; i++) {
+    for (int i = 0; i < MAX_RANGES && ranges->n < MAX_ALL_RANGES; i++) {
         offset = dwarf_ranges(die, offset, &base, &low, &high);
         if (offset <= 0)
             break;
@@ -133,6 +135,7 @@ static int read_units(struct ma_dwarf *dwarf)
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, &type, &unit.die, NULL) == 0) {
         if (type != DW_UT_compile && type != DW_UT_skeleton && type != DW_UT_partial)
             continue;
+        unit.reach = -1;
         unit.skeleton = type == DW_UT_skeleton;
         int error =
             add_die_ranges(dwarf, &unit.die, &dwarf->ranges, dwarf->n_units, &unit.has_ranges);
@@ -235,9 +238,20 @@ static bool split_is_regular(Dwarf_Die *die)
     return safe;
 }
 
+/* Which functions of a unit are read: further ones only after a miss. */
+enum reach {
+    OUTSIDE,      /* at the top or in namespaces: all that compilers usually put out */
+    IN_TYPES,     /* also members that sit in their class */
+    IN_FUNCTIONS, /* also members of local classes and the like */
+    REACHES
+};
+
 static int add_function(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *die)
 {
     bool any;
+    /* Most are declarations. */
+    if (!dwarf_hasattr(die, DW_AT_low_pc) && !dwarf_hasattr(die, DW_AT_ranges))
+        return 0;
     int error = add_die_ranges(dwarf, die, &unit->ranges, unit->n_functions, &any);
     if (error || !any)
         return error;
@@ -253,43 +267,58 @@ static int add_function(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_D
     return 0;
 }
 
-/* Adds all functions with code below `parent`; `deep` also those inside functions. */
-static int walk(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *parent, bool deep,
-                unsigned depth)
+/*
+ * True for a DIE behind all that were passed before. In a sound tree they come
+ * in the order of their offsets; siblings that lead out of their parent would
+ * have one walk the same DIEs again at each level.
+ */
+static bool pass(Dwarf_Die *die, Dwarf_Off *passed)
+{
+    Dwarf_Off offset = dwarf_dieoffset(die);
+    if (offset <= *passed)
+        return false;
+    *passed = offset;
+    return true;
+}
+
+/* Adds the functions with code below `parent`. */
+static int walk(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *parent,
+                enum reach reach, Dwarf_Off *passed, unsigned depth)
 {
     Dwarf_Die die;
     if (depth >= MAX_DEPTH || dwarf_child(parent, &die) != 0)
         return 0;
     do {
         int error = 0;
+        if (!pass(&die, passed))
+            return 0;
+        bool enter = false;
         switch (dwarf_tag(&die)) {
         case DW_TAG_subprogram:
             error = add_function(dwarf, unit, &die);
-            if (!error && deep)
-                error = walk(dwarf, unit, &die, deep, depth + 1);
+            enter = reach >= IN_FUNCTIONS;
             break;
         case DW_TAG_namespace:
-        case DW_TAG_module:
+        case DW_TAG_module: enter = true; break;
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
-        case DW_TAG_enumeration_type: error = walk(dwarf, unit, &die, deep, depth + 1); break;
+        case DW_TAG_enumeration_type: enter = reach >= IN_TYPES; break;
         case DW_TAG_lexical_block:
-        case DW_TAG_inlined_subroutine:
-            if (deep)
-                error = walk(dwarf, unit, &die, deep, depth + 1);
-            break;
+        case DW_TAG_inlined_subroutine: enter = reach >= IN_FUNCTIONS; break;
         default: break;
         }
+        if (!error && enter)
+            error = walk(dwarf, unit, &die, reach, passed, depth + 1);
         if (error)
             return error;
     } while (dwarf_siblingof(&die, &die) == 0);
     return 0;
 }
 
-static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, bool deep)
+static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, enum reach reach)
 {
-    if (!unit->indexed) {
+    if (unit->reach < 0) {
         unit->split = unit->die;
         Dwarf_Die split;
         if (unit->skeleton && split_is_regular(&unit->die) &&
@@ -300,19 +329,18 @@ static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, bool dee
     unit->n_functions = 0;
     unit->ranges.n = 0;
     /* Without memory the functions found so far will do. */
-    (void)walk(dwarf, unit, &unit->split, deep, 0);
+    Dwarf_Off passed = 0;
+    (void)walk(dwarf, unit, &unit->split, reach, &passed, 0);
     ma_ranges_sort(&unit->ranges);
-    unit->indexed = true;
-    unit->deep = deep;
+    unit->reach = (int)reach;
 }
 
 static bool find_function(const struct ma_dwarf *dwarf, struct unit *unit, uint64_t address,
                           Dwarf_Die *out)
 {
-    /* Functions inside functions are rare, and costly to look for: only after a miss. */
-    for (int deep = 0; deep < 2; deep++) {
-        if (!unit->indexed || (deep && !unit->deep))
-            index_unit(dwarf, unit, deep);
+    for (int reach = OUTSIDE; reach < REACHES; reach++) {
+        if (unit->reach < reach)
+            index_unit(dwarf, unit, (enum reach)reach);
         size_t cursor = SIZE_MAX;
         const struct ma_range *range = ma_ranges_find(&unit->ranges, address, &cursor);
         if (range && range->what < unit->n_functions) {
@@ -394,13 +422,16 @@ static void place_call(struct ma_scopes *scopes, Dwarf_Die *die, struct ma_dwarf
 }
 
 /* The scope inside `parent` that holds the address: a block or an inlined call. */
-static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Die *out, unsigned depth)
+static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Off *passed, Dwarf_Die *out,
+                       unsigned depth)
 {
     Dwarf_Die die;
     if (depth >= MAX_DEPTH || dwarf_child(parent, &die) != 0)
         return false;
     do {
         int tag = dwarf_tag(&die);
+        if (!pass(&die, passed))
+            return false;
         if (tag != DW_TAG_lexical_block && tag != DW_TAG_inlined_subroutine &&
             tag != DW_TAG_try_block && tag != DW_TAG_catch_block)
             continue;
@@ -410,7 +441,7 @@ static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Die *out, unsi
         }
         /* Blocks without addresses of their own may hold calls that have them. */
         if (tag != DW_TAG_inlined_subroutine && !dwarf_hasattr(&die, DW_AT_low_pc) &&
-            !dwarf_hasattr(&die, DW_AT_ranges) && next_scope(&die, address, out, depth + 1))
+            !dwarf_hasattr(&die, DW_AT_ranges) && next_scope(&die, address, passed, out, depth + 1))
             return true;
     } while (dwarf_siblingof(&die, &die) == 0);
     return false;
@@ -421,11 +452,13 @@ static size_t find_frames(struct ma_scopes *scopes, bool scoped, Dwarf_Die *func
                           uint64_t address, struct ma_dwarf_frame *frames, size_t room)
 {
     Dwarf_Die scope = *function, inner;
+    Dwarf_Off passed = 0;
     size_t n = 1;
     frames[0] = (struct ma_dwarf_frame){0};
     name_function(scopes, scoped, function, &frames[0]);
-    for (unsigned depth = 0;
-         depth < 4 * MAX_DEPTH && n < room && next_scope(&scope, address, &inner, 0); depth++) {
+    for (unsigned depth = 0; depth < 4 * MAX_DEPTH && n < room &&
+                             next_scope(&scope, address, &passed, &inner, 0);
+         depth++) {
         scope = inner;
         if (dwarf_tag(&scope) != DW_TAG_inlined_subroutine)
             continue;

@@ -23,6 +23,7 @@
 #include <lzma.h>
 #endif
 
+#include "ma_record.h"
 #include "ma_symbols_impl.h"
 
 enum {
@@ -107,13 +108,34 @@ static char *join(const char *root, const char *path)
                : whole;
 }
 
+/* True unless the file would be mapped in another way than the object was. */
+static bool has_segments(Elf *elf, const struct ma_object *object)
+{
+    size_t n;
+    if (elf_getphdrnum(elf, &n) != 0)
+        return false;
+    size_t same = 0;
+    for (size_t i = 0; i < n && same < object->n_segments; i++) {
+        GElf_Phdr header;
+        const struct ma_segment *segment = &object->segments[same];
+        if (!gelf_getphdr(elf, (int)i, &header) || header.p_type != PT_LOAD)
+            continue;
+        if (header.p_vaddr != segment->address || header.p_memsz != segment->size ||
+            header.p_offset != segment->offset)
+            return false;
+        same++;
+    }
+    return same == object->n_segments;
+}
+
 /*
- * Opens one candidate. A build-id of NULL stands for "has none". On failure
- * out->path tells the candidate.
+ * Opens one candidate. A build-id of NULL stands for "has none": then the
+ * segments of `object`, if not NULL, must be the file's. On failure out->path
+ * tells the candidate.
  */
 static enum ma_object_state open_candidate(const char *root, const char *path,
                                            const unsigned char *id, size_t id_size,
-                                           struct ma_elf *out)
+                                           const struct ma_object *object, struct ma_elf *out)
 {
     enum ma_object_state state;
     *out = (struct ma_elf){0};
@@ -139,6 +161,8 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
         const void *found = NULL;
         ssize_t size = dwelf_elf_gnu_build_id(out->elf, &found);
         bool same = size > 0 ? id && (size_t)size == id_size && !memcmp(found, id, id_size) : !id;
+        if (same && !id && object)
+            same = has_segments(out->elf, object);
         if (same)
             return MA_OBJECT_SYMBOLS;
         state = MA_OBJECT_MISMATCH;
@@ -153,6 +177,7 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
 struct search {
     const unsigned char *id;
     size_t id_size;
+    const struct ma_object *object; /* NULL: its debug file */
     enum ma_object_state state;
     struct ma_elf found;
 };
@@ -160,7 +185,8 @@ struct search {
 static bool try_path(struct search *search, const char *root, const char *path)
 {
     struct ma_elf file;
-    enum ma_object_state state = open_candidate(root, path, search->id, search->id_size, &file);
+    enum ma_object_state state =
+        open_candidate(root, path, search->id, search->id_size, search->object, &file);
     if (state == MA_OBJECT_SYMBOLS || (state > search->state && file.path)) {
         ma_elf_close(&search->found);
         search->found = file;
@@ -233,6 +259,7 @@ enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
     static const char deleted[] = " (deleted)";
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
+                            .object = object,
                             .state = MA_OBJECT_NOT_FOUND};
     /* Relative names would be looked for in the analyst's own directory. */
     if (object->path && object->path[0] == '/') {
