@@ -229,7 +229,7 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         .symbols = true,
         .top = 10,
         .frames = 16,
-        .symbol_options = { .inlines = true, .demangle = true },
+        .symbol_options = { .inlines = true, .demangle = true, .fetch = true },
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
         enum ma_options_result result = take(options, option);

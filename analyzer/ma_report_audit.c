@@ -3,6 +3,7 @@
  * The audit: what the trace cannot vouch for, as counts for machines, and as
  * warnings with one closing sentence for people.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +164,9 @@ static void add_symbols(struct ma_analysis *analysis, struct ma_model *model,
         if (stacks->objects[i].unresolved)
             add_unresolved_module(analysis, model, array, sayer, &stacks->objects[i]);
     }
+    const char *problem = n ? ma_symbols_fetch_problem(analysis->symbols) : NULL;
+    if (problem)
+        SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
     array = ma_model_array(model, audit, "unverified_modules", NULL, MA_LINES);
     for (size_t i = 0; i < n; i++) {
         const struct ma_object_entry *entry = &stacks->objects[i];

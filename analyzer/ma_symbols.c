@@ -57,6 +57,7 @@ struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options)
     if (options->perf_map_dir && !(symbols->perf_map_dir = strdup(options->perf_map_dir)))
         goto fail;
     symbols->options.perf_map_dir = symbols->perf_map_dir;
+    symbols->options.fetcher = options->fetch ? ma_fetch_new() : NULL;
     symbols->names = ma_names_new(options->full_names);
     if (!symbols->names)
         goto fail;
@@ -100,6 +101,7 @@ void ma_symbols_close(struct ma_symbols *symbols)
             object_free(object);
         }
     ma_names_free(symbols->names);
+    ma_fetch_free(symbols->options.fetcher);
     free(symbols->loaded);
     for (char **dir = symbols->debug_dirs; dir && *dir; dir++)
         free(*dir);
@@ -425,6 +427,11 @@ int ma_symbols_load(struct ma_symbols *symbols, const void *data, size_t size)
 {
     assert(!symbols->loaded);
     return ma_unpack(data, size, load_object, symbols, &symbols->loaded);
+}
+
+const char *ma_symbols_fetch_problem(const struct ma_symbols *symbols)
+{
+    return ma_fetch_problem(symbols->options.fetcher);
 }
 
 const char *ma_object_state_text(enum ma_object_state state)

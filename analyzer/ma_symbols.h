@@ -6,8 +6,9 @@
  *
  * A trace is hostile input. A file is opened only if it is a regular file,
  * and used only if it is ELF and carries the build-id that the trace recorded.
- * Opening never blocks, nothing is fetched from the network (DEBUGINFOD_URLS
- * has no effect here), nothing is printed.
+ * Opening never blocks. Nothing is fetched from the network but debug files
+ * from the servers in DEBUGINFOD_URLS, if the options allow it, in bounded time;
+ * nothing is printed but the progress of that, on a terminal.
  *
  * Not thread-safe: one struct ma_symbols belongs to one thread at a time.
  */
@@ -47,6 +48,8 @@ struct ma_symbol_options {
      * of this machine.
      */
     const char *perf_map_dir;
+    bool fetch;      /* ask debuginfod servers, if DEBUGINFOD_URLS names some */
+    struct ma_fetch *fetcher; /* ma_symbols_open's */
     bool inlines;    /* tell inlined calls as frames of their own */
     bool demangle;   /* C++, Rust and D names as their source wrote them */
     bool full_names; /* demangled names whole: parameters, Rust hashes; else shortened */
@@ -141,6 +144,10 @@ const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_o
 /* A state as the end of a sentence that starts with the object's name: "is not an ELF object".
  * Static. */
 const char *ma_object_state_text(enum ma_object_state state);
+
+/* Why debug files were not fetched any more, as a sentence without capital and full stop; NULL
+ * if all went well. */
+const char *ma_symbols_fetch_problem(const struct ma_symbols *symbols);
 
 /*
  * All objects asked for until now and the answers given, as bytes to free:

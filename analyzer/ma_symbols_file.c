@@ -235,6 +235,14 @@ static bool try_build_id(struct search *search, const struct ma_symbol_options *
     return try_joined(search, NULL, debug_root, name, NULL);
 }
 
+static bool try_fetched(struct search *search, const struct ma_symbol_options *options)
+{
+    char *path = ma_fetch_debug(options->fetcher, search->id, search->id_size);
+    bool found = path && try_path(search, NULL, path);
+    free(path);
+    return found;
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -337,6 +345,7 @@ bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_
         if (found && !search.id && !crc_matches(search.found.elf, crc))
             found = false;
     }
+    found = found || try_fetched(&search, options);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;
@@ -361,6 +370,7 @@ bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct
         }
         free(real);
     }
+    found = found || try_fetched(&search, options);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;

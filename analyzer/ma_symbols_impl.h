@@ -76,6 +76,21 @@ bool ma_elf_open_packed(const struct ma_elf *main, struct ma_elf *out);
 bool ma_elf_has_section(Elf *elf, const char *name);
 void ma_elf_close(struct ma_elf *file);
 
+/* ---- fetch: debug files from debuginfod servers ---- */
+
+struct ma_fetch;
+
+/* NULL if DEBUGINFOD_URLS names no server, this build knows none, or memory is short. */
+struct ma_fetch *ma_fetch_new(void);
+
+/* The file name (to free) of the debug file with this build-id; NULL if nobody has it, or in
+ * time. `fetch` may be NULL. */
+char *ma_fetch_debug(struct ma_fetch *fetch, const unsigned char *id, size_t size);
+
+/* Why servers are asked no more, NULL if they are. Lives as long as `fetch`. */
+const char *ma_fetch_problem(const struct ma_fetch *fetch);
+void ma_fetch_free(struct ma_fetch *fetch);
+
 /* ---- table: function symbols ---- */
 
 struct ma_symtab;

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Names, files and lines: from every place they may be, and never wrong ones."""
+import http.server
 import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -333,3 +335,108 @@ def test_stripped_by_degrees(shop, tmp_path):
         tmp_path)
     assert done.returncode == 0, done
     assert "shop::stock" in analyze(tmp_path / "t", "--leaks").stdout
+
+
+# ---- debug files from servers
+
+class Server:
+    """A debuginfod server for one file, on the loopback; `asked` are the paths asked for."""
+
+    def __init__(self, build_id, path, mute=False, status=None):
+        self.asked, self.mute = [], mute
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                owner.asked.append(self.path)
+                if owner.mute:
+                    owner.over.wait(60)
+                    return
+                known = self.path == f"/buildid/{build_id}/debuginfo"
+                if status or not known:
+                    self.send_error(status or 404)
+                    return
+                data = path.read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.over = threading.Event()
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.over.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def served(shop, tmp_path):
+    """The program stripped, its debug file elsewhere; start(**kwargs) starts a server for it."""
+    debug = tmp_path / "elsewhere.debug"
+    assert run(["objcopy", "--only-keep-debug", shop, debug]).returncode == 0
+    notes = run(["readelf", "-n", shop]).stdout
+    assert run(["strip", shop]).returncode == 0
+    servers = []
+
+    def start(**kwargs):
+        servers.append(Server(re.search(r"Build ID: (\w+)", notes)[1], debug, **kwargs))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def ask(tmp_path, *args, status=0, **env):
+    env = support.clean_environment(DEBUGINFOD_CACHE_PATH=tmp_path / "fetched", **env)
+    return analyze(tmp_path / "t", "--leaks", *args, status=status, env=env).stdout
+
+
+def test_debug_files_are_fetched(served, tmp_path):
+    # GIVEN a server with the debug file WHEN it is not named THEN it is not asked
+    server = served()
+    assert "shop::stock" not in ask(tmp_path) and not server.asked
+    assert "shop::stock" not in ask(tmp_path, DEBUGINFOD_URLS="") and not server.asked
+    # WHEN it is named, after one that has nothing
+    nothing = served(status=404)
+    text = ask(tmp_path, DEBUGINFOD_URLS=f"{nothing.url} {server.url}")
+    # THEN all of the file's names are told
+    assert "shop::stock" in text and "shop.cc:11" in text and "(inlined)" in text
+    # and the file is fetched once
+    assert len([path for path in server.asked if path.endswith("debuginfo")]) >= 1
+    server.asked.clear()
+    assert ask(tmp_path, DEBUGINFOD_URLS=server.url) == text
+    assert not server.asked
+
+
+def test_server_with_another_file(served, tmp_path):
+    """What is fetched is held against the build-id."""
+    server = served()
+    wrong = tmp_path / "elsewhere.debug"
+    assert run(["objcopy", "--only-keep-debug", PROGRAMS / "functions", wrong]).returncode == 0
+    assert "shop" in ask(tmp_path, DEBUGINFOD_URLS=server.url)
+    assert "shop::stock" not in ask(tmp_path, DEBUGINFOD_URLS=server.url)
+    assert server.asked
+
+
+@pytest.mark.parametrize("how", ["mute", "closed"])
+def test_dead_server(served, tmp_path, how):
+    """Asked once, whatever the number of objects without debug file; said once."""
+    server = served(mute=how == "mute")
+    url = server.url
+    if how == "closed":
+        server.close()
+    text = ask(tmp_path, DEBUGINFOD_URLS=url, DEBUGINFOD_TIMEOUT="1",
+               DEBUGINFOD_RETRY_LIMIT="1")
+    assert "call_init" in text or "operator new" in text
+    said = [line for line in text.splitlines() if "debuginfod server" in line.lower()]
+    assert len(said) == 1 and said[0].endswith("asked again."), text
+    assert len(server.asked) <= 1, server.asked
