@@ -30,6 +30,7 @@ enum {
     OPT_FULL_NAMES,
     OPT_BUNDLE,
     OPT_PERF_MAP,
+    OPT_NO_CACHE,
     OPT_VERSION,
     OPT_REPORT, /* + index in ma_reports */
 };
@@ -46,6 +47,7 @@ static const struct option fixed[] = {
     { "debug-dir", required_argument, NULL, OPT_DEBUG_DIR },
     { "full-names", no_argument, NULL, OPT_FULL_NAMES },
     { "bundle", required_argument, NULL, OPT_BUNDLE },
+    { "no-cache", no_argument, NULL, OPT_NO_CACHE },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
     { "output", required_argument, NULL, 'o' },
     { "help", no_argument, NULL, 'h' },
@@ -81,6 +83,7 @@ static void help(void)
            "  --sysroot DIR          root file system of the machine that was traced\n"
            "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
            "  --perf-map DIR         where perf-PID.map files of generated code lie (/tmp)\n"
+           "  --no-cache             neither use nor keep names of earlier runs\n"
            "\n  -h, --help             this text\n"
            "  --version              version\n"
            "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n",
@@ -191,6 +194,9 @@ static enum ma_options_result take(struct ma_options *options, int option)
     case OPT_FULL_NAMES:
         options->symbol_options.full_names = true;
         break;
+    case OPT_NO_CACHE:
+        options->symbol_options.cache = false;
+        break;
     case OPT_PERF_MAP:
         options->symbol_options.perf_map_dir = optarg;
         break;
@@ -229,7 +235,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         .symbols = true,
         .top = 10,
         .frames = 16,
-        .symbol_options = { .inlines = true, .demangle = true, .fetch = true },
+        .symbol_options = { .inlines = true, .demangle = true, .fetch = true,
+                            .cache = true },
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
         enum ma_options_result result = take(options, option);

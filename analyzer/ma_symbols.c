@@ -13,7 +13,10 @@
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
-enum { MAX_FRAMES = 256 }; /* inlined into one function */
+enum {
+    MAX_FRAMES = 256,       /* inlined into one function */
+    MA_ANSWERS_VERSION = 1, /* to be raised when the same files give other answers */
+};
 
 struct object {
     struct object *next; /* of the same bucket */
@@ -29,6 +32,9 @@ struct object {
     const char *loaded_file; /* of loaded answers: where they came from */
     bool loaded;
     struct ma_answers answers;
+    char *identity;  /* in the cache; NULL: not kept */
+    void *cached;    /* the strings of answers from there */
+    size_t n_cached; /* answers that are there */
 };
 
 enum { OBJECT_BUCKETS = 256 };
@@ -38,6 +44,7 @@ struct ma_symbols {
     char *sysroot, *perf_map_dir, **debug_dirs; /* what the options point to */
     struct object *objects[OBJECT_BUCKETS];
     struct ma_names *names;
+    struct ma_cache *cache; /* NULL: none */
     void *loaded; /* the strings of loaded answers */
 };
 
@@ -58,6 +65,7 @@ struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options)
         goto fail;
     symbols->options.perf_map_dir = symbols->perf_map_dir;
     symbols->options.fetcher = options->fetch ? ma_fetch_new() : NULL;
+    symbols->cache = options->cache ? ma_cache_new() : NULL;
     symbols->names = ma_names_new(options->full_names);
     if (!symbols->names)
         goto fail;
@@ -75,8 +83,12 @@ fail:
     return NULL;
 }
 
-static void object_free(struct object *object)
+static void object_free(struct ma_symbols *symbols, struct object *object)
 {
+    if (object->identity && object->answers.n > object->n_cached && object->dwarf &&
+        ma_dwarf_is_whole(object->dwarf))
+        ma_cache_write(symbols->cache, &object->key, object->identity, &object->answers);
+    free(object->identity);
     ma_dwarf_close(object->dwarf);
     ma_symtab_free(object->table);
     ma_elf_close(&object->main);
@@ -84,6 +96,7 @@ static void object_free(struct object *object)
     ma_elf_close(&object->packed);
     ma_perfmap_close(object->map);
     ma_answers_free(&object->answers);
+    free(object->cached);
     free(object->map_path);
     free((struct ma_segment *)object->key.segments);
     free((char *)object->key.path);
@@ -98,9 +111,10 @@ void ma_symbols_close(struct ma_symbols *symbols)
     for (size_t i = 0; i < OBJECT_BUCKETS; i++)
         for (struct object *object = symbols->objects[i], *next; object; object = next) {
             next = object->next;
-            object_free(object);
+            object_free(symbols, object);
         }
     ma_names_free(symbols->names);
+    ma_cache_free(symbols->cache);
     ma_fetch_free(symbols->options.fetcher);
     free(symbols->loaded);
     for (char **dir = symbols->debug_dirs; dir && *dir; dir++)
@@ -167,7 +181,7 @@ static struct object *object_get(struct ma_symbols *symbols, const struct ma_obj
         return NULL;
     object->hash = hash;
     if (!copy_key(&object->key, key)) {
-        object_free(object);
+        object_free(symbols, object);
         return NULL;
     }
     object->next = *bucket;
@@ -209,6 +223,27 @@ fail:
     return NULL;
 }
 
+/* Takes the answers of earlier runs. They depend on the files that are open now, and on the part
+ * of this program that finds them, which is told by MA_ANSWERS_VERSION. */
+static void recall(struct ma_symbols *symbols, struct object *object)
+{
+    const struct ma_elf *a = &object->main, *b = &object->debug;
+    if (!symbols->cache || !object->key.build_id_size)
+        return;
+    if (asprintf(&object->identity, "%d %s %llx:%llx:%llx:%llx %s %llx:%llx:%llx:%llx",
+                 MA_ANSWERS_VERSION, a->path ? a->path : "", (unsigned long long)a->device,
+                 (unsigned long long)a->inode, (unsigned long long)a->size,
+                 (unsigned long long)a->modified, b->path ? b->path : "",
+                 (unsigned long long)b->device, (unsigned long long)b->inode,
+                 (unsigned long long)b->size, (unsigned long long)b->modified) < 0) {
+        object->identity = NULL;
+        return;
+    }
+    object->cached =
+        ma_cache_read(symbols->cache, &object->key, object->identity, &object->answers);
+    object->n_cached = object->answers.n;
+}
+
 static void files_open(struct ma_symbols *symbols, struct object *object)
 {
     object->state = ma_elf_open_object(&symbols->options, &object->key, &object->main);
@@ -222,6 +257,7 @@ static void files_open(struct ma_symbols *symbols, struct object *object)
     object->unverified = !object->key.build_id_size;
     if (dwarf_file(object)) {
         object->state = MA_OBJECT_DEBUG;
+        recall(symbols, object);
     } else {
         const struct ma_symtab *table = table_get(object);
         object->state = !table                   ? MA_OBJECT_NO_MEMORY
@@ -252,19 +288,25 @@ static void object_open(struct ma_symbols *symbols, struct object *object,
         return;
     enum ma_object_state saved = object->state;
     bool was_unverified = object->unverified;
+    struct ma_answers loaded = object->answers;
+    object->answers = (struct ma_answers){0};
     complete_key(&object->key, key);
     if (object->key.generated)
         object->map = ma_perfmap_open(&symbols->options, &object->key, &object->state,
                                       &object->map_path);
     else
         files_open(symbols, object);
-    if (!object->loaded)
+    if (!object->loaded) {
+        assert(!loaded.n);
         return;
+    }
     bool better = object->key.generated ? object->map != NULL : object->state < saved;
     if (better) {
-        ma_answers_free(&object->answers);
+        ma_answers_free(&loaded);
         object->loaded = false;
     } else {
+        ma_answers_free(&object->answers);
+        object->answers = loaded;
         object->state = saved;
         object->unverified = was_unverified;
     }

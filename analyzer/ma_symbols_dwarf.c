@@ -46,6 +46,7 @@ struct ma_dwarf {
     struct ma_ranges ranges;  /* of the units */
     uint64_t low, high;       /* code lies within */
     struct ma_scopes *scopes; /* may be NULL */
+    bool missed;              /* a file with a part of this could not be had */
 };
 
 /* Functions that the linker threw away keep ranges at 0 or beyond all code. */
@@ -175,6 +176,7 @@ static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_option
         return true;
     if (ma_elf_open_alternate(options, debug, name, id, (size_t)size, &dwarf->alternate_file))
         dwarf->alternate = dwarf_begin_elf(dwarf->alternate_file.elf, DWARF_C_READ, NULL);
+    dwarf->missed = !dwarf->alternate;
     if (!dwarf->alternate)
         return is_safe_to_open(name);
     dwarf_setalt(dwarf->dwarf, dwarf->alternate);
@@ -199,6 +201,11 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
 fail:
     ma_dwarf_close(dwarf);
     return NULL;
+}
+
+bool ma_dwarf_is_whole(const struct ma_dwarf *dwarf)
+{
+    return !dwarf->missed;
 }
 
 void ma_dwarf_close(struct ma_dwarf *dwarf)
@@ -316,7 +323,7 @@ static int walk(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *pare
     return 0;
 }
 
-static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, enum reach reach)
+static void index_unit(struct ma_dwarf *dwarf, struct unit *unit, enum reach reach)
 {
     if (unit->reach < 0) {
         unit->split = unit->die;
@@ -325,6 +332,7 @@ static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, enum rea
             dwarf_cu_info(unit->die.cu, NULL, NULL, NULL, &split, NULL, NULL, NULL) == 0 &&
             dwarf_tag(&split) == DW_TAG_compile_unit)
             unit->split = split;
+        dwarf->missed |= unit->skeleton && unit->split.addr == unit->die.addr;
     }
     unit->n_functions = 0;
     unit->ranges.n = 0;
@@ -335,7 +343,7 @@ static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, enum rea
     unit->reach = (int)reach;
 }
 
-static bool find_function(const struct ma_dwarf *dwarf, struct unit *unit, uint64_t address,
+static bool find_function(struct ma_dwarf *dwarf, struct unit *unit, uint64_t address,
                           Dwarf_Die *out)
 {
     for (int reach = OUTSIDE; reach < REACHES; reach++) {

@@ -150,6 +150,14 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
     out->elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
     /* From here on the mapping (or a copy, on file systems without) serves. */
     bool whole = out->elf && elf_cntl(out->elf, ELF_C_FDREAD) == 0;
+    struct stat status;
+    if (fstat(fd, &status) == 0) {
+        out->device = status.st_dev;
+        out->inode = status.st_ino;
+        out->size = (uint64_t)status.st_size;
+        out->modified = (uint64_t)status.st_mtim.tv_sec * 1000000000u +
+                        (uint64_t)status.st_mtim.tv_nsec;
+    }
     close(fd);
     GElf_Ehdr header;
     if (!out->path) {

@@ -47,6 +47,7 @@ struct ma_elf {
     Elf *elf;     /* NULL if not open */
     char *path;   /* as opened, the sysroot included */
     char *memory; /* what an Elf made from memory lies in */
+    uint64_t device, inode, size, modified; /* of the file, as stat(2); the last in ns */
 };
 
 /*
@@ -134,6 +135,9 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
  */
 size_t ma_dwarf_find(struct ma_dwarf *dwarf, uint64_t address, struct ma_dwarf_frame *frames,
                      size_t room);
+
+/* True unless a part of the DWARF, in a file of its own (dwz, .dwo), was missed up to now. */
+bool ma_dwarf_is_whole(const struct ma_dwarf *dwarf);
 void ma_dwarf_close(struct ma_dwarf *dwarf);
 
 /* ---- scope: names that DWARF tells in parts ---- */
@@ -233,6 +237,26 @@ typedef int ma_unpack_object(void *context, struct ma_packed *object);
  */
 int ma_unpack(const void *data, size_t size, ma_unpack_object *take, void *context,
               void **buffer);
+
+/* ---- cache: answers kept from run to run ---- */
+
+struct ma_cache;
+
+/* NULL if there is no directory for it. */
+struct ma_cache *ma_cache_new(void);
+
+/*
+ * The answers kept for an object with these files (`identity` tells all that they depend on), into
+ * `answers`, which is empty. Returns their strings, to free after the answers; NULL if there are
+ * none. `cache` may be NULL, here and below.
+ */
+void *ma_cache_read(struct ma_cache *cache, const struct ma_object *object, const char *identity,
+                    struct ma_answers *answers);
+
+/* Keeps them, if that can be done. */
+void ma_cache_write(struct ma_cache *cache, const struct ma_object *object, const char *identity,
+                    struct ma_answers *answers);
+void ma_cache_free(struct ma_cache *cache);
 
 /* ---- perfmap: functions of generated code, /tmp/perf-PID.map ---- */
 

@@ -440,3 +440,112 @@ def test_dead_server(served, tmp_path, how):
     said = [line for line in text.splitlines() if "debuginfod server" in line.lower()]
     assert len(said) == 1 and said[0].endswith("asked again."), text
     assert len(server.asked) <= 1, server.asked
+
+
+# ---- names kept from run to run
+
+@pytest.fixture
+def cached(shop, tmp_path):
+    """The report that the cache was made by, its file, and a function that reports again."""
+    def again(*options, **env):
+        env = support.clean_environment(**{"XDG_CACHE_HOME": tmp_path / "cache", **env})
+        return analyze(tmp_path / "t", "--leaks", *options, env=env).stdout
+
+    first = again()
+    notes = run(["readelf", "-n", shop]).stdout
+    (kept,) = (tmp_path / "cache/mlog").glob(re.search(r"Build ID: (\w+)", notes)[1] + "*")
+    return first, kept, again
+
+
+def spoil_debug_information(path):
+    """Overwrites .debug_info, leaving size and time of the file as they are."""
+    sections = run(["readelf", "-SW", path]).stdout
+    offset, size = re.search(r" \.debug_info +PROGBITS +\w+ (\w+) (\w+)", sections).groups()
+    status = path.stat()
+    with open(path, "r+b") as file:
+        file.seek(int(offset, 16))
+        file.write(b"\xff" * int(size, 16))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_names_are_kept(cached, shop, tmp_path):
+    first, _, again = cached
+    assert "shop::stock" in first and "(inlined)" in first
+    # WHEN the program's debug information is spoiled in a way that nobody can see
+    spoil_debug_information(shop)
+    # THEN the kept names are told; the others as the file has them now
+    assert again() == first
+    assert again("--full-names") != first
+    assert "(inlined)" not in again("--no-cache").split("shop::stock")[1][:200]
+    # and a file that was touched since has names of its own
+    os.utime(shop)
+    assert again() != first
+
+
+def test_no_cache_keeps_nothing(shop, tmp_path):
+    analyze(tmp_path / "t", "--no-cache",
+            env=support.clean_environment(XDG_CACHE_HOME=tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_damaged_cache(cached, tmp_path):
+    """Whatever is in the file, the report is the same."""
+    first, kept, again = cached
+    whole = kept.read_bytes()
+    for bad in (b"", b"\0", whole[:-1], whole[:len(whole) // 2], whole + whole, b"\x28" * 4096,
+                *(whole[:i] + bytes([whole[i] ^ 0x40]) + whole[i + 1:]
+                  for i in range(0, len(whole), len(whole) // 16))):
+        kept.write_bytes(bad)
+        assert again() == first
+    # What is no regular file of the user's own is let alone.
+    kept.unlink()
+    os.mkfifo(kept)
+    assert again() == first
+    kept.unlink(missing_ok=True)
+    (tmp_path / "real").write_bytes(whole)
+    kept.symlink_to(tmp_path / "real")
+    assert again() == first
+    assert (tmp_path / "real").read_bytes() == whole
+
+
+def test_cache_that_others_may_write(cached, shop):
+    first, kept, again = cached
+    spoil_debug_information(shop)
+    kept.parent.chmod(0o777)
+    assert again() != first
+    kept.parent.chmod(0o700)
+    assert again() == first
+    if os.geteuid() == 0:
+        os.chown(kept, 4711, -1)
+        assert again() != first
+
+
+def test_cache_is_bounded(cached):
+    first, kept, again = cached
+    kept.unlink()
+    for i in range(20):
+        with open(kept.parent / f"{i:040x}-0000000000000000.syms", "w") as file:
+            file.truncate(20 << 20)
+        os.utime(file.name, (1e9 + i, 1e9 + i))
+    assert again() == first
+    sizes = {path.name: path.stat().st_size for path in kept.parent.iterdir()}
+    assert sum(sizes.values()) <= 256 << 20
+    assert kept.name in sizes and f"{19:040x}-0000000000000000.syms" in sizes
+    assert f"{0:040x}-0000000000000000.syms" not in sizes
+
+
+def test_cache_of_runs_at_the_same_time(shop, tmp_path):
+    env = support.clean_environment(XDG_CACHE_HOME=tmp_path / "cache")
+    runs = [subprocess.Popen([ANALYZE, tmp_path / "t", "--leaks"], env=env,
+                             stdout=subprocess.PIPE) for _ in range(6)]
+    outputs = {one.communicate(timeout=60)[0] for one in runs}
+    assert len(outputs) == 1
+    assert all(path.suffix == ".syms" for path in (tmp_path / "cache/mlog").iterdir())
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc/self", "relative", ""])
+def test_no_place_for_a_cache(shop, tmp_path, place):
+    expected = analyze(tmp_path / "t", "--leaks", "--no-cache").stdout
+    env = support.clean_environment(XDG_CACHE_HOME=place, HOME="/dev/null")
+    assert analyze(tmp_path / "t", "--leaks", env=env, cwd=tmp_path).stdout == expected
+    assert not (tmp_path / "relative").exists()
