@@ -167,6 +167,13 @@ static void add_symbols(struct ma_analysis *analysis, struct ma_model *model,
     const char *problem = n ? ma_symbols_fetch_problem(analysis->symbols) : NULL;
     if (problem)
         SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
+    for (size_t i = 0; i < n; i++) {
+        struct ma_object object = ma_stacks_object(&stacks->objects[i]);
+        if (stacks->objects[i].shown && ma_symbols_object_partial(analysis->symbols, &object))
+            SAY(sayer, "%s: part of its debug information lies in other files (.dwo, dwz) that "
+                       "were not found: inlined calls may be missing.",
+                stacks->objects[i].path);
+    }
     array = ma_model_array(model, audit, "unverified_modules", NULL, MA_LINES);
     for (size_t i = 0; i < n; i++) {
         const struct ma_object_entry *entry = &stacks->objects[i];

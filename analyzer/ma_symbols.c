@@ -7,6 +7,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -413,6 +414,12 @@ bool ma_symbols_object_unverified(struct ma_symbols *symbols, const struct ma_ob
         return false;
     object_open(symbols, object, key);
     return object->unverified;
+}
+
+bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_object *key)
+{
+    const struct object *object = object_get(symbols, key);
+    return object && object->dwarf && !ma_dwarf_is_whole(object->dwarf);
 }
 
 const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_object *key)

@@ -136,6 +136,13 @@ enum ma_object_state ma_symbols_object_state(struct ma_symbols *symbols,
 bool ma_symbols_object_unverified(struct ma_symbols *symbols, const struct ma_object *object);
 
 /*
+ * True if part of the object's debug information lies in files that were not found (dwz, .dwo),
+ * as far as the questions until now needed them: inlined calls may be missing. False of answers
+ * that were saved.
+ */
+bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_object *object);
+
+/*
  * The file that the object's own code and symbols were read from, or the one
  * that was turned down (state MA_OBJECT_MISMATCH and the like); NULL if there
  * was none. Lives until ma_symbols_close.

@@ -41,6 +41,7 @@ struct unit {
 struct ma_dwarf {
     Dwarf *dwarf, *alternate;
     struct ma_elf alternate_file;
+    struct ma_elf inflated, inflated_alternate; /* copies with plain sections, if need be */
     struct unit *units;
     size_t n_units, room_units;
     struct ma_ranges ranges;  /* of the units */
@@ -165,6 +166,12 @@ static bool is_safe_to_open(const char *path)
     return stat(path, &status) != 0 || S_ISREG(status.st_mode);
 }
 
+static Dwarf *begin(const struct ma_elf *file, struct ma_elf *inflated)
+{
+    return dwarf_begin_elf(ma_elf_inflate(file, inflated) ? inflated->elf : file->elf,
+                           DWARF_C_READ, NULL);
+}
+
 /* False if the file must not be used, for libdw would open what it names. */
 static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_options *options,
                            const struct ma_elf *debug)
@@ -175,7 +182,7 @@ static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_option
     if (size <= 0)
         return true;
     if (ma_elf_open_alternate(options, debug, name, id, (size_t)size, &dwarf->alternate_file))
-        dwarf->alternate = dwarf_begin_elf(dwarf->alternate_file.elf, DWARF_C_READ, NULL);
+        dwarf->alternate = begin(&dwarf->alternate_file, &dwarf->inflated_alternate);
     dwarf->missed = !dwarf->alternate;
     if (!dwarf->alternate)
         return is_safe_to_open(name);
@@ -188,7 +195,7 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
     struct ma_dwarf *dwarf = calloc(1, sizeof(*dwarf));
     if (!dwarf)
         return NULL;
-    dwarf->dwarf = dwarf_begin_elf(debug->elf, DWARF_C_READ, NULL);
+    dwarf->dwarf = begin(debug, &dwarf->inflated);
     if (!dwarf->dwarf)
         goto fail;
     if (!open_alternate(dwarf, options, debug))
@@ -224,6 +231,8 @@ void ma_dwarf_close(struct ma_dwarf *dwarf)
     if (dwarf->alternate)
         dwarf_end(dwarf->alternate);
     ma_elf_close(&dwarf->alternate_file);
+    ma_elf_close(&dwarf->inflated_alternate);
+    ma_elf_close(&dwarf->inflated);
     free(dwarf);
 }
 
@@ -362,7 +371,7 @@ static bool find_function(struct ma_dwarf *dwarf, struct unit *unit, uint64_t ad
 /* True if names of functions have scopes: not so in C, where a lookup is all cost. */
 static bool has_scopes(const struct unit *unit)
 {
-    switch (dwarf_srclang((Dwarf_Die *)&unit->die)) {
+    switch (dwarf_srclang((Dwarf_Die *)&unit->split)) {
     case DW_LANG_C_plus_plus:
     case DW_LANG_C_plus_plus_03:
     case DW_LANG_C_plus_plus_11:

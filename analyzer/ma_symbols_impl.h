@@ -73,6 +73,9 @@ bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct
 /* The symbol tables that .gnu_debugdata packs, if this build can unpack them. */
 bool ma_elf_open_packed(const struct ma_elf *main, struct ma_elf *out);
 
+/* A copy with plain sections of a file that has some compressed with zstd; false if it has none. */
+bool ma_elf_inflate(const struct ma_elf *file, struct ma_elf *out);
+
 /* True if a section of that name with contents is there. */
 bool ma_elf_has_section(Elf *elf, const char *name);
 void ma_elf_close(struct ma_elf *file);
