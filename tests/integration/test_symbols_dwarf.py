@@ -70,7 +70,7 @@ def build(folder, command):
 def told(folder):
     """The calls that leak, by size, below main and above the allocator."""
     found = {}
-    for entry in support.report(folder / "t", "--leaks", "--no-cache")["leaks"]:
+    for entry in support.report(folder / "t", "--leaks")["leaks"]:
         names = [(f["function"], f["file"] and os.path.basename(f["file"]), f["line"],
                   f["inlined"]) for f in entry["stack"]]
         if any(name[0] == "main" for name in names):
@@ -121,7 +121,7 @@ def test_damaged_debug_information(tmp_path):
         kinds.append(bytes(bad))
     for bad in kinds:
         program.write_bytes(bad)
-        done = run([ANALYZE, tmp_path / "t", "--json", "--summary", "--leaks", "--no-cache"],
+        done = run([ANALYZE, tmp_path / "t", "--json", "--summary", "--leaks"],
                    limit=30)
         assert done.returncode == 0, done
         assert f'"leaked_bytes": {expected["leaked_bytes"]}' in done.stdout or \
