@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -199,6 +200,48 @@ def test_damaged_bundle(shop, tmp_path):
     # a frame to skip that is another's
     (tmp_path / "other").write_bytes(whole[:8] + b"notmlogs" + whole[16:])
     assert support.summary(tmp_path / "other") == numbers
+
+
+def test_hostile_symbols_of_a_bundle(shop, tmp_path):
+    """Symbol data that is sound as a zstd frame and wrong inside: refused or used, no crash."""
+    analyze(tmp_path / "t", "--bundle", tmp_path / "b")
+    whole = (tmp_path / "b").read_bytes()
+    size = int.from_bytes(whole[4:8], "little") + 8
+    numbers = support.summary(tmp_path / "b")
+
+    def bundle(plain):
+        (tmp_path / "plain").write_bytes(plain)
+        assert run(["zstd", "-qf1", tmp_path / "plain"]).returncode == 0
+        packed = (tmp_path / "plain.zst").read_bytes()
+        (tmp_path / "bad").write_bytes(whole[:4] + (len(packed) + 8).to_bytes(4, "little") +
+                                       whole[8:16] + packed + whole[size:])
+        return run([ANALYZE, tmp_path / "bad", "--json", "--summary", "--leaks"], limit=20)
+
+    plain = run(["zstd", "-dc"], input=whole[16:size], binary=True).stdout
+    assert len(plain) > 500
+    done = bundle(plain)
+    assert done.returncode == 0 and "shop5stock" in plain.decode("latin1"), done
+    dice = random.Random(4711)
+    refused = 0
+    kinds = [plain[:len(plain) * part // 8] for part in range(8)]
+    kinds += [plain[:at] + b"\0" + b"\xff" * 8 + plain[at + 1:] for at in (0, 1, 2, 3)]
+    for _ in range(60):
+        bad = bytearray(plain)
+        for _ in range(1 + dice.randrange(8)):
+            bad[dice.randrange(len(bad))] = dice.choice((0, 1, 3, 0x7f, 0x80, 0xfe, 0xff))
+        kinds.append(bytes(bad))
+    for bad in kinds:
+        done = bundle(bad)
+        assert done.returncode in (0, 1), done
+        assert json.loads(done.stdout)["summary"] == numbers
+        refused += done.returncode
+        assert (done.returncode == 1) == ("symbol data of the bundle" in done.stderr), done
+    assert 12 <= refused < len(kinds)
+    # A frame that claims to be vast asks for no memory.
+    bomb = bytes.fromhex("28b52ffde0") + (1 << 60).to_bytes(8, "little") + bytes(64)
+    (tmp_path / "bad").write_bytes(whole[:4] + (len(bomb) + 8).to_bytes(4, "little") +
+                                   whole[8:16] + bomb + whole[size:])
+    assert run([ANALYZE, tmp_path / "bad"]).returncode == 1
 
 
 # ---- generated code
