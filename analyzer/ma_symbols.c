@@ -498,8 +498,8 @@ const char *ma_object_state_text(enum ma_object_state state)
         [MA_OBJECT_NO_MEMORY] = "could not be opened for lack of memory",
         [MA_OBJECT_PERF_MAP] = "is generated code and not in its perf map",
         [MA_OBJECT_GENERATED] = "is generated code, and there is no perf map of it",
-        [MA_OBJECT_MAP_REFUSED] = "is generated code; its perf map belongs to somebody else, is "
-                                  "too old, or is no regular file, and was not used",
+        [MA_OBJECT_MAP_REFUSED] = ("is generated code; its perf map belongs to somebody else, is "
+                                   "too old, or is no regular file, and was not used"),
     };
     return state < MA_OBJECT_STATES ? texts[state] : "is in an unknown state";
 }
