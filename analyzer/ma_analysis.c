@@ -23,6 +23,14 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
     int result = ma_source_open(options->trace, &analysis->source, error);
     if (result < 0)
         return result;
+    size_t n_saved;
+    const void *saved = ma_source_symbols(analysis->source, &n_saved);
+    if (saved && analysis->symbols) {
+        result = ma_symbols_load(analysis->symbols, saved, n_saved);
+        if (result == -ENOMEM)
+            return ma_fail_memory(error);
+        analysis->trace.audit.symbols_damaged = result < 0;
+    }
     return ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
 }
 

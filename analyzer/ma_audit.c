@@ -61,6 +61,8 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
                  (unsigned long long)audit->truncated_at, and, skipped);
     else if (skipped[0])
         snprintf(sentence, size, "damaged: %s", skipped);
+    else if (audit->symbols_damaged)
+        snprintf(sentence, size, "damaged: the symbol data of the bundle");
     else if (audit->stops)
         snprintf(sentence, size,
                  "incomplete: recording stopped before the program's end (%s), everything before "

@@ -30,6 +30,7 @@ struct ma_audit {
     uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
     bool no_header;           /* the trace begins with a chunk */
     char input_problem[160];  /* why the input ended early, or empty */
+    bool symbols_damaged;     /* the symbol data of a bundle */
     /* the program's side */
     uint64_t lost_events;
     uint64_t lost_by_reason[8];

@@ -104,56 +104,11 @@ static bool d_is_bounded(const char *symbol, size_t n)
     return bounded;
 }
 
-/* The end of the template that opens at `open`, after its '>'; NULL if there is none. */
-static char *template_end(char *open)
+static char *shortened(char *text, bool full, void shorten(char *))
 {
-    unsigned depth = 0;
-    for (char *at = open; *at; at++) {
-        if (*at == '<')
-            depth++;
-        else if (*at == '>' && at[-1] != '-' && --depth == 0)
-            return at + 1;
-    }
-    return NULL;
-}
-
-static bool starts(const char *text, const char *prefix)
-{
-    return !strncmp(text, prefix, strlen(prefix));
-}
-
-void ma_demangle_shorten(char *name)
-{
-    static const char *const defaults[] = {
-        ", std::allocator<", ", std::less<",     ", std::char_traits<",
-        ", std::hash<",      ", std::equal_to<", ", std::default_delete<",
-    };
-    static const char inline_scope[] = "__cxx11::", string[] = "std::basic_string<char>";
-    if (!strstr(name, "std::"))
-        return;
-    char *to = name;
-    for (char *from = name; *from;) {
-        char *end = NULL;
-        if (starts(from, inline_scope)) {
-            from += sizeof(inline_scope) - 1;
-            continue;
-        }
-        for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults) && !end; i++)
-            if (starts(from, defaults[i]))
-                end = template_end(from + strlen(defaults[i]) - 1);
-        /* A default may be followed only by another argument or the end of the list. */
-        if (end && (starts(end, ",") || starts(end, ">") || starts(end, " >"))) {
-            from = end;
-        } else if (starts(from, " >") && (to - name < 8 || !starts(to - 8, "operator"))) {
-            from++;
-        } else {
-            *to++ = *from++;
-            if (to[-1] == '>' && to - name >= (ptrdiff_t)sizeof(string) - 1 &&
-                starts(to - (sizeof(string) - 1), string))
-                to = stpcpy(to - (sizeof(string) - 1), "std::string");
-        }
-    }
-    *to = 0;
+    if (text && !full)
+        shorten(text);
+    return text;
 }
 
 char *ma_demangle(const char *symbol, bool full)
@@ -170,19 +125,21 @@ char *ma_demangle(const char *symbol, bool full)
     int rust = full ? DMGL_VERBOSE : 0;
 
     switch (symbol[1]) {
-    case 'R': return run(rust_demangle_callback, symbol, rust);
+    case 'R':
+        return shortened(run(rust_demangle_callback, symbol, rust), full, ma_demangle_shorten);
     case 'Z': {
         /* Rust's old names are C++ names that end in a hash. */
         char *text = run(rust_demangle_callback, symbol, rust);
         if (text)
-            return text;
+            return shortened(text, full, ma_demangle_shorten);
         int options = full ? DMGL_PARAMS | DMGL_ANSI : DMGL_RET_DROP;
-        text = run(cplus_demangle_v3_callback, symbol, options | limits);
-        if (text && !full)
-            ma_demangle_shorten(text);
-        return text;
+        return shortened(run(cplus_demangle_v3_callback, symbol, options | limits), full,
+                         ma_demangle_shorten);
     }
-    case 'D': return d_is_bounded(symbol, n) ? dlang_demangle(symbol, limits) : NULL;
+    case 'D':
+        return d_is_bounded(symbol, n)
+                   ? shortened(dlang_demangle(symbol, limits), full, ma_demangle_shorten_d)
+                   : NULL;
     default: return NULL;
     }
 }

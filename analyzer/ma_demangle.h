@@ -15,16 +15,22 @@
  * then shows `symbol` itself.
  *
  * `full` keeps parameter types, qualifiers, return types and Rust's hash.
- * Otherwise C++ names lose their parameter list and are shortened as by
- * ma_demangle_shorten, and Rust names lose their hash.
+ * Otherwise functions lose their parameter list, Rust names their hash, and all
+ * are shortened as by the functions below.
  */
 char *ma_demangle(const char *symbol, bool full);
 
 /*
- * Shortens a C++ name in place: template arguments that are the standard
- * library's defaults (allocators, comparisons, traits) go, and its string is
- * called std::string. Other names stay as they are.
+ * Shortens a C++ or Rust name in place. Template arguments that are the standard
+ * library's defaults (allocators, comparisons, traits), inline namespaces, ABI
+ * tags and the parameters of enclosing functions go; std::basic_string<char> is
+ * std::string, and its like; "(anonymous namespace)" is "(anon)"; a lambda with
+ * its operator() is "{lambda#1}", Rust's "{{closure}}" is "{closure}". In names
+ * that are very long still, inner template arguments become "...".
  */
 void ma_demangle_shorten(char *name);
+
+/* Takes the parameter lists out of a D name, in place. */
+void ma_demangle_shorten_d(char *name);
 
 #endif

@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ma_bundle.h"
 #include "ma_dump.h"
 #include "ma_flamegraph.h"
 #include "ma_follow.h"
@@ -46,18 +48,27 @@ static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
                         struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
+    if (options->bundle)
+        return ma_bundle_write(analysis, out, error);
     return options->flamegraph ? ma_flamegraph_write(analysis, ends_with(options->output, ".svg"),
                                                      out, error)
                                : report(analysis, out, terminal, error);
 }
 
-static int work(const struct ma_options *options, struct ma_error *error)
+static int work(struct ma_options *options, struct ma_error *error)
 {
     struct ma_analysis analysis;
     struct ma_output output = { 0 };
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
     struct ma_pass pass = { 0 };
-    int result = ma_analysis_open(&analysis, options, error);
+    FILE *spool = NULL;
+    char *spool_path = NULL;
+    int result = options->bundle ? ma_bundle_spool(options->trace, &spool, &spool_path, error) : 0;
+    if (result < 0)
+        goto spooled;
+    if (spool_path)
+        options->trace = spool_path;
+    result = ma_analysis_open(&analysis, options, error);
     if (result < 0)
         goto out;
     result = ma_output_open(&output, options->output, error);
@@ -86,6 +97,10 @@ static int work(const struct ma_options *options, struct ma_error *error)
 out:
     ma_output_discard(&output);
     ma_analysis_free(&analysis);
+spooled:
+    if (spool)
+        fclose(spool);
+    free(spool_path);
     return result;
 }
 

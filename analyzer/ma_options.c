@@ -30,6 +30,9 @@ enum {
     OPT_SYSROOT,
     OPT_DEBUG_DIR,
     OPT_FULL_NAMES,
+    OPT_BUNDLE,
+    OPT_PERF_MAP,
+    OPT_NO_CACHE,
     OPT_VERSION,
     OPT_REPORT, /* + index in ma_reports */
 };
@@ -47,6 +50,9 @@ static const struct option fixed[] = {
     { "sysroot", required_argument, NULL, OPT_SYSROOT },
     { "debug-dir", required_argument, NULL, OPT_DEBUG_DIR },
     { "full-names", no_argument, NULL, OPT_FULL_NAMES },
+    { "bundle", required_argument, NULL, OPT_BUNDLE },
+    { "no-cache", no_argument, NULL, OPT_NO_CACHE },
+    { "perf-map", required_argument, NULL, OPT_PERF_MAP },
     { "output", required_argument, NULL, 'o' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, OPT_VERSION },
@@ -78,10 +84,14 @@ static void help(void)
            "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
            "  --flamegraph=COST      %s; folded stacks, or with\n"
            "                         -o NAME.svg a picture for the browser\n"
+           "  --bundle FILE          the trace with its symbols in one file that tells the same\n"
+           "                         on any machine\n"
            "\nSymbols:\n"
            "  --no-symbols           addresses only\n"
            "  --sysroot DIR          root file system of the machine that was traced\n"
            "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
+           "  --perf-map DIR         where perf-PID.map files of generated code lie (/tmp)\n"
+           "  --no-cache             neither use nor keep names of earlier runs\n"
            "\n  -h, --help             this text\n"
            "  --version              version\n"
            "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n",
@@ -210,6 +220,16 @@ static enum ma_options_result take(struct ma_options *options, int option)
     case OPT_FULL_NAMES:
         options->symbol_options.full_names = true;
         break;
+    case OPT_NO_CACHE:
+        options->symbol_options.cache = false;
+        break;
+    case OPT_PERF_MAP:
+        options->symbol_options.perf_map_dir = optarg;
+        break;
+    case OPT_BUNDLE:
+        options->bundle = true;
+        options->bundle_output = optarg;
+        break;
     case OPT_VERSION:
         printf("mlog-analyze %s\n", MLOG_VERSION);
         return MA_OPTIONS_DONE;
@@ -241,7 +261,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         .symbols = true,
         .top = 10,
         .frames = 16,
-        .symbol_options = { .inlines = true, .demangle = true },
+        .symbol_options = { .inlines = true, .demangle = true, .fetch = true,
+                            .cache = true },
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
         enum ma_options_result result = take(options, option);
@@ -253,9 +274,18 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
     if (optind + 1 < argc)
         return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
                      argv[optind]);
-    if (!!options->dump + !!options->flamegraph + (options->json || options->reports) > 1)
-        return wrong("--dump, --flamegraph and reports are separate outputs: ask for one of "
-                     "them at a time");
+    if (!!options->dump + !!options->flamegraph + options->bundle +
+            (options->json || options->reports) > 1)
+        return wrong("--dump, --flamegraph, --bundle and reports are separate outputs: ask for "
+                     "one of them at a time");
+    if (options->bundle && options->output)
+        return wrong("--bundle %s names the output already: leave out -o %s",
+                     options->bundle_output, options->output);
+    if (options->bundle && !options->symbols)
+        return wrong("--bundle packs symbols, which --no-symbols leaves out: use zstd(1) to "
+                     "pack the trace alone");
+    if (options->bundle)
+        options->output = options->bundle_output;
     if (options->flamegraph && options->output && !is_flamegraph_name(options->output))
         return wrong("-o %s: a flame graph is written as .svg or .folded", options->output);
     if (options->follow && options->dump)

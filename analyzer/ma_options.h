@@ -19,6 +19,8 @@ struct ma_options {
     const char *output; /* NULL: standard output */
     const char *dump;   /* name of a dumper, or NULL */
     const char *flamegraph; /* name of a cost, or NULL */
+    bool bundle;        /* write one to bundle_output, which becomes output */
+    const char *bundle_output;
     uint32_t reports;   /* bit n: report n of ma_reports was asked for */
     bool json;
     bool follow;       /* reports while the trace grows */

@@ -3,7 +3,9 @@
  * The audit: what the trace cannot vouch for, as counts for machines, and as
  * warnings with one closing sentence for people.
  */
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ma_clock.h"
@@ -39,6 +41,8 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
     }
     if (audit->no_header)
         SAY(sayer, "The trace has no header: what was in front of its first chunk is missing.");
+    if (audit->symbols_damaged)
+        SAY(sayer, "The symbol data of the bundle is damaged: names may be missing.");
     if (audit->missing_chunks)
         SAY(sayer, "%s chunk%s missing: events are lost.", COUNT(audit->missing_chunks),
             audit->missing_chunks == 1 ? " is" : "s are");
@@ -110,36 +114,79 @@ static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NOD
             COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
 }
 
-/* Modules of which something shown has no name, and why. */
-static void add_unresolved(struct ma_analysis *analysis, struct ma_model *model,
-                           struct ma_value *audit, struct sayer *sayer)
+/* The object as a person names it. Writes to buffer, or not. */
+static const char *name_object(const struct ma_object_entry *entry, char *buffer, size_t size)
 {
+    if (!entry->owner)
+        return entry->known ? entry->path : "?";
+    snprintf(buffer, size, "[code in no file, pid %llu]",
+             (unsigned long long)ma_process_pid(entry->owner));
+    return buffer;
+}
+
+static void add_unresolved_module(struct ma_analysis *analysis, struct ma_model *model,
+                                  struct ma_value *array, struct sayer *sayer,
+                                  const struct ma_object_entry *entry)
+{
+    char name[64];
+    struct ma_object object = ma_stacks_object(entry);
+    enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
+    const char *file = ma_symbols_object_file(analysis->symbols, &object);
+    struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+    ma_model_text(model, one, "module", NULL, entry->known ? entry->path : NULL);
+    ma_model_text(model, one, "build_id", NULL,
+                  entry->build_id_size ? entry->build_id_text : NULL);
+    ma_model_number(model, one, "frames", NULL, MA_COUNT, entry->unresolved);
+    ma_model_number(model, one, "of", NULL, MA_COUNT, entry->shown);
+    ma_model_text(model, one, "reason", NULL, ma_object_state_text(state));
+    SAY(sayer, "%s: %s of %s frames have no name (%s).",
+        name_object(entry, name, sizeof name), COUNT(entry->unresolved), COUNT(entry->shown),
+        ma_object_state_text(state));
+    if (state == MA_OBJECT_MISMATCH)
+        SAY(sayer, "  %s is not what ran%s%s: keep the old build, or name its place with "
+                   "--debug-dir or --sysroot.",
+            file ? file : entry->path, entry->build_id_size ? ", which has build-id " : "",
+            entry->build_id_size ? entry->build_id_text : "");
+}
+
+/* Objects of which something shown has no name, and why; and those whose names
+ * nothing vouches for. */
+static void add_symbols(struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *audit, struct sayer *sayer)
+{
+    struct ma_stacks *stacks = &analysis->stacks;
+    size_t n = analysis->symbols ? stacks->n_objects : 0;
     uint64_t sum = 0;
-    for (size_t i = 0; i < analysis->stacks.n_objects && analysis->symbols; i++)
-        sum += analysis->stacks.objects[i].unresolved;
+    for (size_t i = 0; i < n; i++)
+        sum += stacks->objects[i].unresolved;
     ma_model_number(model, audit, "unresolved_frames", NULL, MA_COUNT, sum);
     struct ma_value *array =
         ma_model_array(model, audit, "unresolved_modules", NULL, MA_TABLE);
-    for (size_t i = 0; i < analysis->stacks.n_objects && analysis->symbols; i++) {
-        const struct ma_object_entry *entry = &analysis->stacks.objects[i];
-        struct ma_object object = {
-            .path = entry->path[0] ? entry->path : NULL,
-            .build_id = entry->build_id_size ? entry->build_id : NULL,
-            .build_id_size = entry->build_id_size,
-            .vdso = entry->vdso,
-        };
-        if (!entry->unresolved)
+    for (size_t i = 0; i < n; i++) {
+        if (stacks->objects[i].unresolved)
+            add_unresolved_module(analysis, model, array, sayer, &stacks->objects[i]);
+    }
+    const char *problem = n ? ma_symbols_fetch_problem(analysis->symbols) : NULL;
+    if (problem)
+        SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
+    for (size_t i = 0; i < n; i++) {
+        struct ma_object object = ma_stacks_object(&stacks->objects[i]);
+        if (stacks->objects[i].shown && ma_symbols_object_partial(analysis->symbols, &object))
+            SAY(sayer, "%s: part of its debug information lies in other files (.dwo, dwz) that "
+                       "were not found: inlined calls may be missing.",
+                stacks->objects[i].path);
+    }
+    array = ma_model_array(model, audit, "unverified_modules", NULL, MA_LINES);
+    for (size_t i = 0; i < n; i++) {
+        const struct ma_object_entry *entry = &stacks->objects[i];
+        struct ma_object object = ma_stacks_object(entry);
+        if (entry->shown == entry->unresolved ||
+            !ma_symbols_object_unverified(analysis->symbols, &object))
             continue;
-        enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
-        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-        ma_model_text(model, one, "module", NULL, entry->known ? entry->path : NULL);
-        ma_model_text(model, one, "build_id", NULL,
-                      entry->build_id_size ? entry->build_id_text : NULL);
-        ma_model_number(model, one, "frames", NULL, MA_COUNT, entry->unresolved);
-        ma_model_number(model, one, "of", NULL, MA_COUNT, entry->shown);
-        ma_model_text(model, one, "reason", NULL, ma_object_state_text(state));
-        SAY(sayer, "%s: %s of %s frames have no name (%s).", entry->known ? entry->path : "?",
-            COUNT(entry->unresolved), COUNT(entry->shown), ma_object_state_text(state));
+        ma_model_text(model, array, NULL, NULL, entry->path);
+        SAY(sayer, "%s has no build-id: its names are right only if the file has not changed "
+                   "since.",
+            entry->path);
     }
 }
 
@@ -246,7 +293,7 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_definitions(&sayer, audit);
     size_t doubts = sayer.warnings->n;
     say_cut_stacks(&sayer, cut);
-    add_unresolved(analysis, model, object, &sayer);
+    add_symbols(analysis, model, object, &sayer);
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);
     if (doubts == 0 && count_cut(cut))
         ma_model_format(model, object, "verdict", "",

@@ -19,6 +19,8 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "mlf_codec.h"
+
 #define WAIT_MS 200
 #define READ_SIZE ((size_t)1 << 17)
 #define ZSTD_WINDOW_LOG_MAX 27
@@ -43,6 +45,8 @@ struct ma_source {
     unsigned char *input; /* compressed bytes */
     size_t input_at, input_length;
     bool in_frame;
+    unsigned char *symbols; /* of a bundle, or NULL */
+    size_t n_symbols;
     char problem[160];
 };
 
@@ -205,6 +209,47 @@ static int open_file(struct ma_source *source, const char *path, struct stat *st
     return 0;
 }
 
+/* Fill the buffer up to `want` bytes as they come, so that a size that a file
+ * merely claims asks for no memory. False if the input ends before. */
+static bool fill_up_to(struct ma_source *source, size_t want)
+{
+    while (source->length < want && !source->ended) {
+        size_t step = 2 * source->length;
+        if (!make_room(source, step < want ? step : want))
+            return false;
+        fill_plain(source);
+    }
+    return source->length >= want;
+}
+
+/* Keep the symbols that a bundle begins with. What is cut or another's frame
+ * stays for the decoder, which skips it or says what is wrong. */
+static void take_symbols(struct ma_source *source)
+{
+    if (!fill_up_to(source, MA_BUNDLE_HEADER) ||
+        mlf_get_u32(source->buffer) != MA_BUNDLE_MAGIC ||
+        memcmp(source->buffer + 8, MA_BUNDLE_ID, MA_BUNDLE_HEADER - 8) != 0)
+        return;
+    size_t end = (size_t)mlf_get_u32(source->buffer + 4) + 8;
+    if (end < MA_BUNDLE_HEADER || end - MA_BUNDLE_HEADER > MA_BUNDLE_SYMBOLS_MAX ||
+        !fill_up_to(source, end))
+        return;
+    size_t size = end - MA_BUNDLE_HEADER;
+    source->symbols = malloc(size + 1);
+    if (!source->symbols)
+        return;
+    memcpy(source->symbols, source->buffer + MA_BUNDLE_HEADER, size);
+    source->n_symbols = size;
+    source->length -= end;
+    memmove(source->buffer, source->buffer + end, source->length);
+}
+
+const void *ma_source_symbols(const struct ma_source *source, size_t *size)
+{
+    *size = source->n_symbols;
+    return source->symbols;
+}
+
 static int start_zstd(struct ma_source *source, struct ma_error *error)
 {
     source->zstd = ZSTD_createDStream();
@@ -266,6 +311,7 @@ int ma_source_open(const char *path, struct ma_source **out, struct ma_error *er
             goto out;
         }
         if (is_zstd(source->buffer, source->length)) {
+            take_symbols(source);
             source->ended = false;
             result = start_zstd(source, error);
             if (result < 0)
@@ -293,6 +339,7 @@ void ma_source_close(struct ma_source *source)
         close(source->fd);
     ZSTD_freeDStream(source->zstd);
     free(source->input);
+    free(source->symbols);
     free(source->buffer);
     free(source->name);
     free(source);

@@ -55,6 +55,16 @@ bool ma_source_grew(const struct ma_source *source);
  * or NULL. Known once a window came back short. */
 const char *ma_source_problem(const struct ma_source *source);
 
+/*
+ * The symbol data that a bundle (FORMAT.md section 11) begins with, or NULL;
+ * lives until ma_source_close. The window shows the trace alone.
+ */
+#define MA_BUNDLE_MAGIC 0x184d2a5bu /* of a zstd frame to skip */
+#define MA_BUNDLE_ID "mlogsyms"
+#define MA_BUNDLE_HEADER 16         /* magic, size and id */
+#define MA_BUNDLE_SYMBOLS_MAX ((size_t)256 << 20)
+const void *ma_source_symbols(const struct ma_source *source, size_t *size);
+
 const char *ma_source_name(const struct ma_source *source);
 bool ma_source_compressed(const struct ma_source *source);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
 {
@@ -24,7 +25,6 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->paths);
     free(stacks->chain);
     free(stacks->frames);
-    ma_map_free(&stacks->bare_of);
     ma_map_free(&stacks->path_of);
     ma_map_free(&stacks->known);
     ma_map_free(&stacks->object_of);
@@ -32,7 +32,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
 
 static bool same_object(const struct ma_object_entry *object, const struct ma_module *module)
 {
-    return object->known && strcmp(object->path, module->path) == 0 &&
+    return object->module && strcmp(object->path, module->path) == 0 &&
            object->build_id_size == module->build_id_size &&
            memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
 }
@@ -48,38 +48,79 @@ static char *hexadecimal(const unsigned char *bytes, size_t size)
     return text;
 }
 
-/* The object of a module id, MA_NONE for "in no module". */
+/* True if the process ran on this machine, as far as one can tell. */
+static bool is_here(const struct ma_process *process)
+{
+    char name[256];
+    return gethostname(name, sizeof name) == 0 &&
+           strcmp(ma_process_text(process, MLF_TEXT_HOST), name) == 0;
+}
+
+static int add_object(struct ma_stacks *stacks, const struct ma_process *process,
+                      const struct ma_module *module, bool bare, uint32_t *index)
+{
+    if (!MA_RESERVE(stacks->objects, stacks->n_objects, stacks->object_capacity))
+        return -ENOMEM;
+    struct ma_object_entry object = {
+        .owner = bare ? process : NULL,
+        .module = module,
+        .path = "",
+        .known = module != NULL,
+        .since = process->known ? process->record.realtime_ns : 0,
+        .here = is_here(process),
+    };
+    if (module) {
+        object.path = module->path;
+        object.build_id = module->build_id;
+        object.build_id_size = module->build_id_size;
+        object.vdso = module->flags & MLF_MODULE_VDSO;
+    } else if (!bare) {
+        stacks->trace->audit.unknown_modules++;
+    }
+    object.build_id_text = hexadecimal(object.build_id, object.build_id_size);
+    if (!object.build_id_text)
+        return -ENOMEM;
+    *index = (uint32_t)stacks->n_objects;
+    stacks->objects[stacks->n_objects++] = object;
+    return 0;
+}
+
+/* The object of a module id; 0 is code that its process has in no module. */
 static int find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
                        uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
-    *index = MA_NONE;
-    if (!id || (*index = ma_map_get(&stacks->object_of, key)) != MA_NONE)
+    *index = ma_map_get(&stacks->object_of, key);
+    if (*index != MA_NONE)
         return 0;
-    const struct ma_module *module = ma_process_module(process, id);
+    const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
     for (size_t i = 0; i < stacks->n_objects && module && *index == MA_NONE; i++) {
         if (same_object(&stacks->objects[i], module))
             *index = (uint32_t)i;
     }
     if (*index == MA_NONE) {
-        if (!MA_RESERVE(stacks->objects, stacks->n_objects, stacks->object_capacity))
-            return -ENOMEM;
-        struct ma_object_entry object = { .path = "", .known = module != NULL };
-        if (module) {
-            object.path = module->path;
-            object.build_id = module->build_id;
-            object.build_id_size = module->build_id_size;
-            object.vdso = module->flags & MLF_MODULE_VDSO;
-        } else {
-            stacks->trace->audit.unknown_modules++;
-        }
-        object.build_id_text = hexadecimal(object.build_id, object.build_id_size);
-        if (!object.build_id_text)
-            return -ENOMEM;
-        *index = (uint32_t)stacks->n_objects;
-        stacks->objects[stacks->n_objects++] = object;
+        int result = add_object(stacks, process, module, id == 0, index);
+        if (result < 0)
+            return result;
     }
     return ma_map_set(&stacks->object_of, key, *index);
+}
+
+struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
+{
+    return (struct ma_object){
+        .path = entry->path[0] ? entry->path : NULL,
+        .build_id = entry->build_id_size ? entry->build_id : NULL,
+        .build_id_size = entry->build_id_size,
+        .vdso = entry->vdso,
+        .segments = entry->module ? entry->module->segments : NULL,
+        .n_segments = entry->module ? entry->module->n_segments : 0,
+        .since = entry->since,
+        .generated = entry->owner != NULL,
+        .process = entry->owner ? entry->owner->key : 0,
+        .pid = entry->owner ? ma_process_pid(entry->owner) : 0,
+        .here = entry->here,
+    };
 }
 
 static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
@@ -89,8 +130,7 @@ static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
     int result = find_object(stacks, process, node->module, &object);
     if (result < 0)
         return result;
-    struct ma_map *map =
-        object == MA_NONE ? &stacks->bare_of : &stacks->objects[object].frame_of;
+    struct ma_map *map = &stacks->objects[object].frame_of;
     uint64_t key = node->offset << 1 | (node->exact != 0);
     *index = ma_map_get(map, key);
     if (*index != MA_NONE)
@@ -165,29 +205,32 @@ static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)
     return true;
 }
 
+/* What is told of a return address. Returns the number of calls, 0 if nothing. */
+static size_t resolve_site(struct ma_stacks *stacks, const struct ma_site *site,
+                           const struct ma_symbol **symbols)
+{
+    const struct ma_object_entry *entry = &stacks->objects[site->object];
+    if (!stacks->symbols || (!entry->known && !entry->owner))
+        return 0;
+    struct ma_object object = ma_stacks_object(entry);
+    return ma_symbols_resolve(stacks->symbols, &object, site->offset, site->exact, symbols);
+}
+
 /* The frames of one return address: its function, those inlined there first. */
 static bool add_site(struct ma_stacks *stacks, struct ma_site *site)
 {
-    struct ma_frame frame = { .address = site->address, .offset = site->offset };
-    struct ma_object_entry *object = NULL;
+    struct ma_object_entry *object = &stacks->objects[site->object];
+    struct ma_frame frame = {
+        .address = site->address,
+        .offset = site->offset,
+        .module = object->known ? object->path : NULL,
+        .build_id = object->build_id_size ? object->build_id_text : NULL,
+    };
     const struct ma_symbol *symbols = NULL;
-    size_t n = 0;
-    if (site->object != MA_NONE) {
-        object = &stacks->objects[site->object];
-        frame.module = object->known ? object->path : NULL;
-        frame.build_id = object->build_id_size ? object->build_id_text : NULL;
-        struct ma_object of = {
-            .path = object->path[0] ? object->path : NULL,
-            .build_id = object->build_id_size ? object->build_id : NULL,
-            .build_id_size = object->build_id_size,
-            .vdso = object->vdso,
-        };
-        if (stacks->symbols && object->known)
-            n = ma_symbols_resolve(stacks->symbols, &of, site->offset, site->exact, &symbols);
-        if (!site->shown) {
-            object->shown++;
-            object->unresolved += !n || !symbols[n - 1].function;
-        }
+    size_t n = resolve_site(stacks, site, &symbols);
+    if (!site->shown) {
+        object->shown++;
+        object->unresolved += !n || !symbols[n - 1].function;
     }
     site->shown = true;
     if (n == 0)
@@ -201,6 +244,23 @@ static bool add_site(struct ma_stacks *stacks, struct ma_site *site)
             return false;
     }
     return true;
+}
+
+int ma_stacks_resolve_all(struct ma_stacks *stacks)
+{
+    for (size_t i = 0; i < stacks->trace->n_processes; i++) {
+        const struct ma_process *process = stacks->trace->processes[i];
+        for (size_t k = 0; k < process->n_nodes; k++) {
+            uint32_t id;
+            int result = ma_stacks_id(stacks, process, process->nodes[k].id, &id);
+            if (result < 0)
+                return result;
+        }
+    }
+    const struct ma_symbol *symbols;
+    for (size_t i = 0; i < stacks->n_sites; i++)
+        resolve_site(stacks, &stacks->sites[i], &symbols);
+    return 0;
 }
 
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames)

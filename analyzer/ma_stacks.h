@@ -14,7 +14,11 @@
 /* Ids below MLF_FIRST_NODE are roots (enum mlf_root); this one is ours. */
 #define MA_ROOT_UNKNOWN 15 /* a node that the trace does not define */
 
-struct ma_object_entry { /* a module, whatever its process and generation */
+/* A module, whatever its process and generation; or the code of one process that
+ * lies in no module. */
+struct ma_object_entry {
+    const struct ma_process *owner; /* of code in no module; NULL: it is a module */
+    const struct ma_module *module; /* the first one; NULL if the trace does not define it */
     const char *path;    /* "" if the trace does not tell */
     const unsigned char *build_id;
     size_t build_id_size;
@@ -22,10 +26,12 @@ struct ma_object_entry { /* a module, whatever its process and generation */
     bool vdso, known;
     struct ma_map frame_of; /* offset and exactness to frame */
     uint64_t shown, unresolved; /* distinct frames */
+    uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
+    bool here;      /* its process ran on this machine */
 };
 
 struct ma_site { /* a frame */
-    uint32_t object; /* MA_NONE: in no module */
+    uint32_t object; /* its entry */
     bool exact, shown;
     uint64_t offset, address; /* as captured, in the first process that had it */
 };
@@ -52,7 +58,6 @@ struct ma_stacks {
     size_t n_objects, object_capacity;
     struct ma_site *sites;
     size_t n_sites, site_capacity;
-    struct ma_map bare_of; /* address to site, for frames in no module */
     struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
     size_t n_paths, path_capacity;
     struct ma_map path_of; /* parent and site */
@@ -76,6 +81,13 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
  * valid until the next call, its strings until ma_stacks_free. -1 if memory is
  * short. */
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames);
+
+/* Asks for the symbols of all frames of all processes, those that no report
+ * shows included. Returns 0 or -ENOMEM. */
+int ma_stacks_resolve_all(struct ma_stacks *stacks);
+
+/* An entry as the symboliser knows it: valid as long as the entry. */
+struct ma_object ma_stacks_object(const struct ma_object_entry *entry);
 
 /* The root a stack ends at: whole, or why it was cut. */
 uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id);

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
  * The symboliser's front: a table of objects, each opened once and as far as
- * questions need, and in each a table of answers. DWARF answers first, then
- * function symbols. Strings come from the open objects, which stay open, or,
- * demangled, from a table of names, each demangled once.
+ * questions need, and in each a table of answers. Saved answers come first,
+ * then DWARF, then function symbols. Strings come from the open objects, which
+ * stay open, from saved answers, or, demangled, from a table of names.
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ma_demangle.h"
+#include "ma_record.h"
 #include "ma_symbols_impl.h"
 
-enum { MAX_FRAMES = 256 }; /* inlined into one function */
-
-struct answer {
-    uint64_t address;
-    struct ma_symbol *symbols; /* NULL: the slot is empty */
-    size_t n;
+enum {
+    MAX_FRAMES = 256,       /* inlined into one function */
+    MA_ANSWERS_VERSION = 1, /* to be raised when the same files give other answers */
 };
 
 struct object {
@@ -30,36 +28,28 @@ struct object {
     struct ma_elf main, debug, packed;
     struct ma_dwarf *dwarf;
     struct ma_symtab *table;
-    struct answer *answers;
-    size_t n_answers, room_answers; /* the room is 0 or a power of two */
-};
-
-struct name {
-    struct name *next;
-    uint64_t hash;
-    char *shown; /* NULL: as it is */
-    char raw[];
+    struct ma_perfmap *map;
+    char *map_path;
+    const char *loaded_file; /* of loaded answers: where they came from */
+    bool loaded;
+    struct ma_answers answers;
+    char *identity;  /* in the cache; NULL: not kept */
+    void *cached;    /* the strings of answers from there */
+    size_t n_cached; /* answers that are there */
 };
 
 enum { OBJECT_BUCKETS = 256 };
 
 struct ma_symbols {
     struct ma_symbol_options options;
-    char *sysroot, **debug_dirs; /* what the options point to */
+    char *sysroot, *perf_map_dir, **debug_dirs; /* what the options point to */
     struct object *objects[OBJECT_BUCKETS];
-    struct name **names;
-    size_t n_names, room_names;
+    struct ma_names *names;
+    struct ma_cache *cache; /* NULL: none */
+    void *loaded; /* the strings of loaded answers */
 };
 
 static const struct ma_symbol unknown = {0};
-
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
-{
-    const unsigned char *at = bytes;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ at[i]) * 0x100000001b3u;
-    return hash ^ hash >> 32;
-}
 
 struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options)
 {
@@ -72,6 +62,14 @@ struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options)
         if (!symbols->sysroot)
             goto fail;
     }
+    if (options->perf_map_dir && !(symbols->perf_map_dir = strdup(options->perf_map_dir)))
+        goto fail;
+    symbols->options.perf_map_dir = symbols->perf_map_dir;
+    symbols->options.fetcher = options->fetch ? ma_fetch_new() : NULL;
+    symbols->cache = options->cache ? ma_cache_new() : NULL;
+    symbols->names = ma_names_new(options->full_names);
+    if (!symbols->names)
+        goto fail;
     symbols->debug_dirs = calloc(options->n_debug_dirs + 1, sizeof(char *));
     if (!symbols->debug_dirs)
         goto fail;
@@ -86,16 +84,22 @@ fail:
     return NULL;
 }
 
-static void object_free(struct object *object)
+static void object_free(struct ma_symbols *symbols, struct object *object)
 {
+    if (object->identity && object->answers.n > object->n_cached && object->dwarf &&
+        ma_dwarf_is_whole(object->dwarf))
+        ma_cache_write(symbols->cache, &object->key, object->identity, &object->answers);
+    free(object->identity);
     ma_dwarf_close(object->dwarf);
     ma_symtab_free(object->table);
     ma_elf_close(&object->main);
     ma_elf_close(&object->debug);
     ma_elf_close(&object->packed);
-    for (size_t i = 0; i < object->room_answers; i++)
-        free(object->answers[i].symbols);
-    free(object->answers);
+    ma_perfmap_close(object->map);
+    ma_answers_free(&object->answers);
+    free(object->cached);
+    free(object->map_path);
+    free((struct ma_segment *)object->key.segments);
     free((char *)object->key.path);
     free((unsigned char *)object->key.build_id);
     free(object);
@@ -108,35 +112,67 @@ void ma_symbols_close(struct ma_symbols *symbols)
     for (size_t i = 0; i < OBJECT_BUCKETS; i++)
         for (struct object *object = symbols->objects[i], *next; object; object = next) {
             next = object->next;
-            object_free(object);
+            object_free(symbols, object);
         }
-    for (size_t i = 0; i < symbols->room_names; i++)
-        for (struct name *name = symbols->names[i], *next; name; name = next) {
-            next = name->next;
-            free(name->shown);
-            free(name);
-        }
-    free(symbols->names);
+    ma_names_free(symbols->names);
+    ma_cache_free(symbols->cache);
+    ma_fetch_free(symbols->options.fetcher);
+    free(symbols->loaded);
     for (char **dir = symbols->debug_dirs; dir && *dir; dir++)
         free(*dir);
     free(symbols->debug_dirs);
     free(symbols->sysroot);
+    free(symbols->perf_map_dir);
     free(symbols);
 }
 
 static bool same_object(const struct ma_object *a, const struct ma_object *b)
 {
-    return a->vdso == b->vdso && a->build_id_size == b->build_id_size && !a->path == !b->path &&
+    return a->vdso == b->vdso && a->generated == b->generated && a->process == b->process &&
+           a->build_id_size == b->build_id_size && !a->path == !b->path &&
            (!a->path || !strcmp(a->path, b->path)) &&
            (!a->build_id_size || !memcmp(a->build_id, b->build_id, a->build_id_size));
+}
+
+static bool copy_key(struct ma_object *to, const struct ma_object *key)
+{
+    *to = *key;
+    to->path = key->path ? strdup(key->path) : NULL;
+    to->build_id = NULL;
+    to->segments = NULL;
+    bool copied = to->path || !key->path;
+    if (key->build_id_size) {
+        unsigned char *id = malloc(key->build_id_size);
+        to->build_id = id ? memcpy(id, key->build_id, key->build_id_size) : NULL;
+        copied = copied && id;
+    }
+    if (key->n_segments) {
+        size_t size = key->n_segments * sizeof(*key->segments);
+        struct ma_segment *segments = malloc(size);
+        to->segments = segments ? memcpy(segments, key->segments, size) : NULL;
+        copied = copied && segments;
+    }
+    return copied;
+}
+
+/* What a saved object does not know of itself, from one who asks. */
+static void complete_key(struct ma_object *to, const struct ma_object *key)
+{
+    struct ma_object more;
+    if (to->n_segments || !key->n_segments || !copy_key(&more, key))
+        return;
+    free((char *)to->path);
+    free((unsigned char *)to->build_id);
+    *to = more;
 }
 
 /* The object as known so far; a new one is not opened yet. NULL without memory. */
 static struct object *object_get(struct ma_symbols *symbols, const struct ma_object *key)
 {
-    uint64_t hash = hash_bytes(0xcbf29ce484222325u, key->build_id, key->build_id_size);
+    uint64_t hash = ma_hash_bytes(0xcbf29ce484222325u, key->build_id, key->build_id_size);
     if (key->path)
-        hash = hash_bytes(hash, key->path, strlen(key->path));
+        hash = ma_hash_bytes(hash, key->path, strlen(key->path));
+    hash = ma_hash_bytes(hash, &key->process, sizeof(key->process));
     struct object **bucket = &symbols->objects[hash % OBJECT_BUCKETS];
     for (struct object *object = *bucket; object; object = object->next)
         if (object->hash == hash && same_object(&object->key, key))
@@ -145,15 +181,10 @@ static struct object *object_get(struct ma_symbols *symbols, const struct ma_obj
     if (!object)
         return NULL;
     object->hash = hash;
-    object->key.vdso = key->vdso;
-    object->key.build_id_size = key->build_id_size;
-    if ((key->path && !(object->key.path = strdup(key->path))) ||
-        (key->build_id_size && !(object->key.build_id = malloc(key->build_id_size)))) {
-        object_free(object);
+    if (!copy_key(&object->key, key)) {
+        object_free(symbols, object);
         return NULL;
     }
-    if (key->build_id_size)
-        memcpy((unsigned char *)object->key.build_id, key->build_id, key->build_id_size);
     object->next = *bucket;
     *bucket = object;
     return object;
@@ -193,15 +224,29 @@ fail:
     return NULL;
 }
 
-static void object_open(struct ma_symbols *symbols, struct object *object)
+/* Takes the answers of earlier runs. They depend on the files that are open now, and on the part
+ * of this program that finds them, which is told by MA_ANSWERS_VERSION. */
+static void recall(struct ma_symbols *symbols, struct object *object)
 {
-    if (object->opened)
+    const struct ma_elf *a = &object->main, *b = &object->debug;
+    if (!symbols->cache || !object->key.build_id_size)
         return;
-    object->opened = true;
-    if (object->key.vdso) {
-        object->state = MA_OBJECT_VDSO;
+    if (asprintf(&object->identity, "%d %s %llx:%llx:%llx:%llx %s %llx:%llx:%llx:%llx",
+                 MA_ANSWERS_VERSION, a->path ? a->path : "", (unsigned long long)a->device,
+                 (unsigned long long)a->inode, (unsigned long long)a->size,
+                 (unsigned long long)a->modified, b->path ? b->path : "",
+                 (unsigned long long)b->device, (unsigned long long)b->inode,
+                 (unsigned long long)b->size, (unsigned long long)b->modified) < 0) {
+        object->identity = NULL;
         return;
     }
+    object->cached =
+        ma_cache_read(symbols->cache, &object->key, object->identity, &object->answers);
+    object->n_cached = object->answers.n;
+}
+
+static void files_open(struct ma_symbols *symbols, struct object *object)
+{
     object->state = ma_elf_open_object(&symbols->options, &object->key, &object->main);
     /* Without the object its debug file alone, which its build-id names, serves as well. */
     if (!has_dwarf(&object->main))
@@ -213,11 +258,58 @@ static void object_open(struct ma_symbols *symbols, struct object *object)
     object->unverified = !object->key.build_id_size;
     if (dwarf_file(object)) {
         object->state = MA_OBJECT_DEBUG;
+        recall(symbols, object);
     } else {
         const struct ma_symtab *table = table_get(object);
         object->state = !table                   ? MA_OBJECT_NO_MEMORY
                         : ma_symtab_empty(table) ? MA_OBJECT_NO_SYMBOLS
                                                  : MA_OBJECT_SYMBOLS;
+    }
+}
+
+/* True if the user named a place where there may be more than was saved. */
+static bool may_know_more(const struct ma_symbol_options *options, const struct object *object)
+{
+    if (object->key.generated)
+        return options->perf_map_dir && object->state != MA_OBJECT_PERF_MAP;
+    return (options->sysroot || options->n_debug_dirs) && object->state != MA_OBJECT_DEBUG;
+}
+
+static void object_open(struct ma_symbols *symbols, struct object *object,
+                        const struct ma_object *key)
+{
+    if (object->opened)
+        return;
+    object->opened = true;
+    if (object->key.vdso) {
+        object->state = MA_OBJECT_VDSO;
+        return;
+    }
+    if (object->loaded && !may_know_more(&symbols->options, object))
+        return;
+    enum ma_object_state saved = object->state;
+    bool was_unverified = object->unverified;
+    struct ma_answers loaded = object->answers;
+    object->answers = (struct ma_answers){0};
+    complete_key(&object->key, key);
+    if (object->key.generated)
+        object->map = ma_perfmap_open(&symbols->options, &object->key, &object->state,
+                                      &object->map_path);
+    else
+        files_open(symbols, object);
+    if (!object->loaded) {
+        assert(!loaded.n);
+        return;
+    }
+    bool better = object->key.generated ? object->map != NULL : object->state < saved;
+    if (better) {
+        ma_answers_free(&loaded);
+        object->loaded = false;
+    } else {
+        ma_answers_free(&object->answers);
+        object->answers = loaded;
+        object->state = saved;
+        object->unverified = was_unverified;
     }
 }
 
@@ -232,99 +324,20 @@ static struct ma_dwarf *dwarf_get(struct ma_symbols *symbols, struct object *obj
     return object->dwarf;
 }
 
-static void names_grow(struct ma_symbols *symbols)
-{
-    size_t room = symbols->room_names ? 4 * symbols->room_names : 1024;
-    struct name **names = calloc(room, sizeof(*names));
-    if (!names)
-        return; /* long chains are slow, not wrong */
-    for (size_t i = 0; i < symbols->room_names; i++)
-        for (struct name *name = symbols->names[i], *next; name; name = next) {
-            next = name->next;
-            name->next = names[name->hash % room];
-            names[name->hash % room] = name;
-        }
-    free(symbols->names);
-    symbols->names = names;
-    symbols->room_names = room;
-}
-
-/* The name to show for a symbol: demangled, or itself. */
-static const char *name_shown(struct ma_symbols *symbols, const char *raw)
-{
-    bool full = symbols->options.full_names;
-    if (!raw || !*raw)
-        return NULL;
-    if (!symbols->options.demangle || (raw[0] != '_' && (full || !strstr(raw, "std::"))))
-        return raw;
-    size_t length = strlen(raw);
-    uint64_t hash = hash_bytes(0xcbf29ce484222325u, raw, length);
-    if (symbols->n_names >= symbols->room_names)
-        names_grow(symbols);
-    if (!symbols->room_names)
-        return raw;
-    struct name **bucket = &symbols->names[hash % symbols->room_names];
-    for (struct name *name = *bucket; name; name = name->next)
-        if (name->hash == hash && !strcmp(name->raw, raw))
-            return name->shown ? name->shown : raw;
-    struct name *name = malloc(sizeof(*name) + length + 1);
-    if (!name)
-        return raw;
-    memcpy(name->raw, raw, length + 1);
-    name->hash = hash;
-    name->shown = ma_demangle(raw, full);
-    if (!name->shown && !full) {
-        /* A name from DWARF that is no linkage name is only too long. */
-        name->shown = strdup(raw);
-        if (name->shown)
-            ma_demangle_shorten(name->shown);
-    }
-    name->next = *bucket;
-    *bucket = name;
-    symbols->n_names++;
-    return name->shown ? name->shown : raw;
-}
-
-/* The slot of an address, empty or its own; NULL without memory. */
-static struct answer *answer_slot(struct object *object, uint64_t address)
-{
-    if (object->n_answers * 2 >= object->room_answers) {
-        size_t room = object->room_answers ? 2 * object->room_answers : 64;
-        struct answer *answers = calloc(room, sizeof(*answers));
-        if (!answers)
-            return NULL;
-        struct answer *old = object->answers;
-        size_t n = object->room_answers;
-        object->answers = answers;
-        object->room_answers = room;
-        object->n_answers = 0;
-        for (size_t i = 0; i < n; i++)
-            if (old[i].symbols) {
-                *answer_slot(object, old[i].address) = old[i];
-                object->n_answers++;
-            }
-        free(old);
-    }
-    size_t mask = object->room_answers - 1;
-    size_t i = (size_t)(address * 0x9e3779b97f4a7c15u >> 32) & mask;
-    while (object->answers[i].symbols && object->answers[i].address != address)
-        i = (i + 1) & mask;
-    return &object->answers[i];
-}
-
 static size_t look_up(struct ma_symbols *symbols, struct object *object, uint64_t address,
-                      struct ma_dwarf_frame frames[MAX_FRAMES])
+                      struct ma_call calls[MAX_FRAMES])
 {
+    if (object->key.generated) {
+        calls[0] = (struct ma_call){.name = ma_perfmap_find(object->map, address)};
+        return 1;
+    }
+    struct ma_dwarf_frame frames[MAX_FRAMES];
     size_t n = 0;
     struct ma_dwarf *dwarf = dwarf_get(symbols, object);
     if (dwarf)
         n = ma_dwarf_find(dwarf, address, frames, MAX_FRAMES);
     if (!n) {
         frames[0] = (struct ma_dwarf_frame){0};
-        n = 1;
-    }
-    if (!symbols->options.inlines) {
-        frames[0] = frames[n - 1];
         n = 1;
     }
     struct ma_dwarf_frame *outermost = &frames[n - 1];
@@ -334,7 +347,28 @@ static size_t look_up(struct ma_symbols *symbols, struct object *object, uint64_
         if (name && (!outermost->name || name[0] == '_'))
             outermost->name = name;
     }
+    for (size_t i = 0; i < n; i++)
+        calls[i] = (struct ma_call){frames[i].name, frames[i].file, frames[i].line};
     return n;
+}
+
+/* Makes what is shown of an answer, once. False without memory. */
+static bool tell(struct ma_symbols *symbols, struct ma_answer *answer)
+{
+    size_t first = symbols->options.inlines ? 0 : answer->n - 1, n = answer->n - first;
+    if (answer->told)
+        return true;
+    answer->told = calloc(n, sizeof(*answer->told));
+    if (!answer->told)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct ma_call *call = &answer->calls[first + i];
+        const char *name =
+            symbols->options.demangle ? ma_names_shown(symbols->names, call->name) : call->name;
+        answer->told[i] = (struct ma_symbol){name, call->file, call->line, i + 1 < n};
+    }
+    answer->n_told = n;
+    return true;
 }
 
 size_t ma_symbols_resolve(struct ma_symbols *symbols, const struct ma_object *key, uint64_t vaddr,
@@ -344,32 +378,23 @@ size_t ma_symbols_resolve(struct ma_symbols *symbols, const struct ma_object *ke
     struct object *object = object_get(symbols, key);
     if (!object)
         return 1;
-    object_open(symbols, object);
-    if (!object->main.elf && !object->debug.elf)
-        return 1;
+    object_open(symbols, object, key);
     uint64_t address = exact ? vaddr : vaddr - 1;
-    struct answer *answer = answer_slot(object, address);
-    if (!answer)
-        return 1;
-    if (!answer->symbols) {
-        struct ma_dwarf_frame frames[MAX_FRAMES];
-        size_t n = look_up(symbols, object, address, frames);
-        assert(n > 0);
-        struct ma_symbol *told = calloc(n, sizeof(*told));
-        if (!told)
+    struct ma_answer *answer = ma_answers_find(&object->answers, address);
+    if (!answer || !answer->calls) {
+        struct ma_call calls[MAX_FRAMES];
+        if (object->loaded || (!object->main.elf && !object->debug.elf && !object->map))
             return 1;
-        for (size_t i = 0; i < n; i++)
-            told[i] = (struct ma_symbol){
-                .function = name_shown(symbols, frames[i].name),
-                .file = frames[i].file,
-                .line = frames[i].line,
-                .inlined = i + 1 < n,
-            };
-        *answer = (struct answer){.address = address, .symbols = told, .n = n};
-        object->n_answers++;
+        size_t n = look_up(symbols, object, address, calls);
+        assert(n > 0);
+        answer = ma_answers_add(&object->answers, address, calls, n);
+        if (!answer)
+            return 1;
     }
-    *out = answer->symbols;
-    return answer->n;
+    if (!tell(symbols, answer))
+        return 1;
+    *out = answer->told;
+    return answer->n_told;
 }
 
 enum ma_object_state ma_symbols_object_state(struct ma_symbols *symbols,
@@ -378,7 +403,7 @@ enum ma_object_state ma_symbols_object_state(struct ma_symbols *symbols,
     struct object *object = object_get(symbols, key);
     if (!object)
         return MA_OBJECT_NO_MEMORY;
-    object_open(symbols, object);
+    object_open(symbols, object, key);
     return object->state;
 }
 
@@ -387,8 +412,14 @@ bool ma_symbols_object_unverified(struct ma_symbols *symbols, const struct ma_ob
     struct object *object = object_get(symbols, key);
     if (!object)
         return false;
-    object_open(symbols, object);
+    object_open(symbols, object, key);
     return object->unverified;
+}
+
+bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_object *key)
+{
+    const struct object *object = object_get(symbols, key);
+    return object && object->dwarf && !ma_dwarf_is_whole(object->dwarf);
 }
 
 const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_object *key)
@@ -396,8 +427,60 @@ const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_o
     struct object *object = object_get(symbols, key);
     if (!object)
         return NULL;
-    object_open(symbols, object);
-    return object->main.path ? object->main.path : object->debug.path;
+    object_open(symbols, object, key);
+    return object->loaded      ? object->loaded_file
+           : object->main.path ? object->main.path
+           : object->map_path  ? object->map_path
+                               : object->debug.path;
+}
+
+int ma_symbols_save(struct ma_symbols *symbols, void **data, size_t *size)
+{
+    struct ma_pack *pack = ma_pack_new();
+    if (!pack)
+        return -ENOMEM;
+    for (size_t i = 0; i < OBJECT_BUCKETS; i++)
+        for (struct object *object = symbols->objects[i]; object; object = object->next) {
+            if (!object->opened)
+                continue;
+            ma_pack_add(pack, &(struct ma_packed){
+                                  .key = object->key,
+                                  .state = object->state,
+                                  .unverified = object->unverified,
+                                  .file = ma_symbols_object_file(symbols, &object->key),
+                                  .answers = &object->answers,
+                              });
+        }
+    int result = ma_pack_finish(pack, data, size);
+    ma_pack_free(pack);
+    return result;
+}
+
+static int load_object(void *symbols, struct ma_packed *packed)
+{
+    struct object *object = object_get(symbols, &packed->key);
+    if (!object)
+        return -ENOMEM;
+    if (object->loaded)
+        return 0;
+    object->loaded = true;
+    object->state = packed->state;
+    object->unverified = packed->unverified;
+    object->loaded_file = packed->file;
+    object->answers = *packed->answers;
+    *packed->answers = (struct ma_answers){0};
+    return 0;
+}
+
+int ma_symbols_load(struct ma_symbols *symbols, const void *data, size_t size)
+{
+    assert(!symbols->loaded);
+    return ma_unpack(data, size, load_object, symbols, &symbols->loaded);
+}
+
+const char *ma_symbols_fetch_problem(const struct ma_symbols *symbols)
+{
+    return ma_fetch_problem(symbols->options.fetcher);
 }
 
 const char *ma_object_state_text(enum ma_object_state state)
@@ -411,8 +494,12 @@ const char *ma_object_state_text(enum ma_object_state state)
         [MA_OBJECT_NOT_REGULAR] = "is no regular file and was not opened",
         [MA_OBJECT_UNREADABLE] = "may not be read",
         [MA_OBJECT_NOT_ELF] = "is not an ELF object",
-        [MA_OBJECT_MISMATCH] = "is another build (its build-id differs) and was not used",
+        [MA_OBJECT_MISMATCH] = "is another build and was not used",
         [MA_OBJECT_NO_MEMORY] = "could not be opened for lack of memory",
+        [MA_OBJECT_PERF_MAP] = "is generated code and not in its perf map",
+        [MA_OBJECT_GENERATED] = "is generated code, and there is no perf map of it",
+        [MA_OBJECT_MAP_REFUSED] = ("is generated code; its perf map belongs to somebody else, is "
+                                   "too old, or is no regular file, and was not used"),
     };
     return state < MA_OBJECT_STATES ? texts[state] : "is in an unknown state";
 }

@@ -24,13 +24,15 @@
 enum {
     MAX_DEPTH = 128,      /* of nested scopes */
     MAX_RANGES = 1 << 16, /* of one function or unit */
+    MAX_ALL_RANGES = 1 << 22, /* of all functions of a unit, or of all units */
     MAX_UNITS_TRIED = 16, /* that claim the same address */
 };
 
 struct unit {
     Dwarf_Die die;   /* with the lines */
     Dwarf_Die split; /* with the functions: the same, or the .dwo's */
-    bool skeleton, has_ranges, indexed, deep;
+    bool skeleton, has_ranges;
+    int reach; /* enum reach of the functions below, -1: none yet */
     Dwarf_Die *functions;
     size_t n_functions, room_functions;
     struct ma_ranges ranges; /* of the functions */
@@ -39,11 +41,13 @@ struct unit {
 struct ma_dwarf {
     Dwarf *dwarf, *alternate;
     struct ma_elf alternate_file;
+    struct ma_elf inflated, inflated_alternate; /* copies with plain sections, if need be */
     struct unit *units;
     size_t n_units, room_units;
     struct ma_ranges ranges;  /* of the units */
     uint64_t low, high;       /* code lies within */
     struct ma_scopes *scopes; /* may be NULL */
+    bool missed;              /* a file with a part of this could not be had */
 };
 
 /* Functions that the linker threw away keep ranges at 0 or beyond all code. */
@@ -77,7 +81,7 @@ static int add_die_ranges(const struct ma_dwarf *dwarf, Dwarf_Die *die, struct m
     Dwarf_Addr base, low, high;
     ptrdiff_t offset = 0;
     *any = false;
-    for (int i = 0; i < MAX_RANGES; i++) {
+    for (int i = 0; i < MAX_RANGES && ranges->n < MAX_ALL_RANGES; i++) {
         offset = dwarf_ranges(die, offset, &base, &low, &high);
         if (offset <= 0)
             break;
@@ -133,6 +137,7 @@ static int read_units(struct ma_dwarf *dwarf)
     while (dwarf_get_units(dwarf->dwarf, cu, &cu, NULL, &type, &unit.die, NULL) == 0) {
         if (type != DW_UT_compile && type != DW_UT_skeleton && type != DW_UT_partial)
             continue;
+        unit.reach = -1;
         unit.skeleton = type == DW_UT_skeleton;
         int error =
             add_die_ranges(dwarf, &unit.die, &dwarf->ranges, dwarf->n_units, &unit.has_ranges);
@@ -161,6 +166,12 @@ static bool is_safe_to_open(const char *path)
     return stat(path, &status) != 0 || S_ISREG(status.st_mode);
 }
 
+static Dwarf *begin(const struct ma_elf *file, struct ma_elf *inflated)
+{
+    return dwarf_begin_elf(ma_elf_inflate(file, inflated) ? inflated->elf : file->elf,
+                           DWARF_C_READ, NULL);
+}
+
 /* False if the file must not be used, for libdw would open what it names. */
 static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_options *options,
                            const struct ma_elf *debug)
@@ -171,7 +182,8 @@ static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_option
     if (size <= 0)
         return true;
     if (ma_elf_open_alternate(options, debug, name, id, (size_t)size, &dwarf->alternate_file))
-        dwarf->alternate = dwarf_begin_elf(dwarf->alternate_file.elf, DWARF_C_READ, NULL);
+        dwarf->alternate = begin(&dwarf->alternate_file, &dwarf->inflated_alternate);
+    dwarf->missed = !dwarf->alternate;
     if (!dwarf->alternate)
         return is_safe_to_open(name);
     dwarf_setalt(dwarf->dwarf, dwarf->alternate);
@@ -183,7 +195,7 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
     struct ma_dwarf *dwarf = calloc(1, sizeof(*dwarf));
     if (!dwarf)
         return NULL;
-    dwarf->dwarf = dwarf_begin_elf(debug->elf, DWARF_C_READ, NULL);
+    dwarf->dwarf = begin(debug, &dwarf->inflated);
     if (!dwarf->dwarf)
         goto fail;
     if (!open_alternate(dwarf, options, debug))
@@ -196,6 +208,11 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
 fail:
     ma_dwarf_close(dwarf);
     return NULL;
+}
+
+bool ma_dwarf_is_whole(const struct ma_dwarf *dwarf)
+{
+    return !dwarf->missed;
 }
 
 void ma_dwarf_close(struct ma_dwarf *dwarf)
@@ -214,6 +231,8 @@ void ma_dwarf_close(struct ma_dwarf *dwarf)
     if (dwarf->alternate)
         dwarf_end(dwarf->alternate);
     ma_elf_close(&dwarf->alternate_file);
+    ma_elf_close(&dwarf->inflated_alternate);
+    ma_elf_close(&dwarf->inflated);
     free(dwarf);
 }
 
@@ -235,9 +254,20 @@ static bool split_is_regular(Dwarf_Die *die)
     return safe;
 }
 
+/* Which functions of a unit are read: further ones only after a miss. */
+enum reach {
+    OUTSIDE,      /* at the top or in namespaces: all that compilers usually put out */
+    IN_TYPES,     /* also members that sit in their class */
+    IN_FUNCTIONS, /* also members of local classes and the like */
+    REACHES
+};
+
 static int add_function(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *die)
 {
     bool any;
+    /* Most are declarations. */
+    if (!dwarf_hasattr(die, DW_AT_low_pc) && !dwarf_hasattr(die, DW_AT_ranges))
+        return 0;
     int error = add_die_ranges(dwarf, die, &unit->ranges, unit->n_functions, &any);
     if (error || !any)
         return error;
@@ -253,66 +283,81 @@ static int add_function(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_D
     return 0;
 }
 
-/* Adds all functions with code below `parent`; `deep` also those inside functions. */
-static int walk(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *parent, bool deep,
-                unsigned depth)
+/*
+ * True for a DIE behind all that were passed before. In a sound tree they come
+ * in the order of their offsets; siblings that lead out of their parent would
+ * have one walk the same DIEs again at each level.
+ */
+static bool pass(Dwarf_Die *die, Dwarf_Off *passed)
+{
+    Dwarf_Off offset = dwarf_dieoffset(die);
+    if (offset <= *passed)
+        return false;
+    *passed = offset;
+    return true;
+}
+
+/* Adds the functions with code below `parent`. */
+static int walk(const struct ma_dwarf *dwarf, struct unit *unit, Dwarf_Die *parent,
+                enum reach reach, Dwarf_Off *passed, unsigned depth)
 {
     Dwarf_Die die;
     if (depth >= MAX_DEPTH || dwarf_child(parent, &die) != 0)
         return 0;
     do {
         int error = 0;
+        if (!pass(&die, passed))
+            return 0;
+        bool enter = false;
         switch (dwarf_tag(&die)) {
         case DW_TAG_subprogram:
             error = add_function(dwarf, unit, &die);
-            if (!error && deep)
-                error = walk(dwarf, unit, &die, deep, depth + 1);
+            enter = reach >= IN_FUNCTIONS;
             break;
         case DW_TAG_namespace:
-        case DW_TAG_module:
+        case DW_TAG_module: enter = true; break;
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
-        case DW_TAG_enumeration_type: error = walk(dwarf, unit, &die, deep, depth + 1); break;
+        case DW_TAG_enumeration_type: enter = reach >= IN_TYPES; break;
         case DW_TAG_lexical_block:
-        case DW_TAG_inlined_subroutine:
-            if (deep)
-                error = walk(dwarf, unit, &die, deep, depth + 1);
-            break;
+        case DW_TAG_inlined_subroutine: enter = reach >= IN_FUNCTIONS; break;
         default: break;
         }
+        if (!error && enter)
+            error = walk(dwarf, unit, &die, reach, passed, depth + 1);
         if (error)
             return error;
     } while (dwarf_siblingof(&die, &die) == 0);
     return 0;
 }
 
-static void index_unit(const struct ma_dwarf *dwarf, struct unit *unit, bool deep)
+static void index_unit(struct ma_dwarf *dwarf, struct unit *unit, enum reach reach)
 {
-    if (!unit->indexed) {
+    if (unit->reach < 0) {
         unit->split = unit->die;
         Dwarf_Die split;
         if (unit->skeleton && split_is_regular(&unit->die) &&
             dwarf_cu_info(unit->die.cu, NULL, NULL, NULL, &split, NULL, NULL, NULL) == 0 &&
             dwarf_tag(&split) == DW_TAG_compile_unit)
             unit->split = split;
+        dwarf->missed |= unit->skeleton && unit->split.addr == unit->die.addr;
     }
     unit->n_functions = 0;
     unit->ranges.n = 0;
     /* Without memory the functions found so far will do. */
-    (void)walk(dwarf, unit, &unit->split, deep, 0);
+    Dwarf_Off passed = 0;
+    (void)walk(dwarf, unit, &unit->split, reach, &passed, 0);
     ma_ranges_sort(&unit->ranges);
-    unit->indexed = true;
-    unit->deep = deep;
+    unit->reach = (int)reach;
 }
 
-static bool find_function(const struct ma_dwarf *dwarf, struct unit *unit, uint64_t address,
+static bool find_function(struct ma_dwarf *dwarf, struct unit *unit, uint64_t address,
                           Dwarf_Die *out)
 {
-    /* Functions inside functions are rare, and costly to look for: only after a miss. */
-    for (int deep = 0; deep < 2; deep++) {
-        if (!unit->indexed || (deep && !unit->deep))
-            index_unit(dwarf, unit, deep);
+    for (int reach = OUTSIDE; reach < REACHES; reach++) {
+        if (unit->reach < reach)
+            index_unit(dwarf, unit, (enum reach)reach);
         size_t cursor = SIZE_MAX;
         const struct ma_range *range = ma_ranges_find(&unit->ranges, address, &cursor);
         if (range && range->what < unit->n_functions) {
@@ -326,7 +371,7 @@ static bool find_function(const struct ma_dwarf *dwarf, struct unit *unit, uint6
 /* True if names of functions have scopes: not so in C, where a lookup is all cost. */
 static bool has_scopes(const struct unit *unit)
 {
-    switch (dwarf_srclang((Dwarf_Die *)&unit->die)) {
+    switch (dwarf_srclang((Dwarf_Die *)&unit->split)) {
     case DW_LANG_C_plus_plus:
     case DW_LANG_C_plus_plus_03:
     case DW_LANG_C_plus_plus_11:
@@ -394,13 +439,16 @@ static void place_call(struct ma_scopes *scopes, Dwarf_Die *die, struct ma_dwarf
 }
 
 /* The scope inside `parent` that holds the address: a block or an inlined call. */
-static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Die *out, unsigned depth)
+static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Off *passed, Dwarf_Die *out,
+                       unsigned depth)
 {
     Dwarf_Die die;
     if (depth >= MAX_DEPTH || dwarf_child(parent, &die) != 0)
         return false;
     do {
         int tag = dwarf_tag(&die);
+        if (!pass(&die, passed))
+            return false;
         if (tag != DW_TAG_lexical_block && tag != DW_TAG_inlined_subroutine &&
             tag != DW_TAG_try_block && tag != DW_TAG_catch_block)
             continue;
@@ -410,7 +458,7 @@ static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Die *out, unsi
         }
         /* Blocks without addresses of their own may hold calls that have them. */
         if (tag != DW_TAG_inlined_subroutine && !dwarf_hasattr(&die, DW_AT_low_pc) &&
-            !dwarf_hasattr(&die, DW_AT_ranges) && next_scope(&die, address, out, depth + 1))
+            !dwarf_hasattr(&die, DW_AT_ranges) && next_scope(&die, address, passed, out, depth + 1))
             return true;
     } while (dwarf_siblingof(&die, &die) == 0);
     return false;
@@ -421,11 +469,13 @@ static size_t find_frames(struct ma_scopes *scopes, bool scoped, Dwarf_Die *func
                           uint64_t address, struct ma_dwarf_frame *frames, size_t room)
 {
     Dwarf_Die scope = *function, inner;
+    Dwarf_Off passed = 0;
     size_t n = 1;
     frames[0] = (struct ma_dwarf_frame){0};
     name_function(scopes, scoped, function, &frames[0]);
-    for (unsigned depth = 0;
-         depth < 4 * MAX_DEPTH && n < room && next_scope(&scope, address, &inner, 0); depth++) {
+    for (unsigned depth = 0; depth < 4 * MAX_DEPTH && n < room &&
+                             next_scope(&scope, address, &passed, &inner, 0);
+         depth++) {
         scope = inner;
         if (dwarf_tag(&scope) != DW_TAG_inlined_subroutine)
             continue;

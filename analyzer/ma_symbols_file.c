@@ -25,6 +25,7 @@
 #include <lzma.h>
 #endif
 
+#include "ma_record.h"
 #include "ma_symbols_impl.h"
 
 enum {
@@ -119,13 +120,34 @@ static char *join(const char *root, const char *path)
                : whole;
 }
 
+/* True unless the file would be mapped in another way than the object was. */
+static bool has_segments(Elf *elf, const struct ma_object *object)
+{
+    size_t n;
+    if (elf_getphdrnum(elf, &n) != 0)
+        return false;
+    size_t same = 0;
+    for (size_t i = 0; i < n && same < object->n_segments; i++) {
+        GElf_Phdr header;
+        const struct ma_segment *segment = &object->segments[same];
+        if (!gelf_getphdr(elf, (int)i, &header) || header.p_type != PT_LOAD)
+            continue;
+        if (header.p_vaddr != segment->address || header.p_memsz != segment->size ||
+            header.p_offset != segment->offset)
+            return false;
+        same++;
+    }
+    return same == object->n_segments;
+}
+
 /*
- * Opens one candidate. A build-id of NULL stands for "has none". On failure
- * out->path tells the candidate.
+ * Opens one candidate. A build-id of NULL stands for "has none": then the
+ * segments of `object`, if not NULL, must be the file's. On failure out->path
+ * tells the candidate.
  */
 static enum ma_object_state open_candidate(const char *root, const char *path,
                                            const unsigned char *id, size_t id_size,
-                                           struct ma_elf *out)
+                                           const struct ma_object *object, struct ma_elf *out)
 {
     enum ma_object_state state;
     *out = (struct ma_elf){0};
@@ -140,6 +162,14 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
     out->elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
     /* From here on the mapping (or a copy, on file systems without) serves. */
     bool whole = out->elf && elf_cntl(out->elf, ELF_C_FDREAD) == 0;
+    struct stat status;
+    if (fstat(fd, &status) == 0) {
+        out->device = status.st_dev;
+        out->inode = status.st_ino;
+        out->size = (uint64_t)status.st_size;
+        out->modified = (uint64_t)status.st_mtim.tv_sec * 1000000000u +
+                        (uint64_t)status.st_mtim.tv_nsec;
+    }
     close(fd);
     GElf_Ehdr header;
     if (!out->path) {
@@ -151,6 +181,8 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
         const void *found = NULL;
         ssize_t size = dwelf_elf_gnu_build_id(out->elf, &found);
         bool same = size > 0 ? id && (size_t)size == id_size && !memcmp(found, id, id_size) : !id;
+        if (same && !id && object)
+            same = has_segments(out->elf, object);
         if (same)
             return MA_OBJECT_SYMBOLS;
         state = MA_OBJECT_MISMATCH;
@@ -165,6 +197,7 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
 struct search {
     const unsigned char *id;
     size_t id_size;
+    const struct ma_object *object; /* NULL: its debug file */
     enum ma_object_state state;
     struct ma_elf found;
 };
@@ -172,7 +205,8 @@ struct search {
 static bool try_path(struct search *search, const char *root, const char *path)
 {
     struct ma_elf file;
-    enum ma_object_state state = open_candidate(root, path, search->id, search->id_size, &file);
+    enum ma_object_state state =
+        open_candidate(root, path, search->id, search->id_size, search->object, &file);
     if (state == MA_OBJECT_SYMBOLS || (state > search->state && file.path)) {
         ma_elf_close(&search->found);
         search->found = file;
@@ -221,6 +255,14 @@ static bool try_build_id(struct search *search, const struct ma_symbol_options *
     return try_joined(search, NULL, debug_root, name, NULL);
 }
 
+static bool try_fetched(struct search *search, const struct ma_symbol_options *options)
+{
+    char *path = ma_fetch_debug(options->fetcher, search->id, search->id_size);
+    bool found = path && try_path(search, NULL, path);
+    free(path);
+    return found;
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -245,6 +287,7 @@ enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
     static const char deleted[] = " (deleted)";
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
+                            .object = object,
                             .state = MA_OBJECT_NOT_FOUND};
     /* Relative names would be looked for in the analyst's own directory. */
     if (object->path && object->path[0] == '/') {
@@ -322,6 +365,7 @@ bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_
         if (found && !search.id && !crc_matches(search.found.elf, crc))
             found = false;
     }
+    found = found || try_fetched(&search, options);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;
@@ -346,6 +390,7 @@ bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct
         }
         free(real);
     }
+    found = found || try_fetched(&search, options);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;

@@ -2,9 +2,11 @@
  *
  * Names that DWARF tells in parts. gcc gives an inlined C++ function no linkage
  * name, only "push_back": its scopes are to be found. DIEs have no parents, but
- * a DIE lies inside its scopes by offset, so the scopes of a unit are ranges of
- * offsets, collected once, when first needed. Relative file names get the
- * unit's directory. Each name is put together once and kept.
+ * a DIE lies inside its scopes by offset: so one goes down from the unit, by the
+ * one scope at each level that holds the offset. A level is read once, when it is
+ * first gone through; units have hundreds of thousands of DIEs, and few levels of
+ * them are ever needed. Relative file names get the unit's directory. Each name
+ * is put together once and kept.
  */
 #include <dwarf.h>
 #include <stdlib.h>
@@ -18,15 +20,23 @@ enum {
     MAX_DEPTH = 128,
     MAX_SCOPES = 32,  /* in one name; the outermost are dropped */
     MAX_NAME = 16384, /* bytes; a longer one stays without its scopes */
+    MAX_LEVEL = 1 << 20, /* scopes beside each other; those behind stay untold */
     ROOM = 1024,
+};
+
+struct scope { /* a DIE with others inside */
+    Dwarf_Die die;
+    Dwarf_Off begin, end; /* offsets of those inside */
+    bool named;           /* else its scope is that around it */
+    bool read;            /* its level was */
+    struct scope *inner;  /* the level, by offset */
+    size_t n, room;
 };
 
 struct scoped_unit {
     struct scoped_unit *next;
     Dwarf_CU *cu;
-    Dwarf_Die *scopes;
-    size_t n, room;
-    struct ma_ranges ranges; /* of DIE offsets; what: index in scopes */
+    struct scope root;
 };
 
 struct told {
@@ -50,6 +60,14 @@ struct ma_scopes *ma_scopes_new(void)
     return calloc(1, sizeof(struct ma_scopes));
 }
 
+/* No deeper than find_scopes reads. */
+static void free_level(struct scope *scope)
+{
+    for (size_t i = 0; i < scope->n; i++)
+        free_level(&scope->inner[i]);
+    free(scope->inner);
+}
+
 void ma_scopes_free(struct ma_scopes *scopes)
 {
     if (!scopes)
@@ -57,8 +75,7 @@ void ma_scopes_free(struct ma_scopes *scopes)
     for (size_t i = 0; i < ROOM; i++) {
         for (struct scoped_unit *unit = scopes->units[i], *next; unit; unit = next) {
             next = unit->next;
-            free(unit->scopes);
-            ma_ranges_free(&unit->ranges);
+            free_level(&unit->root);
             free(unit);
         }
         for (struct told *name = scopes->names[i], *next; name; name = next) {
@@ -69,66 +86,89 @@ void ma_scopes_free(struct ma_scopes *scopes)
     free(scopes);
 }
 
-static bool add_scope(struct scoped_unit *unit, Dwarf_Die *die, Dwarf_Off end)
+static bool add_scope(struct scope *parent, Dwarf_Die *die, Dwarf_Off end, bool named)
 {
-    if (unit->n == unit->room) {
-        size_t room = unit->room ? 2 * unit->room : 64;
-        Dwarf_Die *scopes = reallocarray(unit->scopes, room, sizeof(*scopes));
-        if (!scopes)
+    Dwarf_Off begin = dwarf_dieoffset(die) + 1; /* the scope itself is not inside itself */
+    if (parent->n == parent->room) {
+        size_t room = parent->room ? 2 * parent->room : 64;
+        struct scope *inner = reallocarray(parent->inner, room, sizeof(*inner));
+        if (!inner)
             return false;
-        unit->scopes = scopes;
-        unit->room = room;
+        parent->inner = inner;
+        parent->room = room;
     }
-    /* The scope itself is not inside itself. */
-    if (ma_ranges_add(&unit->ranges, dwarf_dieoffset(die) + 1, end, unit->n) != 0)
-        return false;
-    unit->scopes[unit->n++] = *die;
+    parent->inner[parent->n++] =
+        (struct scope){.die = *die, .begin = begin, .end = end, .named = named};
     return true;
 }
 
-static void collect(struct scoped_unit *unit, Dwarf_Die *parent, Dwarf_Off end, unsigned depth)
+static void read_level(struct scope *parent)
 {
     Dwarf_Die die, next;
-    if (depth >= MAX_DEPTH || dwarf_child(parent, &die) != 0)
+    parent->read = true;
+    if (dwarf_child(&parent->die, &die) != 0)
         return;
     for (bool more = true; more; die = next) {
         more = dwarf_siblingof(&die, &next) == 0;
-        Dwarf_Off its_end = more ? dwarf_dieoffset(&next) : end;
-        switch (dwarf_tag(&die)) {
+        Dwarf_Off end = more ? dwarf_dieoffset(&next) : parent->end;
+        /* Crafted siblings may lead out of their parent, and back in by its own. */
+        if (end > parent->end || parent->n == MAX_LEVEL)
+            return;
+        int tag = dwarf_tag(&die);
+        switch (tag) {
         case DW_TAG_namespace:
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
         case DW_TAG_subprogram:
-            if (!dwarf_haschildren(&die))
-                break;
-            if (!add_scope(unit, &die, its_end))
+        case DW_TAG_lexical_block:
+            if (dwarf_haschildren(&die) &&
+                !add_scope(parent, &die, end, tag != DW_TAG_lexical_block))
                 return;
-            collect(unit, &die, its_end, depth + 1);
             break;
-        case DW_TAG_lexical_block: collect(unit, &die, its_end, depth + 1); break;
         default: break;
         }
     }
 }
 
-static const struct scoped_unit *unit_get(struct ma_scopes *scopes, Dwarf_Die *die)
+/* The scopes around an offset, innermost last; returns their number. */
+static size_t find_scopes(struct scope *scope, Dwarf_Off offset, Dwarf_Die found[MAX_DEPTH])
+{
+    size_t n = 0;
+    for (unsigned depth = 0; depth < MAX_DEPTH; depth++) {
+        if (!scope->read)
+            read_level(scope);
+        size_t low = 0, high = scope->n;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (scope->inner[middle].begin <= offset)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (!low || scope->inner[low - 1].end <= offset)
+            break;
+        scope = &scope->inner[low - 1];
+        if (scope->named)
+            found[n++] = scope->die;
+    }
+    return n;
+}
+
+static struct scoped_unit *unit_get(struct ma_scopes *scopes, Dwarf_Die *die)
 {
     struct scoped_unit **slot = &scopes->units[bucket(die->cu)];
     for (struct scoped_unit *unit = *slot; unit; unit = unit->next)
         if (unit->cu == die->cu)
             return unit;
     struct scoped_unit *unit = calloc(1, sizeof(*unit));
-    Dwarf_Die root;
     if (!unit)
         return NULL;
     unit->cu = die->cu;
     unit->next = *slot;
     *slot = unit;
-    if (dwarf_diecu(die, &root, NULL, NULL)) {
-        collect(unit, &root, UINT64_MAX, 0);
-        ma_ranges_sort(&unit->ranges);
-    }
+    unit->root.end = UINT64_MAX;
+    unit->root.read = !dwarf_diecu(die, &unit->root.die, NULL, NULL);
     return unit;
 }
 
@@ -184,14 +224,13 @@ const char *ma_scopes_qualify(struct ma_scopes *scopes, const void *die_, const 
     const char *known = find_told(scopes, die.addr);
     if (known)
         return known;
-    const struct scoped_unit *unit = unit_get(scopes, &die);
+    struct scoped_unit *unit = unit_get(scopes, &die);
     const char *parts[MAX_SCOPES];
-    size_t n = 0, length = strlen(name), cursor = SIZE_MAX;
-    const struct ma_range *range;
-    while (unit && n < MAX_SCOPES &&
-           (range = ma_ranges_find(&unit->ranges, dwarf_dieoffset(&die), &cursor))) {
-        Dwarf_Die scope = unit->scopes[range->what];
-        parts[n] = scope_name(&scope, n ? parts[n - 1] : name);
+    Dwarf_Die around[MAX_DEPTH];
+    size_t n = 0, length = strlen(name);
+    size_t depth = unit ? find_scopes(&unit->root, dwarf_dieoffset(&die), around) : 0;
+    while (n < MAX_SCOPES && n < depth) {
+        parts[n] = scope_name(&around[depth - 1 - n], n ? parts[n - 1] : name);
         length += strlen(parts[n++]) + 2;
     }
     if (length > MAX_NAME) {

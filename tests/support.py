@@ -44,6 +44,7 @@ class Finished:
 def clean_environment(**extra):
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("MLOG_", "ORACLE_", "LD_", "DEBUGINFOD"))}
+    env.setdefault("XDG_CACHE_HOME", str(BUILD / "tests" / "cache"))
     env.update(LC_ALL="C.UTF-8", **{k: str(v) for k, v in extra.items()})
     return env
 

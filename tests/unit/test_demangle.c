@@ -44,13 +44,82 @@ static void test_demangle(void)
               demangles("_init", true, NULL) && demangles("_R", true, NULL) &&
               demangles("_D", true, NULL),
           "what is not mangled stays as it is");
-    char left[] = "std::a<b, std::allocator<b> > operator> operator >(std::less<int>)",
-         uneven[] = "std::a<b, std::allocator<b";
-    ma_demangle_shorten(left);
-    ma_demangle_shorten(uneven);
-    CHECK(!strcmp(left, "std::a<b> operator> operator >(std::less<int>)") &&
-              !strcmp(uneven, "std::a<b, std::allocator<b"),
-          "only defaults are shortened: %s", left);
+    CHECK(demangles("_D4main3fooFiZv", false, "main.foo"), "D without parameters");
+}
+
+static void test_shorten(void)
+{
+    static const char *const names[][2] = {
+        {"std::a<b, std::allocator<b> > operator> operator >(std::less<int>)",
+         "std::a<b> operator> operator >(std::less<int>)"},
+        {"std::a<b, std::allocator<b", "std::a<b, std::allocator<b"},
+        {"std::map<std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> "
+         ">, int, std::less<std::__cxx11::basic_string<char, std::char_traits<char>, "
+         "std::allocator<char> > >, std::allocator<std::pair<std::__cxx11::basic_string<char, "
+         "std::char_traits<char>, std::allocator<char> > const, int> > >::operator[]",
+         "std::map<std::string, int>::operator[]"},
+        {"std::__1::basic_string<char, std::char_traits<char>, std::allocator<char>>::append",
+         "std::string::append"},
+        {"std::basic_ostream<char, std::char_traits<char> >::flush", "std::ostream::flush"},
+        {"std::basic_string<char, my_traits>::f", "std::basic_string<char, my_traits>::f"},
+        {"(anonymous namespace)::go", "(anon)::go"},
+        {"shop::(anonymous namespace)::Box<(anonymous namespace)::T>::~Box",
+         "shop::(anon)::Box<(anon)::T>::~Box"},
+        {"std::to_string[abi:cxx11]", "std::to_string"},
+        {"main::{lambda(int)#2}::operator()", "main::{lambda#2}"},
+        {"run(int, char)::{lambda(std::function<int (int)>)#1}::operator()", "run::{lambda#1}"},
+        {"a::run(int) const::{lambda()#1}::operator()", "a::run::{lambda#1}"},
+        {"a::run() const &::T::f", "a::run::T::f"},
+        {"a::operator()(int)::T::f", "a::operator()::T::f"},
+        {"f(int)::<lambda(std::string)>::operator()", "f::{lambda}"},
+        {"std::__invoke_r<bool, f(int)::<lambda(int)>&, int>",
+         "std::__invoke_r<bool, f::{lambda}&, int>"},
+        {"std::function<int(int)>::operator()", "std::function<int(int)>::operator()"},
+        {"{lambda}::operator()", "{lambda}"},
+        {"shop::{{closure}}::{{closure}}", "shop::{closure}::{closure}"},
+        {"<alloc::vec::Vec<T> as core::clone::Clone>::clone",
+         "<alloc::vec::Vec<T> as core::clone::Clone>::clone"},
+        {"operator<< <int>", "operator<< <int>"},
+        {"a::operator->", "a::operator->"},
+        {"f(", "f("},
+        {"<", "<"},
+        {"{lambda(", "{lambda("},
+        {"", ""},
+    };
+    char name[512];
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        strcpy(name, names[i][0]);
+        ma_demangle_shorten(name);
+        CHECK(!strcmp(name, names[i][1]), "%s: %s", names[i][1], name);
+    }
+    static const char deep[] = "a_name::of<some, length<of, another<and_, one<more<still, one>>>>>",
+                      tail[] = "::that<is_far>::too<long_for, a<line>>::to<be, shown<whole>>::now";
+    snprintf(name, sizeof(name), "%s%s%s", deep, tail, tail);
+    ma_demangle_shorten(name);
+    CHECK(!strcmp(name, "a_name::of<some, length<...>>::that<is_far>::too<long_for, a<...>>::to<be, "
+                        "shown<...>>::now::that<is_far>::too<long_for, a<...>>::to<be, "
+                        "shown<...>>::now") ||
+              strlen(name) <= 160,
+          "what is too long loses its inner arguments: %s", name);
+    snprintf(name, sizeof(name), "<alloc::vec::Vec<%s> as core::From<%s%s>>::from", deep, tail, deep);
+    ma_demangle_shorten(name);
+    CHECK(!strcmp(name, "<alloc::vec::Vec<a_name::of<...>> as core::From<::that<...>::too<...>::to"
+                        "<...>::nowa_name::of<...>>>::from"),
+          "but its scopes stay: %s", name);
+    char d[] = "core.sort!(\"a < b\", int[]).sort(int[]).Inner.f(int)";
+    ma_demangle_shorten_d(d);
+    CHECK(!strcmp(d, "core.sort!(\"a < b\", int[]).sort.Inner.f"), "D: %s", d);
+    /* Unclosed brackets must not cost the square of a name's length. */
+    static char hostile[1 << 16];
+    static const char *const pieces[] = {"std::less<, std::less<", "{lambda(", "x(", "<", "[abi:",
+                                         "a<b, "};
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+        char *at = hostile;
+        while (at + 32 < hostile + sizeof(hostile))
+            at = stpcpy(at, pieces[i]);
+        ma_demangle_shorten(hostile);
+        CHECK(strlen(hostile) < sizeof(hostile), "%s many times", pieces[i]);
+    }
 }
 
 /* Names made to explode: each must end soon, whatever comes of it. */
@@ -106,6 +175,7 @@ static void test_hostile_names(void)
 int main(void)
 {
     test_demangle();
+    test_shorten();
     test_hostile_names();
     return TAP_DONE();
 }
