@@ -9,7 +9,7 @@
 
 void ma_progress_begin(struct ma_progress *progress)
 {
-    *progress = (struct ma_progress){ .on = isatty(STDERR_FILENO), .until_due = 1u << 18 };
+    *progress = (struct ma_progress){ .on = isatty(STDERR_FILENO), .due_at = 1u << 18 };
     clock_gettime(CLOCK_MONOTONIC, &progress->start);
     progress->last = progress->start;
 }
