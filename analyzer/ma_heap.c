@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of ma_heap.h. Chains rather than open addressing: these would have
- * to be two thirds empty on the average between two doublings for searches as
- * short, and would hold two tables while they grow.
+ * The table of ma_heap.h. A block whose home is full goes to the next bucket
+ * that is not; the buckets it passed count it, so a search ends at the first
+ * bucket that was never passed.
  */
 #include "ma_heap.h"
 
@@ -15,7 +15,6 @@
 #define ADDRESS_BITS 48
 #define TIME_BITS 44
 #define SLACK_WIDE 0xfffffu /* the entry's size is 1 + an index of wide ones */
-#define FIRST_HEADS_LOG2 6
 #define HUGE_PAGE ((size_t)2 << 20)
 
 struct ma_heap_wide {
@@ -162,57 +161,106 @@ static void prefer_huge_pages(void *start, size_t size)
         madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
-/* Twice the heads, or the first ones. */
-static int grow_heads(struct ma_heap *heap)
+static inline struct ma_heap_bucket *next(const struct ma_heap *heap,
+                                          struct ma_heap_bucket *bucket)
 {
-    unsigned shift = heap->heads ? heap->shift - 1 : 64 - FIRST_HEADS_LOG2;
-    size_t n = (size_t)1 << (64 - shift);
-    uint32_t *heads = calloc(n, sizeof *heads);
-    if (!heads)
+    return ++bucket == heap->buckets + heap->n_buckets ? heap->buckets : bucket;
+}
+
+/* Give an entry a place. There is one. */
+static inline void place(struct ma_heap *heap, uint64_t hash, uint32_t index)
+{
+    struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
+    while (bucket->used == MA_HEAP_PLACES) {
+        bucket->passed += bucket->passed != UINT16_MAX;
+        bucket = next(heap, bucket);
+    }
+    bucket->tags[bucket->used] = (uint8_t)(hash >> 32);
+    bucket->entries[bucket->used++] = index;
+}
+
+/* Where a block is: its bucket and place there. */
+struct found {
+    struct ma_heap_bucket *bucket;
+    unsigned place;
+};
+
+static inline bool search(const struct ma_heap *heap, uint64_t hash, uint64_t address,
+                          struct found *found)
+{
+    struct ma_heap_bucket *const home = &heap->buckets[ma_heap_home(heap, hash)];
+    struct ma_heap_bucket *bucket = home;
+    do {
+        for (unsigned places = ma_heap_match(bucket, hash); places; places &= places - 1) {
+            unsigned at = (unsigned)__builtin_ctz(places);
+            if (__builtin_expect(is_at(heap, &heap->entries[bucket->entries[at]], address), 1)) {
+                *found = (struct found){ bucket, at };
+                return true;
+            }
+        }
+        if (__builtin_expect(!bucket->passed, 1))
+            return false;
+        bucket = next(heap, bucket);
+    } while (bucket != home);
+    return false;
+}
+
+/* A third more buckets, or the first ones. */
+static int grow_buckets(struct ma_heap *heap)
+{
+    size_t n = heap->n_buckets + heap->n_buckets / 3 + 1;
+    struct ma_heap_bucket *buckets = aligned_alloc(sizeof *buckets, n * sizeof *buckets);
+    if (!buckets)
         return -ENOMEM;
-    prefer_huge_pages(heads, n * sizeof *heads);
-    free(heap->heads);
-    heap->heads = heads;
-    heap->shift = shift;
+    prefer_huge_pages(buckets, n * sizeof *buckets);
+    memset(buckets, 0, n * sizeof *buckets);
+    free(heap->buckets);
+    heap->buckets = buckets;
+    heap->n_buckets = n;
+    heap->most = n * MA_HEAP_PLACES - (n * MA_HEAP_PLACES + 9) / 10;
     for (size_t i = 0; i < heap->n_entries; i++) {
-        struct ma_heap_entry *entry = &heap->entries[i];
-        if (entry->use == MA_HEAP_FREE)
-            continue;
-        uint32_t *head = &heads[ma_heap_home(heap, address_of(heap, entry))];
-        entry->next = *head;
-        *head = (uint32_t)i + 1;
+        size_t ahead = i + 16 < heap->n_entries ? i + 16 : i;
+        ma_heap_prefetch(heap, address_of(heap, &heap->entries[ahead]));
+        if (heap->entries[i].use != MA_HEAP_FREE)
+            place(heap, ma_heap_hash(address_of(heap, &heap->entries[i])), (uint32_t)i);
     }
     return 0;
 }
 
 static int grow_entries(struct ma_heap *heap)
 {
-    size_t capacity = heap->capacity + heap->capacity / 2 + ((size_t)1 << FIRST_HEADS_LOG2);
+    size_t capacity = heap->capacity + heap->capacity / 2 + 16;
     struct ma_heap_entry *entries = realloc(heap->entries, capacity * sizeof *entries);
     if (!entries || heap->n_entries >= UINT32_MAX - 1)
         return -ENOMEM;
+    prefer_huge_pages(entries, capacity * sizeof *entries);
     heap->entries = entries;
     heap->capacity = capacity;
     return 0;
 }
 
-static int first_block(struct ma_heap *heap, uint64_t time)
+/* Make room for one more block. */
+static int reserve(struct ma_heap *heap, uint64_t time)
 {
     if (!ma_heap_multiplier)
         ma_heap_multiplier = choose_multiplier();
-    heap->origin = time;
-    return grow_heads(heap);
+    if (!heap->buckets)
+        heap->origin = time;
+    if (!heap->free && heap->n_entries == heap->capacity && grow_entries(heap) < 0)
+        return -ENOMEM;
+    return heap->count < heap->most ? 0 : grow_buckets(heap);
 }
 
 int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former)
 {
-    if (__builtin_expect(!heap->heads, 0) && first_block(heap, block->time) < 0)
+    if (__builtin_expect(heap->count >= heap->most ||
+                             (!heap->free && heap->n_entries == heap->capacity), 0) &&
+        reserve(heap, block->time) < 0)
         return -ENOMEM;
-    uint32_t *head = &heap->heads[ma_heap_home(heap, block->address)];
-    for (uint32_t i = *head; i; i = heap->entries[i - 1].next) {
-        struct ma_heap_entry *entry = &heap->entries[i - 1];
-        if (!is_at(heap, entry, block->address))
-            continue;
+    struct found found;
+    uint64_t hash = ma_heap_hash(block->address);
+    if (__builtin_expect(search(heap, hash, block->address, &found), 0)) {
+        struct ma_heap_entry *entry = &heap->entries[found.bucket->entries[found.place]];
         unpack(heap, entry, former);
         struct ma_heap_entry old = *entry;
         if (pack(heap, block, entry) < 0)
@@ -220,68 +268,50 @@ int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_bl
         drop_wide(heap, &old);
         return 1;
     }
-    uint32_t index = heap->free;
-    struct ma_heap_entry *entry;
-    if (index) {
-        entry = &heap->entries[index - 1];
-        uint32_t next = entry->next;
-        if (pack(heap, block, entry) < 0)
-            return -ENOMEM;
-        heap->free = next;
-    } else {
-        if (__builtin_expect(heap->n_entries == heap->capacity, 0) && grow_entries(heap) < 0)
-            return -ENOMEM;
-        if (__builtin_expect(heap->n_entries >= (size_t)2 << (64 - heap->shift), 0)) {
-            if (grow_heads(heap) < 0)
-                return -ENOMEM;
-            head = &heap->heads[ma_heap_home(heap, block->address)];
-        }
-        entry = &heap->entries[heap->n_entries];
-        if (pack(heap, block, entry) < 0)
-            return -ENOMEM;
-        index = (uint32_t)++heap->n_entries;
-    }
-    entry->next = *head;
-    *head = index;
+    uint32_t index = heap->free ? heap->free - 1 : (uint32_t)heap->n_entries;
+    struct ma_heap_entry *entry = &heap->entries[index];
+    uint32_t next_free = heap->free ? entry->size : 0;
+    if (pack(heap, block, entry) < 0)
+        return -ENOMEM;
+    heap->n_entries += !heap->free;
+    heap->free = next_free;
     heap->count++;
+    place(heap, hash, index);
     return 0;
 }
 
 bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct ma_block *block)
 {
-    if (__builtin_expect(!heap->heads, 0))
+    struct found found;
+    uint64_t hash = ma_heap_hash(address);
+    if (__builtin_expect(!heap->count, 0) || !search(heap, hash, address, &found))
         return false;
-    uint32_t *link = &heap->heads[ma_heap_home(heap, address)];
-    while (*link) {
-        uint32_t index = *link;
-        struct ma_heap_entry *entry = &heap->entries[index - 1];
-        if (is_at(heap, entry, address)) {
-            unpack(heap, entry, block);
-            drop_wide(heap, entry);
-            *link = entry->next;
-            entry->use = MA_HEAP_FREE;
-            entry->next = heap->free;
-            heap->free = index;
-            heap->count--;
-            return true;
-        }
-        link = &entry->next;
-    }
-    return false;
+    struct ma_heap_bucket *bucket = found.bucket;
+    uint32_t index = bucket->entries[found.place];
+    struct ma_heap_entry *entry = &heap->entries[index];
+    unpack(heap, entry, block);
+    drop_wide(heap, entry);
+    entry->time_high_slack = 0; /* not wide */
+    bucket->used--;
+    bucket->tags[found.place] = bucket->tags[bucket->used];
+    bucket->entries[found.place] = bucket->entries[bucket->used];
+    struct ma_heap_bucket *home = &heap->buckets[ma_heap_home(heap, hash)];
+    for (; __builtin_expect(home != bucket, 0); home = next(heap, home))
+        home->passed -= home->passed != UINT16_MAX;
+    entry->use = MA_HEAP_FREE;
+    entry->size = heap->free;
+    heap->free = index + 1;
+    heap->count--;
+    return true;
 }
 
 bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block *block)
 {
-    if (!heap->heads)
+    struct found found;
+    if (!heap->count || !search(heap, ma_heap_hash(address), address, &found))
         return false;
-    for (uint32_t i = heap->heads[ma_heap_home(heap, address)]; i;
-         i = heap->entries[i - 1].next) {
-        if (is_at(heap, &heap->entries[i - 1], address)) {
-            unpack(heap, &heap->entries[i - 1], block);
-            return true;
-        }
-    }
-    return false;
+    unpack(heap, &heap->entries[found.bucket->entries[found.place]], block);
+    return true;
 }
 
 bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block)
@@ -294,7 +324,7 @@ bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block)
 
 void ma_heap_free(struct ma_heap *heap)
 {
-    free(heap->heads);
+    free(heap->buckets);
     free(heap->entries);
     free(heap->wide);
     *heap = (struct ma_heap){ 0 };

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The live set of one process: its blocks by address. Entries of 28 bytes lie
- * without gaps in one array (a freed one is used again first); a hash table of
- * 4-byte heads, one for each one to two entries, begins a chain through them.
- * So a live block costs 30 to 32 bytes whatever the number of blocks, and the
- * array grows in place. The replay works on struct ma_block; only this module
- * knows the packed form:
+ * The live set of one process: its blocks by address. Entries of 24 bytes lie
+ * without gaps in one array, which grows in place; one that is freed is used
+ * again first. A hash table finds them: buckets of one cache line, each with
+ * twelve places of a tag (8 bits of the hash) and an entry's number, filled to
+ * nine tenths and grown by a third. So a live block costs 30 to 32 bytes
+ * whatever the number of blocks, an address that is not live is known from one
+ * cache line, and one that is from two. The replay works on struct ma_block;
+ * only this module knows the packed form:
  *
- *   next 32 | address 48, thread 16 | size 32 | use 32 | time 44, slack 20
+ *   address 48, thread 16 | size 32 | use 32 | time 44, slack 20
  *
  * slack is usable less requested size. time is in units of 2^time_shift ticks
  * since the heap's origin; the shift is 0 until a run has lasted 2^44 ticks (a
@@ -24,6 +26,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 struct ma_block {
     uint64_t address, size, usable;
@@ -33,21 +38,29 @@ struct ma_block {
 };
 
 struct ma_heap_entry {
-    uint32_t next; /* 1 + index of the next in the chain, or of free entries; 0: none */
     uint32_t address_low;
     uint16_t address_high, thread;
-    uint32_t size;
-    uint32_t use; /* MA_HEAP_FREE: no block */
+    uint32_t size; /* of a free entry: 1 + index of the next free one; 0: none */
+    uint32_t use;  /* MA_HEAP_FREE: no block */
     uint32_t time_low;
     uint32_t time_high_slack; /* 12 bits, 20 bits */
 };
 #define MA_HEAP_FREE UINT32_MAX
 
+#define MA_HEAP_PLACES 12
+
+struct ma_heap_bucket {
+    uint8_t tags[MA_HEAP_PLACES]; /* the first `used` are */
+    uint8_t used, unused;
+    uint16_t passed; /* blocks that found no place here and went on; sticks at its most */
+    uint32_t entries[MA_HEAP_PLACES];
+};
+
 struct ma_heap_wide;
 
 struct ma_heap {
-    uint32_t *heads; /* 1 + index of the first entry of a chain; 0: empty */
-    unsigned shift;  /* 64 less log2 of their number */
+    struct ma_heap_bucket *buckets;
+    size_t n_buckets, most; /* most: blocks before it grows */
     struct ma_heap_entry *entries;
     size_t n_entries, capacity; /* ever used; allocated */
     uint32_t free;              /* 1 + index of the first free entry; 0: none */
@@ -61,9 +74,31 @@ struct ma_heap {
 
 extern uint64_t ma_heap_multiplier; /* odd; 0 until the first heap has a block */
 
-static inline size_t ma_heap_home(const struct ma_heap *heap, uint64_t address)
+static inline uint64_t ma_heap_hash(uint64_t address)
 {
-    return (size_t)((address ^ address >> 32) * ma_heap_multiplier >> heap->shift);
+    return (address ^ address >> 32) * ma_heap_multiplier;
+}
+
+static inline size_t ma_heap_home(const struct ma_heap *heap, uint64_t hash)
+{
+    return (size_t)((unsigned __int128)hash * heap->n_buckets >> 64);
+}
+
+/* Bit n of the result is set if place n of the bucket is used and its tag that
+ * of the hash. */
+static inline unsigned ma_heap_match(const struct ma_heap_bucket *bucket, uint64_t hash)
+{
+    unsigned used = (1u << bucket->used) - 1;
+#ifdef __SSE2__
+    __m128i tags = _mm_load_si128((const __m128i *)(const void *)bucket);
+    __m128i same = _mm_cmpeq_epi8(tags, _mm_set1_epi8((char)(hash >> 32)));
+    return (unsigned)_mm_movemask_epi8(same) & used;
+#else
+    unsigned same = 0;
+    for (unsigned i = 0; i < MA_HEAP_PLACES; i++)
+        same |= (unsigned)(bucket->tags[i] == (uint8_t)(hash >> 32)) << i;
+    return same & used;
+#endif
 }
 
 /* Put a block. If its address was taken, the former block goes to *former and
@@ -83,19 +118,20 @@ bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block);
 void ma_heap_free(struct ma_heap *heap);
 
 /* Have the memory that put, take or find will need brought near: call the first
- * some events ahead, the second a few. Both change nothing. */
-static inline void ma_heap_prefetch_head(const struct ma_heap *heap, uint64_t address)
+ * some events ahead, the second a few, for a block that ends. Both change
+ * nothing. */
+static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
 {
-    if (heap->heads)
-        __builtin_prefetch(&heap->heads[ma_heap_home(heap, address)]);
+    __builtin_prefetch(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
 }
 
 static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
 {
-    if (!heap->heads)
-        return;
-    uint32_t head = heap->heads[ma_heap_home(heap, address)];
-    __builtin_prefetch(&heap->entries[head - !!head]);
+    uint64_t hash = ma_heap_hash(address);
+    const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
+    unsigned places = ma_heap_match(bucket, hash);
+    unsigned at = (unsigned)__builtin_ctz(places | 1u << (MA_HEAP_PLACES - 1));
+    __builtin_prefetch(&heap->entries[bucket->entries[at]]);
 }
 
 #endif

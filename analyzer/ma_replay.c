@@ -14,8 +14,9 @@
 #include "ma_replay_process.h"
 
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
-#define HEADS_AHEAD 24   /* events by which prefetches run ahead */
+#define BUCKETS_AHEAD 24 /* events by which prefetches run ahead */
 #define ENTRIES_AHEAD 10
+#define PREFETCH_FROM 8192 /* blocks; fewer stay near by themselves */
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
 {
@@ -399,10 +400,10 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     uint64_t calls = 0;
     for (size_t i = 0; i < run->n; i++) {
         const struct ma_event *event = &run->events[i];
-        if (i + HEADS_AHEAD < run->n_ahead) {
-            const struct ma_event *later = event + HEADS_AHEAD;
-            ma_heap_prefetch_head(heap, address_of(later));
-            ma_heap_prefetch_entry(heap, address_of(later - HEADS_AHEAD + ENTRIES_AHEAD));
+        if (heap->count >= PREFETCH_FROM && i + BUCKETS_AHEAD < run->n_ahead) {
+            ma_heap_prefetch(heap, address_of(event + BUCKETS_AHEAD));
+            if (event[ENTRIES_AHEAD].type == MA_EVENT_FREE)
+                ma_heap_prefetch_entry(heap, event[ENTRIES_AHEAD].address);
         }
         result = apply(&turn, event);
         if (__builtin_expect(result < 0, 0))
