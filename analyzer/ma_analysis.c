@@ -53,6 +53,7 @@ void ma_analysis_free(struct ma_analysis *analysis)
     free(analysis->rows);
     ma_stacks_free(&analysis->stacks);
     ma_symbols_close(analysis->symbols);
+    ma_timeline_free(analysis->timeline);
     ma_replay_free(&analysis->replay);
     ma_merge_free(&analysis->merge);
     ma_source_close(analysis->source);
@@ -74,26 +75,29 @@ static bool now_and_then(void *context)
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error)
 {
-    struct ma_merged merged;
+    struct ma_run run;
     struct ma_progress *progress = &analysis->progress;
+    bool replays = !(pass && pass->no_replay);
+    size_t most = pass && pass->event ? 1 : SIZE_MAX;
     int result;
     ma_progress_begin(progress);
     progress->on &= !analysis->options->follow;
-    analysis->merge.prompt = analysis->options->follow || (pass && pass->no_replay);
+    analysis->merge.prompt = analysis->options->follow || !replays;
     ma_source_on_wait(analysis->source, now_and_then, analysis);
-    while ((result = ma_merge_next(&analysis->merge, &merged)) > 0) {
+    while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {
+        struct ma_merged merged = { run.events, run.process, run.stream, run.number };
         if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
             break;
-        if (!(pass && pass->no_replay) &&
-            (result = ma_replay_event(&analysis->replay, &merged)) < 0)
+        if (replays && (result = ma_replay_run(&analysis->replay, &run)) < 0)
             break;
-        if (ma_progress_due(progress) && now_and_then(analysis))
+        if (ma_progress_due(progress, run.n) && now_and_then(analysis))
             break;
     }
     ma_progress_end(progress);
     if (result < 0)
         return result == -ENOMEM ? ma_fail_memory(error) : result;
-    ma_replay_finish(&analysis->replay);
+    if (ma_replay_finish(&analysis->replay) < 0)
+        return ma_fail_memory(error);
     if (pass && pass->end)
         return pass->end(pass->context, analysis);
     return 0;

@@ -11,6 +11,7 @@
 #include "ma_progress.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
+#include "ma_timeline.h"
 
 struct ma_row {
     uint32_t stack; /* id in ma_stacks */
@@ -26,6 +27,7 @@ struct ma_analysis {
     struct ma_trace trace;
     struct ma_merge merge;
     struct ma_replay replay;
+    struct ma_timeline *timeline; /* NULL: not asked for */
     struct ma_symbols *symbols;
     struct ma_stacks stacks;
     struct ma_row *rows;
@@ -48,7 +50,8 @@ struct ma_pass {
     bool no_replay; /* the books are not needed */
 };
 
-/* Open the trace. Returns 0 or a negative errno with a message; free in either
+/* Open the trace. Observers (ma_observer.h) may register with replay from then on
+ * until the pass. Returns 0 or a negative errno with a message; free in either
  * case. */
 int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
                      struct ma_error *error);

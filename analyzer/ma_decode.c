@@ -245,6 +245,8 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
             break;
         }
         event += events;
+        if (__builtin_expect(tag <= MLF_REC_LAST, 0) && events)
+            break; /* a record ends its batch: the merge looks for them there */
     }
     *n = (size_t)(event - out);
     return status;

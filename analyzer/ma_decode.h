@@ -43,7 +43,7 @@ static inline unsigned ma_event_rank(const struct ma_event *event)
 }
 
 enum ma_decode_status {
-    MA_DECODE_MORE, /* the batch is full */
+    MA_DECODE_MORE, /* the batch is full, or ends with a record */
     MA_DECODE_END,  /* nothing more in this piece (so far, if it is being written) */
     MA_DECODE_CUT,  /* the last item is not whole */
     MA_DECODE_BAD,  /* the item at `item` is refused, for the reason in `problem` */
@@ -69,7 +69,8 @@ void ma_decoder_begin(struct ma_decoder *decoder, const struct ma_process *proce
                       uint64_t base_time);
 void ma_decoder_piece(struct ma_decoder *decoder, const unsigned char *payload, size_t size);
 
-/* Decode up to max (2 or more) events to out and set *n. */
+/* Decode up to max (2 or more) events to out and set *n. A record is the last of
+ * its batch. */
 enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event *out, size_t max,
                                      size_t *n);
 

@@ -76,9 +76,12 @@ static uint64_t size_at(const struct ma_analysis *analysis, const struct ma_proc
     const struct ma_replay *replay = &analysis->replay;
     if (process->index >= replay->n_accounts || !replay->accounts[process->index])
         return 0;
-    const struct ma_block *block =
-        ma_heap_find(&replay->accounts[process->index]->heap, address);
-    return block ? block->size : 0;
+    const struct ma_account *account = replay->accounts[process->index];
+    struct ma_block block;
+    return ma_heap_find(&account->heap, address, &block) ||
+                   ma_inherit_find(account, address, &block)
+               ? block.size
+               : 0;
 }
 
 static uint64_t moving_size(const struct ma_analysis *analysis, const struct ma_merged *merged)

@@ -62,7 +62,7 @@ void ma_feed_free(struct ma_feed *feed)
     if (!feed)
         return;
     while (feed->kind == MLF_DEFINITIONS && feed->at < feed->n)
-        ma_feed_pop(feed);
+        ma_feed_pop(feed, 1);
     for (size_t i = feed->queue_at; i < feed->n_queue; i++)
         release(&feed->queue[i]);
     if (feed->active)
@@ -75,9 +75,10 @@ void ma_feed_free(struct ma_feed *feed)
     free(feed);
 }
 
-void ma_feed_pop(struct ma_feed *feed)
+void ma_feed_pop(struct ma_feed *feed, size_t n)
 {
-    struct ma_event *event = &feed->events[feed->at++];
+    struct ma_event *event = &feed->events[feed->at];
+    feed->at += n;
     if (feed->kind == MLF_DEFINITIONS && event->type == MA_EVENT_RECORD)
         free((void *)(uintptr_t)event->record);
 }

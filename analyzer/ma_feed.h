@@ -12,7 +12,7 @@
 #include "ma_define.h"
 #include "ma_reader.h"
 
-#define MA_BATCH 128
+#define MA_BATCH 256
 #define MA_GAPS 16
 /* Feeds between two pieces of a chunk keep its state; beyond so many the rest
  * of the chunk is given up. */
@@ -96,7 +96,7 @@ static inline const struct ma_event *ma_feed_head(const struct ma_feed *feed)
     return feed->at < feed->n ? &feed->events[feed->at] : NULL;
 }
 
-/* Drop the head. */
-void ma_feed_pop(struct ma_feed *feed);
+/* Drop n heads; of definitions, one. */
+void ma_feed_pop(struct ma_feed *feed, size_t n);
 
 #endif

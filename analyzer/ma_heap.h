@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * The live set of one process: its blocks by address. Open addressing with
- * linear probing and no tombstones; 32 bytes a block, filled to eleven sixteenths at most.
+ * The live set of one process: its blocks by address. Entries of 24 bytes lie
+ * without gaps in one array, which grows in place; one that is freed is used
+ * again first. A hash table finds them: buckets of one cache line, each with
+ * twelve places of a tag (8 bits of the hash) and an entry's number, filled to
+ * nine tenths and grown by a third. So a live block costs 30 to 32 bytes
+ * whatever the number of blocks, an address that is not live is known from one
+ * cache line, and one that is from two. The replay works on struct ma_block;
+ * only this module knows the packed form:
+ *
+ *   address 48, thread 16 | size 32 | use 32 | time 44, slack 20
+ *
+ * slack is usable less requested size. time is in units of 2^time_shift ticks
+ * since the heap's origin; the shift is 0 until a run has lasted 2^44 ticks (a
+ * day at 5 ns), then each doubling of the run costs a bit of all times. A block
+ * that does not fit (4 GiB and more, an address with high bits, the 65,536th
+ * thread) keeps these fields in a side table.
+ *
  * The hash has a multiplier of its own in every run, so a hostile trace cannot
  * aim for collisions.
  */
@@ -11,35 +26,112 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 struct ma_block {
-    uint64_t address; /* 0: an empty place */
-    uint64_t size;
-    uint64_t time; /* of its allocation, in ticks */
-    uint32_t use;  /* index of its stack among the process's uses; MA_NONE: inherited */
-    uint32_t thread;
+    uint64_t address, size, usable;
+    uint64_t time;   /* of its allocation, in ticks */
+    uint32_t use;    /* index of its stack among the process's uses */
+    uint32_t thread; /* index of the stream that stands for its thread */
 };
+
+struct ma_heap_entry {
+    uint32_t address_low;
+    uint16_t address_high, thread;
+    uint32_t size; /* of a free entry: 1 + index of the next free one; 0: none */
+    uint32_t use;  /* MA_HEAP_FREE: no block */
+    uint32_t time_low;
+    uint32_t time_high_slack; /* 12 bits, 20 bits */
+};
+#define MA_HEAP_FREE UINT32_MAX
+
+#define MA_HEAP_PLACES 12
+
+struct ma_heap_bucket {
+    uint8_t tags[MA_HEAP_PLACES]; /* the first `used` are */
+    uint8_t used, unused;
+    uint16_t passed; /* blocks that found no place here and went on; sticks at its most */
+    uint32_t entries[MA_HEAP_PLACES];
+};
+
+struct ma_heap_wide;
 
 struct ma_heap {
-    struct ma_block *blocks;
-    size_t capacity, count;
+    struct ma_heap_bucket *buckets;
+    size_t n_buckets, most; /* most: blocks before it grows */
+    struct ma_heap_entry *entries;
+    size_t n_entries, capacity; /* ever used; allocated */
+    uint32_t free;              /* 1 + index of the first free entry; 0: none */
+    size_t count;               /* blocks */
+    uint64_t origin;            /* ticks */
+    unsigned time_shift;
+    struct ma_heap_wide *wide; /* blocks that do not fit an entry */
+    size_t n_wide, wide_capacity;
+    uint32_t free_wide;
 };
 
-/* Make an empty heap ready for count blocks. Whoever copies from another heap
- * must: blocks come in the order of their hashes, and would all crowd into the
- * front of a table that grows. Returns 0 or -ENOMEM. */
-int ma_heap_reserve(struct ma_heap *heap, size_t count);
+extern uint64_t ma_heap_multiplier; /* odd; 0 until the first heap has a block */
+
+static inline uint64_t ma_heap_hash(uint64_t address)
+{
+    return (address ^ address >> 32) * ma_heap_multiplier;
+}
+
+static inline size_t ma_heap_home(const struct ma_heap *heap, uint64_t hash)
+{
+    return (size_t)((unsigned __int128)hash * heap->n_buckets >> 64);
+}
+
+/* Bit n of the result is set if place n of the bucket is used and its tag that
+ * of the hash. */
+static inline unsigned ma_heap_match(const struct ma_heap_bucket *bucket, uint64_t hash)
+{
+    unsigned used = (1u << bucket->used) - 1;
+#ifdef __SSE2__
+    __m128i tags = _mm_load_si128((const __m128i *)(const void *)bucket);
+    __m128i same = _mm_cmpeq_epi8(tags, _mm_set1_epi8((char)(hash >> 32)));
+    return (unsigned)_mm_movemask_epi8(same) & used;
+#else
+    unsigned same = 0;
+    for (unsigned i = 0; i < MA_HEAP_PLACES; i++)
+        same |= (unsigned)(bucket->tags[i] == (uint8_t)(hash >> 32)) << i;
+    return same & used;
+#endif
+}
 
 /* Put a block. If its address was taken, the former block goes to *former and
- * 1 is returned; else 0, or -ENOMEM. */
+ * 1 is returned; else 0, or -ENOMEM. block->use is not MA_HEAP_FREE. */
 int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former);
 
 /* Take the block at address out. Returns whether there was one. */
 bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct ma_block *block);
 
-/* The block at address, or NULL; valid until the next change. */
-const struct ma_block *ma_heap_find(const struct ma_heap *heap, uint64_t address);
+/* Look at the block at address. Returns whether there is one. */
+bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block *block);
+
+/* The block in entries[i], i < n_entries. Returns false if there is none. For
+ * walks over the whole live set, in no order; no block may be put in between. */
+bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block);
 
 void ma_heap_free(struct ma_heap *heap);
+
+/* Have the memory that put, take or find will need brought near: call the first
+ * some events ahead, the second a few, for a block that ends. Both change
+ * nothing. */
+static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
+{
+    __builtin_prefetch(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
+}
+
+static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
+{
+    uint64_t hash = ma_heap_hash(address);
+    const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
+    unsigned places = ma_heap_match(bucket, hash);
+    unsigned at = (unsigned)__builtin_ctz(places | 1u << (MA_HEAP_PLACES - 1));
+    __builtin_prefetch(&heap->entries[bucket->entries[at]]);
+}
 
 #endif

@@ -77,6 +77,8 @@ static int work(struct ma_options *options, struct ma_error *error)
     if (dumper) {
         pass = dumper->pass;
         pass.context = output.file;
+    } else if (!options->flamegraph && (result = ma_report_observe(&analysis, error)) < 0) {
+        goto out;
     }
     result = ma_analysis_run(&analysis, dumper ? &pass : NULL, error);
     if (result == -EIO && ferror(output.file))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The merge; see ma_merge.h. Feeds with a head stand in a binary heap. The
- * feed on top is replaced in place when its next head comes, so a run of
- * events of one thread costs two comparisons each.
+ * feed on top is replaced in place when its next head comes, and what it has
+ * before the next feed's head goes out as one run.
  */
 #include "ma_merge.h"
 
@@ -277,14 +277,14 @@ static bool drain_first(struct ma_merge *merge)
     return false;
 }
 
-/* Drop the head that the caller has seen and put its feed in order again. */
+/* Drop the heads that the caller has seen and put their feed in order again. */
 static int step(struct ma_merge *merge)
 {
     struct ma_feed *feed = merge->current;
     merge->current = NULL;
     if (!feed)
         return 0;
-    ma_feed_pop(feed);
+    ma_feed_pop(feed, merge->n_current);
     if (feed->at == feed->n) {
         int result = refill(merge, feed);
         if (result < 0)
@@ -300,7 +300,70 @@ static int step(struct ma_merge *merge)
     return 0;
 }
 
-int ma_merge_next(struct ma_merge *merge, struct ma_merged *out)
+/* Of the first n heads of the feed on top, those before `time`: at least the
+ * first. One or two if threads alternate, all if there is one thread: so in
+ * steps that double. */
+static size_t count_before(const struct ma_feed *feed, size_t n, uint64_t time)
+{
+    const struct ma_event *events = &feed->events[feed->at];
+    size_t sure = 1, to = 1, step = 1;
+    for (; to < n; sure = to, step *= 2) {
+        to = step < n - to ? to + step : n;
+        if (events[to - 1].time >= time)
+            break;
+    }
+    if (to == n && events[n - 1].time < time)
+        return n;
+    while (sure + 1 < to) { /* `sure` go; the last of `to` does not */
+        size_t middle = sure + (to - sure) / 2;
+        if (events[middle - 1].time < time)
+            sure = middle;
+        else
+            to = middle;
+    }
+    return sure;
+}
+
+/* How many of the heads of the feed on top, `most` at the most, go before all
+ * other heads. */
+static size_t count_run(const struct ma_merge *merge, size_t most)
+{
+    const struct ma_feed *feed = merge->heap[0], *other = NULL;
+    size_t n = feed->n - feed->at;
+    if (n > most)
+        n = most;
+    if (merge->n_heap > 1)
+        other = merge->heap[1];
+    if (merge->n_heap > 2 && less(merge->heap[2], other))
+        other = merge->heap[2];
+    if (!other)
+        return n;
+    uint64_t time = other->events[other->at].time;
+    size_t sure = count_before(feed, n, time);
+    struct ma_feed next = { .process = feed->process, .number = feed->number,
+                            .kind = feed->kind, .events = feed->events };
+    for (; sure < n && feed->events[feed->at + sure].time == time; sure++) {
+        next.at = feed->at + sure;
+        if (!less(&next, other))
+            break;
+    }
+    return sure;
+}
+
+/* Note the times of a run of an events stream. */
+static void note(struct ma_merge *merge, const struct ma_run *run)
+{
+    struct ma_process *process = run->process;
+    const struct ma_event *last = &run->events[run->n - 1];
+    for (size_t i = 0; i < run->n && run->events[i].time < process->last_time; i++)
+        merge->trace->audit.late_events += run->events[i].type != MA_EVENT_REALLOC_BEGIN;
+    if (last->time > process->last_time)
+        process->last_time = last->time;
+    if (last->type == MA_EVENT_RECORD && last->function == MLF_REC_PROCESS_END)
+        process->watermark = UINT64_MAX; /* nothing more is promised */
+}
+
+int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
 {
     int result = step(merge);
     if (result < 0)
@@ -327,24 +390,25 @@ int ma_merge_next(struct ma_merge *merge, struct ma_merged *out)
             return result;
     }
     struct ma_feed *feed = merge->heap[0];
-    const struct ma_event *event = &feed->events[feed->at];
-    merge->current = feed;
-    if (feed->stream) {
-        if (merge->ended && event->time > merge->cut) {
-            /* Written after our moment: everything left is. */
-            merge->n_heap = 0;
-            merge->current = NULL;
-            return 0;
-        }
-        struct ma_process *process = feed->process;
-        if (event->time >= process->last_time)
-            process->last_time = event->time;
-        else if (event->type != MA_EVENT_REALLOC_BEGIN)
-            merge->trace->audit.late_events++;
-        if (event->type == MA_EVENT_RECORD && event->function == MLF_REC_PROCESS_END)
-            process->watermark = UINT64_MAX; /* nothing more is promised */
+    const struct ma_event *events = &feed->events[feed->at];
+    if (feed->stream && merge->ended && events->time > merge->cut) {
+        /* Written after our moment: everything left is. */
+        merge->n_heap = 0;
+        return 0;
     }
-    *out = (struct ma_merged){ event, feed->process, feed->stream, feed->number };
+    size_t n = count_run(merge, feed->stream ? most : 1);
+    if (!merge->ended && merge->queued <= merge->most)
+        n = count_before(feed, n, merge->watermark);
+    else if (merge->ended && merge->cut != UINT64_MAX && feed->stream)
+        n = count_before(feed, n, merge->cut + 1);
+    *run = (struct ma_run){
+        .events = events, .n = n, .n_ahead = feed->n - feed->at, .process = feed->process,
+        .stream = feed->stream, .number = feed->number,
+    };
+    merge->current = feed;
+    merge->n_current = n;
+    if (feed->stream)
+        note(merge, run);
     return 1;
 }
 

@@ -38,16 +38,28 @@ struct ma_merge {
     size_t n_heap, heap_capacity;
     struct ma_feed **pending; /* feeds that may have a head once refilled */
     size_t n_pending, pending_capacity;
-    struct ma_feed *current; /* whose head the caller holds */
+    struct ma_feed *current; /* whose heads the caller holds */
+    size_t n_current;
     uint64_t chunks;
 };
 
-/* The head handed out: valid until the next call. */
-struct ma_merged {
-    const struct ma_event *event;
+/* A run of heads of one stream, all before those of the others: valid until
+ * the next call. */
+struct ma_run {
+    const struct ma_event *events;
+    size_t n;       /* one or more; a record is the last of its run */
+    size_t n_ahead; /* n, and what is decoded behind them: to look at, not to use */
     struct ma_process *process;
     struct ma_stream *stream; /* NULL: a record of a definitions chunk */
     uint32_t number;          /* of the stream */
+};
+
+/* One event of a run. */
+struct ma_merged {
+    const struct ma_event *event;
+    struct ma_process *process;
+    struct ma_stream *stream;
+    uint32_t number;
 };
 
 /* Start on a source: reads the trace header. The trace and the source stay the
@@ -56,8 +68,9 @@ int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_sour
                   struct ma_error *error);
 void ma_merge_free(struct ma_merge *merge);
 
-/* The next head: 1, or 0 at the end, or a negative errno (no memory). */
-int ma_merge_next(struct ma_merge *merge, struct ma_merged *out);
+/* The next run, of at most `most` events: 1, or 0 at the end, or a negative
+ * errno (no memory). */
+int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run);
 
 /* Look for definitions that were written since: for a name that is unknown.
  * Returns 0 or -ENOMEM. */

@@ -25,6 +25,7 @@ static void process_free(struct ma_process *process)
     }
     free(process->modules);
     free(process->nodes);
+    free(process->node_at);
     ma_map_free(&process->module_of);
     ma_map_free(&process->node_of);
     free(process);
@@ -164,12 +165,38 @@ int ma_process_add_module(struct ma_process *process, const struct ma_module_rec
     return 0;
 }
 
+/* Ids are dense from the first one on, or a trace lies: an array leads from id
+ * to index as long as a fair part of it is used, a map takes the rest. */
+static int index_node(struct ma_process *process, uint32_t id)
+{
+    const size_t ids_per_node = 8, few = 1024;
+    uint32_t first = (uint32_t)process->record.inherited_nodes;
+    size_t at = id - first;
+    if (id < first || !process->known)
+        return ma_map_set(&process->node_of, id, (uint32_t)process->n_nodes);
+    if (at >= process->n_node_at) {
+        if (at >= few + ids_per_node * process->n_nodes)
+            return ma_map_set(&process->node_of, id, (uint32_t)process->n_nodes);
+        size_t n = process->n_node_at ? process->n_node_at : 64;
+        while (n <= at)
+            n *= 2;
+        uint32_t *node_at = realloc(process->node_at, n * sizeof *node_at);
+        if (!node_at)
+            return -ENOMEM;
+        memset(node_at + process->n_node_at, 0, (n - process->n_node_at) * sizeof *node_at);
+        process->node_at = node_at;
+        process->n_node_at = n;
+    }
+    process->node_at[at] = (uint32_t)process->n_nodes + 1;
+    return 0;
+}
+
 int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
 {
-    if (ma_map_get(&process->node_of, node->id) != MA_NONE)
+    if (ma_process_own_node(process, node->id) != MA_NONE)
         return 0;
     if (!MA_RESERVE(process->nodes, process->n_nodes, process->node_capacity) ||
-        ma_map_set(&process->node_of, node->id, (uint32_t)process->n_nodes) < 0)
+        index_node(process, node->id) < 0)
         return -ENOMEM;
     process->nodes[process->n_nodes++] = *node;
     return 0;
@@ -221,7 +248,7 @@ const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t
         process = process->parent;
     if (!process)
         return NULL;
-    uint32_t index = ma_map_get(&process->node_of, id);
+    uint32_t index = ma_process_own_node(process, id);
     *owner = process;
     return index == MA_NONE ? NULL : &process->nodes[index];
 }

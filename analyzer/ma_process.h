@@ -59,9 +59,11 @@ struct ma_process {
     struct ma_module *modules;
     size_t n_modules, module_capacity;
     struct ma_map module_of; /* id to index */
-    struct ma_node *nodes;
+    struct ma_node *nodes; /* in the order of their arrival */
     size_t n_nodes, node_capacity;
-    struct ma_map node_of;
+    uint32_t *node_at; /* 1 + index of the node with id first_node + n; 0: none */
+    size_t n_node_at;
+    struct ma_map node_of; /* of ids that are not dense: to index */
 
     bool ended;
     uint64_t end_time, end_how, end_status;
@@ -99,6 +101,15 @@ int ma_process_add_node(struct ma_process *process, const struct ma_node *node);
 int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
                      const struct ma_stream_record *record);
 void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record);
+
+/* The index in nodes of a node that the process itself defined, or MA_NONE. */
+static inline uint32_t ma_process_own_node(const struct ma_process *process, uint32_t id)
+{
+    uint32_t first = (uint32_t)process->record.inherited_nodes;
+    if (id >= first && id - first < process->n_node_at && process->node_at[id - first])
+        return process->node_at[id - first] - 1;
+    return ma_map_get(&process->node_of, id);
+}
 
 /* The node or module that `id` means in this process, or NULL. *owner is the
  * process that defined it. */

@@ -14,7 +14,7 @@ void ma_progress_begin(struct ma_progress *progress)
     const char *terminal = getenv("TERM");
     *progress = (struct ma_progress){
         .on = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0,
-        .until_due = 1u << 16,
+        .due_at = 1u << 18,
     };
     clock_gettime(CLOCK_MONOTONIC, &progress->start);
     progress->last = progress->start;

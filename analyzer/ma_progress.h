@@ -7,13 +7,13 @@
 #define MA_PROGRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
 struct ma_progress {
     bool on, shown;
-    uint32_t until_due;
-    uint64_t events;
+    uint64_t events, due_at;
     struct timespec start, last;
 };
 
@@ -21,13 +21,13 @@ void ma_progress_begin(struct ma_progress *progress);
 void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size);
 void ma_progress_end(struct ma_progress *progress);
 
-/* To be called for each event; true now and then. */
-static inline bool ma_progress_due(struct ma_progress *progress)
+/* To be called after n events; true now and then. */
+static inline bool ma_progress_due(struct ma_progress *progress, size_t n)
 {
-    if (--progress->until_due)
+    progress->events += n;
+    if (progress->events < progress->due_at)
         return false;
-    progress->until_due = 1u << 16;
-    progress->events += 1u << 16;
+    progress->due_at = progress->events + (1u << 18);
     return true;
 }
 

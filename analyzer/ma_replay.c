@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The replay; see ma_replay.h.
+ * The replay; see ma_replay.h. Events come in runs of one stream, so all that
+ * depends on process and thread is found once a run; and since what follows is
+ * decoded already, the memory that an event will need is asked for some events
+ * ahead.
  */
 #include "ma_replay.h"
 
@@ -11,18 +14,19 @@
 #include "ma_replay_process.h"
 
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
+#define BUCKETS_AHEAD 24 /* events by which prefetches run ahead */
+#define ENTRIES_AHEAD 10
+#define PREFETCH_FROM 8192 /* blocks; fewer stay near by themselves */
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
 {
     memset(replay, 0, sizeof *replay);
     replay->trace = trace;
     replay->peak_epoch = 1;
-    ma_timeline_init(&replay->timeline);
 }
 
 void ma_replay_free(struct ma_replay *replay)
 {
-    ma_timeline_free(&replay->timeline);
     for (size_t i = 0; i < replay->n_accounts; i++)
         ma_account_free(replay->accounts[i]);
     for (size_t i = 0; i < replay->n_marks; i++)
@@ -35,24 +39,88 @@ void ma_replay_free(struct ma_replay *replay)
 }
 
 /* Entries for all streams that the trace knows by now. */
-static struct ma_worker *worker_of(struct ma_replay *replay, uint32_t stream)
+static bool reserve_workers(struct ma_replay *replay)
 {
-    if (stream >= replay->n_workers) {
-        size_t n = replay->trace->n_streams + replay->trace->n_streams / 2 + 8;
-        struct ma_worker *workers = realloc(replay->workers, n * sizeof *workers);
-        if (!workers)
-            return NULL;
-        memset(workers + replay->n_workers, 0, (n - replay->n_workers) * sizeof *workers);
-        replay->workers = workers;
-        replay->n_workers = n;
-    }
-    return &replay->workers[stream];
+    if (replay->trace->n_streams <= replay->n_workers)
+        return true;
+    size_t n = replay->trace->n_streams + replay->trace->n_streams / 2 + 8;
+    struct ma_worker *workers = realloc(replay->workers, n * sizeof *workers);
+    if (!workers)
+        return false;
+    memset(workers + replay->n_workers, 0, (n - replay->n_workers) * sizeof *workers);
+    replay->workers = workers;
+    replay->n_workers = n;
+    return true;
+}
+
+/* The run at hand: what its events have in common. */
+struct turn {
+    struct ma_replay *replay;
+    struct ma_account *account;
+    struct ma_worker *stream, *thread; /* the stream's own, and its thread's */
+    const struct ma_run *run;
+};
+
+/* For observers. */
+static void describe(const struct turn *turn, const struct ma_event *event, struct ma_seen *seen)
+{
+    ma_replay_describe(turn->replay, turn->account, turn->run, event->time, seen);
+    seen->function = event->function;
+}
+
+static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_block *block)
+{
+    const struct ma_account *account = turn->account;
+    return (struct ma_seen_block){
+        .address = block->address, .size = block->size, .usable = block->usable,
+        .ticks = block->time,
+        .ns = ma_clock_ns(turn->replay->trace, account->process, block->time),
+        .stack = block->use == MA_NONE ? 0 : account->uses[block->use].stack,
+        .use = block->use, .thread = block->thread,
+    };
+}
+
+static int tell_freed(const struct turn *turn, const struct ma_event *event,
+                      const struct ma_block *block, bool temporary, bool unseen)
+{
+    struct ma_seen seen;
+    struct ma_seen_block old = seen_block(turn, block);
+    old.temporary = temporary;
+    old.unseen = unseen;
+    describe(turn, event, &seen);
+    return ma_observers_freed(&turn->replay->observers, &seen, &old);
+}
+
+static int tell_allocated(const struct turn *turn, const struct ma_event *event,
+                          const struct ma_block *block)
+{
+    struct ma_seen seen;
+    struct ma_seen_block new = seen_block(turn, block);
+    describe(turn, event, &seen);
+    return ma_observers_allocated(&turn->replay->observers, &seen, &new);
+}
+
+static int tell_resized(const struct turn *turn, const struct ma_event *event,
+                        const struct ma_block *from, const struct ma_block *block)
+{
+    struct ma_seen seen;
+    struct ma_seen_block old, new = seen_block(turn, block);
+    if (from)
+        old = seen_block(turn, from);
+    describe(turn, event, &seen);
+    return ma_observers_resized(&turn->replay->observers, &seen, from ? &old : NULL, &new);
+}
+
+static inline bool is_observed(const struct turn *turn)
+{
+    return __builtin_expect(turn->replay->observers.n != 0, 0);
 }
 
 /* A block begins in the books. */
-static void credit(struct ma_replay *replay, struct ma_account *account, struct ma_use *use,
-                   uint64_t size)
+static inline void credit(const struct turn *turn, struct ma_use *use, uint64_t size)
 {
+    struct ma_replay *replay = turn->replay;
+    struct ma_account *account = turn->account;
     ma_replay_touch(replay, account, use);
     use->live_bytes += size;
     use->live_blocks++;
@@ -63,9 +131,10 @@ static void credit(struct ma_replay *replay, struct ma_account *account, struct 
 }
 
 /* A block ends in the books. */
-static void debit(struct ma_replay *replay, struct ma_account *account, struct ma_use *use,
-                  uint64_t size)
+static inline void debit(const struct turn *turn, struct ma_use *use, uint64_t size)
 {
+    struct ma_replay *replay = turn->replay;
+    struct ma_account *account = turn->account;
     ma_replay_touch(replay, account, use);
     use->live_bytes -= size;
     use->live_blocks--;
@@ -77,86 +146,94 @@ static void debit(struct ma_replay *replay, struct ma_account *account, struct m
     }
 }
 
-static struct ma_point moment(const struct ma_replay *replay, const struct ma_merged *merged)
+/* The joint heap has grown: note a new peak. */
+static inline void grown(const struct turn *turn, const struct ma_event *event)
 {
-    return (struct ma_point){
-        .ticks = merged->event->time,
-        .process = merged->process,
-        .bytes = replay->live_bytes,
-        .blocks = replay->live_blocks,
-        .resident = replay->has_resident ? replay->resident : UINT64_MAX,
-    };
+    struct ma_replay *replay = turn->replay;
+    if (replay->live_bytes <= replay->peak_bytes)
+        return;
+    replay->peak_bytes = replay->live_bytes;
+    replay->peak_blocks = replay->live_blocks;
+    replay->peak_ticks = event->time;
+    replay->peak_process = turn->run->process;
+    replay->peak_epoch++;
 }
 
-/* The joint heap has changed: note a new peak, and the timeline's point. */
-static void changed(struct ma_replay *replay, const struct ma_merged *merged)
+static inline void count_free(const struct turn *turn, uint64_t size)
 {
-    if (replay->live_bytes > replay->peak_bytes) {
-        replay->peak_bytes = replay->live_bytes;
-        replay->peak_blocks = replay->live_blocks;
-        replay->peak_ticks = merged->event->time;
-        replay->peak_process = merged->process;
-        replay->peak_epoch++;
-    }
-    struct ma_point now = moment(replay, merged);
-    ma_timeline_sample(&replay->timeline, &now);
-}
-
-static void count_free(struct ma_replay *replay, struct ma_account *account, uint64_t size)
-{
-    account->frees++;
-    account->freed_bytes += size;
-    replay->totals.frees++;
-    replay->totals.freed_bytes += size;
+    turn->account->frees++;
+    turn->account->freed_bytes += size;
+    turn->replay->totals.frees++;
+    turn->replay->totals.freed_bytes += size;
 }
 
 /* The child of a fork ends its copy of a block of its parent's. */
-static void end_inherited(struct ma_replay *replay, struct ma_account *account, uint64_t size)
+static void end_inherited(const struct turn *turn, uint64_t size)
 {
-    count_free(replay, account, size);
-    replay->totals.inherited_frees++;
-    replay->totals.inherited_freed_bytes += size;
+    count_free(turn, size);
+    turn->replay->totals.inherited_frees++;
+    turn->replay->totals.inherited_freed_bytes += size;
 }
 
-/* A block that is known ends: by free, or unseen. */
-static void end_block(struct ma_replay *replay, struct ma_account *account,
-                      const struct ma_block *block)
+/* A block that is known ends: by free, or unseen. It is out of the live set. */
+static inline int end_block(const struct turn *turn, const struct ma_block *block, uint64_t time)
 {
-    if (block->use == MA_NONE) {
-        end_inherited(replay, account, block->size);
-    } else {
-        count_free(replay, account, block->size);
-        debit(replay, account, &account->uses[block->use], block->size);
+    struct ma_account *account = turn->account;
+    if (__builtin_expect(block->use == MA_NONE, 0)) {
+        end_inherited(turn, block->size);
+        return 0;
     }
+    count_free(turn, block->size);
+    debit(turn, &account->uses[block->use], block->size);
+    return ma_inherit_keep(account, block, time);
+}
+
+/* Take the block at address out of what the process sees: its own or its copy
+ * of its parent's. 1, 0 if there is none, or -ENOMEM. */
+static inline int take(const struct turn *turn, uint64_t address, uint64_t time,
+                       struct ma_block *block)
+{
+    struct ma_account *account = turn->account;
+    if (__builtin_expect(ma_heap_take(&account->heap, address, block), 1))
+        return 1;
+    if (!account->inherits.parent || !ma_inherit_find(account, address, block))
+        return 0;
+    int result = ma_inherit_drop(account, address, time);
+    return result < 0 ? result : 1;
 }
 
 /* An allocation at a live address: its free was not seen, or comes late. */
-static void repair(struct ma_replay *replay, struct ma_account *account,
-                   const struct ma_block *former, const struct ma_block *block)
+static int repair(const struct turn *turn, const struct ma_event *event,
+                  const struct ma_block *former)
 {
-    end_block(replay, account, former);
-    if (former->use == MA_NONE && account->inherits_loosely)
-        return; /* explained: the parent had freed it before the fork */
+    struct ma_replay *replay = turn->replay;
+    struct ma_account *account = turn->account;
+    int result = end_block(turn, former, event->time);
+    if (result == 0 && is_observed(turn))
+        result = tell_freed(turn, event, former, false, true);
+    if (result < 0 || (former->use == MA_NONE && account->inherits_loosely))
+        return result; /* explained: the parent had freed it before the fork */
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);
-    if (__builtin_add_overflow(block->time, window, &replay->repair_until))
+    if (__builtin_add_overflow(event->time, window, &replay->repair_until))
         replay->repair_until = UINT64_MAX;
     replay->repairs[replay->n_repairs++ % MA_REPAIRS] = (struct ma_repair){
-        .account = account, .address = block->address, .time = block->time,
-        .thread = block->thread,
+        .account = account, .address = event->address, .time = event->time,
+        .thread = turn->run->stream->thread,
     };
+    return 0;
 }
 
 /* Whether this free is the one that an earlier repair made up for. */
-static bool was_repaired(struct ma_replay *replay, const struct ma_account *account,
-                         const struct ma_event *event, uint32_t thread)
+static bool was_repaired(const struct turn *turn, const struct ma_event *event)
 {
+    struct ma_replay *replay = turn->replay;
     if (event->time > replay->repair_until || !replay->n_repairs)
         return false;
     for (unsigned i = 0; i < MA_REPAIRS; i++) {
         struct ma_repair *one = &replay->repairs[i];
-        if (one->account == account && one->address == event->address && one->thread != thread &&
-            event->time >= one->time) {
+        if (one->account == turn->account && one->address == event->address &&
+            one->thread != turn->run->stream->thread && event->time >= one->time) {
             one->account = NULL;
             return true;
         }
@@ -164,178 +241,191 @@ static bool was_repaired(struct ma_replay *replay, const struct ma_account *acco
     return false;
 }
 
-static int begin_block(struct ma_replay *replay, struct ma_account *account,
-                       const struct ma_merged *merged, uint32_t *use_index)
+static inline int begin_block(const struct turn *turn, const struct ma_event *event,
+                              struct ma_block *block)
 {
-    const struct ma_event *event = merged->event;
-    const uint32_t thread = merged->stream->thread;
+    struct ma_replay *replay = turn->replay;
+    struct ma_account *account = turn->account;
     struct ma_use *use = ma_account_use(account, event->stack);
     if (!use)
         return -ENOMEM;
-    *use_index = (uint32_t)(use - account->uses);
-    struct ma_block former, block = {
-        .address = event->address, .size = event->size, .time = event->time,
-        .use = *use_index, .thread = thread,
+    struct ma_block former;
+    *block = (struct ma_block){
+        .address = event->address, .size = event->size, .usable = event->usable,
+        .time = event->time, .use = (uint32_t)(use - account->uses),
+        .thread = turn->run->stream->thread,
     };
-    int result = ma_heap_put(&account->heap, &block, &former);
-    if (result < 0)
+    int result = ma_heap_put(&account->heap, block, &former);
+    if (__builtin_expect(result == 0 && account->inherits.parent, 0) &&
+        ma_inherit_find(account, event->address, &former))
+        result = ma_inherit_drop(account, event->address, event->time) < 0 ? -ENOMEM : 1;
+    if (__builtin_expect(result != 0, 0) &&
+        (result < 0 || (result = repair(turn, event, &former)) < 0))
         return result;
-    if (result)
-        repair(replay, account, &former, &block);
-    if (account->gone)
-        ma_replay_return(replay, account);
-    credit(replay, account, use, event->size);
-    if (!use->allocations++)
-        use->first_time = event->time;
-    use->last_time = event->time;
+    if (__builtin_expect(account->gone, 0) &&
+        (result = ma_replay_return(replay, account, turn->run, event->time)) < 0)
+        return result;
+    credit(turn, use, event->size);
+    use->allocations++;
     use->allocated_bytes += event->size;
     account->allocations++;
     account->allocated_bytes += event->size;
     replay->totals.allocations++;
     replay->totals.allocated_bytes += event->size;
     replay->totals.usable_bytes += event->usable;
-    struct ma_worker *worker = worker_of(replay, thread);
-    if (!worker)
-        return -ENOMEM;
-    worker->last_use = *use_index;
-    worker->last_block = event->address;
-    worker->allocations++;
-    worker->allocated_bytes += event->size;
+    turn->thread->last_use = block->use;
+    turn->thread->last_block = event->address;
+    turn->thread->allocations++;
+    turn->thread->allocated_bytes += event->size;
+    grown(turn, event);
     return 0;
 }
 
-static int watch(struct ma_replay *replay, struct ma_account *account, uint32_t index)
+static inline int on_alloc(const struct turn *turn, const struct ma_event *event)
 {
-    const struct ma_use *use = &account->uses[index];
-    if (use->candidate != MA_NONE || use->live_bytes < replay->timeline.threshold)
-        return 0;
-    return ma_timeline_watch(&replay->timeline, account, index, replay->peak_bytes);
+    struct ma_block block;
+    turn->replay->totals.calls[event->function]++;
+    int result = begin_block(turn, event, &block);
+    if (result == 0 && is_observed(turn))
+        result = tell_allocated(turn, event, &block);
+    return result;
 }
 
-static int on_alloc(struct ma_replay *replay, struct ma_account *account,
-                    const struct ma_merged *merged)
+static inline int on_free(const struct turn *turn, const struct ma_event *event)
 {
-    uint32_t use;
-    replay->totals.calls[merged->event->function]++;
-    int result = begin_block(replay, account, merged, &use);
-    if (result < 0)
-        return result;
-    changed(replay, merged);
-    return watch(replay, account, use);
-}
-
-static int on_free(struct ma_replay *replay, struct ma_account *account,
-                   const struct ma_merged *merged)
-{
-    const struct ma_event *event = merged->event;
+    struct ma_replay *replay = turn->replay;
     struct ma_block block;
     replay->totals.calls[event->function]++;
-    if (was_repaired(replay, account, event, merged->stream->thread))
+    if (__builtin_expect(event->time <= replay->repair_until, 0) && was_repaired(turn, event))
         return 0;
-    if (!ma_heap_take(&account->heap, event->address, &block)) {
-        if (account->inherits_loosely)
-            end_inherited(replay, account, 0);
+    int result = take(turn, event->address, event->time, &block);
+    if (__builtin_expect(result <= 0, 0)) {
+        if (turn->account->inherits_loosely && result == 0)
+            end_inherited(turn, 0);
         else
             replay->trace->audit.unmatched_frees++;
-        return 0;
+        return result;
     }
-    end_block(replay, account, &block);
-    if (block.use == MA_NONE)
-        return 0;
-    struct ma_worker *worker = worker_of(replay, block.thread);
-    if (!worker)
-        return -ENOMEM;
-    if (event->function != MLF_FN_realloc && worker->last_block == event->address &&
-        worker->last_use == block.use) {
-        account->uses[block.use].temporary++;
-        replay->totals.temporary++;
+    result = end_block(turn, &block, event->time);
+    if (result < 0)
+        return result;
+    bool temporary = false;
+    if (__builtin_expect(block.use != MA_NONE, 1)) {
+        struct ma_worker *worker = &replay->workers[block.thread];
+        if (worker->last_block == event->address) {
+            temporary = event->function != MLF_FN_realloc && worker->last_use == block.use;
+            turn->account->uses[block.use].temporary += temporary;
+            replay->totals.temporary += temporary;
+            worker->last_block = 0;
+        }
     }
-    if (worker->last_block == event->address)
-        worker->last_block = 0;
-    changed(replay, merged);
-    return 0;
+    return is_observed(turn) ? tell_freed(turn, event, &block, temporary, false) : 0;
 }
 
 /* The old block leaves the address map but stays in the books until the end. */
-static int on_realloc_begin(struct ma_replay *replay, struct ma_account *account,
-                            const struct ma_merged *merged)
+static inline int on_realloc_begin(const struct turn *turn, const struct ma_event *event)
 {
-    struct ma_worker *worker = worker_of(replay, merged->stream->index);
-    if (!worker)
-        return -ENOMEM;
-    worker->is_moving =
-        ma_heap_take(&account->heap, merged->event->old_address, &worker->moving);
-    return 0;
+    int result = take(turn, event->old_address, event->time, &turn->stream->moving);
+    turn->stream->is_moving = result > 0;
+    return result < 0 ? result : 0;
 }
 
-static int on_realloc(struct ma_replay *replay, struct ma_account *account,
-                      const struct ma_merged *merged)
+static inline int on_realloc(const struct turn *turn, const struct ma_event *event)
 {
-    struct ma_worker *worker = worker_of(replay, merged->stream->index);
-    uint32_t use;
-    if (!worker)
-        return -ENOMEM;
-    replay->totals.calls[merged->event->function]++;
+    struct ma_replay *replay = turn->replay;
+    struct ma_worker *worker = turn->stream;
+    struct ma_block block;
+    int result = 0;
+    bool moved = worker->is_moving;
+    replay->totals.calls[event->function]++;
     replay->totals.reallocations++;
-    if (worker->is_moving) {
-        end_block(replay, account, &worker->moving);
+    if (__builtin_expect(moved, 1)) {
+        result = end_block(turn, &worker->moving, event->time);
         worker->is_moving = false;
-    } else if (account->inherits_loosely) {
-        end_inherited(replay, account, 0);
+    } else if (turn->account->inherits_loosely) {
+        end_inherited(turn, 0);
     } else {
         replay->trace->audit.unmatched_frees++;
     }
-    int result = begin_block(replay, account, merged, &use);
-    if (result < 0)
+    if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;
-    changed(replay, merged);
-    return watch(replay, account, use);
+    return is_observed(turn) ? tell_resized(turn, event, moved ? &worker->moving : NULL, &block)
+                             : 0;
 }
 
-int ma_replay_event(struct ma_replay *replay, const struct ma_merged *merged)
+static inline int apply(const struct turn *turn, const struct ma_event *event)
 {
-    const struct ma_event *event = merged->event;
-    struct ma_account *account = ma_replay_account(replay, merged->process);
-    if (!account)
-        return -ENOMEM;
-    if (replay->n_ending)
-        ma_replay_settle(replay, account);
-    struct ma_point now = moment(replay, merged);
-    ma_timeline_advance(&replay->timeline, &now);
-    if (event->type >= MA_EVENT_FREE && event->type <= MA_EVENT_FAILED) {
-        replay->end_process = merged->process;
-        replay->end_ticks = event->time;
-        if (event->type != MA_EVENT_REALLOC_BEGIN) {
-            struct ma_worker *worker = worker_of(replay, merged->stream->index);
-            if (!worker)
-                return -ENOMEM;
-            worker->events++;
-            replay->totals.events++;
-        }
-    }
     switch ((enum ma_event_type)event->type) {
     case MA_EVENT_ALLOC:
-        return on_alloc(replay, account, merged);
+        return on_alloc(turn, event);
     case MA_EVENT_FREE:
-        return on_free(replay, account, merged);
+        return on_free(turn, event);
     case MA_EVENT_REALLOC_BEGIN:
-        return on_realloc_begin(replay, account, merged);
+        return on_realloc_begin(turn, event);
     case MA_EVENT_REALLOC:
-        return on_realloc(replay, account, merged);
+        return on_realloc(turn, event);
     case MA_EVENT_FAILED:
-        replay->totals.failed++;
+        turn->replay->totals.failed++;
         return 0;
     case MA_EVENT_FORK:
     case MA_EVENT_START:
     case MA_EVENT_RECORD:
         break;
     }
-    return ma_replay_process_event(replay, account, merged);
+    return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
 }
 
-void ma_replay_finish(struct ma_replay *replay)
+static inline uint64_t address_of(const struct ma_event *event)
 {
-    ma_timeline_finish(&replay->timeline);
+    return event->type == MA_EVENT_REALLOC_BEGIN ? event->old_address : event->address;
+}
+
+int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
+{
+    struct ma_account *account = ma_replay_account(replay, run->process);
+    if (!account || !reserve_workers(replay))
+        return -ENOMEM;
+    struct turn turn = { .replay = replay, .account = account, .run = run };
+    int result = 0;
+    if (replay->n_ending && (result = ma_replay_settle(replay, account, run)) < 0)
+        return result;
+    if (!run->stream) {
+        for (size_t i = 0; result == 0 && i < run->n; i++)
+            result = apply(&turn, &run->events[i]);
+        return result;
+    }
+    turn.stream = &replay->workers[run->stream->index];
+    turn.thread = &replay->workers[run->stream->thread];
+    const struct ma_heap *heap = &account->heap;
+    uint64_t calls = 0;
+    for (size_t i = 0; i < run->n; i++) {
+        const struct ma_event *event = &run->events[i];
+        if (heap->count >= PREFETCH_FROM && i + BUCKETS_AHEAD < run->n_ahead) {
+            ma_heap_prefetch(heap, address_of(event + BUCKETS_AHEAD));
+            if (event[ENTRIES_AHEAD].type == MA_EVENT_FREE)
+                ma_heap_prefetch_entry(heap, event[ENTRIES_AHEAD].address);
+        }
+        result = apply(&turn, event);
+        if (__builtin_expect(result < 0, 0))
+            return result;
+        calls += event->type >= MA_EVENT_FREE && event->type <= MA_EVENT_FAILED &&
+                 event->type != MA_EVENT_REALLOC_BEGIN;
+    }
+    const struct ma_event *last = &run->events[run->n - 1];
+    turn.stream->events += calls;
+    replay->totals.events += calls;
+    if (last->type == MA_EVENT_RECORD && run->n > 1)
+        last--;
+    if (last->type != MA_EVENT_RECORD) {
+        replay->end_process = run->process;
+        replay->end_ticks = last->time;
+    }
+    return 0;
+}
+
+int ma_replay_finish(struct ma_replay *replay)
+{
+    return ma_observers_finished(&replay->observers, replay);
 }
 
 void ma_replay_at_peak(const struct ma_replay *replay, const struct ma_account *account,

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * The replay: takes the merged events one by one and keeps the books: live
- * sets, uses per stack, totals, the joint peak, the timeline. The joint heap
- * is that of all processes together; a process leaves it when its end is known
- * and another goes on. Inherited blocks are in no sum: they are their
- * parent's; a child's free of one only ends its copy.
+ * The replay: takes the merged events, a run at a time, and keeps the books:
+ * live sets, uses per stack, totals, the joint peak; and tells observers. The
+ * joint heap is that of all processes together; a process leaves it when its
+ * end is known and another goes on. Inherited blocks are in no sum: they are
+ * their parent's; a child's free of one only ends its copy.
+ *
+ * Memory: live blocks (ma_heap.h), distinct stacks (struct ma_use), streams
+ * (struct ma_worker), processes; nothing for events.
  */
 #ifndef MA_REPLAY_H
 #define MA_REPLAY_H
 
 #include "ma_account.h"
 #include "ma_merge.h"
-#include "ma_timeline.h"
+#include "ma_observer.h"
 
 #define MA_REPAIRS 16
-#define MA_INHERITED_MAX ((uint64_t)1 << 24) /* copies of blocks held for children */
 
 /* What a stream, and the thread it stands for, is in the middle of. */
 struct ma_worker {
     struct ma_block moving; /* a realloc's old block, between its two times */
-    bool is_moving;
-    uint32_t last_use;      /* MA_NONE: its thread's last block is gone */
-    uint64_t last_block;    /* address of the thread's latest allocation */
+    bool is_moving;         /* moving.use is MA_NONE: an inherited one */
+    uint32_t last_use;      /* of the thread's latest allocation */
+    uint64_t last_block;    /* its address; 0: it is gone */
     uint64_t events, allocations, allocated_bytes;
 };
 
@@ -57,7 +59,7 @@ struct ma_replay {
     struct ma_map account_of_pid;
     struct ma_account **ending; /* those whose end was told, to leave the joint heap */
     size_t n_ending, ending_capacity;
-    uint64_t inherited; /* copies of blocks held for children, of all accounts */
+    struct ma_observers observers;
 
     struct ma_totals totals;
     uint64_t live_bytes, live_blocks; /* joint */
@@ -67,7 +69,6 @@ struct ma_replay {
     bool has_resident;
     struct ma_process *end_process; /* of the latest event */
     uint64_t end_ticks;
-    struct ma_timeline timeline;
     struct ma_repair repairs[MA_REPAIRS];
     unsigned n_repairs;    /* ever */
     uint64_t repair_until; /* ticks: frees up to then may be those made up for */
@@ -78,11 +79,11 @@ struct ma_replay {
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace);
 void ma_replay_free(struct ma_replay *replay);
 
-/* Apply one event. Returns 0 or -ENOMEM. */
-int ma_replay_event(struct ma_replay *replay, const struct ma_merged *merged);
+/* Apply a run of events. Returns 0 or -ENOMEM. */
+int ma_replay_run(struct ma_replay *replay, const struct ma_run *run);
 
-/* All events were seen: finish the timeline. */
-void ma_replay_finish(struct ma_replay *replay);
+/* All events were seen: tell observers. Returns 0 or -ENOMEM. */
+int ma_replay_finish(struct ma_replay *replay);
 
 /* What a use held at the joint peak. */
 void ma_replay_at_peak(const struct ma_replay *replay, const struct ma_account *account,

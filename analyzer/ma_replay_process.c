@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_clock.h"
+
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
 {
     if (process->index >= replay->n_accounts) {
@@ -24,7 +26,28 @@ struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process
     return *account;
 }
 
-static void leave(struct ma_replay *replay, struct ma_account *account)
+void ma_replay_describe(const struct ma_replay *replay, const struct ma_account *account,
+                        const struct ma_run *run, uint64_t ticks, struct ma_seen *seen)
+{
+    *seen = (struct ma_seen){
+        .replay = replay, .account = account, .process = run->process, .stream = run->stream,
+        .ticks = ticks, .ns = ma_clock_ns(replay->trace, run->process, ticks),
+        .thread = run->stream ? run->stream->thread : MA_NONE,
+    };
+}
+
+/* Tell of `account`, at a moment of the run's process. */
+static int tell(const struct ma_replay *replay, const struct ma_account *account,
+                const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
+{
+    struct ma_seen seen;
+    if (!replay->observers.n)
+        return 0;
+    ma_replay_describe(replay, account, run, ticks, &seen);
+    return ma_observers_process(&replay->observers, &seen, change);
+}
+
+static int leave(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run)
 {
     for (size_t i = 0; i < account->n_uses; i++)
         ma_replay_touch(replay, account, &account->uses[i]);
@@ -33,36 +56,38 @@ static void leave(struct ma_replay *replay, struct ma_account *account)
     replay->live_blocks -= account->live_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
-    if (account->inherited) {
-        replay->inherited -= account->inherited;
-        ma_account_disinherit(account); /* or not, if memory is short: no harm */
-        account->inherited = 0;
-    }
+    ma_inherit_release(account);
+    return tell(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }
 
-void ma_replay_return(struct ma_replay *replay, struct ma_account *account)
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
+                     const struct ma_run *run, uint64_t ticks)
 {
     for (size_t i = 0; i < account->n_uses; i++)
         ma_replay_touch(replay, account, &account->uses[i]);
     account->gone = false;
     replay->live_bytes += account->live_bytes;
     replay->live_blocks += account->live_blocks;
+    return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);
 }
 
-void ma_replay_settle(struct ma_replay *replay, const struct ma_account *current)
+int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
+                     const struct ma_run *run)
 {
     size_t left = 0;
+    int result = 0;
     for (size_t i = 0; i < replay->n_ending; i++) {
         struct ma_account *account = replay->ending[i];
-        if (account == current) {
+        if (account == current || result < 0) {
             replay->ending[left++] = account;
             continue;
         }
         account->ending = false;
         if (!account->gone)
-            leave(replay, account);
+            result = leave(replay, account, run);
     }
     replay->n_ending = left;
+    return result;
 }
 
 static int will_end(struct ma_replay *replay, struct ma_account *account)
@@ -98,36 +123,42 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     struct ma_account *parent = ma_replay_account(replay, process->parent);
     if (!parent)
         return -ENOMEM;
-    account = ma_replay_account(replay, process);
-    int result = 0;
-    bool too_many = parent->heap.count > MA_INHERITED_MAX - replay->inherited;
-    if (!too_many)
-        result = ma_account_inherit(account, parent, event->time);
-    replay->inherited += account->inherited;
-    if (too_many || process->parent->last_time > event->time) {
+    bool late = process->parent->last_time > event->time;
+    if (!ma_inherit(account, parent, event->time))
+        account->inherits_loosely = true;
+    if (late) {
         account->inherits_loosely = true; /* we learn of the fork too late */
         replay->trace->audit.late_forks++;
     }
-    if (result == 0)
-        result = note_pid(replay, account);
-    return result;
+    return note_pid(replay, account);
 }
 
-static int add_mark(struct ma_replay *replay, const struct ma_process *process,
-                    const struct ma_short_record *record)
+static int add_mark(struct ma_replay *replay, const struct ma_account *account,
+                    const struct ma_run *run, const struct ma_short_record *record)
 {
-    if (replay->n_marks == MA_MARKS)
-        return 0;
-    if (!MA_RESERVE(replay->marks, replay->n_marks, replay->mark_capacity))
-        return -ENOMEM;
     char *name = strndup((const char *)record->mark.name.data, record->mark.name.size);
     if (!name)
         return -ENOMEM;
-    replay->marks[replay->n_marks++] = (struct ma_mark){
-        .process = process, .ticks = record->time, .kind = record->mark.kind, .name = name,
+    struct ma_mark mark = {
+        .process = run->process, .ticks = record->time, .kind = record->mark.kind, .name = name,
         .live_bytes = replay->live_bytes, .live_blocks = replay->live_blocks,
     };
-    return 0;
+    int result = 0;
+    if (replay->observers.n) {
+        struct ma_seen seen;
+        ma_replay_describe(replay, account, run, record->time, &seen);
+        result = ma_observers_marked(&replay->observers, &seen, &mark);
+    }
+    if (replay->n_marks == MA_MARKS) {
+        free(name);
+        return result;
+    }
+    if (!MA_RESERVE(replay->marks, replay->n_marks, replay->mark_capacity)) {
+        free(name);
+        return -ENOMEM;
+    }
+    replay->marks[replay->n_marks++] = mark;
+    return result;
 }
 
 static void on_counters(struct ma_process *process, struct ma_bytes pairs)
@@ -143,14 +174,13 @@ static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 }
 
 static int on_record(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_merged *merged)
+                     const struct ma_run *run, const struct ma_event *event)
 {
-    const struct ma_event *event = merged->event;
-    struct ma_process *process = merged->process;
+    struct ma_process *process = run->process;
     struct ma_audit *audit = &replay->trace->audit;
     struct ma_record record;
     const char *problem;
-    unsigned kind = merged->stream ? MLF_EVENTS : MLF_DEFINITIONS;
+    unsigned kind = run->stream ? MLF_EVENTS : MLF_DEFINITIONS;
     if (ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
                          &problem) <= 0)
         return 0; /* was checked when it was read */
@@ -184,7 +214,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         replay->has_resident = true;
         return 0;
     case MLF_REC_MARK:
-        return add_mark(replay, process, brief);
+        return add_mark(replay, account, run, brief);
     case MLF_REC_COUNTERS:
         on_counters(process, brief->counters.pairs);
         return 0;
@@ -194,14 +224,14 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
 }
 
 int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
-                            const struct ma_merged *merged)
+                            const struct ma_run *run, const struct ma_event *event)
 {
-    switch (merged->event->type) {
-    case MA_EVENT_FORK:
-        return on_fork(replay, account, merged->event);
-    case MA_EVENT_START:
-        return note_pid(replay, account);
-    default:
-        return on_record(replay, account, merged);
-    }
+    if (event->type == MA_EVENT_RECORD)
+        return on_record(replay, account, run, event);
+    bool fork = event->type == MA_EVENT_FORK;
+    int result = fork ? on_fork(replay, account, event) : note_pid(replay, account);
+    if (result < 0)
+        return result;
+    return tell(replay, account, run, event->time,
+                fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
 }

@@ -11,31 +11,32 @@
 /* The account of a process, made if it is new; NULL if memory is short. */
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process);
 
-/* Processes whose end was told leave the joint heap, now that another has an
- * event. */
-void ma_replay_settle(struct ma_replay *replay, const struct ma_account *current);
+/* The moment of an event, for observers. */
+void ma_replay_describe(const struct ma_replay *replay, const struct ma_account *account,
+                        const struct ma_run *run, uint64_t ticks, struct ma_seen *seen);
 
-/* A process that had left allocates: it is back. */
-void ma_replay_return(struct ma_replay *replay, struct ma_account *account);
+/* Processes whose end was told leave the joint heap, now that another has an
+ * event: the first of `run`. Returns 0 or -ENOMEM. */
+int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
+                     const struct ma_run *run);
+
+/* A process that had left allocates: it is back. Returns 0 or -ENOMEM. */
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
+                     const struct ma_run *run, uint64_t ticks);
 
 /* FORK, START and RECORD. */
 int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
-                            const struct ma_merged *merged);
+                            const struct ma_run *run, const struct ma_event *event);
 
-/* To be called before a use changes: saves its values at past moments. */
+/* To be called before a use changes: saves its values at the peak. */
 static inline void ma_replay_touch(const struct ma_replay *replay,
                                    const struct ma_account *account, struct ma_use *use)
 {
-    uint64_t bytes = account->gone ? 0 : use->live_bytes;
-    if (use->peak_epoch != replay->peak_epoch) {
-        use->peak_epoch = replay->peak_epoch;
-        use->peak_bytes = bytes;
-        use->peak_blocks = account->gone ? 0 : use->live_blocks;
-    }
-    if (use->slot_epoch != replay->timeline.epoch) {
-        use->slot_epoch = replay->timeline.epoch;
-        use->slot_bytes = bytes;
-    }
+    if (use->peak_epoch == replay->peak_epoch)
+        return;
+    use->peak_epoch = replay->peak_epoch;
+    use->peak_bytes = account->gone ? 0 : use->live_bytes;
+    use->peak_blocks = account->gone ? 0 : use->live_blocks;
 }
 
 #endif

@@ -17,10 +17,16 @@ struct ma_report {
     bool always;      /* part of every JSON object */
     /* Add to the root of the model. Returns 0 or -ENOMEM. */
     int (*build)(struct ma_analysis *analysis, struct ma_model *model);
+    /* Before the pass, if the report is wanted: register observers of what the
+     * books do not hold (ma_observer.h). NULL: none. Returns 0 or -ENOMEM. */
+    int (*observe)(struct ma_analysis *analysis);
 };
 
 extern const struct ma_report ma_reports[];
 extern const size_t ma_report_count;
+
+/* Register what the reports that the options ask for need: before the pass. */
+int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error);
 
 /* Build all reports that the options ask for. */
 int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error);
@@ -32,6 +38,7 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_timeline_observe(struct ma_analysis *analysis);
 int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model);
 
 /* Shared by reports of stacks: what one measures of a row, which rows it has

@@ -32,7 +32,7 @@ static int by_most(const void *a, const void *b)
 /* Candidates of the same stack in several processes become one series. */
 static long gather(struct ma_analysis *analysis, struct series *series)
 {
-    const struct ma_timeline *timeline = &analysis->replay.timeline;
+    const struct ma_timeline *timeline = analysis->timeline;
     size_t n = timeline->n_candidates, kept = 0;
     for (size_t i = 0; i < n; i++) {
         const struct ma_candidate *candidate = &timeline->candidates[i];
@@ -63,7 +63,7 @@ static long gather(struct ma_analysis *analysis, struct series *series)
 static int add_stacks(struct ma_analysis *analysis, struct ma_model *model,
                       struct ma_value *object)
 {
-    const struct ma_timeline *timeline = &analysis->replay.timeline;
+    const struct ma_timeline *timeline = analysis->timeline;
     const struct ma_options *options = analysis->options;
     struct series series[MA_CANDIDATES];
     long n = gather(analysis, series);
@@ -83,9 +83,17 @@ static int add_stacks(struct ma_analysis *analysis, struct ma_model *model,
     return 0;
 }
 
+int ma_report_timeline_observe(struct ma_analysis *analysis)
+{
+    analysis->timeline = ma_timeline_new();
+    return analysis->timeline
+               ? ma_observers_add(&analysis->replay.observers, &analysis->timeline->observer)
+               : -ENOMEM;
+}
+
 int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct ma_timeline *timeline = &analysis->replay.timeline;
+    const struct ma_timeline *timeline = analysis->timeline;
     struct ma_value *object =
         ma_model_object(model, &model->root, "timeline", "Heap over time", MA_FIELDS);
     struct ma_value *points = ma_model_array(model, object, "points", "", MA_CHART);

@@ -26,7 +26,9 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->chain);
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
-    ma_map_free(&stacks->known);
+    for (size_t i = 0; i < stacks->n_known; i++)
+        free(stacks->known[i]);
+    free(stacks->known);
     ma_map_free(&stacks->object_of);
 }
 
@@ -162,6 +164,27 @@ static int add_path(struct ma_stacks *stacks, uint32_t parent, uint32_t site, ui
     return ma_map_set(&stacks->path_of, key, *id);
 }
 
+/* Where the id of a node is noted; NULL if memory is short. The trace is read:
+ * a process defines no more nodes. */
+static uint32_t *known_id(struct ma_stacks *stacks, const struct ma_process *owner,
+                          const struct ma_node *node)
+{
+    if (owner->index >= stacks->n_known) {
+        size_t n = stacks->trace->n_processes;
+        uint32_t **known = realloc(stacks->known, n * sizeof *known);
+        if (!known)
+            return NULL;
+        for (size_t i = stacks->n_known; i < n; i++)
+            known[i] = NULL;
+        stacks->known = known;
+        stacks->n_known = n;
+    }
+    uint32_t **ids = &stacks->known[owner->index];
+    if (!*ids)
+        *ids = calloc(owner->n_nodes, sizeof **ids);
+    return *ids ? *ids + (node - owner->nodes) : NULL;
+}
+
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                  uint32_t *id)
 {
@@ -177,11 +200,13 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
             *id = MA_ROOT_UNKNOWN;
             break;
         }
-        *id = ma_map_get(&stacks->known, (uint64_t)owner->index << 32 | stack);
-        if (*id != MA_NONE)
-            break;
-        if (!MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
+        uint32_t *known = known_id(stacks, owner, node);
+        if (!known || !MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
             return -ENOMEM;
+        if (*known) {
+            *id = *known;
+            break;
+        }
         stacks->chain[stacks->n_chain++] = stack;
         stack = node->parent;
         *id = stack;
@@ -190,9 +215,9 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
         uint32_t of = stacks->chain[--stacks->n_chain], site;
         const struct ma_node *node = ma_process_node(process, of, &owner);
         int result = find_site(stacks, owner, node, &site);
-        if (result < 0 || (result = add_path(stacks, *id, site, id)) < 0 ||
-            (result = ma_map_set(&stacks->known, (uint64_t)owner->index << 32 | of, *id)) < 0)
+        if (result < 0 || (result = add_path(stacks, *id, site, id)) < 0)
             return result;
+        *known_id(stacks, owner, node) = *id;
     }
     return 0;
 }

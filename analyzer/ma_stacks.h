@@ -61,7 +61,8 @@ struct ma_stacks {
     struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
     size_t n_paths, path_capacity;
     struct ma_map path_of; /* parent and site */
-    struct ma_map known;   /* process and node to id */
+    uint32_t **known;      /* by process index and index of its node: id; 0: not known yet */
+    size_t n_known;
     struct ma_map object_of; /* process and module to object */
     uint32_t *chain;       /* scratch */
     size_t n_chain, chain_capacity;

@@ -7,24 +7,42 @@
 #include <errno.h>
 #include <string.h>
 
-void ma_timeline_init(struct ma_timeline *timeline)
-{
-    memset(timeline, 0, sizeof *timeline);
-    timeline->width = 1024;
-    timeline->threshold = 1;
-    timeline->epoch = 1;
-}
+#include "ma_replay.h"
+
+struct ma_held {
+    uint64_t bytes;
+    uint64_t slot_bytes, slot_epoch; /* at the highest moment of that epoch's slot */
+    uint32_t candidate;              /* index in the timeline, or MA_NONE */
+};
+
+struct ma_share {
+    uint64_t bytes, blocks;
+    struct ma_held *held; /* by number of the use */
+    size_t n_held;
+    bool gone; /* it left the joint heap */
+};
 
 void ma_timeline_free(struct ma_timeline *timeline)
 {
+    if (!timeline)
+        return;
     for (size_t i = 0; i < timeline->n_candidates; i++)
         free(timeline->candidates[i].bytes);
-    timeline->n_candidates = 0;
+    for (size_t i = 0; i < timeline->n_shares; i++)
+        free(timeline->shares[i].held);
+    free(timeline->shares);
+    free(timeline);
 }
 
-static uint64_t slot_of(const struct ma_timeline *timeline, uint64_t ticks)
+static struct ma_held *held_by(const struct ma_timeline *timeline,
+                               const struct ma_candidate *candidate)
 {
-    return ticks > timeline->origin ? (ticks - timeline->origin) / timeline->width : 0;
+    return &timeline->shares[candidate->account->process->index].held[candidate->use];
+}
+
+static uint64_t slot_of(const struct ma_timeline *timeline, uint64_t ns)
+{
+    return ns > timeline->origin ? (ns - timeline->origin) / timeline->width : 0;
 }
 
 /* Make slots wider until at most half of the points are left. */
@@ -36,8 +54,8 @@ static void halve(struct ma_timeline *timeline)
         for (size_t i = 0; i < timeline->n_points; i++) {
             const struct ma_point *point = &timeline->points[i];
             size_t to = kept;
-            if (kept && slot_of(timeline, point->ticks) ==
-                            slot_of(timeline, timeline->points[kept - 1].ticks)) {
+            if (kept && slot_of(timeline, point->ns) ==
+                            slot_of(timeline, timeline->points[kept - 1].ns)) {
                 if (point->bytes < timeline->points[kept - 1].bytes)
                     continue;
                 to = kept - 1;
@@ -63,10 +81,11 @@ static void add_point(struct ma_timeline *timeline, const struct ma_point *point
     timeline->points[at] = *point;
     for (size_t k = 0; k < timeline->n_candidates; k++) {
         struct ma_candidate *candidate = &timeline->candidates[k];
-        const struct ma_use *use = &candidate->account->uses[candidate->use];
-        uint64_t bytes = high && use->slot_epoch == timeline->epoch ? use->slot_bytes
-                         : candidate->account->gone                 ? 0
-                                                                    : use->live_bytes;
+        const struct ma_share *share = &timeline->shares[candidate->account->process->index];
+        const struct ma_held *held = &share->held[candidate->use];
+        uint64_t bytes = high && held->slot_epoch == timeline->epoch ? held->slot_bytes
+                         : share->gone                               ? 0
+                                                                     : held->bytes;
         candidate->bytes[at] = bytes;
         if (bytes > candidate->most)
             candidate->most = bytes;
@@ -76,18 +95,17 @@ static void add_point(struct ma_timeline *timeline, const struct ma_point *point
 /* Events may share a time. */
 static bool differs(const struct ma_point *later, const struct ma_point *earlier)
 {
-    return later->ticks > earlier->ticks || later->bytes != earlier->bytes;
+    return later->ns > earlier->ns || later->bytes != earlier->bytes;
 }
 
-/* End the open slot, if `ticks` lies beyond it. To be called before the change
- * at that moment is made. */
-void ma_timeline_advance(struct ma_timeline *timeline, const struct ma_point *now)
+/* End the open slot, if `ns` lies beyond it: before a change at that moment. */
+static void advance(struct ma_timeline *timeline, uint64_t ns)
 {
     if (!timeline->open) {
-        timeline->origin = timeline->n_points ? timeline->origin : now->ticks;
+        timeline->origin = timeline->n_points ? timeline->origin : ns;
         return;
     }
-    uint64_t slot = slot_of(timeline, now->ticks);
+    uint64_t slot = slot_of(timeline, ns);
     if (slot <= timeline->slot)
         return;
     add_point(timeline, &timeline->high, true);
@@ -96,22 +114,32 @@ void ma_timeline_advance(struct ma_timeline *timeline, const struct ma_point *no
     timeline->open = false;
 }
 
-void ma_timeline_sample(struct ma_timeline *timeline, const struct ma_point *now)
+/* The joint heap has changed. */
+static void sample(struct ma_timeline *timeline, const struct ma_seen *seen)
 {
-    if (timeline->open && now->bytes <= timeline->high.bytes) {
-        timeline->last = *now;
+    struct ma_point now = {
+        .ns = seen->ns, .ticks = seen->ticks, .process = seen->process,
+        .bytes = timeline->bytes, .blocks = timeline->blocks,
+        .resident = seen->replay->has_resident ? seen->replay->resident : UINT64_MAX,
+    };
+    if (now.bytes > timeline->peak)
+        timeline->peak = now.bytes;
+    if (timeline->open && now.bytes <= timeline->high.bytes) {
+        timeline->last = now;
         return;
     }
     if (!timeline->open) {
         timeline->open = true;
-        timeline->slot = slot_of(timeline, now->ticks);
+        timeline->slot = slot_of(timeline, now.ns);
     }
-    timeline->high = timeline->last = *now;
+    timeline->high = timeline->last = now;
     timeline->epoch++;
 }
 
-void ma_timeline_finish(struct ma_timeline *timeline)
+static int finished(void *context, const struct ma_replay *replay)
 {
+    struct ma_timeline *timeline = context;
+    (void)replay;
     if (timeline->open)
         add_point(timeline, &timeline->high, true);
     timeline->open = false;
@@ -119,16 +147,17 @@ void ma_timeline_finish(struct ma_timeline *timeline)
     if (timeline->n_points &&
         differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
         add_point(timeline, &timeline->last, false);
+    return 0;
 }
 
 static void drop(struct ma_timeline *timeline, size_t i)
 {
     struct ma_candidate *candidate = &timeline->candidates[i];
-    candidate->account->uses[candidate->use].candidate = MA_NONE;
+    held_by(timeline, candidate)->candidate = MA_NONE;
     free(candidate->bytes);
     *candidate = timeline->candidates[--timeline->n_candidates];
     if (i < timeline->n_candidates)
-        candidate->account->uses[candidate->use].candidate = (uint32_t)i;
+        held_by(timeline, candidate)->candidate = (uint32_t)i;
 }
 
 static int by_value(const void *a, const void *b)
@@ -138,9 +167,9 @@ static int by_value(const void *a, const void *b)
 }
 
 /* The most a candidate has held, now included. */
-static uint64_t most(const struct ma_candidate *candidate)
+static uint64_t most(const struct ma_timeline *timeline, const struct ma_candidate *candidate)
 {
-    uint64_t live = candidate->account->uses[candidate->use].live_bytes;
+    uint64_t live = held_by(timeline, candidate)->bytes;
     return live > candidate->most ? live : candidate->most;
 }
 
@@ -149,36 +178,152 @@ static uint64_t most(const struct ma_candidate *candidate)
 static void prune(struct ma_timeline *timeline)
 {
     for (size_t i = timeline->n_candidates; i-- > 0;) {
-        if (most(&timeline->candidates[i]) < timeline->threshold)
+        if (most(timeline, &timeline->candidates[i]) < timeline->threshold)
             drop(timeline, i);
     }
     if (timeline->n_candidates < MA_CANDIDATES)
         return;
     uint64_t values[MA_CANDIDATES];
     for (size_t i = 0; i < MA_CANDIDATES; i++)
-        values[i] = most(&timeline->candidates[i]);
+        values[i] = most(timeline, &timeline->candidates[i]);
     qsort(values, MA_CANDIDATES, sizeof *values, by_value);
     uint64_t median = values[MA_CANDIDATES / 2];
     for (size_t i = timeline->n_candidates;
          i-- > 0 && timeline->n_candidates > MA_CANDIDATES / 2;) {
-        if (most(&timeline->candidates[i]) <= median)
+        if (most(timeline, &timeline->candidates[i]) <= median)
             drop(timeline, i);
     }
 }
 
-int ma_timeline_watch(struct ma_timeline *timeline, struct ma_account *account, uint32_t use,
-                      uint64_t peak)
+/* A stack may have become large enough to be watched. */
+static int watch(struct ma_timeline *timeline, const struct ma_account *account, uint32_t use)
 {
-    timeline->threshold = peak / 1000 + 1;
-    if (account->uses[use].live_bytes < timeline->threshold)
+    struct ma_held *held = &timeline->shares[account->process->index].held[use];
+    if (held->candidate != MA_NONE || held->bytes < timeline->threshold)
+        return 0;
+    timeline->threshold = timeline->peak / 1000 + 1;
+    if (held->bytes < timeline->threshold)
         return 0;
     if (timeline->n_candidates == MA_CANDIDATES)
         prune(timeline);
     uint64_t *bytes = calloc(MA_POINTS, sizeof *bytes);
     if (!bytes)
         return -ENOMEM;
-    account->uses[use].candidate = (uint32_t)timeline->n_candidates;
+    held->candidate = (uint32_t)timeline->n_candidates;
     timeline->candidates[timeline->n_candidates++] =
         (struct ma_candidate){ .account = account, .use = use, .bytes = bytes };
     return 0;
+}
+
+/* The share of a process, made if it is new, with room for all its uses; NULL
+ * if memory is short. */
+static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_account *account)
+{
+    size_t index = account->process->index;
+    if (index >= timeline->n_shares) {
+        size_t n = index + index / 2 + 4;
+        struct ma_share *shares = realloc(timeline->shares, n * sizeof *shares);
+        if (!shares)
+            return NULL;
+        memset(shares + timeline->n_shares, 0, (n - timeline->n_shares) * sizeof *shares);
+        timeline->shares = shares;
+        timeline->n_shares = n;
+    }
+    struct ma_share *share = &timeline->shares[index];
+    if (account->n_uses > share->n_held) {
+        size_t n = account->use_capacity;
+        struct ma_held *held = realloc(share->held, n * sizeof *held);
+        if (!held)
+            return NULL;
+        for (size_t i = share->n_held; i < n; i++)
+            held[i] = (struct ma_held){ .candidate = MA_NONE };
+        share->held = held;
+        share->n_held = n;
+    }
+    return share;
+}
+
+/* Before a stack's bytes change: keep what it held at the high moment. */
+static void touch(const struct ma_timeline *timeline, const struct ma_share *share,
+                  struct ma_held *held)
+{
+    if (held->slot_epoch == timeline->epoch)
+        return;
+    held->slot_epoch = timeline->epoch;
+    held->slot_bytes = share->gone ? 0 : held->bytes;
+}
+
+/* A block begins (sign 1) or ends (-1) in the sums. */
+static void change(struct ma_timeline *timeline, struct ma_share *share,
+                   const struct ma_seen_block *block, int sign)
+{
+    struct ma_held *held = &share->held[block->use];
+    uint64_t bytes = sign < 0 ? -block->size : block->size;
+    touch(timeline, share, held);
+    held->bytes += bytes;
+    share->bytes += bytes;
+    share->blocks += (uint64_t)sign;
+    if (share->gone)
+        return;
+    timeline->bytes += bytes;
+    timeline->blocks += (uint64_t)sign;
+}
+
+static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
+                   const struct ma_seen_block *block)
+{
+    struct ma_timeline *timeline = context;
+    struct ma_share *share = share_of(timeline, seen->account);
+    if (!share)
+        return -ENOMEM;
+    advance(timeline, seen->ns);
+    if (old && old->use != MA_NONE)
+        change(timeline, share, old, -1);
+    if (block)
+        change(timeline, share, block, 1);
+    sample(timeline, seen);
+    return block ? watch(timeline, seen->account, block->use) : 0;
+}
+
+static int allocated(void *context, const struct ma_seen *seen,
+                     const struct ma_seen_block *block)
+{
+    return resized(context, seen, NULL, block);
+}
+
+static int freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+{
+    return block->use == MA_NONE ? 0 : resized(context, seen, block, NULL);
+}
+
+static int process(void *context, const struct ma_seen *seen, enum ma_process_change what)
+{
+    struct ma_timeline *timeline = context;
+    struct ma_share *share = share_of(timeline, seen->account);
+    if (!share)
+        return -ENOMEM;
+    advance(timeline, seen->ns);
+    if (what != MA_PROCESS_LEFT && what != MA_PROCESS_RETURNED)
+        return 0;
+    for (size_t i = 0; i < share->n_held; i++)
+        touch(timeline, share, &share->held[i]);
+    share->gone = what == MA_PROCESS_LEFT;
+    timeline->bytes += share->gone ? -share->bytes : share->bytes;
+    timeline->blocks += share->gone ? -share->blocks : share->blocks;
+    return 0;
+}
+
+struct ma_timeline *ma_timeline_new(void)
+{
+    struct ma_timeline *timeline = calloc(1, sizeof *timeline);
+    if (!timeline)
+        return NULL;
+    timeline->width = 1024;
+    timeline->threshold = 1;
+    timeline->epoch = 1;
+    timeline->observer = (struct ma_observer){
+        .context = timeline, .process = process, .allocated = allocated, .freed = freed,
+        .resized = resized, .finished = finished,
+    };
+    return timeline;
 }

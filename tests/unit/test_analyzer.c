@@ -36,13 +36,13 @@ static void end(struct world *world)
 
 static void feed(struct world *world, uint64_t key, uint32_t stream, struct ma_event event)
 {
-    struct ma_merged merged = { .event = &event, .number = stream };
-    merged.process = ma_trace_process(&world->trace, key);
+    struct ma_run run = { .events = &event, .n = 1, .n_ahead = 1, .number = stream };
+    run.process = ma_trace_process(&world->trace, key);
     if (stream)
-        merged.stream = ma_trace_stream(&world->trace, merged.process, stream);
-    if (event.time > merged.process->last_time)
-        merged.process->last_time = event.time;
-    if (ma_replay_event(&world->replay, &merged) != 0)
+        run.stream = ma_trace_stream(&world->trace, run.process, stream);
+    if (event.time > run.process->last_time)
+        run.process->last_time = event.time;
+    if (ma_replay_run(&world->replay, &run) != 0)
         abort();
 }
 
@@ -142,7 +142,8 @@ static void test_live_set_against_a_plain_one(void)
         wrong += heap.count != live;
     }
     CHECK(wrong == 0, "400,000 puts and takes do as a plain table does");
-    CHECK(sizeof(struct ma_block) == 32, "a block takes 32 bytes");
+    CHECK(sizeof(struct ma_heap_entry) == 24 && sizeof(struct ma_heap_bucket) == 64,
+          "24 bytes an entry, a cache line a bucket");
     ma_heap_free(&heap);
 }
 
@@ -244,6 +245,8 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
 {
     struct world world;
     begin(&world);
+    struct ma_timeline *timeline = ma_timeline_new();
+    ma_observers_add(&world.replay.observers, &timeline->observer);
     start(&world, 1, 100, 0);
     for (uint64_t i = 1; i < 20000; i++) {
         uint64_t address = 0x10000 + i * 0x1000;
@@ -252,7 +255,6 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
     }
     make(&world, 1, 1, 200000000, 0x1000, 321, 16);
     ma_replay_finish(&world.replay);
-    const struct ma_timeline *timeline = &world.replay.timeline;
     uint64_t most = 0;
     bool rising = true;
     for (size_t i = 0; i < timeline->n_points; i++) {
@@ -272,6 +274,7 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
             stack_most = candidate->most;
     }
     CHECK(stack_most == 1000000, "the stack that made the peak is a candidate with its bytes");
+    ma_timeline_free(timeline);
     end(&world);
 }
 

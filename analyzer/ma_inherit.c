@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inheritance; see ma_inherit.h. A walk goes up from child to parent, each time
+ * with the moment at which the next one's live set is asked for: the fork.
+ */
+#include "ma_inherit.h"
+
+#include <errno.h>
+
+#include "ma_account.h"
+
+bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time)
+{
+    if (parent->inherits.depth + 1 >= MA_INHERIT_DEPTH)
+        return false;
+    child->inherits.parent = parent;
+    child->inherits.fork_time = fork_time;
+    child->inherits.depth = parent->inherits.depth + 1;
+    child->inherits_loosely = parent->inherits_loosely;
+    parent->inherits.children++;
+    if (fork_time > parent->inherits.last_fork)
+        parent->inherits.last_fork = fork_time;
+    return true;
+}
+
+/* Whether the process's own live set had a block there just before `when`. */
+static bool had(const struct ma_account *account, uint64_t address, uint64_t when,
+                struct ma_block *block)
+{
+    const struct ma_inheritance *inherits = &account->inherits;
+    if (ma_heap_find(&account->heap, address, block) && block->time < when)
+        return true;
+    uint32_t index = ma_map_get(&inherits->ended_of, address);
+    for (uint32_t i = index == MA_NONE ? 0 : index + 1; i;
+         i = inherits->ended[i - 1].former) {
+        const struct ma_ended *ended = &inherits->ended[i - 1];
+        if (ended->begin < when && when <= ended->end) {
+            *block = (struct ma_block){
+                .address = address, .size = ended->size, .usable = ended->usable,
+                .time = ended->begin, .thread = ended->thread,
+            };
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_dropped(const struct ma_inheritance *inherits, uint64_t address, uint64_t when)
+{
+    uint32_t index = ma_map_get(&inherits->dropped_of, address);
+    return index != MA_NONE && inherits->dropped[index] < when;
+}
+
+bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct ma_block *block)
+{
+    uint64_t when = UINT64_MAX;
+    for (; account->inherits.parent; account = account->inherits.parent) {
+        if (has_dropped(&account->inherits, address, when))
+            return false;
+        when = account->inherits.fork_time;
+        if (had(account->inherits.parent, address, when, block)) {
+            block->use = MA_NONE;
+            return true;
+        }
+    }
+    return false;
+}
+
+int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
+{
+    struct ma_inheritance *inherits = &account->inherits;
+    if (!MA_RESERVE(inherits->dropped, inherits->n_dropped, inherits->dropped_capacity) ||
+        ma_map_set(&inherits->dropped_of, address, (uint32_t)inherits->n_dropped) < 0)
+        return -ENOMEM;
+    inherits->dropped[inherits->n_dropped++] = time;
+    return 0;
+}
+
+int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time)
+{
+    struct ma_inheritance *inherits = &account->inherits;
+    if (__builtin_expect(!inherits->children || block->time >= inherits->last_fork, 1))
+        return 0;
+    uint32_t former = ma_map_get(&inherits->ended_of, block->address);
+    if (!MA_RESERVE(inherits->ended, inherits->n_ended, inherits->ended_capacity) ||
+        ma_map_set(&inherits->ended_of, block->address, (uint32_t)inherits->n_ended) < 0)
+        return -ENOMEM;
+    inherits->ended[inherits->n_ended++] = (struct ma_ended){
+        .begin = block->time, .end = time, .size = block->size, .usable = block->usable,
+        .thread = block->thread, .former = former == MA_NONE ? 0 : former + 1,
+    };
+    return 0;
+}
+
+static void forget_ended(struct ma_inheritance *inherits)
+{
+    ma_map_free(&inherits->ended_of);
+    free(inherits->ended);
+    inherits->ended = NULL;
+    inherits->n_ended = inherits->ended_capacity = 0;
+}
+
+static void forget_dropped(struct ma_inheritance *inherits)
+{
+    ma_map_free(&inherits->dropped_of);
+    free(inherits->dropped);
+    inherits->dropped = NULL;
+    inherits->n_dropped = inherits->dropped_capacity = 0;
+}
+
+void ma_inherit_release(struct ma_account *account)
+{
+    while (account->gone && !account->inherits.children && account->inherits.parent) {
+        struct ma_account *parent = account->inherits.parent;
+        account->inherits.parent = NULL;
+        account->inherits_loosely = true;
+        forget_dropped(&account->inherits);
+        if (--parent->inherits.children == 0)
+            forget_ended(&parent->inherits);
+        account = parent;
+    }
+}
+
+void ma_inheritance_free(struct ma_inheritance *inheritance)
+{
+    forget_ended(inheritance);
+    forget_dropped(inheritance);
+}

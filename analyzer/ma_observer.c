@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Telling observers; see ma_observer.h.
+ */
+#include "ma_observer.h"
+
+#include <errno.h>
+
+int ma_observers_add(struct ma_observers *observers, const struct ma_observer *observer)
+{
+    if (observers->n == MA_OBSERVERS)
+        return -ENOMEM;
+    observers->all[observers->n++] = observer;
+    return 0;
+}
+
+/* Call one callback of each observer that has it. */
+#define TELL(observers, callback, ...)                                                            \
+    for (size_t i_ = 0; i_ < (observers)->n; i_++) {                                              \
+        const struct ma_observer *one_ = (observers)->all[i_];                                    \
+        int result_ = one_->callback ? one_->callback(one_->context, __VA_ARGS__) : 0;            \
+        if (result_ < 0)                                                                          \
+            return result_;                                                                       \
+    }
+
+int ma_observers_process(const struct ma_observers *observers, const struct ma_seen *seen,
+                         enum ma_process_change change)
+{
+    TELL(observers, process, seen, change);
+    return 0;
+}
+
+int ma_observers_allocated(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_seen_block *block)
+{
+    if (ma_observers_accept(observers, seen, block))
+        TELL(observers, allocated, seen, block);
+    return 0;
+}
+
+int ma_observers_freed(const struct ma_observers *observers, const struct ma_seen *seen,
+                       const struct ma_seen_block *block)
+{
+    if (ma_observers_accept(observers, seen, block))
+        TELL(observers, freed, seen, block);
+    return 0;
+}
+
+/* A filter may accept one of the two only: then the other is not told. */
+int ma_observers_resized(const struct ma_observers *observers, const struct ma_seen *seen,
+                         const struct ma_seen_block *old, const struct ma_seen_block *block)
+{
+    bool begins = ma_observers_accept(observers, seen, block);
+    bool ends = old && ma_observers_accept(observers, seen, old);
+    for (size_t i = 0; i < observers->n; i++) {
+        const struct ma_observer *one = observers->all[i];
+        int result = 0;
+        if (one->resized && begins && (ends || !old)) {
+            result = one->resized(one->context, seen, old, block);
+        } else {
+            if (ends && one->freed)
+                result = one->freed(one->context, seen, old);
+            if (result == 0 && begins && one->allocated)
+                result = one->allocated(one->context, seen, block);
+        }
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
+                        const struct ma_mark *mark)
+{
+    TELL(observers, marked, seen, mark);
+    return 0;
+}
+
+int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay)
+{
+    TELL(observers, finished, replay);
+    return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Aggregations beyond the default reports: lifetimes, sizes, realloc chains,
+ * snapshots, the timeline … An observer is a struct of callbacks that the
+ * replay calls after each event has been entered in the books. A report
+ * registers one only if it is asked for (`observe` of struct ma_report), before
+ * the pass; without observers the replay pays one predictable branch an event.
+ *
+ * Filters. All that reaches an observer's allocated, freed and resized goes
+ * through ma_observers_accept below, and nowhere else: a filter by process,
+ * thread, size, stack, time window or age is a `struct ma_filter` defined in a
+ * file of its own, hung into struct ma_observers, and asked there. What it
+ * needs to decide is in struct ma_seen and struct ma_seen_block; `stack` and
+ * `account` index an accept bit that can be computed when a stack is first met.
+ * Observers thus never filter themselves. The default books are not filtered:
+ * a filtered report of leaks is an observer.
+ *
+ * The order of callbacks is the order of the merge. Everything passed is valid
+ * during the call. A callback returns 0, or -ENOMEM, which ends the pass. All
+ * run in the thread of the replay.
+ */
+#ifndef MA_OBSERVER_H
+#define MA_OBSERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ma_process.h"
+
+struct ma_account;
+struct ma_replay;
+struct ma_observer;
+
+/* The event. Joint sums (live_bytes, resident …) are in replay, as they are
+ * after the event. */
+struct ma_seen {
+    const struct ma_replay *replay;
+    const struct ma_account *account; /* of the process: sums, uses, account->process */
+    struct ma_process *process;
+    const struct ma_stream *stream; /* NULL: from a definitions chunk */
+    uint64_t ticks;  /* its moment by the clock of the process */
+    uint64_t ns;     /* the same in ns since the start of the trace's first process */
+    uint32_t thread; /* that made the call: index of a stream in the trace */
+    uint8_t function; /* enum mlf_function, of a block's event */
+};
+
+/* A block, as the books have it. */
+struct ma_seen_block {
+    uint64_t address, size, usable;
+    uint64_t ticks, ns; /* of its allocation */
+    uint32_t stack;     /* node id in the process; 0 if inherited */
+    uint32_t use;       /* index in account->uses: a dense number of the stack;
+                         * MA_NONE: inherited by fork, and only its copy ends */
+    uint32_t thread;    /* that allocated it */
+    bool temporary;     /* ended before that thread allocated again */
+    bool unseen;        /* its end is not in the trace: the address was given out again */
+};
+
+enum ma_process_change {
+    MA_PROCESS_STARTED,
+    MA_PROCESS_FORKED,   /* began as a copy of account->process->parent, if that is known */
+    MA_PROCESS_LEFT,     /* its end was told and others go on: its blocks are leaks now, and
+                          * in no joint sum */
+    MA_PROCESS_RETURNED, /* it had left, but allocates: it counts again */
+};
+
+struct ma_mark;
+
+/* Callbacks that are NULL are not called. */
+struct ma_observer {
+    void *context;
+    int (*process)(void *context, const struct ma_seen *seen, enum ma_process_change change);
+    int (*allocated)(void *context, const struct ma_seen *seen,
+                     const struct ma_seen_block *block);
+    int (*freed)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
+    /* A realloc moved or resized a block: old ends and new begins at one
+     * moment. NULL: told as freed, then allocated. `old` is NULL if its
+     * allocation is not in the trace. */
+    int (*resized)(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
+                   const struct ma_seen_block *block);
+    int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
+    /* The end of the trace. */
+    int (*finished)(void *context, const struct ma_replay *replay);
+};
+
+#define MA_OBSERVERS 16
+
+struct ma_observers {
+    const struct ma_observer *all[MA_OBSERVERS]; /* the callers' */
+    size_t n;
+    /* const struct ma_filter *filter; — see above */
+};
+
+/* Register; the observer must outlive the replay. Returns 0 or -ENOMEM. */
+int ma_observers_add(struct ma_observers *observers, const struct ma_observer *observer);
+
+/* Whether observers are told of this block. The one place for filters. */
+static inline bool ma_observers_accept(const struct ma_observers *observers,
+                                       const struct ma_seen *seen,
+                                       const struct ma_seen_block *block)
+{
+    (void)observers;
+    (void)seen;
+    (void)block;
+    return true;
+}
+
+/* For the replay: tell all. */
+int ma_observers_process(const struct ma_observers *observers, const struct ma_seen *seen,
+                         enum ma_process_change change);
+int ma_observers_allocated(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_seen_block *block);
+int ma_observers_freed(const struct ma_observers *observers, const struct ma_seen *seen,
+                       const struct ma_seen_block *block);
+int ma_observers_resized(const struct ma_observers *observers, const struct ma_seen *seen,
+                         const struct ma_seen_block *old, const struct ma_seen_block *block);
+int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
+                        const struct ma_mark *mark);
+int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay);
+
+#endif

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""The replay a second time, plainly: what analyzer/REPORT.md says of blocks,
+processes and peaks, over the events that format/reference.py decodes. A fork
+copies a dictionary, every sum is taken anew where that is simplest. Compared
+with mlog-analyze by test_replay.py; shares no code and no structure with it.
+"""
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any, NamedTuple
+
+import reference
+
+REPAIR_NS = 20000
+RANKS = {"fork": 0, "start": 0, "free": 1, "begin": 1}
+
+
+class Block(NamedTuple):
+    size: int
+    stack: tuple[str, ...]
+    thread: tuple[int, int]     # process and stream
+    owner: int                  # order of the process that allocated it
+
+
+def operations(trace: reference.Trace):
+    """(time, kind, process, stream, line) of all streams in merged order."""
+    heads: dict[tuple[int, int, int], deque] = {}
+    for chunk in trace.chunks:
+        process = trace.processes[chunk.process]
+        queue = heads.setdefault((process.order, chunk.stream, -chunk.kind), deque())
+        for item in trace.items[chunk.offset]:
+            if item.name == "PROCESS" and item.fields is process.record:
+                how = "fork" if process.record["how"] == 1 else "start"
+                time = process.record["fork_time" if how == "fork" else "start"]
+                queue.append((time, how, process, chunk.stream, process.record))
+                continue
+            line = trace.line(process, chunk.stream, item)
+            if line is None:
+                continue
+            if line["type"] == "realloc":
+                queue.append((line["begin_ticks"], "begin", process, chunk.stream, line))
+            queue.append((line["ticks"], line["type"], process, chunk.stream, line))
+    heads = {key: queue for key, queue in heads.items() if queue}
+    while heads:
+        key = min(heads, key=lambda k: (heads[k][0][0], RANKS.get(heads[k][0][1], 2), *k))
+        yield heads[key].popleft()
+        if not heads[key]:
+            del heads[key]
+
+
+class Replay:
+    def __init__(self, data: bytes):
+        self.trace = reference.Trace(data)
+        self.sums: Counter = Counter()
+        self.calls: Counter = Counter()
+        self.by_process: dict[int, Counter] = {}
+        self.live: dict[int, dict[str, Block]] = {}     # by order of the process, by address
+        self.books: dict[int, dict[int, Block]] = {}    # own blocks, until their end is told
+        self.book_of: dict[tuple[int, str], int] = {}   # number of the block in books
+        self.next_number = 0
+        self.loose: set[int] = set()
+        self.moving: dict[tuple[int, int], tuple[int, Block] | None] = {}
+        self.last: dict[tuple[int, int], str | None] = {}
+        self.repairs: deque = deque(maxlen=16)
+        self.pids: dict[int, int] = {}
+        self.ending: list[int] = []
+        self.gone: set[int] = set()
+        self.peak = (0, 0)
+        self.at_peak: list[Block] = []
+        self.thread_of = self.threads()
+        for time, kind, process, stream, line in operations(self.trace):
+            self.apply(time, kind, process, stream, line)
+
+    def threads(self) -> dict[tuple[int, int], int]:
+        """For nested streams: the stream of the thread that was interrupted."""
+        found: dict[tuple[int, int], int] = {}
+        ordinary: dict[tuple[int, int], int] = {}       # process and tid to the latest
+        for chunk in self.trace.chunks:
+            order = self.trace.processes[chunk.process].order
+            for item in self.trace.items[chunk.offset]:
+                if item.name != "STREAM":
+                    continue
+                key = order, item.fields["tid"]
+                if not item.fields["flags"] & 1:
+                    ordinary[key] = item.fields["number"]
+                elif key in ordinary:
+                    found[order, item.fields["number"]] = ordinary[key]
+        return found
+
+    # --- blocks
+
+    def joint(self) -> list[Block]:
+        return [b for order, books in self.books.items() if order not in self.gone
+                for b in books.values()]
+
+    def look_for_peak(self) -> None:
+        blocks = self.joint()
+        size = sum(b.size for b in blocks)
+        if size > self.peak[0]:
+            self.peak = size, len(blocks)
+            self.at_peak = blocks
+
+    def count(self, order: int, **values: int) -> None:
+        self.sums.update(values)
+        self.by_process[order].update(values)
+
+    def end(self, order: int, number: int | None, block: Block) -> None:
+        """A block's end in the sums; an inherited one has no number."""
+        self.count(order, frees=1, freed_bytes=block.size)
+        if number is None:
+            self.sums.update(inherited_frees=1, inherited_freed_bytes=block.size)
+        else:
+            del self.books[order][number]
+
+    def take(self, order: int, address: str) -> tuple[int | None, Block] | None:
+        block = self.live[order].pop(address, None)
+        if block is None:
+            return None
+        return (self.book_of.pop((order, address)) if block.owner == order else None), block
+
+    def begin(self, time: int, process: Any, stream: int, line: dict[str, Any]) -> None:
+        order, address = process.order, line["address"]
+        former = self.take(order, address)
+        if former is not None:
+            self.end(order, *former)
+            if former[0] is not None or order not in self.loose:
+                self.sums["order_repairs"] += 1
+                self.repairs.append([order, address, time, stream, True])
+        self.gone.discard(order)
+        thread = order, self.thread_of.get((order, stream), stream)
+        block = Block(line["size"], tuple(line["stack"]), thread, order)
+        self.next_number += 1
+        self.live[order][address] = block
+        self.books[order][self.next_number] = block
+        self.book_of[order, address] = self.next_number
+        self.count(order, allocations=1, allocated_bytes=line["size"])
+        self.sums["usable_bytes"] += line["usable"]
+        self.last[thread] = address
+
+    def made_up_for(self, time: int, process: Any, stream: int, address: str) -> bool:
+        record = process.record or {}
+        rate = record.get("counts_per_second") or 10 ** 9
+        window = (REPAIR_NS * rate // 10 ** 9) >> record.get("tick_shift", 0)
+        # Within the window of the latest repair, any of the last sixteen.
+        if not self.repairs or time > self.repairs[-1][2] + window:
+            return False
+        for repair in self.repairs:
+            order, at, since, by, open_ = repair
+            if open_ and order == process.order and at == address and by != stream \
+                    and time >= since:
+                repair[4] = False
+                return True
+        return False
+
+    # --- events
+
+    def apply(self, time: int, kind: str, process: Any, stream: int, line: Any) -> None:
+        order = process.order
+        for name in (self.live, self.books):
+            name.setdefault(order, {})
+        self.by_process.setdefault(order, Counter())
+        leaving = [o for o in self.ending if o != order]
+        self.ending = [o for o in self.ending if o == order]
+        self.gone.update(leaving)
+        if kind in ("alloc", "free", "realloc", "failed"):
+            self.sums["events"] += 1
+        if kind in ("alloc", "free", "realloc"):
+            self.calls[line["function"]] += 1
+        getattr(self, "on_" + kind, lambda *_: None)(time, process, stream, line)
+
+    def on_start(self, time: int, process: Any, stream: int, record: Any) -> None:
+        former = self.pids.get(record["pid"])
+        if former is not None and former != process.order and former not in self.ending:
+            self.ending.append(former)
+        self.pids[record["pid"]] = process.order
+
+    def on_fork(self, time: int, process: Any, stream: int, record: Any) -> None:
+        parent = self.trace.processes.get(record["parent"])
+        if parent is None or parent.order >= process.order:
+            self.loose.add(process.order)
+        else:
+            if parent.order in self.loose:
+                self.loose.add(process.order)
+            self.live[process.order] = dict(self.live.setdefault(parent.order, {}))
+        self.on_start(time, process, stream, record)
+
+    def on_alloc(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.begin(time, process, stream, line)
+        self.look_for_peak()
+
+    def on_free(self, time: int, process: Any, stream: int, line: Any) -> None:
+        order, address = process.order, line["address"]
+        if self.made_up_for(time, process, stream, address):
+            return
+        found = self.take(order, address)
+        if found is None:
+            self.unmatched(order)
+            return
+        self.end(order, *found)
+        if found[0] is not None and self.last.get(found[1].thread) == address:
+            self.sums["temporary"] += line["function"] != "realloc"
+            self.last[found[1].thread] = None
+
+    def unmatched(self, order: int) -> None:
+        if order in self.loose:
+            self.count(order, frees=1)
+            self.sums["inherited_frees"] += 1
+        else:
+            self.sums["unmatched_frees"] += 1
+
+    def on_begin(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.moving[process.order, stream] = self.take(process.order, line["old_address"])
+
+    def on_realloc(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.sums["reallocations"] += 1
+        moved = self.moving.pop((process.order, stream), None)
+        if moved is None:
+            self.unmatched(process.order)
+        else:
+            self.end(process.order, *moved)
+        self.begin(time, process, stream, line)
+        self.look_for_peak()
+
+    def on_failed(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.sums["failed_calls"] += 1
+
+    def on_process_end(self, time: int, process: Any, stream: int, line: Any) -> None:
+        if process.order not in self.ending:
+            self.ending.append(process.order)
+
+    # --- results
+
+    def leaks(self, order: int | None = None) -> list[Block]:
+        return [b for o, books in self.books.items() if order in (None, o)
+                for b in books.values()]
+
+
+def by_stack(blocks: list[Block]) -> dict[tuple[str, ...], tuple[int, int]]:
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for block in blocks:
+        entry = sums.setdefault(block.stack, [0, 0])
+        entry[0] += block.size
+        entry[1] += 1
+    return {stack: (size, n) for stack, (size, n) in sums.items()}

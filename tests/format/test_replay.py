@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The analyser's replay against a plain one in Python: on every vector, and on
+random traces of threads, process trees, lost frees and addresses used again.
+"""
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FORMAT = Path(__file__).resolve().parents[2] / "format"
+VECTORS = FORMAT / "vectors"
+sys.path[:0] = [str(FORMAT), str(VECTORS), str(Path(__file__).parent)]
+
+from reference_replay import Replay, by_stack               # noqa: E402
+from trace_writer import MAPPED, STREAM, Trace              # noqa: E402
+from vectors_valid import VALID                             # noqa: E402
+
+SUMS = ("allocations", "frees", "reallocations", "allocated_bytes", "freed_bytes",
+        "usable_bytes", "inherited_frees", "inherited_freed_bytes", "temporary", "events",
+        "failed_calls")
+AUDIT = ("unmatched_frees", "order_repairs")
+OF_PROCESS = ("allocations", "allocated_bytes", "frees", "freed_bytes")
+
+
+def report(data: bytes, *options: str) -> dict:
+    analyze = Path(os.environ["MLOG_BUILD"]) / "analyzer" / "mlog-analyze"
+    run = subprocess.run([analyze, "--json", "--no-symbols", "--top", "0", "--leaks", "--peak",
+                          *options, "-"], input=data, capture_output=True, timeout=60)
+    assert run.returncode == 0 or b"recording stopped" in run.stderr, run.stderr
+    return json.loads(run.stdout)
+
+
+def entries(rows: list[dict]) -> dict:
+    """By addresses: rows that differ in generation or exactness become one."""
+    sums: dict[tuple[str, ...], tuple[int, int]] = {}
+    for row in rows:
+        stack = tuple(frame["address"] for frame in row["stack"])
+        size, blocks = sums.get(stack, (0, 0))
+        sums[stack] = size + row["bytes"], blocks + row["blocks"]
+    return sums
+
+
+def assert_same(data: bytes) -> Replay:
+    plain, got = Replay(data), report(data)
+    summary = got["summary"]
+    assert {k: summary[k] for k in SUMS} == {k: plain.sums[k] for k in SUMS}
+    assert {k: got["audit"][k] for k in AUDIT} == {k: plain.sums[k] for k in AUDIT}
+    assert {k: v for k, v in summary["calls"].items() if v} == dict(plain.calls)
+    assert (summary["peak_bytes"], summary["peak_blocks"]) == plain.peak
+    leaks = plain.leaks()
+    assert summary["leaked_bytes"] == sum(b.size for b in leaks)
+    assert summary["leaked_blocks"] == len(leaks)
+    for order, process in enumerate(got["processes"]):
+        sums = plain.by_process.get(order, {})
+        assert {k: process[k] for k in OF_PROCESS} == {k: sums.get(k, 0) for k in OF_PROCESS}
+        own = plain.leaks(order)
+        assert (process["leaked_bytes"], process["leaked_blocks"]) == \
+            (sum(b.size for b in own), len(own))
+    # A module that is loaded twice is one in a report, whatever its addresses.
+    paths = [item.fields["path"] for items in plain.trace.items.values() for item in items
+             if item.name == "MODULE"]
+    if len(got["processes"]) == 1 and len(paths) == len(set(paths)) \
+            and not got["audit"]["unknown_stacks"] and not got["audit"]["unknown_modules"]:
+        assert entries(got["leaks"]) == by_stack(leaks)
+        assert entries(got["peak"]) == by_stack(plain.at_peak)
+    return plain
+
+
+@pytest.mark.parametrize("name", sorted(VALID))
+def test_vectors_replay_as_a_plain_replay_does(name: str):
+    assert_same((VECTORS / f"{name}.mlog").read_bytes())
+
+
+class Writer:
+    """A process that is being written: what it believes to be live, its open chunks."""
+
+    def __init__(self, trace: Trace, pid: int, time: int, parent: "Writer | None" = None):
+        self.process = trace.process(pid, key=1000 + len(trace.processes),
+                                     parent=parent.process if parent else None)
+        self.live = list(parent.live) if parent else []
+        self.nodes = list(parent.nodes) if parent else [0]
+        definitions = self.process.definitions(base_time=time)
+        inherited = max(self.nodes) + 1 if parent else 0
+        definitions.process_record(start=time + 1 if parent else time, fork_time=time,
+                                   inherited_nodes=inherited,
+                                   inherited_modules=2 if parent else 0, monotonic_ns=time)
+        if not parent:
+            definitions.module(1, 0x400000, b"/bin/x", flags=1)
+        for stream in (1, 2, 3):
+            definitions.thread(stream, pid + stream, time=time)
+        for i in range(12):
+            self.nodes.append(definitions.node(1, len(self.nodes) * 64 + pid % 7,
+                                               parent=self.nodes[len(self.nodes) // 2],
+                                               id=inherited if parent and i == 0 else None))
+        definitions.write()
+        self.chunks = {stream: self.process.events(stream, time) for stream in (1, 2, 3)}
+
+    def chunk(self, stream: int, time: int):
+        if len(self.chunks[stream].payload) > 3000:
+            self.chunks[stream].write()
+            self.chunks[stream] = self.process.events(stream, time)
+        return self.chunks[stream]
+
+    def close(self) -> None:
+        for chunk in self.chunks.values():
+            chunk.write()
+
+
+def random_trace(seed: int, layout: int, forks: int) -> bytes:
+    rng = random.Random(seed)
+    trace = Trace(layout)
+    writers = [Writer(trace, 100, 1000)]
+    alive = list(writers)
+    time = 1000
+    for _ in range(2500):
+        time += rng.choice((1, 1, 7, 300, 30000))
+        writer = rng.choice(alive)
+        stream = rng.choice((1, 1, 2, 3))
+        chunk = writer.chunk(stream, time)
+        live, what = writer.live, rng.random()
+        if len(writers) <= forks and what < 0.02:
+            time += 5
+            pid = rng.choice((100 + len(writers), writer.process.pid)) if len(alive) > 3 \
+                else 100 + len(writers)
+            child = Writer(trace, pid, time, writer)
+            writers.append(child)
+            alive.append(child)
+            time += 5
+        elif len(alive) > 1 and what < 0.025:
+            chunk.process_end(time, "exit", 1, 0)
+            alive.remove(writer)
+        elif live and what < 0.42:
+            at = rng.randrange(len(live))
+            address = live[at]
+            if rng.random() < 0.97:     # else it will be freed twice
+                del live[at]
+            if rng.random() < 0.97:     # else its free is lost
+                chunk.free(time, address)
+        elif live and what < 0.5:
+            begin, time = time, time + rng.randrange(40)
+            old = live.pop(rng.randrange(len(live)))
+            new = rng.choice((old, 0x1000000 + 16 * rng.randrange(600)))
+            chunk.realloc(begin, time, old, new, rng.randrange(1 << 12), rng.choice(writer.nodes))
+            live.append(new)
+        elif what < 0.52:
+            chunk.failed(time, "malloc", 1 << 50, rng.choice(writer.nodes))
+        else:
+            address = rng.choice((0x1000000, 0xff00000001000000, 0)) + 16 * rng.randrange(400)
+            size = rng.choice((0, 8, 24, 100, rng.randrange(1 << rng.randrange(1, 40))))
+            chunk.alloc(time, address, size, rng.choice(writer.nodes),
+                        usable=rng.choice((None, size, size + (1 << 21))))
+            live.append(address)
+    for writer in writers:
+        writer.close()
+    return trace.bytes()
+
+
+@pytest.mark.parametrize("layout", [MAPPED, STREAM])
+@pytest.mark.parametrize("seed,forks", [(1, 0), (2, 0), (3, 0), (4, 3), (5, 8), (6, 8), (7, 30)])
+def test_random_traces_replay_as_a_plain_replay_does(seed: int, forks: int, layout: int):
+    plain = assert_same(random_trace(seed, layout, forks))
+    # The trace is one that puts the replay to the test.
+    assert plain.sums["order_repairs"] > 5 and plain.sums["unmatched_frees"] > 5
+    assert plain.sums["temporary"] > 5 and plain.peak[0] > 1 << 32
+    assert not forks or plain.sums["inherited_frees"] > 5

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Order of events across threads: an address that one thread frees is another's
+a moment later, and the replay must see them in this order.
+
+MLOG_STRESS=N makes it N times as long.
+"""
+import os
+
+import pytest
+
+from support import PROGRAMS, clean_environment, report, trace
+
+ROUNDS = 60000 * int(os.environ.get("MLOG_STRESS", "1"))
+SHARED = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
+
+
+@pytest.mark.parametrize("tunables", [SHARED, ""], ids=["shared", "cached"])
+def test_addresses_handed_from_thread_to_thread_replay_in_order(tmp_path, tunables):
+    """
+    GIVEN eight threads that free each other's blocks and get them again
+    WHEN  the trace is replayed
+    THEN  every free meets its block, and no address is given out twice
+    """
+    path = tmp_path / "trace"
+    env = clean_environment(GLIBC_TUNABLES=tunables) if tunables else None
+    done = trace([PROGRAMS / "handover", "8", ROUNDS], path, env=env)
+    assert done.returncode == 0, done
+    whole = report(path, "--summary")
+    summary, audit = whole["summary"], whole["audit"]
+    assert summary["calls"]["malloc"] >= 8 * ROUNDS
+    assert summary["reallocations"] > ROUNDS / 2
+    assert audit["unmatched_frees"] == 0, audit
+    assert audit["late_events"] == 0, audit
+    assert audit["order_repairs"] <= summary["events"] // 1_000_000, audit
