@@ -226,7 +226,8 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value)
+static int add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value,
+               bool old)
 {
     uint32_t node = 0, name;
     if (!n || !value)
@@ -234,17 +235,34 @@ int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uin
     for (size_t i = 0; i < n; i++)
         if (name_get(flame, names[i], &name) != 0 || node_get(flame, node, name, &node) != 0)
             return -ENOMEM;
-    flame->nodes[node].self = add_capped(flame->nodes[node].self, value);
+    uint64_t *self = old ? &flame->nodes[node].old_self : &flame->nodes[node].self;
+    *self = add_capped(*self, value);
     for (uint32_t up = node;; up = flame->nodes[up].parent) {
-        flame->nodes[up].total = add_capped(flame->nodes[up].total, value);
+        uint64_t *total = old ? &flame->nodes[up].old_total : &flame->nodes[up].total;
+        *total = add_capped(*total, value);
         if (!up)
             return 0;
     }
 }
 
+int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value)
+{
+    return add(flame, names, n, value, false);
+}
+
+int ma_flame_add_old(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value)
+{
+    return add(flame, names, n, value, true);
+}
+
 uint64_t ma_flame_total(const struct ma_flame *flame)
 {
     return flame->nodes[0].total;
+}
+
+uint64_t ma_flame_total_old(const struct ma_flame *flame)
+{
+    return flame->nodes[0].old_total;
 }
 
 static int compare(const void *a_, const void *b_, void *flame_)
@@ -257,7 +275,7 @@ static int compare(const void *a_, const void *b_, void *flame_)
     return strcmp(flame->names[a->name], flame->names[b->name]);
 }
 
-uint32_t *ma_flame_order(const struct ma_flame *flame, size_t *n_out)
+uint32_t *ma_flame_order(const struct ma_flame *flame, bool old, size_t *n_out)
 {
     size_t n = 0, all = flame->n_nodes;
     /* `sorted` by parent and name, so that first[parent] starts a node's children. */
@@ -271,7 +289,7 @@ uint32_t *ma_flame_order(const struct ma_flame *flame, size_t *n_out)
         goto out;
     }
     for (uint32_t i = 1; i < all; i++)
-        if (flame->nodes[i].total)
+        if (flame->nodes[i].total || (old && flame->nodes[i].old_total))
             sorted[n++] = i;
     qsort_r(sorted, n, sizeof(*sorted), compare, (void *)flame);
     for (size_t i = n; i-- > 0;)
@@ -300,12 +318,12 @@ out:
     return order;
 }
 
-int ma_flame_write_folded(const struct ma_flame *flame, FILE *out)
+static int write_folded(const struct ma_flame *flame, bool diff, FILE *out)
 {
     size_t n = 0, depth = 0;
     int error = 0;
     errno = 0;
-    uint32_t *order = ma_flame_order(flame, &n), *path = NULL;
+    uint32_t *order = ma_flame_order(flame, diff, &n), *path = NULL;
     for (size_t i = 0; order && i < n; i++)
         if (flame->nodes[order[i]].depth > depth)
             depth = flame->nodes[order[i]].depth;
@@ -318,13 +336,15 @@ int ma_flame_write_folded(const struct ma_flame *flame, FILE *out)
         const struct ma_flame_node *node = &flame->nodes[order[i]];
         /* Depth-first: path[] below this depth is this node's own. */
         path[node->depth] = node->name;
-        if (!node->self)
+        if (!node->self && !(diff && node->old_self))
             continue;
         for (size_t d = 1; d <= node->depth; d++) {
             for (const char *c = flame->names[path[d]]; *c; c++)
                 putc(*c == ';' ? ':' : *c, out);
             putc(d == node->depth ? ' ' : ';', out);
         }
+        if (diff)
+            fprintf(out, "%" PRIu64 " ", node->old_self);
         if (fprintf(out, "%" PRIu64 "\n", node->self) < 0)
             error = errno ? -errno : -EIO;
     }
@@ -334,4 +354,14 @@ done:
     free(order);
     free(path);
     return error;
+}
+
+int ma_flame_write_folded(const struct ma_flame *flame, FILE *out)
+{
+    return write_folded(flame, false, out);
+}
+
+int ma_flame_write_folded_diff(const struct ma_flame *flame, FILE *out)
+{
+    return write_folded(flame, true, out);
 }

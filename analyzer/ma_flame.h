@@ -28,6 +28,7 @@ struct ma_flame;
 struct ma_flame_look {
     const char *subtitle; /* a second line below the title, or NULL */
     bool icicle;          /* the root on top, growing down */
+    bool differential;    /* colours tell growth against the old table, see below */
 };
 
 /* Copies the title, which may be NULL. NULL if memory is short. */
@@ -42,8 +43,19 @@ struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit);
  */
 int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value);
 
-/* The sum of all values added. */
+/*
+ * The same for a second table, the old one, that this graph is compared with:
+ * add all stacks of the new trace by ma_flame_add, those of the old one by
+ * this. Frames are as wide as in the new table; with look->differential what
+ * grew is red, what shrank blue, the more the stronger, and both values are
+ * told. What only the old table has is counted in the picture, and in folded
+ * form has a line of its own.
+ */
+int ma_flame_add_old(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value);
+
+/* The sum of all values added, and of those of the old table. */
 uint64_t ma_flame_total(const struct ma_flame *flame);
+uint64_t ma_flame_total_old(const struct ma_flame *flame);
 
 /*
  * One line a stack: names root first, joined by ';', a space, the value.
@@ -53,6 +65,10 @@ uint64_t ma_flame_total(const struct ma_flame *flame);
  * becomes U+FFFD. Returns 0 or a negative errno.
  */
 int ma_flame_write_folded(const struct ma_flame *flame, FILE *out);
+
+/* The same with two values a line, of the old and of the new table, as
+ * flamegraph.pl takes them: also lines of which one is 0. */
+int ma_flame_write_folded_diff(const struct ma_flame *flame, FILE *out);
 
 /*
  * A whole SVG document, with style and script inside and nothing fetched.

@@ -23,6 +23,9 @@ enum {
     SHADES = 8,
 };
 
+/* Of a differential graph: from no change to all changed, in each direction. */
+enum { STEPS = 8 };
+
 static const double least = 0.1;   /* narrower frames are left out */
 static const double letter = 6.93; /* width of one */
 
@@ -90,6 +93,18 @@ static void write_colours(FILE *out)
                     channel(hue, kinds[kind].saturation, light, 8),
                     channel(hue, kinds[kind].saturation, light, 4));
         }
+}
+
+static void write_diff_colours(FILE *out)
+{
+    fputs(".same rect{fill:#e8e4dc}\n", out);
+    for (unsigned step = 0; step < STEPS; step++) {
+        double light = 0.90 - 0.05 * step;
+        fprintf(out, ".grew%u rect{fill:#%02x%02x%02x}\n.shrank%u rect{fill:#%02x%02x%02x}\n",
+                step, channel(4, 0.85, light, 0), channel(4, 0.85, light, 8),
+                channel(4, 0.85, light, 4), step, channel(216, 0.75, light, 0),
+                channel(216, 0.75, light, 8), channel(216, 0.75, light, 4));
+    }
 }
 
 static void write_escaped(const char *text, size_t n, FILE *out)
@@ -207,7 +222,9 @@ struct picture {
     char *scratch;     /* for the longest name */
     unsigned rows;     /* that are drawn, the root's included */
     size_t thin, deep; /* frames left out */
-    bool icicle;
+    bool icicle, differential;
+    uint64_t widest_change; /* of a frame against the old table */
+    size_t gone; /* frames that only the old table has */
     unsigned height;
 };
 
@@ -223,6 +240,41 @@ static bool is_drawn(struct picture *picture, const struct ma_flame_node *node)
            node->depth < MAX_ROWS;
 }
 
+static uint64_t change_of(const struct ma_flame_node *node)
+{
+    return node->total > node->old_total ? node->total - node->old_total
+                                         : node->old_total - node->total;
+}
+
+/* Colour by the change's share of the largest one. */
+static void write_change_class(const struct picture *picture, const struct ma_flame_node *node,
+                               FILE *out)
+{
+    uint64_t change = change_of(node);
+    if (!change) {
+        fputs("<g class=\"same\"", out);
+        return;
+    }
+    double part = (double)change / (double)picture->widest_change;
+    unsigned step = (unsigned)(part * STEPS);
+    fprintf(out, "<g class=\"%s%u\"", node->total > node->old_total ? "grew" : "shrank",
+            step < STEPS ? step : STEPS - 1);
+}
+
+/* ", before 3.2 KiB (+1.1 KiB)" */
+static void write_change(const struct picture *picture, const struct ma_flame_node *node,
+                         FILE *out)
+{
+    char before[64], change[64];
+    print_value(before, sizeof(before), picture->flame, node->old_total);
+    print_value(change, sizeof(change), picture->flame, change_of(node));
+    fprintf(out, ", before %s (%s%s)", before,
+            node->total > node->old_total   ? "+"
+            : node->total < node->old_total ? "-"
+                                            : "",
+            change);
+}
+
 static void write_frame(struct picture *picture, uint32_t number, const char *name, double start,
                         FILE *out)
 {
@@ -233,14 +285,19 @@ static void write_frame(struct picture *picture, uint32_t number, const char *na
     double y = HEADER + (double)row * ROW;
     char value[64];
     print_value(value, sizeof(value), picture->flame, node->total);
-    if (number)
+    if (picture->differential)
+        write_change_class(picture, node, out);
+    else if (number)
         fprintf(out, "<g class=\"k%us%u\"", kind_of(name), shade_of(name));
     else
         fputs("<g class=\"k3s4\"", out);
     fprintf(out, " data-x=\"%.10g\" data-w=\"%.10g\" data-d=\"%u\"><title>", x, w, node->depth);
     write_text(name, out);
-    fprintf(out, "\n%s, %.2f %%</title><rect x=\"%.2f\" y=\"%.0f\" width=\"%.2f\" height=\"%d\"/>",
-            value, 100 * w, px, y, pw > 3 ? pw - 0.6 : pw, ROW - 1);
+    fprintf(out, "\n%s, %.2f %%", value, 100 * w);
+    if (picture->differential)
+        write_change(picture, node, out);
+    fprintf(out, "</title><rect x=\"%.2f\" y=\"%.0f\" width=\"%.2f\" height=\"%d\"/>", px, y,
+            pw > 3 ? pw - 0.6 : pw, ROW - 1);
     write_label(name, picture->scratch, px, y, pw, out);
     fputs("</g>\n", out);
 }
@@ -282,8 +339,11 @@ static void write_bar(const struct picture *picture, const char *subtitle, FILE 
     write_text(picture->flame->title, out);
     fprintf(out, "</text>\n<text class=\"plain faint\" x=\"%d\" y=\"43\">", PAD);
     write_text(subtitle, out);
-    fprintf(out, "</text>\n<text id=\"details\" x=\"%d\" y=\"62\">%s%s%s</text>\n", PAD,
+    fprintf(out, "</text>\n<text id=\"details\" x=\"%d\" y=\"62\">%s%s%s", PAD,
             picture->n ? "" : "nothing to show: ", value, picture->n ? " in all" : "");
+    if (picture->differential)
+        write_change(picture, &picture->flame->nodes[0], out);
+    fputs("</text>\n", out);
     fprintf(out, "<text id=\"matched\" class=\"right\" x=\"%d\" y=\"62\"></text>\n", WIDTH - PAD);
     write_button("find", "Search", 70, false, out);
     write_button("clear", "Clear search", 96, true, out);
@@ -291,16 +351,34 @@ static void write_bar(const struct picture *picture, const char *subtitle, FILE 
     fputs("</g>\n", out);
 }
 
+/* A colour and what it means; returns where the next one goes. */
+static double write_key(const char *class, const char *says, double x, double y, FILE *out)
+{
+    fprintf(out,
+            "<g class=\"%s\"><rect x=\"%.0f\" y=\"%.0f\" width=\"10\" height=\"10\"/>"
+            "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">%s</text></g>\n",
+            class, x, y - 9, x + 14, y, says);
+    return x + 14 + 7 * (double)strlen(says) + 18;
+}
+
 static void write_footer(const struct picture *picture, FILE *out)
 {
     double y = picture->height - 8, x = PAD;
-    for (unsigned kind = 0; kind < KINDS; kind++) {
-        fprintf(out,
-                "<g class=\"k%us2\"><rect x=\"%.0f\" y=\"%.0f\" width=\"10\" height=\"10\"/>"
-                "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">%s</text></g>\n",
-                kind, x, y - 9, x + 14, y, kinds[kind].says);
-        x += 14 + 7 * (double)strlen(kinds[kind].says) + 18;
+    if (picture->differential) {
+        x = write_key("grew6", "grew", x, y, out);
+        x = write_key("shrank6", "shrank", x, y, out);
+        x = write_key("same", "as before", x, y, out);
     }
+    for (unsigned kind = 0; kind < KINDS && !picture->differential; kind++) {
+        char class[16];
+        snprintf(class, sizeof(class), "k%us2", kind);
+        x = write_key(class, kinds[kind].says, x, y, out);
+    }
+    if (picture->gone)
+        fprintf(out,
+                "<text class=\"plain faint right\" x=\"%d\" y=\"%.0f\">gone since: %zu frame%s"
+                "</text>\n",
+                WIDTH - PAD, y, picture->gone, picture->gone == 1 ? "" : "s");
     if (picture->thin || picture->deep)
         fprintf(out, "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">not drawn: ", x + 10, y);
     if (picture->thin)
@@ -314,7 +392,7 @@ static int prepare(struct picture *picture)
 {
     const struct ma_flame *flame = picture->flame;
     size_t longest = 3;
-    picture->order = ma_flame_order(flame, &picture->n);
+    picture->order = ma_flame_order(flame, false, &picture->n);
     picture->left = calloc(flame->n_nodes, sizeof(*picture->left));
     for (size_t i = 0; i < flame->n_names; i++)
         if (strlen(flame->names[i]) > longest)
@@ -324,6 +402,13 @@ static int prepare(struct picture *picture)
     if (!picture->order || !picture->left || !picture->scratch)
         return -ENOMEM;
     picture->rows = 1;
+    picture->widest_change = 1;
+    for (size_t i = 0; i < flame->n_nodes && picture->differential; i++) {
+        uint64_t change = change_of(&flame->nodes[i]);
+        picture->gone += flame->nodes[i].old_total && !flame->nodes[i].total;
+        if (change > picture->widest_change)
+            picture->widest_change = change;
+    }
     for (size_t i = 0; i < picture->n; i++) {
         const struct ma_flame_node *node = &flame->nodes[picture->order[i]];
         if (node->depth >= MAX_ROWS)
@@ -339,7 +424,9 @@ static int prepare(struct picture *picture)
 
 int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
 {
-    struct picture picture = {.flame = flame, .icicle = look && look->icicle};
+    struct picture picture = {.flame = flame,
+                              .icicle = look && look->icicle,
+                              .differential = look && look->differential};
     char *subtitle = ma_flame_clean(look && look->subtitle ? look->subtitle : "");
     errno = 0;
     int error = subtitle ? prepare(&picture) : -ENOMEM;
@@ -355,7 +442,10 @@ int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look 
     write_text(flame->title, out);
     fputs("</title>\n<style>\n", out);
     fputs(ma_flame_css, out);
-    write_colours(out);
+    if (picture.differential)
+        write_diff_colours(out);
+    else
+        write_colours(out);
     fprintf(out, "</style>\n<rect class=\"paper\" width=\"%d\" height=\"%u\" fill=\"#fffdf8\"/>\n",
             WIDTH, picture.height);
     write_frames(&picture, out);

@@ -11,6 +11,7 @@
 struct ma_flame_node {
     uint64_t total;  /* of this frame and all above it */
     uint64_t self;   /* of stacks that end here */
+    uint64_t old_total, old_self; /* of the old table */
     uint32_t parent; /* always an earlier node; the root's is itself */
     uint32_t name;
     uint32_t depth; /* the root's is 0 */
@@ -30,11 +31,12 @@ struct ma_flame {
 };
 
 /*
- * The nodes but the root with a total, in depth-first order, children by the
+ * The nodes but the root with a total, or with `old` also those that only the
+ * old table has, in depth-first order, children by the
  * bytes of their names: a new array (to free) and its length. NULL if memory
  * is short.
  */
-uint32_t *ma_flame_order(const struct ma_flame *flame, size_t *n);
+uint32_t *ma_flame_order(const struct ma_flame *flame, bool old, size_t *n);
 
 /*
  * A new string (to free), safe to show: valid UTF-8, without control and

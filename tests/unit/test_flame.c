@@ -111,6 +111,53 @@ static void test_escapes(void)
     ma_flame_free(flame);
 }
 
+static int add_old(struct ma_flame *flame, uint64_t value, const char *a, const char *b)
+{
+    const char *names[] = {a, b};
+    return ma_flame_add_old(flame, names, 2, value);
+}
+
+static void test_differential(void)
+{
+    struct ma_flame *flame = ma_flame_begin("Leaks", MA_FLAME_BYTES);
+    const struct ma_flame_look look = {.differential = true};
+    char *text = svg(flame, &look);
+    CHECK(strstr(text, "nothing to show"), "an empty comparison says so");
+    free(text);
+    add(flame, 300, "main", "grows", NULL);
+    add(flame, 100, "main", "shrinks", NULL);
+    add(flame, 55, "main", "stays", NULL);
+    add_old(flame, 100, "main", "grows");
+    add_old(flame, 110, "main", "shrinks");
+    add_old(flame, 55, "main", "stays");
+    add_old(flame, 77, "main", "gone");
+    CHECK(ma_flame_total(flame) == 455 && ma_flame_total_old(flame) == 342,
+          "the tables have their own totals");
+    CHECK(ma_flame_add_old(flame, NULL, 0, 5) == 0 && ma_flame_total_old(flame) == 342,
+          "an empty old stack adds nothing");
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    CHECK(ma_flame_write_folded_diff(flame, out) == 0 && fclose(out) == 0, "folded in pairs");
+    CHECK(!strcmp(text, "main;gone 77 0\nmain;grows 100 300\nmain;shrinks 110 100\n"
+                        "main;stays 55 55\n"),
+          "old and new value, also of what is gone");
+    free(text);
+    text = folded(flame);
+    CHECK(!strstr(text, "gone"), "the new table alone does not know what is gone");
+    free(text);
+    text = svg(flame, &look);
+    CHECK(strstr(text, "<g class=\"grew7\"") && strstr(text, "<g class=\"shrank0\"") &&
+              strstr(text, "<g class=\"same\""),
+          "growth, shrinking and neither have their colours, by their share of the change");
+    CHECK(strstr(text, "grows\n300 bytes, 65.93 %, before 100 bytes (+200 bytes)") &&
+              strstr(text, "shrinks\n100 bytes, 21.98 %, before 110 bytes (-10 bytes)"),
+          "both values are told");
+    CHECK(strstr(text, "gone since: 1 frame<") && !strstr(text, "<title>gone"),
+          "what is gone is counted and not drawn");
+    free(text);
+    ma_flame_free(flame);
+}
+
 static void test_svg(void)
 {
     struct ma_flame *flame = ma_flame_begin("Leaks", MA_FLAME_BYTES);
@@ -192,6 +239,7 @@ int main(void)
 {
     test_merge();
     test_escapes();
+    test_differential();
     test_svg();
     test_large();
     test_errors();
