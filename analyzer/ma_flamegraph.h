@@ -14,8 +14,12 @@
 bool ma_flamegraph_known(const char *cost);
 const char *ma_flamegraph_names(void);
 
-/* Write the graph the options ask for, as SVG or folded. */
-int ma_flamegraph_write(struct ma_analysis *analysis, bool svg, FILE *out,
-                        struct ma_error *error);
+/*
+ * Write the graph that the options ask for, as SVG or folded. With `old`, the
+ * analysis of an earlier trace, it is a differential graph: frames as wide as
+ * in `analysis`, coloured by how they changed; folded lines have both values.
+ */
+int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
+                        FILE *out, struct ma_error *error);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "ma_bundle.h"
 #include "ma_dump.h"
+#include "ma_export.h"
 #include "ma_flamegraph.h"
 #include "ma_follow.h"
 #include "ma_output.h"
@@ -50,7 +51,7 @@ static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
     const struct ma_options *options = analysis->options;
     if (options->bundle)
         return ma_bundle_write(analysis, out, error);
-    return options->flamegraph ? ma_flamegraph_write(analysis, ends_with(options->output, ".svg"),
+    return options->flamegraph ? ma_flamegraph_write(analysis, NULL, ends_with(options->output, ".svg"),
                                                      out, error)
                                : report(analysis, out, terminal, error);
 }
@@ -61,6 +62,7 @@ static int work(struct ma_options *options, struct ma_error *error)
     struct ma_output output = { 0 };
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
     struct ma_pass pass = { 0 };
+    struct ma_exports exports = { 0 };
     FILE *spool = NULL;
     char *spool_path = NULL;
     int result = options->bundle ? ma_bundle_spool(options->trace, &spool, &spool_path, error) : 0;
@@ -71,33 +73,42 @@ static int work(struct ma_options *options, struct ma_error *error)
     result = ma_analysis_open(&analysis, options, error);
     if (result < 0)
         goto out;
-    result = ma_output_open(&output, options->output, error);
+    if (!options->exports_only)
+        result = ma_output_open(&output, options->output, error);
     if (result < 0)
         goto out;
     if (dumper) {
         pass = dumper->pass;
         pass.context = output.file;
-    } else if (!options->flamegraph && (result = ma_report_observe(&analysis, error)) < 0) {
+    } else if (!options->flamegraph && !options->exports_only &&
+               (result = ma_report_observe(&analysis, error)) < 0) {
         goto out;
     }
+    result = ma_exports_open(&exports, &analysis, error);
+    if (result < 0)
+        goto out;
     result = ma_analysis_run(&analysis, dumper ? &pass : NULL, error);
-    if (result == -EIO && ferror(output.file))
+    if (result == -EIO && dumper && ferror(output.file))
         result = 0; /* the commit says why */
     if (result < 0)
         goto out;
     if (!dumper) {
         result = ma_analysis_rows(&analysis, error);
         if (result == 0)
+            result = ma_exports_write(&exports, &analysis, error);
+        if (result == 0 && !options->exports_only)
             result = write_result(&analysis, output.file, isatty(fileno(output.file)), error);
         if (result < 0)
             goto out;
     }
-    result = ma_output_commit(&output, error);
+    if (!options->exports_only)
+        result = ma_output_commit(&output, error);
     char damage[400];
     if (result == 0 && ma_audit_is_damaged(&analysis.trace.audit, damage, sizeof damage))
         result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
 out:
     ma_output_discard(&output);
+    ma_exports_close(&exports);
     ma_analysis_free(&analysis);
 spooled:
     if (spool)

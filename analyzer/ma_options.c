@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ma_dump.h"
+#include "ma_export.h"
 #include "ma_flamegraph.h"
 #include "ma_report.h"
 #include "mlog_version.h"
@@ -25,6 +26,9 @@ enum {
     OPT_INTERVAL,
     OPT_DUMP,
     OPT_FLAMEGRAPH,
+    OPT_EXPORT,
+    OPT_INVERT,
+    OPT_ICICLE,
     OPT_FRAMES,
     OPT_NO_SYMBOLS,
     OPT_SYSROOT,
@@ -45,6 +49,9 @@ static const struct option fixed[] = {
     { "json", no_argument, NULL, OPT_JSON },
     { "dump", required_argument, NULL, OPT_DUMP },
     { "flamegraph", required_argument, NULL, OPT_FLAMEGRAPH },
+    { "invert", no_argument, NULL, OPT_INVERT },
+    { "icicle", no_argument, NULL, OPT_ICICLE },
+    { "export", required_argument, NULL, OPT_EXPORT },
     { "frames", required_argument, NULL, OPT_FRAMES },
     { "no-symbols", no_argument, NULL, OPT_NO_SYMBOLS },
     { "sysroot", required_argument, NULL, OPT_SYSROOT },
@@ -82,9 +89,15 @@ static void help(void)
            "  --interval SECONDS     between two of them (2)\n"
            "\nOther outputs:\n"
            "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
-           "  --flamegraph=COST      %s; folded stacks, or with\n"
-           "                         -o NAME.svg a picture for the browser\n"
-           "  --bundle FILE          the trace with its symbols in one file that tells the same\n"
+           "  --flamegraph=COST      %s:\n"
+           "                         folded stacks, or with -o NAME.svg a picture for the browser\n"
+           "  --invert               flame graph from the innermost frames: who calls malloc\n"
+           "  --icicle               flame graph with its root on top\n"
+           "  --export=FORMAT[=FILE] for other tools (repeatable); FORMAT is\n",
+           ma_flamegraph_names());
+    for (size_t i = 0; i < ma_exporter_count; i++)
+        printf("      %-18s %s\n", ma_exporters[i].name, ma_exporters[i].help);
+    printf("  --bundle FILE          the trace with its symbols in one file that tells the same\n"
            "                         on any machine\n"
            "\nSymbols:\n"
            "  --no-symbols           addresses only\n"
@@ -94,8 +107,7 @@ static void help(void)
            "  --no-cache             neither use nor keep names of earlier runs\n"
            "\n  -h, --help             this text\n"
            "  --version              version\n"
-           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n",
-           ma_flamegraph_names());
+           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n");
 }
 
 static enum ma_options_result wrong(const char *format, ...)
@@ -172,6 +184,45 @@ static enum ma_options_result add_debug_dir(struct ma_options *options, const ch
     return MA_OPTIONS_RUN;
 }
 
+static enum ma_options_result add_export(struct ma_options *options, const char *text)
+{
+    size_t length = strcspn(text, "=");
+    struct ma_export_request request = {
+        .exporter = ma_exporter_find(text, length),
+        .file = text[length] ? text + length + 1 : NULL,
+    };
+    if (!request.exporter)
+        return wrong("--export=%s: expected one of %s, with =FILE if you like", text,
+                     ma_exporter_names());
+    if (request.file && !request.file[0])
+        return wrong("--export=%s: expected a file after the second =", text);
+    if (options->n_exports == MA_EXPORTS_MAX)
+        return wrong("--export: %d at most", MA_EXPORTS_MAX);
+    options->exports[options->n_exports++] = request;
+    return MA_OPTIONS_RUN;
+}
+
+/* Each output is one file: the main one, if there is one, and the exports. */
+static enum ma_options_result place_exports(struct ma_options *options)
+{
+    for (size_t i = 0; i < options->n_exports; i++) {
+        struct ma_export_request *one = &options->exports[i];
+        if (!one->file)
+            one->file = options->output ? options->output : "-";
+        bool taken = !options->exports_only &&
+                     strcmp(one->file, options->output ? options->output : "-") == 0;
+        for (size_t k = 0; k < i; k++)
+            taken |= strcmp(one->file, options->exports[k].file) == 0;
+        if (taken)
+            return wrong("--export=%s: %s takes another output already; name a file, as in "
+                         "--export=%s=FILE",
+                         one->exporter->name,
+                         strcmp(one->file, "-") == 0 ? "standard output" : one->file,
+                         one->exporter->name);
+    }
+    return MA_OPTIONS_RUN;
+}
+
 static enum ma_options_result take(struct ma_options *options, int option)
 {
     switch (option) {
@@ -199,6 +250,14 @@ static enum ma_options_result take(struct ma_options *options, int option)
         if (!ma_flamegraph_known(optarg))
             return wrong("--flamegraph=%s: expected one of %s", optarg, ma_flamegraph_names());
         break;
+    case OPT_INVERT:
+        options->invert = true;
+        break;
+    case OPT_ICICLE:
+        options->icicle = true;
+        break;
+    case OPT_EXPORT:
+        return add_export(options, optarg);
     case OPT_DEBUG_DIR:
         return add_debug_dir(options, optarg);
     case OPT_FOLLOW:
@@ -294,8 +353,17 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("--interval goes with --follow");
     if (!options->interval)
         options->interval = 2000;
+    if ((options->invert || options->icicle) && !options->flamegraph)
+        return wrong("%s belongs to --flamegraph=COST", options->invert ? "--invert" : "--icicle");
+    options->exports_only = options->n_exports && !options->dump && !options->flamegraph &&
+                            !options->json && !options->reports;
+    if (options->n_exports && (options->dump || options->bundle || options->follow))
+        return wrong("%s and --export are separate outputs: ask for one of them at a time",
+                     options->dump     ? "--dump"
+                     : options->bundle ? "--bundle"
+                                       : "--follow");
     options->trace = argv[optind];
-    return MA_OPTIONS_RUN;
+    return place_exports(options);
 }
 
 void ma_options_free(struct ma_options *options)

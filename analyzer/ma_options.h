@@ -14,6 +14,13 @@
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
 #define MA_SORT_KEYS 4
 
+#define MA_EXPORTS_MAX 16
+
+struct ma_export_request {
+    const struct ma_exporter *exporter;
+    const char *file; /* NULL: where the main output would go */
+};
+
 struct ma_options {
     const char *trace;
     const char *output; /* NULL: standard output */
@@ -21,6 +28,10 @@ struct ma_options {
     const char *flamegraph; /* name of a cost, or NULL */
     bool bundle;        /* write one to bundle_output, which becomes output */
     const char *bundle_output;
+    bool invert, icicle;    /* flame graph: innermost frames as roots; growing down */
+    struct ma_export_request exports[MA_EXPORTS_MAX];
+    size_t n_exports;
+    bool exports_only; /* no main output: neither report nor dump nor flame graph */
     uint32_t reports;   /* bit n: report n of ma_reports was asked for */
     bool json;
     bool follow;       /* reports while the trace grows */

@@ -29,6 +29,7 @@ void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
 /* Our own first byte, and the one after our last. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
+extern const char *lt_in_libc(void) __asm__("gnu_get_libc_version") __attribute__((weak));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
@@ -124,6 +125,23 @@ void lt_allocator_probe(void)
     state = owner[0] ? UNREACHED : REACHED;
 }
 
+/* In the order of loading: libc before us? Then dlopen brought us. */
+static int find_libc_first(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)size, (void)data;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t from = info->dlpi_addr + segment->p_vaddr, to = from + segment->p_memsz;
+        if (segment->p_type != PT_LOAD)
+            continue;
+        if ((uintptr_t)__ehdr_start >= from && (uintptr_t)__ehdr_start < to)
+            return -1;
+        if ((uintptr_t)lt_in_libc >= from && (uintptr_t)lt_in_libc < to)
+            return 1;
+    }
+    return 0;
+}
+
 bool lt_allocator_serves(bool asked)
 {
     const char *reason = sanitizer(), *detail = NULL;
@@ -131,7 +149,11 @@ bool lt_allocator_serves(bool asked)
         reason = "another allocator comes first and passes nothing on, not tracing; preload "
                  "libmlog.so before it, or link the program without it:";
         detail = owner;
-        if (_vgr10010ZU_VgSoSynsomalloc_malloc) {
+        unsigned seen = 0;
+        if (dl_iterate_phdr(find_libc_first, &seen) == 1) {
+            reason = "loaded when the program had already started, not tracing; preload it";
+            detail = NULL;
+        } else if (_vgr10010ZU_VgSoSynsomalloc_malloc) {
             reason = "Valgrind's allocator is in this program, not tracing; give valgrind the "
                      "option";
             detail = "--soname-synonyms=somalloc=nouserintercepts";

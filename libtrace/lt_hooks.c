@@ -70,10 +70,12 @@ static inline uint64_t stamp(struct lt_context *c)
         return lt_now();
     }
     uint64_t coarse = LT_LIKELY(lt_page.coarse_clock) ? lt_clock_coarse() : 0;
-    if (c->stamp_share && LT_LIKELY(coarse == c->stamp_coarse)) {
+    if (c->stamp_share && LT_LIKELY(coarse == c->stamp_coarse && !c->stamp_anew)) {
         c->stamp_share--;
         return c->events.time;
     }
+    c->stamp_anew = 0; /* before the clock is read: a handler in between may set it again */
+    LT_SIGNAL_FENCE();
     c->stamp_coarse = coarse;
     c->stamp_share = coarse && !c->flags ? LT_STAMP_SHARE - 1 : 0;
     return lt_now() & ~(uint64_t)(LT_COARSE_TICKS - 1);

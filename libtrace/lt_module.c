@@ -256,8 +256,11 @@ static void find_main_path(char *path, size_t room, uintptr_t headers)
         const char *name = memchr(at, '/', (size_t)(end - at));
         if (headers < from || headers >= to || !name)
             continue;
-        length = end - name < (long)room - 1 ? end - name : (long)room - 1;
-        memcpy(path, name, (size_t)length);
+        while (name < end && length < (long)room - 1) {
+            bool newline = end - name >= 4 && !memcmp(name, "\\012", 4); /* as the kernel has it */
+            path[length++] = newline ? '\n' : *name;
+            name += newline ? 4 : 1;
+        }
     }
     lt_memory_free(text, capacity);
     if (!length)

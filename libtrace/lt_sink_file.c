@@ -130,9 +130,11 @@ static void warm(int fd, uint64_t offset, size_t size)
 
 static void give_up_chunk(struct lt_writer *writer)
 {
-    if (writer->chunk)
-        lt_unmap(writer->chunk, writer->size);
-    writer->chunk = NULL;
+    unsigned char *chunk = writer->chunk;
+    writer->chunk = NULL; /* first: a thread cancelled in between looks into its chunk */
+    LT_SIGNAL_FENCE();
+    if (chunk)
+        lt_unmap(chunk, writer->size);
     writer->position = writer->drained = (unsigned char *)1; /* beyond the limit: no room */
     writer->limit = NULL;
 }

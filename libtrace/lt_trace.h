@@ -102,6 +102,7 @@ struct lt_context {
     uint32_t stream;
     uint32_t flags;             /* MLF_STREAM_* */
     uint32_t stamp_share;       /* events that may still take the last one's stamp */
+    uint32_t stamp_anew;        /* ... but none may: also set by handlers inside a hook */
     uint64_t stamp_coarse;      /* the coarse clock when it was taken */
     struct lt_writer events;
     struct lt_writer definitions;
@@ -145,7 +146,7 @@ extern __thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec
 static inline void lt_stamp_anew(void)
 {
     if ((uintptr_t)lt_self > 1)
-        lt_self->main.stamp_share = 0;
+        lt_self->main.stamp_anew = 1;
 }
 
 /* Process-wide state that changes only at start, fork and exit. */

@@ -135,12 +135,13 @@ int main(void)
 
 def test_loaded_by_dlopen_where_static_tls_is_scarce(tmp_path):
     """Into a running program the library comes too late to hook: it must load,
-    and change nothing."""
+    say so, and change nothing."""
     code = f"import ctypes; ctypes.CDLL({str(LIBRARY)!r}); print('loaded', len(bytes(1 << 20)))"
     env = support.clean_environment(
         GLIBC_TUNABLES="glibc.rtld.optional_static_tls=0:glibc.rtld.nns=1")
     done = support.bash('exec /usr/bin/python3 -c "$1" 1022>"$2"', code, tmp_path / "t", env=env)
-    assert done.visible == (0, "loaded 1048576\n", "")
+    assert done.visible[:2] == (0, "loaded 1048576\n")
+    assert "loaded when the program had already started, not tracing; preload it" in done.stderr
     done = support.trace(["/usr/bin/python3", "-c", "print(1)"], tmp_path / "u", env=env)
     assert done.visible == (0, "1\n", "")
     support.assert_sound(support.report(tmp_path / "u", "--summary")["audit"])

@@ -60,7 +60,10 @@ static void *thread(void *argument)
     } else if (!strcmp(what, "cancel") || !strcmp(what, "asynchronous")) {
         if (*what == 'a')
             pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
-        for (;; pairs++) {
+        for (long own = 0;; own++, pairs++) {
+            if (*what == 'a' && own == 30000)
+                for (;;) /* all that the allocator beneath, which reuses nothing, can give */
+                    pause();
             free(malloc(31 * 8));
             if (*what == 'c')
                 pthread_testcancel();

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of exporters, and the exports of one run: outputs opened before
+ * the work, written after it, each whole or not at all.
+ */
+#include "ma_export.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ma_report.h"
+
+const struct ma_exporter ma_exporters[] = {
+    { .name = "pprof", .help = "go tool pprof, Parca, Pyroscope", .binary = true,
+      .write = ma_export_pprof },
+    { .name = "speedscope", .help = "www.speedscope.app", .write = ma_export_speedscope },
+    { .name = "callgrind", .help = "KCachegrind, callgrind_annotate",
+      .write = ma_export_callgrind },
+    { .name = "massif", .help = "ms_print, massif-visualizer", .write = ma_export_massif,
+      .timeline = true },
+    { .name = "heaptrack", .help = "heaptrack_print, heaptrack_gui",
+      .write = ma_export_heaptrack, .begin = ma_export_heaptrack_begin,
+      .end = ma_export_heaptrack_end },
+    { .name = "chrome", .help = "ui.perfetto.dev, chrome://tracing", .write = ma_export_chrome,
+      .begin = ma_export_chrome_begin, .end = ma_export_chrome_end },
+    { .name = "csv", .help = "stacks and their numbers, for spreadsheets",
+      .write = ma_export_csv },
+    { .name = "csv-timeline", .help = "the heap over time, for spreadsheets",
+      .write = ma_export_csv_timeline, .timeline = true },
+};
+const size_t ma_exporter_count = sizeof ma_exporters / sizeof *ma_exporters;
+
+const struct ma_exporter *ma_exporter_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < ma_exporter_count; i++) {
+        if (strlen(ma_exporters[i].name) == length &&
+            strncmp(ma_exporters[i].name, name, length) == 0)
+            return &ma_exporters[i];
+    }
+    return NULL;
+}
+
+const char *ma_exporter_names(void)
+{
+    static char names[256];
+    char *at = names;
+    for (size_t i = 0; i < ma_exporter_count && at == names + strlen(names); i++)
+        at += snprintf(at, sizeof names - (size_t)(at - names), "%s%s", i ? ", " : "",
+                       ma_exporters[i].name);
+    return names;
+}
+
+int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
+                    struct ma_error *error)
+{
+    const struct ma_options *options = analysis->options;
+    memset(exports, 0, sizeof *exports);
+    for (size_t i = 0; i < options->n_exports; i++) {
+        const struct ma_export_request *request = &options->exports[i];
+        struct ma_export_job *job = &exports->jobs[exports->n++];
+        job->exporter = request->exporter;
+        int result = ma_output_open(&job->output, request->file, error);
+        if (result < 0)
+            return result;
+        if (job->exporter->binary && isatty(fileno(job->output.file)))
+            return ma_fail(error, -EINVAL,
+                           "--export %s: is not for a terminal; name a file with "
+                           "--export %s=FILE, or redirect the output",
+                           job->exporter->name, job->exporter->name);
+        if (job->exporter->timeline && !analysis->timeline &&
+            ma_report_timeline_observe(analysis) < 0)
+            return ma_fail_memory(error);
+        if (job->exporter->begin &&
+            job->exporter->begin(analysis, job->output.file, &job->state) < 0)
+            return ma_fail_memory(error);
+    }
+    return 0;
+}
+
+int ma_exports_write(struct ma_exports *exports, struct ma_analysis *analysis,
+                     struct ma_error *error)
+{
+    for (size_t i = 0; i < exports->n; i++) {
+        struct ma_export_job *job = &exports->jobs[i];
+        int result = job->exporter->write(analysis, job->state, job->output.file);
+        if (result == -ENOMEM)
+            return ma_fail_memory(error);
+        if (result < 0 && !ferror(job->output.file))
+            return ma_fail(error, result, "--export %s: the format cannot hold this trace: %s",
+                           job->exporter->name, strerror(-result));
+        result = ma_output_commit(&job->output, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+void ma_exports_close(struct ma_exports *exports)
+{
+    for (size_t i = 0; i < exports->n; i++) {
+        struct ma_export_job *job = &exports->jobs[i];
+        if (job->state)
+            job->exporter->end(job->state);
+        ma_output_discard(&job->output);
+    }
+    exports->n = 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The JSON that speedscope (www.speedscope.app) reads: frames once, and one
+ * "sampled" profile a cost whose weights sum up to that cost's total. Its
+ * format is defined by https://www.speedscope.app/file-format-schema.json.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ma_export.h"
+#include "ma_export_strings.h"
+#include "ma_text.h"
+#include "mlog_version.h"
+
+static uint64_t leaked(const struct ma_row *row) { return row->leaked_bytes; }
+static uint64_t at_peak(const struct ma_row *row) { return row->peak_bytes; }
+static uint64_t allocated(const struct ma_row *row) { return row->bytes; }
+static uint64_t calls(const struct ma_row *row) { return row->calls; }
+static uint64_t temporary(const struct ma_row *row) { return row->temporary; }
+
+static const struct {
+    const char *name, *unit;
+    uint64_t (*value)(const struct ma_row *row);
+} costs[] = {
+    { "never freed (bytes)", "bytes", leaked },
+    { "heap at its peak (bytes)", "bytes", at_peak },
+    { "allocated (bytes)", "bytes", allocated },
+    { "allocations (calls)", "none", calls },
+    { "temporary blocks", "none", temporary },
+};
+enum { COSTS = sizeof costs / sizeof *costs };
+
+struct frames {
+    struct ma_strings names, files;
+    struct ma_pairs functions, lines; /* name and file; that and the line */
+    uint32_t *of_stacks;              /* frames of all rows, outermost first */
+    size_t n, capacity;
+    size_t *ends; /* by row: where its frames end */
+};
+
+static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *out, uint32_t *id)
+{
+    char buffer[256];
+    bool is_new, is_new_line;
+    uint32_t name = ma_strings_add(&all->names, ma_frame_name(frame, buffer, sizeof buffer));
+    uint32_t file = ma_strings_add(&all->files, frame->file ? frame->file : "");
+    if (name == MA_NONE || file == MA_NONE)
+        return -ENOMEM;
+    uint32_t function = ma_pairs_add(&all->functions, name, file, &is_new);
+    *id = function == MA_NONE ? MA_NONE
+                              : ma_pairs_add(&all->lines, function, frame->line, &is_new_line);
+    if (*id == MA_NONE)
+        return -ENOMEM;
+    if (!is_new_line)
+        return 0;
+    fprintf(out, "%s\n{\"name\":", *id ? "," : "");
+    ma_write_json_string(out, all->names.texts[name]);
+    if (frame->file) {
+        fputs(",\"file\":", out);
+        ma_write_json_string(out, frame->file);
+    }
+    if (frame->line)
+        fprintf(out, ",\"line\":%u", frame->line);
+    putc('}', out);
+    return 0;
+}
+
+static int take_frames(struct ma_analysis *analysis, struct frames *all, FILE *out)
+{
+    static const struct ma_frame none = { .function = MA_NO_STACK };
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const struct ma_frame *frames;
+        long n = ma_stacks_frames(&analysis->stacks, analysis->rows[i].stack, &frames);
+        if (n < 0)
+            return -ENOMEM;
+        if (n == 0) {
+            frames = &none;
+            n = 1;
+        }
+        for (long k = n; k-- > 0;) {
+            uint32_t id;
+            if (take_frame(all, &frames[k], out, &id) < 0 ||
+                !MA_RESERVE(all->of_stacks, all->n, all->capacity))
+                return -ENOMEM;
+            all->of_stacks[all->n++] = id;
+        }
+        all->ends[i] = all->n;
+    }
+    return 0;
+}
+
+static void write_profile(const struct ma_analysis *analysis, const struct frames *all,
+                          size_t cost, FILE *out)
+{
+    uint64_t total = 0;
+    bool first = true;
+    fprintf(out, "{\"type\":\"sampled\",\"name\":\"%s\",\"unit\":\"%s\",\"startValue\":0,"
+                 "\"samples\":[", costs[cost].name, costs[cost].unit);
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        if (!costs[cost].value(&analysis->rows[i]))
+            continue;
+        fputs(first ? "\n[" : ",\n[", out);
+        first = false;
+        for (size_t k = i ? all->ends[i - 1] : 0, from = k; k < all->ends[i]; k++)
+            fprintf(out, "%s%" PRIu32, k > from ? "," : "", all->of_stacks[k]);
+        putc(']', out);
+    }
+    fputs("],\n\"weights\":[", out);
+    first = true;
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        uint64_t value = costs[cost].value(&analysis->rows[i]);
+        if (!value)
+            continue;
+        fprintf(out, "%s%" PRIu64, first ? "" : ",", value);
+        first = false;
+        total += value;
+    }
+    fprintf(out, "],\"endValue\":%" PRIu64 "}", total);
+}
+
+int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
+{
+    (void)state;
+    struct frames all = { .ends = calloc(analysis->n_rows + 1, sizeof *all.ends) };
+    char *command = ma_export_command(analysis);
+    int result = all.ends && command ? 0 : -ENOMEM;
+    if (result < 0)
+        goto out;
+    fprintf(out, "{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\","
+                 "\"version\":\"0.0.1\",\"exporter\":\"mlog-analyze %s\",\n\"name\":",
+            MLOG_VERSION);
+    ma_write_json_string(out, command);
+    fputs(",\"activeProfileIndex\":0,\n\"shared\":{\"frames\":[", out);
+    result = take_frames(analysis, &all, out);
+    if (result < 0)
+        goto out;
+    fputs("]},\n\"profiles\":[\n", out);
+    for (size_t cost = 0; cost < COSTS; cost++) {
+        write_profile(analysis, &all, cost, out);
+        fputs(cost + 1 < COSTS ? ",\n" : "]}\n", out);
+    }
+out:
+    ma_strings_free(&all.names);
+    ma_strings_free(&all.files);
+    ma_pairs_free(&all.functions);
+    ma_pairs_free(&all.lines);
+    free(all.of_stacks);
+    free(all.ends);
+    free(command);
+    return result;
+}
