@@ -46,6 +46,7 @@ struct ma_stream {
     uint64_t tid, flags, start, end; /* end UINT64_MAX: open */
     char *name;
     bool known; /* a STREAM record was read */
+    uint64_t lost[8]; /* events that LOSS records name, by reason; 0: any other */
 };
 
 struct ma_process {

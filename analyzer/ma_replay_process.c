@@ -173,6 +173,19 @@ static void on_counters(struct ma_process *process, struct ma_bytes pairs)
     }
 }
 
+static int on_loss(struct ma_trace *trace, struct ma_process *process,
+                   const struct ma_short_record *brief)
+{
+    const unsigned reason = brief->loss.reason < 8 ? (unsigned)brief->loss.reason : 0;
+    struct ma_stream *stream = ma_trace_stream(trace, process, (uint32_t)brief->loss.stream);
+    if (!stream)
+        return -ENOMEM;
+    stream->lost[reason] += brief->loss.lost;
+    trace->audit.lost_events += brief->loss.lost;
+    trace->audit.lost_by_reason[reason] += brief->loss.lost;
+    return 0;
+}
+
 static int on_record(struct ma_replay *replay, struct ma_account *account,
                      const struct ma_run *run, const struct ma_event *event)
 {
@@ -193,10 +206,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         process->end_status = brief->process_end.status;
         return will_end(replay, account);
     case MLF_REC_LOSS:
-        audit->lost_events += brief->loss.lost;
-        audit->lost_by_reason[brief->loss.reason < 8 ? brief->loss.reason : 0] +=
-            brief->loss.lost;
-        return 0;
+        return on_loss(replay->trace, process, brief);
     case MLF_REC_STOP:
         audit->stops++;
         audit->stop_reason = brief->stop.reason;

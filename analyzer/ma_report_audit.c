@@ -51,12 +51,37 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
             COUNT(audit->unwritten_units), audit->unwritten_units == 1 ? " was" : "s were");
 }
 
+#define LOSSES_SHOWN 5
+
+static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    SAY(sayer, "%s event%s lost while recording:", COUNT(trace->audit.lost_events),
+        trace->audit.lost_events == 1 ? " was" : "s were");
+    unsigned shown = 0, more = 0;
+    for (size_t i = 0; i < trace->n_streams; i++) {
+        const struct ma_stream *stream = trace->streams[i];
+        for (unsigned reason = 0; reason < 8; reason++) {
+            if (!stream->lost[reason])
+                continue;
+            if (shown++ < LOSSES_SHOWN)
+                SAY(sayer, "  %s of thread %llu%s%s%s, process %llu: %s", COUNT(stream->lost[reason]),
+                    (unsigned long long)stream->tid, stream->name && *stream->name ? " (" : "",
+                    stream->name ? stream->name : "", stream->name && *stream->name ? ")" : "",
+                    (unsigned long long)ma_process_pid(stream->process), ma_loss_name(reason));
+            else
+                more++;
+        }
+    }
+    if (more)
+        SAY(sayer, "  and of %u more thread%s (see --json)", more, S(more));
+}
+
 static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
 {
     const struct ma_audit *audit = &analysis->trace.audit;
     if (audit->lost_events)
-        SAY(sayer, "%s event%s lost while recording.", COUNT(audit->lost_events),
-            audit->lost_events == 1 ? " was" : "s were");
+        say_losses(sayer, analysis);
     if (audit->stops)
         SAY(sayer, "Recording stopped before the program's end: %s%s%s.",
             ma_loss_name(audit->stop_reason), audit->stop_errno ? ", " : "",
@@ -236,6 +261,25 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
     ma_model_number(model, stacks, "undefined", NULL, MA_COUNT, other);
 }
 
+static void add_losses(struct ma_model *model, struct ma_value *object,
+                       const struct ma_trace *trace)
+{
+    struct ma_value *array = ma_model_array(model, object, "losses", NULL, MA_TABLE);
+    for (size_t i = 0; i < trace->n_streams; i++) {
+        const struct ma_stream *stream = trace->streams[i];
+        for (unsigned reason = 0; reason < 8; reason++) {
+            if (!stream->lost[reason])
+                continue;
+            struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+            ma_model_number(model, one, "pid", NULL, MA_PLAIN, ma_process_pid(stream->process));
+            ma_model_number(model, one, "tid", NULL, MA_PLAIN, stream->tid);
+            ma_model_text(model, one, "name", NULL, stream->name);
+            ma_model_text(model, one, "reason", NULL, ma_loss_name(reason));
+            ma_model_number(model, one, "events", NULL, MA_COUNT, stream->lost[reason]);
+        }
+    }
+}
+
 static void add_ranges(struct ma_model *model, struct ma_value *object, struct ma_audit *audit)
 {
     struct ma_value *array = ma_model_array(model, object, "skipped", NULL, MA_TABLE);
@@ -287,6 +331,7 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
     add_counts(model, object, analysis, cut);
     add_ranges(model, object, audit);
+    add_losses(model, object, &analysis->trace);
     struct sayer sayer = { model, ma_model_array(model, object, "warnings", "", MA_LINES) };
     say_damage(&sayer, audit);
     say_events(&sayer, analysis);

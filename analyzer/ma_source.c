@@ -23,6 +23,7 @@
 
 #define WAIT_MS 200
 #define READ_SIZE ((size_t)1 << 17)
+#define FRAME_KEPT_MAX ((size_t)1 << 19) /* bytes of a frame kept to be searched again */
 #define ZSTD_WINDOW_LOG_MAX 27
 #define FORGET_SIZE ((uint64_t)16 << 20)
 
@@ -44,7 +45,8 @@ struct ma_source {
     ZSTD_DStream *zstd;
     unsigned char *input; /* compressed bytes */
     size_t input_at, input_length;
-    bool in_frame;
+    size_t frame_at;       /* of the input: where the frame being read begins */
+    bool in_frame, frame_kept;
     unsigned char *symbols; /* of a bundle, or NULL */
     size_t n_symbols;
     char problem[160];
@@ -107,39 +109,92 @@ static void fill_plain(struct ma_source *source)
     source->ended = n == 0;
 }
 
+/* Read more input, of which nothing is left but, in front of it, the beginning
+ * of the frame, if that is kept. Returns the bytes read. */
+static size_t refill(struct ma_source *source)
+{
+    size_t kept = source->frame_kept ? source->input_length - source->frame_at : 0;
+    if (kept > FRAME_KEPT_MAX) {
+        kept = 0;
+        source->frame_kept = false;
+    }
+    memmove(source->input, source->input + source->input_length - kept, kept);
+    source->frame_at = 0;
+    source->input_at = kept;
+    size_t n = read_some(source, source->input + kept, READ_SIZE);
+    source->input_length = kept + n;
+    return n;
+}
+
+/* After a damaged frame: the input is moved to the next magic, where another
+ * frame may begin. A process that was killed leaves such a cut, and the others
+ * of its trace write on; what the decoder took for the rest of the frame is
+ * then theirs, and looked at again. False if no frame follows. */
+static bool find_frame(struct ma_source *source)
+{
+    static const unsigned char magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+    if (source->frame_kept)
+        source->input_at = source->frame_at + 1;
+    source->in_frame = source->frame_kept = false;
+    ZSTD_DCtx_reset(source->zstd, ZSTD_reset_session_only);
+    for (;;) {
+        size_t left = source->input_length - source->input_at;
+        unsigned char *found = memmem(source->input + source->input_at, left, magic, sizeof magic);
+        if (found) {
+            source->input_at = (size_t)(found - source->input);
+            return true;
+        }
+        size_t tail = left < sizeof magic - 1 ? left : sizeof magic - 1;
+        memmove(source->input, source->input + source->input_length - tail, tail);
+        source->input_at = 0;
+        source->input_length = tail;
+        size_t n = read_some(source, source->input + tail, READ_SIZE);
+        if (n == 0)
+            return false;
+        source->input_length += n;
+    }
+}
+
 static void fill_zstd(struct ma_source *source)
 {
     for (;;) {
-        if (source->input_at == source->input_length) {
-            source->input_at = 0;
-            source->input_length = read_some(source, source->input, READ_SIZE);
-            if (source->input_length == 0) {
-                if (source->in_frame && !source->problem[0])
-                    snprintf(source->problem, sizeof source->problem,
-                             "the zstd stream is cut after %llu compressed bytes",
-                             (unsigned long long)source->consumed);
-                source->ended = true;
-                return;
-            }
-        }
-        ZSTD_inBuffer in = { source->input, source->input_length, source->input_at };
-        ZSTD_outBuffer out = { source->buffer, source->capacity, source->length };
-        size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
-        source->input_at = in.pos;
-        if (ZSTD_isError(result)) {
-            snprintf(source->problem, sizeof source->problem,
-                     "the zstd stream is damaged near compressed byte %llu: %s",
-                     (unsigned long long)(source->consumed - source->input_length + in.pos),
-                     ZSTD_getErrorName(result));
-            source->length = out.pos;
+        if (source->input_at == source->input_length && refill(source) == 0) {
+            if (source->in_frame && !source->problem[0])
+                snprintf(source->problem, sizeof source->problem,
+                         "the zstd stream is cut after %llu compressed bytes",
+                         (unsigned long long)source->consumed);
+            if (source->in_frame && source->frame_kept && find_frame(source))
+                continue; /* others' frames lay in what the cut one lacks */
             source->ended = true;
             return;
         }
-        source->in_frame = result != 0;
-        if (out.pos > source->length) {
-            source->length = out.pos;
-            return;
+        if (!source->in_frame) {
+            source->frame_at = source->input_at;
+            source->frame_kept = true;
         }
+        const size_t length = source->length;
+        ZSTD_inBuffer in = { source->input, source->input_length, source->input_at };
+        ZSTD_outBuffer out = { source->buffer, source->capacity, length };
+        size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
+        source->input_at = in.pos;
+        source->length = out.pos;
+        if (ZSTD_isError(result)) {
+            if (!source->problem[0])
+                snprintf(source->problem, sizeof source->problem,
+                         "the zstd stream is damaged near compressed byte %llu: %s",
+                         (unsigned long long)(source->consumed - source->input_length + in.pos),
+                         ZSTD_getErrorName(result));
+            if (!find_frame(source)) {
+                source->ended = true;
+                return;
+            }
+            continue;
+        }
+        source->in_frame = result != 0;
+        if (!source->in_frame)
+            source->frame_kept = false;
+        if (out.pos > length)
+            return;
     }
 }
 
@@ -253,7 +308,7 @@ const void *ma_source_symbols(const struct ma_source *source, size_t *size)
 static int start_zstd(struct ma_source *source, struct ma_error *error)
 {
     source->zstd = ZSTD_createDStream();
-    source->input = malloc(source->capacity); /* at least READ_SIZE */
+    source->input = malloc(FRAME_KEPT_MAX + READ_SIZE);
     if (!source->zstd || !source->input)
         return ma_fail_memory(error);
     ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);

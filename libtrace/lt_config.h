@@ -15,6 +15,9 @@ struct lt_config {
     bool out_per_process;       /* it had a %p */
     bool debug;                 /* MLOG_DEBUG set and not "" or "0" */
     enum lt_unwind_mode unwind; /* MLOG_UNWIND=cfi|fp */
+    bool drop;                  /* MLOG_ON_FULL=drop: lose events rather than wait */
+    bool write_file;            /* MLOG_FILE=write: never map a regular file */
+    int zstd_level;             /* MLOG_COMPRESS=zstd[:LEVEL]; 0: not compressed */
 };
 extern struct lt_config lt_config;
 

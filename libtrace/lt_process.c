@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -229,11 +228,13 @@ void lt_stop(int reason, int error)
     struct lt_thread *self = lt_self;
     if (lt_config.debug)
         lt_say("tracing stopped: the trace cannot be written on", NULL, error);
-    if ((uintptr_t)self <= 1 || !self->main.events.limit)
+    if ((uintptr_t)self <= 1)
         return;
     /* The slack behind the limit of the chunk in hand is kept for this. */
     struct lt_writer *w = &self->main.events;
-    if (w->position > w->limit + LT_ITEM_MAX)
+    if (!w->limit || w->position > w->limit + LT_ITEM_MAX)
+        w = &self->main.definitions;
+    if (!w->limit || w->position > w->limit + LT_ITEM_MAX)
         return;
     unsigned char payload[3 * MLF_VU_SLACK], *p = mlf_put_vu(payload, lt_now());
     p = mlf_put_vu(p, (uint64_t)reason);
@@ -243,106 +244,17 @@ void lt_stop(int reason, int error)
     lt_commit(w, MLF_REC_STOP, at + (p - payload));
 }
 
-/* What MLOG_OUT names. Without %p one file serves the process tree: it takes
- * the trace's descriptor number, so that children find it there, and a file
- * left by an earlier run (nobody holds its lock) is begun anew. */
-static int open_out(void)
-{
-    struct stat st;
-    int fd = lt_open(lt_config.out, O_RDWR | O_CREAT | O_NOCTTY, 0666);
-    if (fd < 0 || lt_fstat(fd, &st))
-        return fd < 0 ? fd : -EBADF;
-    if (!S_ISREG(st.st_mode)) { /* a FIFO open for reading too would never report its reader gone */
-        lt_close(fd);
-        fd = lt_open(lt_config.out, O_WRONLY | O_NOCTTY, 0);
-        if (fd < 0)
-            return fd;
-    } else if (lt_syscall2(SYS_flock, fd, LOCK_EX | LOCK_NB) == 0) {
-        lt_ftruncate(fd, 0);
-        lt_syscall2(SYS_flock, fd, LOCK_SH);
-    } else {
-        lt_syscall2(SYS_flock, fd, LOCK_SH | LOCK_NB);
-    }
-    if (!lt_config.out_per_process)
-        lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0);
-    return lt_move_fd(fd, LT_LOWEST_FD);
-}
-
-/* Open the sink; 0, or a negative errno with the reason said, or 1: nothing asked for. */
-static int open_sink(void)
-{
-    struct stat st;
-    char path[512] = "";
-    bool given = lt_fstat(LT_TRACE_FD, &st) == 0;
-    int fd, error;
-    if (lt_config.out[0] && (!given || lt_config.out_per_process)) {
-        fd = open_out();
-        if (fd < 0) {
-            lt_say("cannot open MLOG_OUT, not tracing:", lt_config.out, fd);
-            return fd;
-        }
-        if (lt_fstat(fd, &st))
-            return -EBADF;
-        if (S_ISREG(st.st_mode) && !lt_sink_file_open(fd, lt_config.out))
-            return 0;
-        error = S_ISREG(st.st_mode) ? -EINVAL : lt_sink_stream_open(fd);
-        if (error)
-            lt_say("cannot trace into MLOG_OUT, not tracing:", lt_config.out, error);
-        return error;
-    }
-    if (!given)
-        return 1;
-    if (S_ISREG(st.st_mode)) {
-        fd = lt_open("/proc/self/fd/1022", O_RDWR, 0);
-        if (fd >= 0)
-            fd = lt_move_fd(fd, LT_LOWEST_FD);
-        long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, "/proc/self/fd/1022", path,
-                             sizeof path - 1);
-        path[n > 0 ? n : 0] = 0;
-        error = fd < 0 ? fd : lt_sink_file_open(fd, path);
-        if (!error)
-            return 0;
-        if (fd >= 0)
-            lt_close(fd);
-        if (error == -EEXIST) {
-            lt_say("descriptor 1022 is a file that holds something other than a trace, "
-                   "not tracing:", path, 0);
-            return error;
-        }
-        if (error == -ENOSPC || error == -EDQUOT) {
-            lt_say("no space for the trace, not tracing:", path, error);
-            return error;
-        }
-        /* It cannot be mapped (opened for writing only by someone else, an odd
-         * file system): write to it as to a stream. */
-    } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
-        lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
-               "not tracing", NULL, 0);
-        return -EINVAL;
-    }
-    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
-    if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) {
-        lt_say("descriptor 1022 is not open for writing, not tracing", NULL, 0);
-        return -EBADF;
-    }
-    fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, LT_LOWEST_FD);
-    error = fd < 0 ? fd : lt_sink_stream_open(fd);
-    if (error)
-        lt_say("cannot trace into descriptor 1022, not tracing", NULL, error);
-    return error;
-}
-
 static bool is_asked(void)
 {
     struct stat st;
     return lt_config.out[0] || lt_fstat(LT_TRACE_FD, &st) == 0;
 }
 
-static void write_header(int how)
+static bool write_header(int how)
 {
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (!c)
-        return;
+        return false;
     if (how == MLF_HOW_START) {
         write_link(c, MLF_TEXT_EXE, "/proc/self/exe");
         write_link(c, MLF_TEXT_CWD, "/proc/self/cwd");
@@ -355,6 +267,7 @@ static void write_header(int how)
         lt_module_record_all(c);
     }
     lt_finish(c, 0);
+    return !lt_process.stopped;
 }
 
 void lt_start(void)
@@ -365,7 +278,7 @@ void lt_start(void)
         lt_process.pid = lt_getpid();
         lt_config_read(lt_process.pid);
         statm.fd = -1;
-        bool ready = lt_allocator_serves(is_asked()) && open_sink() == 0;
+        bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
             ready = false;
@@ -382,8 +295,11 @@ void lt_start(void)
         }
         lt_process.started = true;
         __atomic_store_n(&lt_page.active, ready ? LT_ACTIVE : LT_OFF, __ATOMIC_RELEASE);
-        if (ready)
-            write_header(MLF_HOW_START);
+        if (ready && !write_header(MLF_HOW_START)) {
+            lt_process.stopped = true;
+            lt_page.active = LT_OFF;
+            lt_say("the trace ends where it begins, not tracing: no memory, or no space", NULL, 0);
+        }
     }
     lt_lock_release(&start_lock);
 }
@@ -452,7 +368,7 @@ void lt_process_end(int how, int status)
         lt_writer_record(&c->definitions, MLF_REC_PROCESS_END, c->scratch,
                          (size_t)(p - c->scratch));
         if (lt_page.active == LT_ACTIVE)
-            lt_sink->flush(c);
+            lt_sink->end(c);
         lt_finish(c, 0);
         if (how != MLF_END_EXEC) { /* which may fail, and the program go on */
             lt_process.finished = 1;
@@ -505,6 +421,7 @@ __attribute__((constructor)) static void begin(void)
         lt_start();
     }
     if (lt_page.active == LT_ACTIVE) {
+        lt_sink->constructed();
         lt_allocator_check_operators();
         (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
         if (on_exit)

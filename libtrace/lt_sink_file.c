@@ -8,12 +8,20 @@
  * unit, which all processes that trace into the file map: they need no lock.
  * It is reserved by fallocate before it is mapped, so that a full disk is an
  * error here and no SIGBUS later.
+ *
+ * What no reservation prevents is somebody who makes the file shorter while a
+ * chunk is mapped: the next store there is a SIGBUS. A chunk that begins looks
+ * at the file's size first and ends the tracing if it has shrunk, which leaves
+ * the time between the cut and that look; a handler would change what the
+ * program sees of its signals and fail where SIGBUS is blocked. Who cannot rule
+ * such a cut out has MLOG_FILE=write.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -32,6 +40,10 @@ static struct {
     struct lt_file file;
     unsigned char *header;      /* the mapped first unit */
     unsigned unit_log2;
+    struct lt_lock lock;        /* over the giving up of a chunk */
+    uint64_t mapped_end;        /* of the file, as far as we ever mapped it; atomic */
+    uint64_t witness;           /* offset of a chunk that we began, and whose it is: */
+    uint64_t witness_key;       /*   there as long as the file is ours; 0 none */
     bool warm;                  /* not on a file system that is memory itself */
     char path[512];             /* where to find the file again; "" unknown */
 } sink;
@@ -41,13 +53,10 @@ static uint64_t *header_counter(unsigned offset)
     return (uint64_t *)(void *)(sink.header + offset);
 }
 
-/* A descriptor of the trace file; reopened by name if the program closed ours. */
-static int trace_fd(void)
+static int open_again(const char *path)
 {
-    if (lt_file_is_ours(&sink.file))
-        return sink.file.fd;
     struct lt_file again = {-1, 0, 0};
-    int fd = sink.path[0] ? lt_open(sink.path, O_RDWR | O_NOCTTY | O_NONBLOCK, 0) : -ENOENT;
+    int fd = lt_open(path, O_RDWR | O_NOCTTY | O_NONBLOCK, 0);
     if (fd >= 0)
         fd = lt_move_fd(fd, LT_LOWEST_FD);
     if (fd < 0)
@@ -61,9 +70,28 @@ static int trace_fd(void)
     return fd;
 }
 
+/* A descriptor of the trace file, opened again by name, or, if that is gone,
+ * by the descriptor that was given, if the program closed ours. */
+static int trace_fd(void)
+{
+    if (lt_file_is_ours(&sink.file))
+        return sink.file.fd;
+    int fd = sink.path[0] ? open_again(sink.path) : -ENOENT;
+    return fd >= 0 ? fd : open_again("/proc/self/fd/1022");
+}
+
+/* Above the limit of a file's size the kernel sends SIGXFSZ: not to be tried. */
+static bool is_allowed(uint64_t to)
+{
+    uint64_t limit[2]; /* soft, hard */
+    return lt_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, limit) || to <= limit[0];
+}
+
 static int write_zeros(int fd, uint64_t from, uint64_t to)
 {
     static const unsigned char zeros[4096];
+    if (!is_allowed(to))
+        return -EFBIG;
     while (from < to) {
         size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
         long wrote = lt_pwrite(fd, zeros, n, from);
@@ -79,19 +107,24 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
 static int allocate(int fd, uint64_t from, uint64_t to)
 {
     long result;
+    if (!is_allowed(to))
+        return -EFBIG;
     do
         result = lt_fallocate(fd, from, to - from);
     while (result == -EINTR);
     return (int)result;
 }
 
-/* See that the file has space for [from, to), which is the caller's alone. */
-static int reserve(int fd, uint64_t from, uint64_t to)
+/* See that the file, now of this size, has space for [from, to), which is the
+ * caller's alone. */
+static int reserve(int fd, uint64_t from, uint64_t to, uint64_t file_size)
 {
     uint64_t *reserved = header_counter(MLF_HDR_RESERVED);
     uint64_t seen = __atomic_load_n(reserved, __ATOMIC_RELAXED);
-    if (to <= seen)
+    if (to <= seen && to <= file_size)
         return 0;
+    if (to <= seen || seen > from) /* cut behind all that is mapped */
+        seen = from;
     uint64_t step = to / 8;
     step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
     uint64_t goal = (to + step) & ~(uint64_t)(STEP_MIN - 1);
@@ -128,15 +161,59 @@ static void warm(int fd, uint64_t offset, size_t size)
     }
 }
 
+/* The lock is for forsake() alone, which looks at other contexts' chunks. */
 static void give_up_chunk(struct lt_writer *writer)
 {
+    bool locked = lt_lock_take(&sink.lock);
     unsigned char *chunk = writer->chunk;
     writer->chunk = NULL; /* first: a thread cancelled in between looks into its chunk */
     LT_SIGNAL_FENCE();
     if (chunk)
         lt_unmap(chunk, writer->size);
+    if (locked)
+        lt_lock_release(&sink.lock);
     writer->position = writer->drained = (unsigned char *)1; /* beyond the limit: no room */
     writer->limit = NULL;
+}
+
+/* Memory of no file takes the place of a chunk: stores into it harm nobody. */
+static void replace(void *chunk, size_t size)
+{
+    lt_mmap(chunk, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* Whether the file is still the one that we map: not cut, nor cut and grown
+ * again by somebody else. *size gets its size. */
+static bool is_intact(int fd, uint64_t *size)
+{
+    struct stat st;
+    unsigned char key[8] = {0};
+    if (lt_fstat(fd, &st))
+        return false;
+    *size = (uint64_t)st.st_size;
+    if (*size < __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED))
+        return false;
+    uint64_t witness_key = __atomic_load_n(&sink.witness_key, __ATOMIC_ACQUIRE);
+    if (!witness_key)
+        return true;
+    return lt_pread(fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) ==
+               sizeof key && mlf_get_u64(key) == witness_key;
+}
+
+/* The file was cut under us: no thread may store into it any more. */
+static int forsake(void)
+{
+    if (lt_lock_take(&sink.lock)) {
+        for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
+            if (c->events.chunk)
+                replace(c->events.chunk, c->events.size);
+            if (c->definitions.chunk)
+                replace(c->definitions.chunk, c->definitions.size);
+        }
+        replace(sink.header, (size_t)1 << sink.unit_log2);
+        lt_lock_release(&sink.lock);
+    }
+    return MLF_LOSS_SINK_GONE;
 }
 
 static int file_begin(struct lt_writer *writer, size_t need)
@@ -150,15 +227,18 @@ static int file_begin(struct lt_writer *writer, size_t need)
         size = (need + unit - 1) & ~(unit - 1);
 
     int fd = trace_fd();
+    uint64_t file_size;
     if (fd < 0)
         return MLF_LOSS_SINK_GONE;
+    if (!is_intact(fd, &file_size))
+        return forsake();
     /* Before the claim: no later chunk may hold an earlier event. */
     uint64_t base_time = lt_now();
     uint64_t units = size >> sink.unit_log2;
     uint64_t *claimed = header_counter(MLF_HDR_CLAIMED);
     uint64_t first = __atomic_fetch_add(claimed, units, __ATOMIC_ACQ_REL);
     uint64_t offset = (first + 1) << sink.unit_log2, behind = first + units;
-    if (reserve(fd, offset, offset + size)) {
+    if (reserve(fd, offset, offset + size, file_size)) {
         /* Unless someone has claimed behind us, the trace ends where it did. */
         __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED);
@@ -170,13 +250,21 @@ static int file_begin(struct lt_writer *writer, size_t need)
     if (!chunk)
         return MLF_LOSS_MEMORY;
 
+    uint64_t end = offset + size, was = __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED);
+    while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
+                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
     give_up_chunk(writer);
-    writer->chunk = chunk;
     writer->size = size;
     writer->base_time = base_time;
     struct lt_writer numbered = *writer;
     numbered.sequence++;
-    lt_chunk_header(chunk, &numbered, (uint32_t)size, 0, false, 0);
+    lt_chunk_header(chunk, &numbered, writer->context->stream, (uint32_t)size, 0, false, 0);
+    if (!sink.witness_key) { /* the first of the process, before it has a second thread */
+        sink.witness = offset;
+        __atomic_store_n(&sink.witness_key, lt_process.key, __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE);
     writer->sequence++; /* once the chunk can be seen: lt_thread.c recovers by that */
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->drained = writer->position = chunk + MLF_CHUNK_HEADER;
@@ -189,7 +277,16 @@ static void file_release(struct lt_context *context)
     give_up_chunk(&context->definitions);
 }
 
+/* Nothing waits; but this is called now and then, so see whether the file lives. */
 static void file_flush(struct lt_context *self)
+{
+    uint64_t size;
+    (void)self;
+    if (lt_file_is_ours(&sink.file) && !is_intact(sink.file.fd, &size))
+        lt_stop(forsake(), 0);
+}
+
+static void file_end(struct lt_context *self)
 {
     (void)self;
 }
@@ -199,6 +296,7 @@ static void file_flush(struct lt_context *self)
  * forked) will go on in the child: its chunk becomes private memory. */
 static void file_after_fork(void)
 {
+    sink.lock.word = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         struct lt_writer *writers[] = {&c->events, &c->definitions};
         for (int i = 0; i < 2; i++) {
@@ -207,14 +305,24 @@ static void file_after_fork(void)
                 give_up_chunk(w);
                 continue;
             }
-            lt_mmap(w->chunk, w->size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+            replace(w->chunk, w->size);
             w->limit = NULL;
         }
     }
 }
 
-const struct lt_sink lt_sink_file = {file_begin, file_release, file_flush, file_after_fork};
+static void file_constructed(void)
+{
+}
+
+const struct lt_sink lt_sink_file = {
+    .begin = file_begin,
+    .release = file_release,
+    .flush = file_flush,
+    .end = file_end,
+    .constructed = file_constructed,
+    .after_fork = file_after_fork,
+};
 
 int lt_sink_file_open(int fd, const char *path)
 {
@@ -242,10 +350,15 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = 0;
-        error = (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit) : 0;
+        error = !is_allowed(unit)                 ? -EFBIG
+                : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
+                                              : 0;
+        if (!error && (uint64_t)st.st_size < unit)
+            error = write_zeros(fd, MLF_HDR_SIZE, unit);
     }
     if (error)
         return error;
+    sink.mapped_end = unit;
     sink.header = lt_map_file(fd, 0, unit);
     if (!sink.header)
         return -ENOMEM;

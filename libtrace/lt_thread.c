@@ -94,6 +94,15 @@ static void say_stream_end(struct lt_context *c)
     lt_writer_record(&c->definitions, MLF_REC_STREAM_END, c->scratch, (size_t)(p - c->scratch));
 }
 
+unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
+                           int reason)
+{
+    to = mlf_put_vu(to, now);
+    to = mlf_put_vu(to, stream);
+    to = mlf_put_vu(to, events);
+    return mlf_put_vu(to, (uint64_t)reason);
+}
+
 /* A signal handler may add to the count meanwhile: only what was said is taken off. */
 static void say_loss(struct lt_context *c, uint64_t now, uint32_t stream, uint64_t *lost,
                      int reason)
@@ -101,10 +110,7 @@ static void say_loss(struct lt_context *c, uint64_t now, uint32_t stream, uint64
     uint64_t count = __atomic_load_n(lost, __ATOMIC_RELAXED);
     if (!count)
         return;
-    unsigned char *p = mlf_put_vu(c->scratch, now);
-    p = mlf_put_vu(p, stream);
-    p = mlf_put_vu(p, count);
-    p = mlf_put_vu(p, (uint64_t)reason);
+    unsigned char *p = lt_put_loss(c->scratch, now, stream, count, reason);
     if (lt_writer_record(&c->events, MLF_REC_LOSS, c->scratch, (size_t)(p - c->scratch)))
         __atomic_fetch_sub(lost, count, __ATOMIC_RELAXED);
 }
@@ -112,10 +118,13 @@ static void say_loss(struct lt_context *c, uint64_t now, uint32_t stream, uint64
 void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
 {
     say_loss(c, now, c->stream, &c->lost, MLF_LOSS_SIGNAL);
+    say_loss(c, now, c->stream, &c->dropped, MLF_LOSS_CHOICE);
     say_loss(c, now, c->stream, &lt_process.lost, MLF_LOSS_SIGNAL);
-    for (struct lt_context *o = all ? lt_process.contexts : NULL; o; o = o->next)
-        say_loss(c, now, o->announced == lt_process.key ? o->stream : c->stream, &o->lost,
-                 MLF_LOSS_SIGNAL);
+    for (struct lt_context *o = all ? lt_process.contexts : NULL; o; o = o->next) {
+        uint32_t stream = o->announced == lt_process.key ? o->stream : c->stream;
+        say_loss(c, now, stream, &o->lost, MLF_LOSS_SIGNAL);
+        say_loss(c, now, stream, &o->dropped, MLF_LOSS_CHOICE);
+    }
 }
 
 static struct lt_unwinder *new_unwinder(uint32_t depth)
@@ -369,10 +378,8 @@ static struct lt_context *LT_COLD choose_context(uintptr_t frame)
     struct lt_thread *t = lt_self;
     if (!t) {
         t = begin_thread(frame);
-        if (!t) {
-            lose();
-            return NULL;
-        }
+        if (!t) /* no memory for a block of its own */
+            return shared_context();
         if (t->main.busy == frame)
             return &t->main;
     }
@@ -415,12 +422,14 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
         bool ready = true;
         if (c->announced != lt_process.key)
             lt_context_announce(c);
-        if (LT_UNLIKELY(c->lost || lt_process.lost))
-            lt_context_say_losses(c, lt_now(), false);
         if (c->events.position > c->events.limit)
             ready = lt_writer_room(&c->events, LT_ITEM_MAX);
+        if (LT_UNLIKELY(ready && (c->lost || c->dropped || lt_process.lost))) {
+            lt_context_say_losses(c, lt_now(), false);
+            ready = lt_writer_room(&c->events, LT_ITEM_MAX);
+        }
         if (!ready || lt_page.active != LT_ACTIVE) {
-            __atomic_fetch_add(&c->lost, 1, __ATOMIC_RELAXED);
+            __atomic_fetch_add(c->dropping ? &c->dropped : &c->lost, 1, __ATOMIC_RELAXED);
             c->busy = 0;
             lt_release_shared(c);
             c = NULL;

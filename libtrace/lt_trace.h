@@ -109,6 +109,8 @@ struct lt_context {
     struct lt_encoder encoder;
     struct lt_node_encoder nodes;
     uint64_t lost;              /* events not recorded, still to be said; atomic */
+    uint64_t dropped;           /* the same, by MLOG_ON_FULL=drop; atomic */
+    bool dropping;              /* the last room for an event was refused for that reason */
     uint64_t announced;         /* STREAM record written for this process key */
     struct lt_context *next;    /* in lt_process.contexts; never unlinked */
     unsigned char scratch[1536];
@@ -178,6 +180,10 @@ void lt_finish_slow(struct lt_context *context, uint64_t now);
 bool lt_thread_setup(void);             /* once a process image */
 void lt_thread_after_fork(void);        /* in the child: this thread is the only one */
 void lt_context_announce(struct lt_context *context);
+/* Payload of a LOSS record; returns its end. `to` has room for LT_LOSS_MAX bytes. */
+#define LT_LOSS_MAX (4 * MLF_VU_SLACK)
+unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
+                           int reason);
 /* Say in `context` what was lost of its own and where there was no context; with
  * `all` what any context of the process has lost and not said. */
 void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);

@@ -36,8 +36,8 @@ void lt_trace_header(unsigned char *header, int layout, unsigned unit_log2)
     mlf_put_u32(header + MLF_HDR_CRC, lt_crc(header, MLF_HDR_CRC, 0));
 }
 
-void lt_chunk_header(unsigned char *header, const struct lt_writer *writer, uint32_t size,
-                     uint32_t position, bool has_crc, uint32_t crc)
+void lt_chunk_header(unsigned char *header, const struct lt_writer *writer, uint32_t stream,
+                     uint32_t size, uint32_t position, bool has_crc, uint32_t crc)
 {
     unsigned char bytes[MLF_CHUNK_HEADER];
     mlf_put_u32(bytes + MLF_CHUNK_MAGIC_AT, MLF_CHUNK_MAGIC);
@@ -47,7 +47,7 @@ void lt_chunk_header(unsigned char *header, const struct lt_writer *writer, uint
     mlf_put_u32(bytes + MLF_CHUNK_SIZE_AT, size);
     mlf_put_u32(bytes + MLF_CHUNK_POSITION, position);
     mlf_put_u64(bytes + MLF_CHUNK_PROCESS, lt_process.key);
-    mlf_put_u32(bytes + MLF_CHUNK_STREAM, writer->context->stream);
+    mlf_put_u32(bytes + MLF_CHUNK_STREAM, stream);
     mlf_put_u32(bytes + MLF_CHUNK_SEQUENCE, writer->sequence - 1);
     mlf_put_u64(bytes + MLF_CHUNK_BASE_TIME, writer->base_time);
     mlf_put_u32(bytes + MLF_CHUNK_PAYLOAD_CRC, crc);
@@ -83,7 +83,9 @@ bool lt_writer_room(struct lt_writer *writer, size_t size)
         return true;
     int refused = lt_sink->begin(writer, size);
     if (LT_UNLIKELY(refused)) {
-        if (refused != LT_SINK_BUSY)
+        if (writer->kind == MLF_EVENTS)
+            writer->context->dropping = refused == LT_SINK_DROP;
+        if (refused != LT_SINK_BUSY && refused != LT_SINK_DROP)
             lt_stop(refused, 0);
         return false;
     }

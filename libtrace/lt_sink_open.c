@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which sink a process writes to: descriptor 1022 or MLOG_OUT, mapped or
+ * written. Runs once a program image, in lt_start. Whatever is asked for and
+ * cannot be had is said here, in one line; nothing else of the library is.
+ *
+ * A regular file is mapped unless that could harm the program: where the user
+ * says so, or on a file system on which a page that was reserved may still
+ * fail to be there (a server gone, space promised and not kept), which the
+ * kernel would report by SIGBUS.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <termios.h>
+
+#include "lt_config.h"
+#include "lt_sink.h"
+#include "lt_trace.h"
+
+#define TRACE_FD_NAME "/proc/self/fd/1022"
+
+enum holds { HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
+
+/* What a file begins with. Zeros: another process is just beginning to map it. */
+static enum holds what_it_holds(int fd)
+{
+    static const unsigned char zeros[MLF_HDR_CRC];
+    unsigned char found[MLF_HDR_CRC] = {0};
+    long got = lt_pread(fd, found, sizeof found, 0);
+    if (got <= 0)
+        return HOLDS_NOTHING;
+    if (mlf_get_u32(found) == LT_ZSTD_MAGIC)
+        return HOLDS_ZSTD;
+    if (!memcmp(found, zeros, sizeof zeros))
+        return HOLDS_MAPPED;
+    if (memcmp(found + MLF_HDR_MAGIC, MLF_MAGIC, MLF_MAGIC_SIZE))
+        return HOLDS_OTHER;
+    return found[MLF_HDR_LAYOUT] == MLF_LAYOUT_STREAM ? HOLDS_STREAM : HOLDS_MAPPED;
+}
+
+/* File systems on which fallocate is no promise, or whose pages come by way of
+ * a server or another process: a store into a mapping may fail there. */
+static bool mapping_is_unsafe(int fd)
+{
+    static const uint32_t types[] = {
+        0x00006969 /* nfs */,  0x0000517b /* smb */,    0xff534d42 /* cifs */,
+        0xfe534d42 /* smb2 */, 0x01021997 /* 9p */,     0x65735546 /* fuse */,
+        0x00c36400 /* ceph */, 0x5346414f /* afs */,    0x6b414653 /* kafs */,
+        0x73757245 /* coda */, 0x0bd00bd0 /* lustre */, 0x01161970 /* gfs2 */,
+        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */, 0x9123683e /* btrfs */,
+        0x2fc12fc1 /* zfs */,  0xca451a4e /* bcachefs */,
+    };
+    struct statfs fs;
+    if (lt_fstatfs(fd, &fs, sizeof fs))
+        return true;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((uint32_t)fs.f_type == types[i])
+            return true;
+    return false;
+}
+
+/* Whether a regular file that holds `holds` is to be mapped. */
+static bool to_map(int fd, enum holds holds)
+{
+    if (holds == HOLDS_STREAM || holds == HOLDS_ZSTD)
+        return false;
+    if (holds == HOLDS_MAPPED)
+        return true;
+    return !lt_config.write_file && !lt_config.zstd_level && !mapping_is_unsafe(fd);
+}
+
+/* Open fd as a stream, compressed if it is to be. A file that is written on
+ * stays what it is. */
+static int open_stream(int fd, enum holds holds)
+{
+    if (holds == HOLDS_STREAM)
+        lt_config.zstd_level = 0;
+    else if (holds == HOLDS_ZSTD && !lt_config.zstd_level)
+        lt_config.zstd_level = 1;
+    return lt_sink_stream_open(fd);
+}
+
+/* What MLOG_OUT names. Without %p one file serves the process tree: it takes
+ * the trace's descriptor number, so that children find it there, and a file
+ * left by an earlier run (nobody holds its lock) is begun anew. */
+static int open_out(void)
+{
+    struct stat st;
+    int fd = lt_open(lt_config.out, O_RDWR | O_CREAT | O_NOCTTY, 0666);
+    if (fd < 0 || lt_fstat(fd, &st)) {
+        if (fd >= 0)
+            lt_close(fd);
+        return fd < 0 ? fd : -EBADF;
+    }
+    if (!S_ISREG(st.st_mode)) { /* a FIFO open for reading too would never report its reader gone */
+        lt_close(fd);
+        fd = lt_open(lt_config.out, O_WRONLY | O_NOCTTY, 0);
+        if (fd < 0)
+            return fd;
+    } else if (lt_syscall2(SYS_flock, fd, LOCK_EX | LOCK_NB) == 0) {
+        lt_ftruncate(fd, 0);
+        lt_syscall2(SYS_flock, fd, LOCK_SH);
+    } else {
+        lt_syscall2(SYS_flock, fd, LOCK_SH | LOCK_NB);
+    }
+    if (!lt_config.out_per_process)
+        lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0);
+    return lt_move_fd(fd, LT_LOWEST_FD);
+}
+
+static int choose_out(void)
+{
+    struct stat st;
+    int fd = open_out();
+    if (fd < 0) {
+        lt_say("cannot open MLOG_OUT, not tracing:", lt_config.out, fd);
+        return fd;
+    }
+    int error = lt_fstat(fd, &st);
+    enum holds holds = HOLDS_NOTHING;
+    if (!error && S_ISREG(st.st_mode)) {
+        holds = what_it_holds(fd);
+        error = holds == HOLDS_OTHER   ? -EEXIST
+                : to_map(fd, holds) ? lt_sink_file_open(fd, lt_config.out)
+                                       : open_stream(fd, holds);
+        if (error && error != -EEXIST && holds == HOLDS_NOTHING && error != -ENOSPC &&
+            error != -EDQUOT && error != -EFBIG)
+            error = open_stream(fd, holds);
+    } else if (!error) {
+        error = open_stream(fd, holds);
+    }
+    if (error) {
+        lt_close(fd);
+        lt_say("cannot trace into MLOG_OUT, not tracing:", lt_config.out, error);
+    }
+    return error;
+}
+
+static int choose_file(enum holds *holds)
+{
+    char path[512];
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, TRACE_FD_NAME, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    int fd = lt_open(TRACE_FD_NAME, O_RDWR, 0);
+    if (fd >= 0)
+        fd = lt_move_fd(fd, LT_LOWEST_FD);
+    int error = fd < 0 ? fd : 0;
+    if (!error) {
+        *holds = what_it_holds(fd);
+        error = *holds == HOLDS_OTHER ? -EEXIST
+                : to_map(fd, *holds)  ? lt_sink_file_open(fd, path)
+                                      : -EINVAL;
+        if (!error)
+            return 0;
+        lt_close(fd);
+    }
+    if (error == -EEXIST)
+        lt_say("descriptor 1022 is a file that holds something other than a trace, not tracing:",
+               path, 0);
+    else if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
+        lt_say("no space for the trace, not tracing:", path, error);
+    else
+        return -EAGAIN; /* to be written: open for writing alone, or not to be mapped */
+    return error;
+}
+
+int lt_sink_choose(void)
+{
+    struct stat st;
+    struct termios terminal;
+    enum holds holds = HOLDS_NOTHING;
+    bool given = lt_fstat(LT_TRACE_FD, &st) == 0;
+    if (lt_config.out[0] && (!given || lt_config.out_per_process))
+        return choose_out();
+    if (!given)
+        return 1;
+    if (S_ISREG(st.st_mode)) {
+        int error = choose_file(&holds);
+        if (error != -EAGAIN)
+            return error;
+    } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
+        lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
+               "not tracing", NULL, 0);
+        return -EINVAL;
+    } else if (S_ISCHR(st.st_mode) && !lt_syscall3(SYS_ioctl, LT_TRACE_FD, TCGETS, &terminal)) {
+        lt_say("descriptor 1022 is a terminal, not tracing: give a file or a pipe", NULL, 0);
+        return -EINVAL;
+    }
+    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
+    if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) {
+        lt_say("descriptor 1022 is not open for writing, not tracing", NULL, 0);
+        return -EBADF;
+    }
+    int fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, LT_LOWEST_FD);
+    if (fd < 0) /* a lower limit of descriptors */
+        fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, 3);
+    int error = fd < 0 ? fd : open_stream(fd, holds);
+    if (error) {
+        if (fd >= 0)
+            lt_close(fd);
+        lt_say("cannot trace into descriptor 1022, not tracing", NULL, error);
+    }
+    return error;
+}
