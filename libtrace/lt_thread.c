@@ -232,8 +232,68 @@ static void thread_ended(void *memory)
     push_to_pool(t);
 }
 
+/* The mapping that holds `inside`; false if that cannot be found out. */
+static bool find_mapping(uintptr_t inside, uintptr_t bounds[2])
+{
+    int fd = lt_open("/proc/self/maps", O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    char text[256];
+    int field = 0; /* of the line: 0 start, 1 end, 2 the rest */
+    long n;
+    bool done = false;
+    bounds[0] = bounds[1] = 0;
+    while (!done && ((n = lt_syscall3(SYS_read, fd, text, sizeof text)) > 0 || n == -EINTR))
+        for (long i = 0; i < n && !done; i++) {
+            char ch = text[i];
+            if (ch == '\n') {
+                bounds[0] = bounds[1] = 0;
+                field = 0;
+            } else if (field < 2 && (ch == '-' || ch == ' ')) {
+                field++;
+                done = field == 2 && bounds[1] > inside;
+            } else if (field < 2) {
+                bounds[field] = bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
+            }
+        }
+    lt_close(fd);
+    return done && bounds[0] <= inside;
+}
+
+static bool in_one_mapping(uintptr_t low, uintptr_t high)
+{
+    uintptr_t bounds[2];
+    return find_mapping(low, bounds) && bounds[1] > high;
+}
+
+static uintptr_t thread_pointer(void)
+{
+    uintptr_t at;
+#if defined(__x86_64__)
+    __asm__("mov %%fs:0, %0" : "=r"(at));
+#elif defined(__i386__)
+    __asm__("mov %%gs:0, %0" : "=r"(at));
+#else
+    at = (uintptr_t)__builtin_thread_pointer();
+#endif
+    return at;
+}
+
+/* A thread that libc made has its control block on top of its stack, in the same
+ * mapping (glibc and musl). */
+static bool find_own_stack(uintptr_t sp, uintptr_t *lo, uintptr_t *hi)
+{
+    uintptr_t top = thread_pointer(), bounds[2];
+    if (sp >= top || !find_mapping(sp, bounds) || bounds[1] <= top)
+        return false;
+    *lo = bounds[0];
+    *hi = top;
+    return true;
+}
+
 bool lt_thread_setup(void)
 {
+    lt_unwind_set_stack_finder(find_own_stack);
     thread_key_made = pthread_key_create(&thread_key, thread_ended) == 0;
     struct lt_context *c = lt_memory(sizeof *c);
     if (!c)
@@ -284,35 +344,6 @@ static struct lt_thread *LT_COLD begin_thread(uintptr_t frame)
         pthread_setspecific(thread_key, t);
     t->main.busy = frame;
     return t;
-}
-
-/* Whether both addresses lie in one mapping; false if that cannot be found out. */
-static bool in_one_mapping(uintptr_t low, uintptr_t high)
-{
-    int fd = lt_open("/proc/self/maps", O_RDONLY, 0);
-    if (fd < 0)
-        return false;
-    char text[256];
-    uintptr_t bounds[2] = {0, 0};
-    int field = 0; /* of the line: 0 start, 1 end, 2 the rest */
-    long n;
-    bool done = false, same = false;
-    while (!done && ((n = lt_syscall3(SYS_read, fd, text, sizeof text)) > 0 || n == -EINTR))
-        for (long i = 0; i < n && !done; i++) {
-            char ch = text[i];
-            if (ch == '\n') {
-                bounds[0] = bounds[1] = 0;
-                field = 0;
-            } else if (field < 2 && (ch == '-' || ch == ' ')) {
-                field++;
-                done = field == 2 && bounds[1] > low;
-                same = done && bounds[0] <= low && bounds[1] > high;
-            } else if (field < 2) {
-                bounds[field] = bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
-            }
-        }
-    lt_close(fd);
-    return same;
 }
 
 /* Whether the hook that marked the context busy has been left by a longjmp. On

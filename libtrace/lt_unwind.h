@@ -17,6 +17,7 @@
 #ifndef LT_UNWIND_H
 #define LT_UNWIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -177,8 +178,14 @@ void lt_unwind_set_salt(uint64_t salt);
 /* The stack the thread runs on, all of it mapped between the stack pointer and
  * `hi`. Frame pointers of code without rules are followed only inside it, and
  * what lies beyond a signal frame is held against it. Not needed for the main
- * thread's stack; on other unknown stacks no frame pointer is guessed at. */
+ * thread's stack, nor for others' own (lt_unwind_set_stack_finder); on unknown
+ * stacks no frame pointer is guessed at. (0, 0): forget it. */
 void lt_unwind_register_stack(struct lt_unwinder *u, uintptr_t lo, uintptr_t hi);
+
+/* Finds the bounds of the calling thread's own stack, of which sp is a part: false
+ * if they are unknown. Called inside an event, a few times a thread at the most. Set before the first event. */
+typedef bool lt_stack_finder_function(uintptr_t sp, uintptr_t *lo, uintptr_t *hi);
+void lt_unwind_set_stack_finder(lt_stack_finder_function *finder);
 
 /* Frames of generated code, as given to __register_frame and
  * __deregister_frame: a zero-terminated .eh_frame. A full table ignores more. */

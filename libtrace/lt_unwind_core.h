@@ -190,12 +190,18 @@ struct lt_unwinder_all {
     int32_t memo_left; /* events until the share of hits is looked at */
     struct lt_memo *memos;
     uintptr_t stack_lo, stack_hi;
+    bool stack_wanted; /* a walk came to where they matter, and they are unknown */
+    uint8_t stack_tries;
     struct lt_unwind_counters counters;
     struct lt_cfi_regs regs; /* registers of state number regs_at, if regs_valid */
     uint32_t regs_at;
     uint32_t regs_valid;
     struct lt_cfi_scratch cfi;
 };
+
+/* How often a thread's own stack is looked for: a walk that asks may be on a
+ * coroutine's. */
+#define LT_STACK_TRIES 4
 
 /* State of a walk. */
 struct lt_state {
@@ -216,6 +222,7 @@ static uint32_t lt_epoch = 1;
 static uint32_t lt_generation = 1; /* 1..255 */
 static uint64_t lt_salt;
 static enum lt_unwind_mode lt_mode;
+static lt_stack_finder_function *lt_stack_finder;
 
 static uint64_t lt_l1[LT_L1_COUNT] __attribute__((aligned(64)));
 static uint64_t lt_l2[LT_L1_COUNT][LT_L2_WAYS] __attribute__((aligned(64)));
@@ -612,7 +619,14 @@ void lt_unwind_register_stack(struct lt_unwinder *pub, uintptr_t lo, uintptr_t h
     struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
     u->stack_lo = lo;
     u->stack_hi = hi;
+    u->stack_wanted = false;
+    u->stack_tries = 0;
     u->pub.n = 0;
+}
+
+void lt_unwind_set_stack_finder(lt_stack_finder_function *finder)
+{
+    lt_stack_finder = finder;
 }
 
 unsigned lt_unwind_nested(struct lt_unwinder *scratch, const struct lt_frame_start *at)

@@ -73,8 +73,8 @@ full_registers(struct lt_unwinder_all *u, const struct lt_frame_start *at, uint3
 
 /* The end of the stack that holds sp, mapped up to there: a registered one or the
  * main thread's, below which the kernel leaves 128 MiB to no one else. 0 if
- * unknown. */
-static uintptr_t stack_end(const struct lt_unwinder_all *u, uintptr_t sp)
+ * unknown, and then asked for when the walk that wants to know is over. */
+static uintptr_t stack_end(struct lt_unwinder_all *u, uintptr_t sp)
 {
     if (sp >= u->stack_lo && sp < u->stack_hi)
         return u->stack_hi;
@@ -83,7 +83,22 @@ static uintptr_t stack_end(const struct lt_unwinder_all *u, uintptr_t sp)
         uintptr_t name = getauxval(AT_EXECFN);
         lt_main_stack = name ? (name | 4095) + 1 : 1;
     }
-    return sp < lt_main_stack && lt_main_stack - sp < (128ul << 20) ? lt_main_stack : 0;
+    if (sp < lt_main_stack && lt_main_stack - sp < (128ul << 20))
+        return lt_main_stack;
+    u->stack_wanted = !u->stack_hi && u->stack_tries < LT_STACK_TRIES;
+    return 0;
+}
+
+static __attribute__((noinline, cold)) bool find_stack(struct lt_unwinder_all *u, uintptr_t sp)
+{
+    uintptr_t lo, hi;
+    u->stack_wanted = false;
+    u->stack_tries++;
+    if (!lt_stack_finder || !lt_stack_finder(sp, &lo, &hi))
+        return false;
+    u->stack_lo = lo;
+    u->stack_hi = hi;
+    return true;
 }
 static bool in_stack(uintptr_t end, uintptr_t lo, uintptr_t addr)
 {
@@ -112,7 +127,8 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
 {
     struct lt_odd *const o = &u->odd[f->odd = u->odds++];
     const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
-    const uintptr_t end = stack_end(u, s->sp);
+    const uintptr_t end =
+        guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
     /* Interrupted behind a pop, the row may name a slot that sp has passed. */
     const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
     uintptr_t cfa, ra_slot, fp_slot = 0;
@@ -276,18 +292,8 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
                 (!LT_MUTATE_NO_FP_CHECK && LT_UNLIKELY(bits & LT_FRAME_NEED_FP) &&
                  u->pub.frames[i - 1].fp != fp))
                 goto step;
-            if (LT_UNLIKELY(i + (unsigned)(f - u->fresh) > u->cap)) {
-                /* Together they are too many. Walk again without the shadow. */
-                pc = lt_arch_strip(at->pc);
-                sp = at->sp;
-                fp = at->fp;
-                mode = 0;
-                f = u->fresh;
-                u->odds = 0;
-                u->regs_valid = 0;
-                p = u->pub.points;
-                continue;
-            }
+            if (LT_UNLIKELY(i + (unsigned)(f - u->fresh) > u->cap))
+                goto again; /* together they are too many */
             int32_t failed = lt_verify(u, i - 1);
             if (LT_LIKELY(failed < 0))
                 LT_WALKED(i, LT_STOP_ROOT);
@@ -328,6 +334,8 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
             sp = s.sp;
             fp = s.fp;
             mode = s.mode;
+            if (LT_UNLIKELY(u->stack_wanted) && find_stack(u, at->sp))
+                goto again;
             if (!on) {
                 kept = 0;
                 f++;
@@ -335,6 +343,16 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
             }
         }
         f++;
+        continue;
+    again: /* without the shadow */
+        pc = lt_arch_strip(at->pc);
+        sp = at->sp;
+        fp = at->fp;
+        mode = 0;
+        f = u->fresh;
+        u->odds = 0;
+        u->regs_valid = 0;
+        p = u->pub.points;
     }
 walked:
     return lt_join(u, kept, f, pc, sp, fp, stop);

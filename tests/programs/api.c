@@ -3,8 +3,8 @@
  * All of the public header, and __register_frame, by weak references: runs with
  * and without the library. `api marks` gives every odd argument; `api stack`
  * allocates on a stack of its own under generated code without unwind
- * information, first unknown, then registered, and then in a new thread that
- * gets the place and the stack of one that had registered that; `api generated`
+ * information, first unknown, then registered, and then on the
+ * own stack of a thread that has registered nothing; `api generated`
  * under generated code whose unwind information is registered and taken back.
  */
 #include <errno.h>
