@@ -24,7 +24,7 @@
 
 #define TRACE_FD_NAME "/proc/self/fd/1022"
 
-enum holds { HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
+enum holds { HOLDS_UNKNOWN, HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
 
 /* What a file begins with. Zeros: another process is just beginning to map it. */
 static enum holds what_it_holds(int fd)
@@ -169,11 +169,20 @@ static int choose_file(enum holds *holds)
     return error;
 }
 
+/* May a file that could not be opened again, and so not looked into (a sandbox
+ * forbids it), be written as a stream? Not if something stands in it behind our
+ * place: others map it, or nobody knows what it holds. Writers move the place. */
+static bool may_write_unseen(const struct stat *st)
+{
+    return st->st_size == 0 ||
+           lt_syscall3(SYS_lseek, LT_TRACE_FD, 0, SEEK_CUR) == (long)st->st_size;
+}
+
 int lt_sink_choose(void)
 {
     struct stat st;
     struct termios terminal;
-    enum holds holds = HOLDS_NOTHING;
+    enum holds holds = HOLDS_UNKNOWN;
     bool given = lt_fstat(LT_TRACE_FD, &st) == 0;
     if (lt_config.out[0] && (!given || lt_config.out_per_process))
         return choose_out();
@@ -183,6 +192,11 @@ int lt_sink_choose(void)
         int error = choose_file(&holds);
         if (error != -EAGAIN)
             return error;
+        if (holds == HOLDS_UNKNOWN && !may_write_unseen(&st)) {
+            lt_say("descriptor 1022 is a file that this process may not open, and others write "
+                   "to it, not tracing", NULL, 0);
+            return -EACCES;
+        }
     } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
         lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
                "not tracing", NULL, 0);

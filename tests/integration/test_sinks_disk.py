@@ -3,6 +3,7 @@
 program never notices. Real mounts, in a mount namespace of their own."""
 import json
 import os
+import pathlib
 import struct
 import subprocess
 
@@ -131,25 +132,41 @@ def test_limit_of_file_size_that_leaves_no_room_at_all(tmp_path):
     assert len(done.stderr.splitlines()) == 1 and "no space" in done.stderr
 
 
+@pytest.fixture
+def everybodys():
+    """The library and churn where nobody, too, may read them."""
+    copies = []
+    for name, source in (("lib.so", LIBRARY), ("churn", PROGRAMS / "churn")):
+        copies.append(pathlib.Path(f"/dev/shm/mlog-test-{name}"))
+        copies[-1].write_bytes(source.read_bytes())
+        copies[-1].chmod(0o755)
+    yield copies
+    for copy in copies:
+        copy.unlink()
+
+
+AS_NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all env"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
-def test_file_that_may_not_be_opened_again(tmp_path):
+def test_file_that_may_not_be_opened_again(tmp_path, everybodys):
     """Opened by root, the program runs as nobody: written, not mapped."""
-    with open("/dev/shm/mlog-test-lib.so", "wb") as copy:
-        copy.write(LIBRARY.read_bytes())
-    with open("/dev/shm/mlog-test-churn", "wb") as copy:
-        copy.write((PROGRAMS / "churn").read_bytes())
-    os.chmod("/dev/shm/mlog-test-lib.so", 0o755)
-    os.chmod("/dev/shm/mlog-test-churn", 0o755)
-    try:
-        done = bash('''umask 077; cd /; exec setpriv --reuid=65534 --regid=65534 --clear-groups \
-                       --inh-caps=-all env LD_PRELOAD=/dev/shm/mlog-test-lib.so \
-                       /dev/shm/mlog-test-churn 20000 1022>"$1"''', tmp_path / "t")
-        same_output(done)
-        check_churn(tmp_path / "t")
-    finally:
-        os.unlink("/dev/shm/mlog-test-lib.so")
-        os.unlink("/dev/shm/mlog-test-churn")
+    done = bash(f'''umask 077; cd /; exec {AS_NOBODY} LD_PRELOAD="$2" "$3" 20000 1022>"$1"''',
+                tmp_path / "t", *everybodys)
+    same_output(done)
+    check_churn(tmp_path / "t")
     assert (tmp_path / "t").read_bytes()[12] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_file_that_others_map_and_this_process_may_not_open(tmp_path, everybodys):
+    """What a sandboxed child wrote would fall on its parent's chunks."""
+    done = bash(f'''umask 077; cd /; exec 1022>"$1"; LD_PRELOAD="$2" "$3" 20000 >/dev/null
+                   exec {AS_NOBODY} LD_PRELOAD="$2" "$3" 20000''', tmp_path / "t", *everybodys)
+    assert done.visible[:2] == (7, "done\n")
+    assert done.stderr == ("mlog: descriptor 1022 is a file that this process may not open, and "
+                           "others write to it, not tracing\n")
+    check_churn(tmp_path / "t")
 
 
 @pytest.mark.parametrize("way", ["map", "write"])
