@@ -54,6 +54,7 @@ void ma_analysis_free(struct ma_analysis *analysis)
     ma_stacks_free(&analysis->stacks);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
+    ma_own_peaks_free(analysis->own_peaks);
     ma_replay_free(&analysis->replay);
     ma_merge_free(&analysis->merge);
     ma_source_close(analysis->source);
@@ -109,16 +110,16 @@ static int by_value(const void *a, const void *b)
     return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
-/* Rows of the same stack become one. */
-static void unite(struct ma_analysis *analysis)
+void ma_rows_unite(struct ma_row *rows, size_t *n)
 {
     size_t kept = 0;
-    qsort(analysis->rows, analysis->n_rows, sizeof *analysis->rows, by_value);
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        const struct ma_row *row = &analysis->rows[i];
-        struct ma_row *last = kept ? &analysis->rows[kept - 1] : NULL;
+    if (*n)
+        qsort(rows, *n, sizeof *rows, by_value);
+    for (size_t i = 0; i < *n; i++) {
+        const struct ma_row *row = &rows[i];
+        struct ma_row *last = kept ? &rows[kept - 1] : NULL;
         if (!last || last->stack != row->stack) {
-            analysis->rows[kept++] = *row;
+            rows[kept++] = *row;
             continue;
         }
         last->leaked_bytes += row->leaked_bytes;
@@ -129,7 +130,7 @@ static void unite(struct ma_analysis *analysis)
         last->bytes += row->bytes;
         last->temporary += row->temporary;
     }
-    analysis->n_rows = kept;
+    *n = kept;
 }
 
 static void measure_duration(struct ma_analysis *analysis)
@@ -174,8 +175,7 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
             analysis->leaked_blocks += account->live_blocks;
         }
     }
-    if (analysis->n_rows)
-        unite(analysis);
+    ma_rows_unite(analysis->rows, &analysis->n_rows);
     measure_duration(analysis);
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "ma_merge.h"
 #include "ma_options.h"
+#include "ma_own_peaks.h"
 #include "ma_progress.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
@@ -28,6 +29,7 @@ struct ma_analysis {
     struct ma_merge merge;
     struct ma_replay replay;
     struct ma_timeline *timeline; /* NULL: not asked for */
+    struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
     struct ma_symbols *symbols;
     struct ma_stacks stacks;
     struct ma_row *rows;
@@ -62,6 +64,9 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error);
 /* Read it to its end. pass may be NULL. */
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error);
+
+/* Make rows of the same stack one, and n their number. */
+void ma_rows_unite(struct ma_row *rows, size_t *n);
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);

@@ -41,6 +41,7 @@ struct ma_audit {
     uint64_t order_repairs;  /* allocation at a live address: the free in between is missing */
     uint64_t late_forks;     /* fork whose parent had gone on already */
     uint64_t unmatched_frees;
+    uint64_t foreign_clocks; /* processes whose ticks are not those of the first */
     uint64_t clock_guesses;  /* processes whose tick rate is unknown */
     /* definitions */
     uint64_t unknown_processes, unknown_stacks, unknown_modules;

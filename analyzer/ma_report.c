@@ -16,6 +16,8 @@ const struct ma_report ma_reports[] = {
     { "allocations", "all allocations, by stack", false, false, ma_report_allocations, NULL },
     { "timeline", "the heap over time", false, false, ma_report_timeline,
       ma_report_timeline_observe },
+    { "per-process", "leaks and peak of each process by itself", false, false,
+      ma_report_processes, ma_report_processes_observe },
     { "audit", NULL, true, true, ma_report_audit, NULL },
 };
 const size_t ma_report_count = sizeof ma_reports / sizeof *ma_reports;

@@ -39,6 +39,8 @@ int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_timeline_observe(struct ma_analysis *analysis);
+int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_processes_observe(struct ma_analysis *analysis);
 int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model);
 
 /* Shared by reports of stacks: what one measures of a row, which rows it has
@@ -54,6 +56,10 @@ struct ma_stack_report {
 };
 int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report);
+/* The same of other rows, as a child of parent. */
+int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
+                   const struct ma_stack_report *report, const struct ma_row *rows,
+                   size_t n_rows);
 
 /* The label of a stack (see ma_label.h), with module and offset where symbols
  * are missing, as text under "label". Returns 0 or -ENOMEM. */

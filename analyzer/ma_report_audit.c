@@ -102,6 +102,10 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     if (audit->late_forks)
         SAY(sayer, "%s fork%s noticed late: what the child inherited is not known exactly.",
             COUNT(audit->late_forks), audit->late_forks == 1 ? " was" : "s were");
+    if (audit->foreign_clocks)
+        SAY(sayer, "%s process%s ticks by another clock than the first: what each did is right, "
+                   "but the order among them, the joint peak and the timeline are not known.",
+            COUNT(audit->foreign_clocks), audit->foreign_clocks == 1 ? "" : "es");
     if (audit->clock_guesses)
         SAY(sayer, "The clock's rate is not in the trace: times are guesses.");
 }
@@ -238,6 +242,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         { "order_repairs", audit->order_repairs },
         { "late_events", audit->late_events },
         { "late_forks", audit->late_forks },
+        { "foreign_clocks", audit->foreign_clocks },
         { "bad_chunks", audit->bad_chunks },
         { "missing_chunks", audit->missing_chunks },
         { "duplicate_chunks", audit->duplicate_chunks },
@@ -321,10 +326,17 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
         if (analysis->rows[i].stack >= MLF_FIRST_NODE)
             cut[ma_stacks_root(&analysis->stacks, analysis->rows[i].stack)]++;
     }
-    audit->unknown_processes = audit->clock_guesses = 0;
+    audit->unknown_processes = audit->clock_guesses = audit->foreign_clocks = 0;
+    const struct ma_process *first = NULL;
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
         bool guessed;
         ma_clock_rate(analysis->trace.processes[i], &guessed);
+        const struct ma_process *process = analysis->trace.processes[i];
+        if (!first && process->known)
+            first = process;
+        audit->foreign_clocks +=
+            process->known && (process->record.clock != first->record.clock ||
+                               process->record.tick_shift != first->record.tick_shift);
         audit->unknown_processes += !analysis->trace.processes[i]->known;
         audit->clock_guesses += analysis->trace.processes[i]->known && guessed;
     }

@@ -66,26 +66,26 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
-                     const struct ma_stack_report *report)
+int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
+                   const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows)
 {
-    struct choice *choices = malloc((analysis->n_rows + 1) * sizeof *choices);
+    struct choice *choices = malloc((n_rows + 1) * sizeof *choices);
     struct ma_measure total = { 0, 0 };
     size_t n = 0;
     if (!choices)
         return -ENOMEM;
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        struct ma_measure measure = report->measure(&analysis->rows[i]);
+    for (size_t i = 0; i < n_rows; i++) {
+        struct ma_measure measure = report->measure(&rows[i]);
         if (!measure.bytes && !measure.blocks)
             continue;
         total.bytes += measure.bytes;
         total.blocks += measure.blocks;
-        choices[n++] = (struct choice){ &analysis->rows[i], measure };
+        choices[n++] = (struct choice){ &rows[i], measure };
     }
     qsort_r(choices, n, sizeof *choices, compare, (void *)(uintptr_t)analysis->options);
     size_t shown = n < analysis->options->top ? n : analysis->options->top;
     struct ma_value *array =
-        ma_model_array(model, &model->root, report->key, report->title, MA_ENTRIES);
+        ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
     if (!n)
         ma_model_note(model, array, "%s", report->none);
@@ -102,4 +102,11 @@ int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
         result = add_entry(analysis, model, array, report, &choices[i], total.bytes);
     free(choices);
     return result;
+}
+
+int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
+                     const struct ma_stack_report *report)
+{
+    return ma_report_rows(analysis, model, &model->root, report, analysis->rows,
+                          analysis->n_rows);
 }

@@ -27,7 +27,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
     for (size_t i = 0; i < stacks->n_known; i++)
-        free(stacks->known[i]);
+        free(stacks->known[i].ids);
     free(stacks->known);
     ma_map_free(&stacks->object_of);
 }
@@ -164,25 +164,29 @@ static int add_path(struct ma_stacks *stacks, uint32_t parent, uint32_t site, ui
     return ma_map_set(&stacks->path_of, key, *id);
 }
 
-/* Where the id of a node is noted; NULL if memory is short. The trace is read:
- * a process defines no more nodes. */
+/* Where the id of a node is noted; NULL if memory is short. */
 static uint32_t *known_id(struct ma_stacks *stacks, const struct ma_process *owner,
                           const struct ma_node *node)
 {
     if (owner->index >= stacks->n_known) {
         size_t n = stacks->trace->n_processes;
-        uint32_t **known = realloc(stacks->known, n * sizeof *known);
+        struct ma_known *known = realloc(stacks->known, n * sizeof *known);
         if (!known)
             return NULL;
-        for (size_t i = stacks->n_known; i < n; i++)
-            known[i] = NULL;
+        memset(known + stacks->n_known, 0, (n - stacks->n_known) * sizeof *known);
         stacks->known = known;
         stacks->n_known = n;
     }
-    uint32_t **ids = &stacks->known[owner->index];
-    if (!*ids)
-        *ids = calloc(owner->n_nodes, sizeof **ids);
-    return *ids ? *ids + (node - owner->nodes) : NULL;
+    struct ma_known *known = &stacks->known[owner->index];
+    if (known->n < owner->n_nodes) { /* at first, or a process goes on while we look */
+        uint32_t *ids = realloc(known->ids, owner->n_nodes * sizeof *ids);
+        if (!ids)
+            return NULL;
+        memset(ids + known->n, 0, (owner->n_nodes - known->n) * sizeof *ids);
+        known->ids = ids;
+        known->n = owner->n_nodes;
+    }
+    return &known->ids[node - owner->nodes];
 }
 
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,

@@ -51,6 +51,11 @@ struct ma_frame {
     bool inlined;
 };
 
+struct ma_known { /* of one process's own nodes */
+    uint32_t *ids; /* by index of the node; 0: not known yet */
+    size_t n;
+};
+
 struct ma_stacks {
     struct ma_trace *trace;
     struct ma_symbols *symbols; /* NULL: none wanted */
@@ -61,7 +66,7 @@ struct ma_stacks {
     struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
     size_t n_paths, path_capacity;
     struct ma_map path_of; /* parent and site */
-    uint32_t **known;      /* by process index and index of its node: id; 0: not known yet */
+    struct ma_known *known; /* by process index */
     size_t n_known;
     struct ma_map object_of; /* process and module to object */
     uint32_t *chain;       /* scratch */

@@ -67,6 +67,7 @@ class Replay:
         self.gone: set[int] = set()
         self.peak = (0, 0)
         self.at_peak: list[Block] = []
+        self.own_peaks: dict[int, tuple[int, int, list[Block]]] = {}
         self.thread_of = self.threads()
         for time, kind, process, stream, line in operations(self.trace):
             self.apply(time, kind, process, stream, line)
@@ -93,7 +94,11 @@ class Replay:
         return [b for order, books in self.books.items() if order not in self.gone
                 for b in books.values()]
 
-    def look_for_peak(self) -> None:
+    def look_for_peak(self, order: int) -> None:
+        own = list(self.books[order].values())
+        size = sum(b.size for b in own)
+        if size > self.own_peaks.get(order, (0,))[0]:
+            self.own_peaks[order] = size, len(own), own
         blocks = self.joint()
         size = sum(b.size for b in blocks)
         if size > self.peak[0]:
@@ -186,7 +191,7 @@ class Replay:
 
     def on_alloc(self, time: int, process: Any, stream: int, line: Any) -> None:
         self.begin(time, process, stream, line)
-        self.look_for_peak()
+        self.look_for_peak(process.order)
 
     def on_free(self, time: int, process: Any, stream: int, line: Any) -> None:
         order, address = process.order, line["address"]
@@ -219,7 +224,7 @@ class Replay:
         else:
             self.end(process.order, *moved)
         self.begin(time, process, stream, line)
-        self.look_for_peak()
+        self.look_for_peak(process.order)
 
     def on_failed(self, time: int, process: Any, stream: int, line: Any) -> None:
         self.sums["failed_calls"] += 1

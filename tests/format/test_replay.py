@@ -46,8 +46,16 @@ def entries(rows: list[dict]) -> dict:
     return sums
 
 
+def totals(rows: list[dict]) -> tuple[int, int]:
+    return sum(row["bytes"] for row in rows), sum(row["blocks"] for row in rows)
+
+
+def totals_of(blocks: list) -> tuple[int, int]:
+    return sum(block.size for block in blocks), len(blocks)
+
+
 def assert_same(data: bytes) -> Replay:
-    plain, got = Replay(data), report(data)
+    plain, got = Replay(data), report(data, "--per-process")
     summary = got["summary"]
     assert {k: summary[k] for k in SUMS} == {k: plain.sums[k] for k in SUMS}
     assert {k: got["audit"][k] for k in AUDIT} == {k: plain.sums[k] for k in AUDIT}
@@ -62,6 +70,14 @@ def assert_same(data: bytes) -> Replay:
         own = plain.leaks(order)
         assert (process["leaked_bytes"], process["leaked_blocks"]) == \
             (sum(b.size for b in own), len(own))
+    for process in got["per_process"]:
+        order = process["process"]
+        size, blocks, at_peak = plain.own_peaks.get(order, (0, 0, []))
+        assert (process["peak_bytes"], process["peak_blocks"]) == (size, blocks)
+        assert totals(process["leaks"]) == totals_of(plain.leaks(order))
+        assert totals(process["peak"]) == totals_of(at_peak)
+    assert {p["process"] for p in got["per_process"]} == \
+        {order for order, sums in plain.by_process.items() if sums["allocations"]}
     # A module that is loaded twice is one in a report, whatever its addresses.
     paths = [item.fields["path"] for items in plain.trace.items.values() for item in items
              if item.name == "MODULE"]
@@ -169,3 +185,25 @@ def test_random_traces_replay_as_a_plain_replay_does(seed: int, forks: int, layo
     assert plain.sums["order_repairs"] > 5 and plain.sums["unmatched_frees"] > 5
     assert plain.sums["temporary"] > 5 and plain.peak[0] > 1 << 32
     assert not forks or plain.sums["inherited_frees"] > 5
+
+
+def two_clocks(shift: int) -> bytes:
+    trace = Trace(STREAM)
+    for pid, ticks in ((100, 0), (101, shift)):
+        process = trace.process(pid)
+        definitions = process.definitions()
+        definitions.process_record(start=5, tick_shift=ticks)
+        definitions.thread(1, pid)
+        definitions.write()
+        chunk = process.events(1, 5)
+        chunk.alloc(10 + pid, 0x1000, 123, 0)
+        chunk.write()
+    return trace.bytes()
+
+
+def test_processes_of_different_clocks_are_told_apart():
+    """No writer makes them; what cannot be known is said."""
+    audit = report(two_clocks(4))["audit"]
+    assert audit["foreign_clocks"] == 1 and not audit["complete"]
+    audit = report(two_clocks(0))["audit"]
+    assert audit["foreign_clocks"] == 0 and audit["complete"]

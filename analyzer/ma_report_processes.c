@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Each process by itself: its leaks and its own peak, by stack. In JSON one
+ * array; for people three sections a process.
+ */
+#include <errno.h>
+
+#include "ma_report.h"
+#include "ma_text.h"
+
+static struct ma_measure leaked(const struct ma_row *row)
+{
+    return (struct ma_measure){ row->leaked_bytes, row->leaked_blocks };
+}
+
+static struct ma_measure at_peak(const struct ma_row *row)
+{
+    return (struct ma_measure){ row->peak_bytes, row->peak_blocks };
+}
+
+int ma_report_processes_observe(struct ma_analysis *analysis)
+{
+    analysis->own_peaks = ma_own_peaks_new();
+    return analysis->own_peaks
+               ? ma_observers_add(&analysis->replay.observers, &analysis->own_peaks->observer)
+               : -ENOMEM;
+}
+
+/* One row for each stack of the process; *rows is the caller's to free. */
+static int make_rows(struct ma_analysis *analysis, const struct ma_account *account,
+                     const struct ma_own_peak *peak, struct ma_row **rows, size_t *n)
+{
+    *rows = malloc(account->n_uses * sizeof **rows);
+    *n = account->n_uses;
+    if (!*rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < account->n_uses; i++) {
+        const struct ma_use *use = &account->uses[i];
+        struct ma_row *row = &(*rows)[i];
+        *row = (struct ma_row){
+            .leaked_bytes = use->live_bytes, .leaked_blocks = use->live_blocks,
+            .calls = use->allocations, .bytes = use->allocated_bytes,
+            .temporary = use->temporary,
+        };
+        ma_own_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
+        if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row->stack) < 0)
+            return -ENOMEM;
+    }
+    ma_rows_unite(*rows, n);
+    return 0;
+}
+
+/* What the program is: of a child that did not exec, its parent's. */
+static const char *executable(const struct ma_process *process)
+{
+    while (process->parent && !ma_process_text(process, MLF_TEXT_EXE)[0])
+        process = process->parent;
+    const char *text = ma_process_text(process, MLF_TEXT_EXE);
+    return text[0] ? text : NULL;
+}
+
+static void describe(struct ma_model *model, struct ma_value *object,
+                     const struct ma_account *account, const struct ma_own_peak *peak, bool json)
+{
+    const struct ma_process *process = account->process;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    ma_model_number(model, object, "pid", "pid", MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, object, "parent_pid", "child of", MA_PLAIN,
+                    process->known ? process->record.parent_pid : 0);
+    ma_model_text(model, object, "executable", "program", executable(process));
+    ma_model_number(model, object, "process", NULL, MA_PLAIN, process->index);
+    ma_model_number(model, object, "allocations", NULL, MA_COUNT, account->allocations);
+    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES, account->live_bytes);
+    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT, account->live_blocks);
+    ma_model_number(model, object, "peak_bytes", NULL, MA_BYTES, peak->peak_bytes);
+    ma_model_number(model, object, "peak_blocks", NULL, MA_COUNT, peak->peak_blocks);
+    ma_model_number(model, object, "peak_time_ns", NULL, MA_NANOSECONDS, peak->peak_ns);
+    if (json)
+        return;
+    ma_model_format(model, object, NULL, "allocated", "%s in %s blocks",
+                    ma_human_bytes(a, account->allocated_bytes),
+                    ma_human_count(b, account->allocations));
+    ma_model_format(model, object, NULL, "own peak", "%s in %s blocks after %s",
+                    ma_human_bytes(a, peak->peak_bytes), ma_human_count(b, peak->peak_blocks),
+                    ma_human_time(c, peak->peak_ns));
+    ma_model_format(model, object, NULL, "never freed", "%s in %s blocks",
+                    ma_human_bytes(a, account->live_bytes),
+                    ma_human_count(b, account->live_blocks));
+}
+
+static int add_process(struct ma_analysis *analysis, struct ma_model *model,
+                       struct ma_value *array, const struct ma_account *account)
+{
+    const struct ma_own_peak *peak = &analysis->own_peaks->processes[account->process->index];
+    bool json = analysis->options->json;
+    struct ma_stack_report leaks = {
+        .key = json ? "leaks" : NULL, .title = "Leaks of this process",
+        .blocks_title = "blocks", .none = "It freed every block of its own.", .measure = leaked,
+    };
+    struct ma_stack_report peaks = {
+        .key = json ? "peak" : NULL, .title = "Peak of this process", .blocks_title = "blocks",
+        .none = "Nothing was ever allocated.", .measure = at_peak,
+    };
+    struct ma_value *object =
+        json ? ma_model_object(model, array, NULL, NULL, MA_FIELDS)
+             : ma_model_object(model, &model->root, NULL, "Process", MA_FIELDS);
+    struct ma_value *parent = json ? object : &model->root;
+    struct ma_row *rows;
+    size_t n;
+    describe(model, object, account, peak, json);
+    int result = make_rows(analysis, account, peak, &rows, &n);
+    if (result == 0)
+        result = ma_report_rows(analysis, model, parent, &leaks, rows, n);
+    if (result == 0)
+        result = ma_report_rows(analysis, model, parent, &peaks, rows, n);
+    free(rows);
+    return result;
+}
+
+int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_replay *replay = &analysis->replay;
+    struct ma_value *array = NULL;
+    int result = 0;
+    if (analysis->options->json)
+        array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);
+    for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
+        const struct ma_account *account = replay->accounts[i];
+        if (account && account->n_uses)
+            result = add_process(analysis, model, array, account);
+    }
+    return result;
+}

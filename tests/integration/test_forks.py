@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Many children of one parent: whose blocks are whose, and what they cost the
+analyser."""
+import os
+import subprocess
+
+from support import ANALYZE, PROGRAMS, clean_environment, report, trace
+
+BLOCKS, CHILDREN = 50_000, 300
+
+
+def peak_memory(path, tmp_path, *options):
+    """The most that mlog-analyze had resident, without the trace's own pages
+    (they are the kernel's)."""
+    with open(tmp_path / "out", "wb") as out:
+        process = subprocess.Popen([ANALYZE, "-", "--summary", *options], env=clean_environment(),
+                                   stdin=open(path, "rb"), stdout=out)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024
+
+
+def test_short_children_leak_their_own_and_cost_next_to_nothing(tmp_path):
+    """
+    GIVEN a parent of 50,000 live blocks that has 300 short children
+    WHEN  the trace is analysed
+    THEN  frees of inherited blocks are known as such, each child's one block is
+          its leak, the parent has none, and no child costs a copy of the parent's
+          blocks (which would be 1.2 MB each)
+    """
+    few, many = tmp_path / "few", tmp_path / "many"
+    for path, children in ((few, 1), (many, CHILDREN)):
+        done = trace([PROGRAMS / "nursery", BLOCKS, children], path)
+        assert done.returncode == 0, done
+    whole = report(many, "--per-process", "--summary")
+    summary, audit = whole["summary"], whole["audit"]
+    assert audit["unmatched_frees"] == 0 and audit["order_repairs"] == 0, audit
+    assert summary["inherited_frees"] == 5 * CHILDREN
+    assert summary["inherited_freed_bytes"] == 5 * CHILDREN * 40
+    assert summary["leaked_blocks"] == CHILDREN and summary["leaked_bytes"] == 123 * CHILDREN
+    parent, *others = whole["per_process"]
+    assert parent["leaked_blocks"] == 0 and parent["peak_blocks"] == BLOCKS + 1
+    assert len(others) == CHILDREN
+    assert all(child["leaked_bytes"] == child["peak_bytes"] == 123 for child in others)
+    # The joint peak is one moment, not a sum: a child lives no longer than its turn.
+    assert summary["peak_bytes"] < parent["peak_bytes"] + 10 * 123
+    added = peak_memory(many, tmp_path) - peak_memory(few, tmp_path)
+    assert added < CHILDREN * 200_000, f"{added / CHILDREN:.0f} bytes a child"
