@@ -402,8 +402,8 @@ int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
     else if (merge->ended && merge->cut != UINT64_MAX && feed->stream)
         n = count_before(feed, n, merge->cut + 1);
     *run = (struct ma_run){
-        .events = events, .n = n, .n_ahead = feed->n - feed->at, .process = feed->process,
-        .stream = feed->stream, .number = feed->number,
+        .events = events, .n = n, .n_ahead = feed->n - feed->at, .fresh = feed->at == 0,
+        .process = feed->process, .stream = feed->stream, .number = feed->number,
     };
     merge->current = feed;
     merge->n_current = n;

@@ -49,6 +49,7 @@ struct ma_run {
     const struct ma_event *events;
     size_t n;       /* one or more; a record is the last of its run */
     size_t n_ahead; /* n, and what is decoded behind them: to look at, not to use */
+    bool fresh;     /* nothing of what is decoded was handed out before */
     struct ma_process *process;
     struct ma_stream *stream; /* NULL: a record of a definitions chunk */
     uint32_t number;          /* of the stream */

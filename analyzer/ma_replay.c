@@ -380,6 +380,17 @@ static inline uint64_t address_of(const struct ma_event *event)
     return event->type == MA_EVENT_REALLOC_BEGIN ? event->old_address : event->address;
 }
 
+/* The first events of a batch, all at once: their misses overlap. */
+static void prefetch_first(const struct ma_heap *heap, const struct ma_run *run)
+{
+    for (size_t i = 0; i < BUCKETS_AHEAD && i < run->n_ahead; i++)
+        ma_heap_prefetch(heap, address_of(&run->events[i]));
+    for (size_t i = 0; i < ENTRIES_AHEAD && i < run->n_ahead; i++) {
+        if (run->events[i].type == MA_EVENT_FREE)
+            ma_heap_prefetch_entry(heap, run->events[i].address);
+    }
+}
+
 int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
 {
     struct ma_account *account = ma_replay_account(replay, run->process);
@@ -398,6 +409,8 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     turn.thread = &replay->workers[run->stream->thread];
     const struct ma_heap *heap = &account->heap;
     uint64_t calls = 0;
+    if (run->fresh && heap->count >= PREFETCH_FROM)
+        prefetch_first(heap, run);
     for (size_t i = 0; i < run->n; i++) {
         const struct ma_event *event = &run->events[i];
         if (heap->count >= PREFETCH_FROM && i + BUCKETS_AHEAD < run->n_ahead) {
