@@ -52,4 +52,17 @@ static inline struct ma_use *ma_account_use(struct ma_account *account, uint32_t
     return ma_account_new_use(account, stack);
 }
 
+/* Have a use brought near: the first some events ahead, the second a few. */
+static inline void ma_account_prefetch(const struct ma_account *account, uint32_t stack)
+{
+    if (stack < account->n_direct)
+        ma_heap_near(&account->direct[stack]);
+}
+
+static inline void ma_account_prefetch_use(const struct ma_account *account, uint32_t stack)
+{
+    uint32_t index = stack < account->n_direct ? account->direct[stack] : 0;
+    ma_heap_near(&account->uses[index - !!index]);
+}
+
 #endif

@@ -117,12 +117,20 @@ bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block);
 
 void ma_heap_free(struct ma_heap *heap);
 
+static inline void ma_heap_near(const void *memory)
+{
+    __builtin_prefetch(memory);
+    /* GCC 12 takes a function that only prefetches for one without effect and
+     * drops its calls. */
+    __asm__ volatile("");
+}
+
 /* Have the memory that put, take or find will need brought near: call the first
  * some events ahead, the second a few, for a block that ends. Both change
  * nothing. */
 static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
 {
-    __builtin_prefetch(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
+    ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
 }
 
 static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
@@ -131,7 +139,7 @@ static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t a
     const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
     unsigned places = ma_heap_match(bucket, hash);
     unsigned at = (unsigned)__builtin_ctz(places | 1u << (MA_HEAP_PLACES - 1));
-    __builtin_prefetch(&heap->entries[bucket->entries[at]]);
+    ma_heap_near(&heap->entries[bucket->entries[at]]);
 }
 
 #endif

@@ -14,9 +14,9 @@
 #include "ma_replay_process.h"
 
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
-#define BUCKETS_AHEAD 24 /* events by which prefetches run ahead */
-#define ENTRIES_AHEAD 10
-#define PREFETCH_FROM 8192 /* blocks; fewer stay near by themselves */
+#define PLACES_AHEAD 48  /* events by which prefetches run ahead */
+#define THINGS_AHEAD 24
+#define PREFETCH_FROM 4096 /* blocks; fewer stay near by themselves */
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
 {
@@ -380,15 +380,29 @@ static inline uint64_t address_of(const struct ma_event *event)
     return event->type == MA_EVENT_REALLOC_BEGIN ? event->old_address : event->address;
 }
 
-/* The first events of a batch, all at once: their misses overlap. */
-static void prefetch_first(const struct ma_heap *heap, const struct ma_run *run)
+/* What an event will need, in two steps: where to look, and what is there. */
+static inline void prefetch_places(const struct ma_account *account, const struct ma_event *event)
 {
-    for (size_t i = 0; i < BUCKETS_AHEAD && i < run->n_ahead; i++)
-        ma_heap_prefetch(heap, address_of(&run->events[i]));
-    for (size_t i = 0; i < ENTRIES_AHEAD && i < run->n_ahead; i++) {
-        if (run->events[i].type == MA_EVENT_FREE)
-            ma_heap_prefetch_entry(heap, run->events[i].address);
-    }
+    ma_heap_prefetch(&account->heap, address_of(event));
+    if (event->type == MA_EVENT_ALLOC)
+        ma_account_prefetch(account, event->stack);
+}
+
+static inline void prefetch_things(const struct ma_account *account, const struct ma_event *event)
+{
+    if (event->type == MA_EVENT_FREE)
+        ma_heap_prefetch_entry(&account->heap, event->address);
+    else if (event->type == MA_EVENT_ALLOC)
+        ma_account_prefetch_use(account, event->stack);
+}
+
+/* The first events of a batch, all at once: their misses overlap. */
+static void prefetch_first(const struct ma_account *account, const struct ma_run *run)
+{
+    for (size_t i = 0; i < PLACES_AHEAD && i < run->n_ahead; i++)
+        prefetch_places(account, &run->events[i]);
+    for (size_t i = 0; i < THINGS_AHEAD && i < run->n_ahead; i++)
+        prefetch_things(account, &run->events[i]);
 }
 
 int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
@@ -410,13 +424,12 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     const struct ma_heap *heap = &account->heap;
     uint64_t calls = 0;
     if (run->fresh && heap->count >= PREFETCH_FROM)
-        prefetch_first(heap, run);
+        prefetch_first(account, run);
     for (size_t i = 0; i < run->n; i++) {
         const struct ma_event *event = &run->events[i];
-        if (heap->count >= PREFETCH_FROM && i + BUCKETS_AHEAD < run->n_ahead) {
-            ma_heap_prefetch(heap, address_of(event + BUCKETS_AHEAD));
-            if (event[ENTRIES_AHEAD].type == MA_EVENT_FREE)
-                ma_heap_prefetch_entry(heap, event[ENTRIES_AHEAD].address);
+        if (heap->count >= PREFETCH_FROM && i + PLACES_AHEAD < run->n_ahead) {
+            prefetch_places(account, event + PLACES_AHEAD);
+            prefetch_things(account, event + THINGS_AHEAD);
         }
         result = apply(&turn, event);
         if (__builtin_expect(result < 0, 0))

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import bench_analysis
 import bench_instructions
 import bench_report
 import bench_run
@@ -22,7 +23,7 @@ import bench_split
 import bench_traces
 import bench_works
 
-PARTS = ("ratio", "bytes", "memory", "split", "callgrind", "instructions")
+PARTS = ("ratio", "bytes", "memory", "split", "analysis", "callgrind", "instructions")
 CALLGRIND_PROGRAMS = ("sqlite3", "python3")
 # Minutes of the whole that go to alternating runs, by group; the rest is for the other parts.
 SHARES = {"program": 0.44, "malloc": 0.10, "realloc": 0.10, "tree": 0.14}
@@ -112,6 +113,19 @@ class Run:
                     self.bench, work, 1 if self.arguments.quick else 3)
             self.say(f"{work.name}: bytes, memory, split done")
 
+    def analysis(self, tmp):
+        """Larger inputs than for the ratios: the report itself takes some milliseconds."""
+        folder = tmp / "analysis"
+        folder.mkdir()
+        for work in bench_works.programs(folder, self.scale * 4, self.wanted, self.say):
+            if work.serve:
+                continue
+            self.result_of(work)["analysis"] = bench_analysis.measure(self.bench, work)
+            self.say(f"{work.name}: analysis done")
+        if not self.names:
+            self.results["analysis_memory"] = bench_analysis.memory(
+                self.bench, self.say, self.arguments.quick)
+
     def instructions(self):
         if shutil.which("valgrind"):
             self.results["instructions"] = bench_instructions.measure(self.bench)
@@ -145,6 +159,8 @@ class Run:
                     bench_works.QUICK_THREADS if coarse else bench_works.TREE_THREADS))
         if {"bytes", "memory", "split"} & set(self.parts):
             self.others(programs)
+        if "analysis" in self.parts:
+            self.analysis(tmp)
         if "callgrind" in self.parts:
             self.callgrind(tmp)
         if "instructions" in self.parts and not self.names:

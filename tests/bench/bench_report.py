@@ -236,6 +236,14 @@ def markdown(results):
         ("Memory in the target",
          "Peak with mlog less peak without. *Anonymous* is the library's own; *resident* includes "
          "the pages of the trace that are mapped at the time.", memory_table(programs)),
+        ("Analysis",
+         "From a trace in the page cache to the text report, `mlog-analyze --no-symbols`, beside "
+         "`heaptrack_print` on heaptrack's file of the same program (interpreted already while "
+         "it ran; with symbols, which are in its file). Inputs four times as large as above. "
+         "Anonymous memory; the trace's own pages are the kernel's.", analysis_table(programs)),
+        ("Analysis: memory",
+         "Blocks of random size that replace each other at random: memory goes with live "
+         "blocks, not with events.", analysis_memory_table(results.get("analysis_memory"))),
     ]
     text = ["# Benchmarks", "",
             f"    {results['command']}", "",
@@ -254,6 +262,36 @@ def markdown(results):
     if slower:
         text += ["## Remarks", ""] + slower + [""]
     return "\n".join(text)
+
+
+def analysis_table(works):
+    rows = []
+    for name, result in works:
+        part = result.get("analysis")
+        if not part:
+            continue
+        mlog, other, events = part["mlog"], part.get("heaptrack"), part["events"]
+        rows.append([
+            name, number(events / 1e6, 2), number(mlog["cpu"]["median"], 2),
+            f"**{events / mlog['cpu']['median'] / 1e6:.1f}** "
+            f"({events / mlog['cpu']['max'] / 1e6:.1f}–{events / mlog['cpu']['min'] / 1e6:.1f})",
+            number(mlog["anonymous_kb"] / 1024, 1),
+            number(other and other["cpu"]["median"], 2),
+            number(other and events / other["cpu"]["median"] / 1e6, 1),
+            number(other and other["anonymous_kb"] / 1024, 1)])
+    return table(["program", "million events", "CPU, s", "million events a CPU second",
+                  "memory, MB", "heaptrack_print: CPU, s", "million events a CPU second",
+                  "memory, MB"], rows) if rows else ""
+
+
+def analysis_memory_table(rows):
+    return table(["live blocks", "million events", "trace, MB", "million events a CPU second",
+                  "memory, MB", "bytes a live block"],
+                 [[number(r["live"]), number(r["events"] / 1e6, 1),
+                   number(r["trace"] / 2**20, 1), number(r["events"] / r["cpu"] / 1e6, 1),
+                   number(r["anonymous_kb"] / 1024, 1),
+                   number(r["anonymous_kb"] * 1024 / r["live"], 1)
+                   if r["live"] >= 100_000 else "–"] for r in rows]) if rows else ""
 
 
 def remarks(results):

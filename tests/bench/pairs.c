@@ -2,10 +2,12 @@
  *
  * The bare cost of one call: COUNT times malloc and free of a block of SIZE
  * bytes, or a chain that grows a block by realloc from SIZE to 4 x SIZE and
- * frees it. Prints how many events that makes. Called by bench.py.
+ * frees it. Or COUNT times malloc, and free of one of the LIVE latest blocks.
+ * Prints how many events that makes. Called by bench.py.
  *
  *     pairs malloc SIZE COUNT
  *     pairs realloc SIZE COUNT
+ *     pairs live LIVE COUNT
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 static void fail(void)
 {
-    fputs("usage: pairs malloc|realloc SIZE COUNT\n", stderr);
+    fputs("usage: pairs malloc|realloc|live SIZE COUNT\n", stderr);
     exit(2);
 }
 
@@ -39,6 +41,18 @@ int main(int argc, char **argv)
             free(block);
         }
         printf("%lu\n", 5 * count);
+    } else if (!strcmp(argv[1], "live")) {
+        void **blocks = calloc(size, sizeof *blocks);
+        if (!blocks || !size)
+            exit(1);
+        size_t random = 1;
+        for (unsigned long i = 0; i < count; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            size_t at = i < size ? i : (random >> 20) % size;
+            free(blocks[at]);
+            blocks[at] = malloc(16 + (random >> 60) * 16);
+        }
+        printf("%lu\n", 2 * count);
     } else {
         fail();
     }

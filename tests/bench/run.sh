@@ -25,7 +25,7 @@ if [ "${1-}" = --no-build ]; then
 else
     tools/install-packages.sh build bench
     [ -f "$build/build.ninja" ] || meson setup "$build" > /dev/null
-    ninja -C "$build" libtrace/libmlog.so tests/bench/{pairs,tree,fixed,meter,count} > /dev/null
+    ninja -C "$build" libtrace/libmlog.so analyzer/mlog-analyze tests/bench/{pairs,tree,fixed,meter,count} > /dev/null
 fi
 
 read -r python < "$build/tests/python-path"
