@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "ma_output.h"
+#include "ma_report.h"
 
 static volatile sig_atomic_t interrupted;
 
@@ -104,7 +105,8 @@ static int show(struct follow *follow, struct ma_analysis *analysis, bool last)
     audit->unknown_stacks = audit->unknown_modules = 0; /* counted anew */
     ma_stacks_free(&analysis->stacks);
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
-    ma_replay_finish(&analysis->replay);
+    if (ma_replay_finish(&analysis->replay) < 0)
+        return ma_fail_memory(follow->error);
     struct winsize size;
     if (follow->terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col) {
         char columns[16];
@@ -197,6 +199,8 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
         const uint64_t end = now_ms(), pause = follow->options->interval;
         pause_until(end + (end - begin > pause ? end - begin : pause));
         result = ma_analysis_reopen(analysis, follow->error);
+        if (result == 0)
+            result = ma_report_observe(analysis, follow->error);
         if (result < 0)
             return result;
     }
@@ -241,6 +245,8 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
     if (regular)
         wait_for_begin(options.trace);
     int result = ma_analysis_open(&analysis, &options, error);
+    if (result == 0)
+        result = ma_report_observe(&analysis, error);
     if (result == 0) {
         struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
         sigaction(SIGINT, &action, NULL);

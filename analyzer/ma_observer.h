@@ -80,7 +80,8 @@ struct ma_observer {
     int (*resized)(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
                    const struct ma_seen_block *block);
     int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
-    /* The end of the trace. */
+    /* The end of the trace; when a trace is followed also each report on the way,
+     * after which events go on. */
     int (*finished)(void *context, const struct ma_replay *replay);
 };
 

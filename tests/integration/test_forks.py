@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Many children of one parent: whose blocks are whose, and what they cost the
 analyser."""
+import json
 import os
 import subprocess
 
-from support import ANALYZE, PROGRAMS, clean_environment, report, trace
+from support import ANALYZE, PROGRAMS, clean_environment, report, run, trace
 
 BLOCKS, CHILDREN = 50_000, 300
 
@@ -47,3 +48,18 @@ def test_short_children_leak_their_own_and_cost_next_to_nothing(tmp_path):
     assert summary["peak_bytes"] < parent["peak_bytes"] + 10 * 123
     added = peak_memory(many, tmp_path) - peak_memory(few, tmp_path)
     assert added < CHILDREN * 200_000, f"{added / CHILDREN:.0f} bytes a child"
+
+
+def test_reports_that_need_observers_follow_a_trace_too(tmp_path):
+    """The timeline and single processes, from a file (read anew for each report)
+    and from a pipe (one pass, several reports)."""
+    path = tmp_path / "trace"
+    assert trace([PROGRAMS / "nursery", 1000, 3], path).returncode == 0
+    wanted = ["--follow", "--timeline", "--per-process", "--json", "--no-symbols"]
+    for name, data in ((path, None), ("-", path.read_bytes())):
+        done = run([ANALYZE, name, *wanted], input=data)
+        assert done.returncode == 0, done
+        last = json.loads("{" + done.stdout.rsplit("\n{", 1)[-1].removeprefix("{"))
+        assert len(last["per_process"]) == 4
+        assert max(p["blocks"] for p in last["timeline"]["points"]) \
+            == last["summary"]["peak_blocks"]
