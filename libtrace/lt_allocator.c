@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lt_libc.h"
 #include "lt_real.h"
 #include "lt_sys.h"
 
@@ -29,7 +30,6 @@ void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
 /* Our own first byte, and the one after our last. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
-extern const char *lt_in_libc(void) __asm__("gnu_get_libc_version") __attribute__((weak));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
@@ -74,12 +74,9 @@ static int find_second(struct dl_phdr_info *info, size_t size, void *data)
  * if no other library comes before. */
 static bool leads_here(const void *function)
 {
-    Dl_info info;
-    ElfW(Sym) *symbol = NULL;
     unsigned seen = 0;
     return lt_allocator_is_first(function) ||
-           (dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
-            symbol->st_shndx == SHN_UNDEF && dl_iterate_phdr(find_second, &seen) == 1);
+           (lt_libc_says_linkage(function) && dl_iterate_phdr(find_second, &seen) == 1);
 }
 
 /* After a call of `function`, which others find elsewhere: did it come here? */
@@ -166,8 +163,13 @@ bool lt_allocator_serves(bool asked)
     return !reason;
 }
 
-/* operator new, as others find it. */
-void *_Znwm(unsigned long size) __attribute__((weak));
+/* operator new, as others find it; its name tells what size_t is. */
+#if __SIZEOF_SIZE_T__ == __SIZEOF_INT__
+#define NEW "_Znwj"
+#else
+#define NEW "_Znwm"
+#endif
+extern char operator_new[] __asm__(NEW) __attribute__((weak));
 
 struct cpp_search {
     const void *allocator;      /* which needs the C++ library for itself */
@@ -189,8 +191,9 @@ static int needs_cpp(struct dl_phdr_info *info, size_t size, void *data)
     }
     const char *strings = NULL;
     for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++)
-        if (d->d_tag == DT_STRTAB) /* relocated by glibc; the vdso's is not, and needs nothing */
-            strings = (const char *)d->d_un.d_ptr;
+        if (d->d_tag == DT_STRTAB) /* relocated by glibc, not by musl nor in the vdso */
+            strings = (const char *)(d->d_un.d_ptr < info->dlpi_addr ? info->dlpi_addr : 0) +
+                      d->d_un.d_ptr;
     for (const ElfW(Dyn) *d = dynamic; strings && d && d->d_tag != DT_NULL; d++)
         if (d->d_tag == DT_NEEDED && (!strncmp(strings + d->d_un.d_val, "libstdc++.", 10) ||
                                       !strncmp(strings + d->d_un.d_val, "libc++.", 7)))
@@ -201,7 +204,7 @@ static int needs_cpp(struct dl_phdr_info *info, size_t size, void *data)
 void lt_allocator_check_operators(void)
 {
     Dl_info new, beneath;
-    if (!_Znwm || !lt_real_ready() || !dladdr((const void *)_Znwm, &new) ||
+    if (!operator_new || !lt_real_ready() || !dladdr(operator_new, &new) ||
         !dladdr((const void *)lt_real.malloc, &beneath) || new.dli_fbase != beneath.dli_fbase)
         return;
     struct cpp_search search = {beneath.dli_fbase, false};

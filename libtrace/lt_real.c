@@ -15,6 +15,7 @@
 #include <sys/auxv.h>
 
 #include "lt_allocator.h"
+#include "lt_libc.h"
 #include "lt_sys.h"
 
 #define ARENA_BYTES 16384
@@ -178,7 +179,7 @@ static void *libc_pvalloc(size_t size)
 static size_t usable_by_header(void *p)
 {
     size_t header, grain = 2 * sizeof(size_t);
-    if ((uintptr_t)p % 4096 < sizeof header || (uintptr_t)p % grain)
+    if (!LT_LIBC_HAS_HEADERS || (uintptr_t)p % 4096 < sizeof header || (uintptr_t)p % grain)
         return 0;
     memcpy(&header, (const char *)p - sizeof header, sizeof header);
     size_t size = header & ~(size_t)7, mapped = header & 2 ? grain : sizeof header;
@@ -236,7 +237,7 @@ static bool is_libc(const void *function)
 {
     static uintptr_t start, end;
     Dl_info libc;
-    void *known = start ? NULL : lt_real_symbol("gnu_get_libc_version");
+    void *known = start ? NULL : lt_real_symbol(LT_LIBC_SYMBOL);
     if (known && dladdr(known, &libc)) {
         const ElfW(Ehdr) *elf = libc.dli_fbase;
         const ElfW(Phdr) *headers = (const void *)((const char *)elf + elf->e_phoff);
@@ -289,27 +290,14 @@ static void complete(struct lt_real *found)
 #undef LT_APART
 }
 
-/* libc's version of a function. A library may define the function in this version
- * alone (libc_malloc_debug.so does): programs are bound to it, dlsym is not. */
-static const char *version_of(const char *name)
-{
-#if defined(__x86_64__)
-    return strcmp(name, "aligned_alloc") ? "GLIBC_2.2.5" : "GLIBC_2.16";
-#elif defined(__aarch64__)
-    return "GLIBC_2.17";
-#else
-    return NULL;
-#endif
-}
-
 /* The next definition of a function that libc has. */
 static void *next_of(const char *name)
 {
     void *symbol = lt_real_symbol(name);
-    if (!symbol || !is_libc(symbol) || !version_of(name))
+    if (!symbol || !is_libc(symbol))
         return symbol;
     int saved = errno;
-    void *bound = dlvsym(RTLD_NEXT, name, version_of(name));
+    void *bound = lt_libc_bound(name);
     errno = saved;
     return bound ? bound : symbol;
 }

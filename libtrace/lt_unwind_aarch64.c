@@ -31,6 +31,7 @@
             (p)[-1] = (struct lt_point){slot_, lt_load(slot_)};                                    \
     } while (0)
 
+#include "lt_libc.h"
 #include "lt_unwind_core.h"
 
 #include "lt_sys.h"
@@ -47,7 +48,6 @@
 
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
-extern const char *lt_in_libc(void) __asm__("gnu_get_libc_version") __attribute__((weak));
 
 /* mov x8, #139; svc #0: rt_sigreturn. The vdso describes it by a frame record
  * that not every kernel writes, so the code is asked first. */

@@ -23,13 +23,13 @@
 #define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
 #define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
+#include "lt_libc.h"
 #include "lt_unwind_core.h"
 
 #define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
 
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
-extern char lt_in_libc[] __asm__("gnu_get_libc_version") __attribute__((weak));
 
 static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
 {

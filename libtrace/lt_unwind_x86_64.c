@@ -21,6 +21,7 @@
 #define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
 #define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
+#include "lt_libc.h"
 #include "lt_unwind_core.h"
 
 #define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
@@ -34,7 +35,6 @@
 #if defined(__GLIBC__)
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
-extern char lt_in_libc[] __asm__("gnu_get_libc_version") __attribute__((weak));
 #else
 extern char lt_exit[] __asm__("exit") __attribute__((weak));
 extern char lt_pthread_exit[] __asm__("pthread_exit") __attribute__((weak));
