@@ -66,6 +66,20 @@ bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct 
     return false;
 }
 
+bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address)
+{
+    for (; account->inherits.parent; account = account->inherits.parent) {
+        const struct ma_inheritance *parent = &account->inherits.parent->inherits;
+        uint32_t index = ma_map_get(&parent->ended_of, address);
+        for (uint32_t i = index == MA_NONE ? 0 : index + 1; i; i = parent->ended[i - 1].former) {
+            uint64_t end = parent->ended[i - 1].end;
+            if (end >= account->inherits.fork_time && end <= account->process->record.start)
+                return true;
+        }
+    }
+    return false;
+}
+
 int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
 {
     struct ma_inheritance *inherits = &account->inherits;

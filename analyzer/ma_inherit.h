@@ -49,6 +49,10 @@ bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fo
  * MA_NONE. */
 bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct ma_block *block);
 
+/* Whether a parent ended the block between the moment that is known of a fork,
+ * which is just before it, and the child's start: the child may have none then. */
+bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address);
+
 /* The process ends its copy of the block at address. Returns 0 or -ENOMEM. */
 int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time);
 

@@ -211,7 +211,8 @@ static int repair(const struct turn *turn, const struct ma_event *event,
     int result = end_block(turn, former, event->time);
     if (result == 0 && is_observed(turn))
         result = tell_freed(turn, event, former, false, true);
-    if (result < 0 || (former->use == MA_NONE && account->inherits_loosely))
+    if (result < 0 || (former->use == MA_NONE &&
+                       (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
         return result; /* explained: the parent had freed it before the fork */
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);

@@ -207,3 +207,25 @@ def test_processes_of_different_clocks_are_told_apart():
     assert audit["foreign_clocks"] == 1 and not audit["complete"]
     audit = report(two_clocks(0))["audit"]
     assert audit["foreign_clocks"] == 0 and audit["complete"]
+
+
+@pytest.mark.parametrize("freed,repairs", [(1999, 0), (2001, 0), (2002, 1)])
+def test_what_a_thread_frees_while_its_process_forks(freed: int, repairs: int):
+    """
+    GIVEN a fork between the time 2000 in the parent and 2001 in the child
+    WHEN  a thread of the parent frees a block around it, and the child is given its address
+    THEN  that is an error only if the child must have had the block
+    """
+    trace = Trace(MAPPED)
+    parent = Writer(trace, 100, 1000)
+    parent.chunk(1, 1100).alloc(1100, 0x1000000, 984, parent.nodes[3])
+    if freed < 2000:
+        parent.chunk(2, freed).free(freed, 0x1000000)
+    child = Writer(trace, 101, 2000, parent)
+    if freed > 2000:
+        parent.chunk(2, freed).free(freed, 0x1000000)
+    child.chunk(1, 3000).alloc(3000, 0x1000000, 24, child.nodes[3])
+    parent.close()
+    child.close()
+    audit = report(trace.bytes(), "--summary")["audit"]
+    assert (audit["order_repairs"], audit["unmatched_frees"]) == (repairs, 0), audit
