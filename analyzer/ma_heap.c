@@ -205,16 +205,20 @@ static inline bool search(const struct ma_heap *heap, uint64_t hash, uint64_t ad
     return false;
 }
 
-/* A third more buckets, or the first ones. */
+/* A third more buckets, or the first ones. The old ones go before the new ones
+ * come, for all is in the entries; so without memory all is lost. */
 static int grow_buckets(struct ma_heap *heap)
 {
     size_t n = heap->n_buckets + heap->n_buckets / 3 + 1;
+    free(heap->buckets);
+    heap->buckets = NULL;
     struct ma_heap_bucket *buckets = aligned_alloc(sizeof *buckets, n * sizeof *buckets);
-    if (!buckets)
+    if (!buckets) {
+        ma_heap_free(heap);
         return -ENOMEM;
+    }
     prefer_huge_pages(buckets, n * sizeof *buckets);
     memset(buckets, 0, n * sizeof *buckets);
-    free(heap->buckets);
     heap->buckets = buckets;
     heap->n_buckets = n;
     heap->most = n * MA_HEAP_PLACES - (n * MA_HEAP_PLACES + 9) / 10;

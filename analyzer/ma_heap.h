@@ -102,7 +102,8 @@ static inline unsigned ma_heap_match(const struct ma_heap_bucket *bucket, uint64
 }
 
 /* Put a block. If its address was taken, the former block goes to *former and
- * 1 is returned; else 0, or -ENOMEM. block->use is not MA_HEAP_FREE. */
+ * 1 is returned; else 0, or -ENOMEM, after which the heap may have lost its
+ * blocks. block->use is not MA_HEAP_FREE. */
 int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former);
 
 /* Take the block at address out. Returns whether there was one. */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -122,6 +123,9 @@ int main(int argc, char **argv)
     struct ma_options options;
     struct ma_error error = { 0 };
     setlocale(LC_CTYPE, "C.UTF-8");
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays grow in place, and go when freed */
+#endif
     int status = 0;
     switch (ma_options_parse(&options, argc, argv)) {
     case MA_OPTIONS_RUN:
