@@ -170,7 +170,7 @@ void ma_demangle_shorten(char *name)
 {
     static const char anonymous[] = "(anonymous namespace)", closure[] = "{{closure}}";
     char *to = name;
-    for (const char *from = name, *end; *from;) {
+    for (const char *from = name, *end = NULL; *from;) {
         if ((end = skip_noise(name, to, from)) || (end = skip_default(from)) ||
             (end = skip_lambda(from, &to))) {
             from = end;
@@ -196,7 +196,7 @@ void ma_demangle_shorten(char *name)
 void ma_demangle_shorten_d(char *name)
 {
     char *to = name;
-    for (const char *from = name, *end; *from;) {
+    for (const char *from = name, *end = NULL; *from;) {
         bool template = to > name && to[-1] == '!';
         if (*from == '(' && (end = closing(from, MAX_LOOK)) && !template) {
             from = end;
