@@ -257,6 +257,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     give_up_chunk(writer);
     writer->size = size;
     writer->base_time = base_time;
+    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* lt_thread.c looks there */
     struct lt_writer numbered = *writer;
     numbered.sequence++;
     lt_chunk_header(chunk, &numbered, writer->context->stream, (uint32_t)size, 0, false, 0);
@@ -264,7 +265,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
         sink.witness = offset;
         __atomic_store_n(&sink.witness_key, lt_process.key, __ATOMIC_RELEASE);
     }
-    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE);
+    LT_SIGNAL_FENCE();
     writer->sequence++; /* once the chunk can be seen: lt_thread.c recovers by that */
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->drained = writer->position = chunk + MLF_CHUNK_HEADER;
