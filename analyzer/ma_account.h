@@ -10,6 +10,7 @@
 #define MA_ACCOUNT_H
 
 #include "ma_heap.h"
+#include "ma_history.h"
 #include "ma_inherit.h"
 #include "ma_process.h"
 
@@ -18,7 +19,9 @@ struct ma_use {
     uint64_t allocations, allocated_bytes;
     uint64_t temporary;
     uint64_t peak_bytes, peak_blocks, peak_epoch;
+    uint64_t floor; /* the least live bytes since its slot began */
     uint32_t stack;
+    uint32_t slot; /* of its history, as it last changed */
 };
 
 struct ma_account {
@@ -35,6 +38,7 @@ struct ma_account {
     bool gone;              /* it left: it counts in nothing joint */
     bool inherits_loosely;  /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
+    struct ma_history history;
     uint64_t allocations, frees, allocated_bytes, freed_bytes;
 };
 

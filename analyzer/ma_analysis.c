@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "ma_clock.h"
+#include "ma_leaks.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
                       struct ma_symbols *symbols, struct ma_error *error)
@@ -51,6 +52,7 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
 void ma_analysis_free(struct ma_analysis *analysis)
 {
     free(analysis->rows);
+    ma_leaks_free(analysis->leaks);
     ma_stacks_free(&analysis->stacks);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
@@ -110,6 +112,12 @@ static int by_value(const void *a, const void *b)
     return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
+/* What the process that holds most of a row leaked. */
+static uint64_t row_bytes(const struct ma_row *row)
+{
+    return row->holder->uses[row->holder_use].live_bytes;
+}
+
 void ma_rows_unite(struct ma_row *rows, size_t *n)
 {
     size_t kept = 0;
@@ -129,6 +137,11 @@ void ma_rows_unite(struct ma_row *rows, size_t *n)
         last->calls += row->calls;
         last->bytes += row->bytes;
         last->temporary += row->temporary;
+        last->holders += row->holders;
+        if (row->holders && (!last->holder || row_bytes(row) > row_bytes(last))) {
+            last->holder = row->holder;
+            last->holder_use = row->holder_use;
+        }
     }
     *n = kept;
 }
@@ -151,6 +164,8 @@ static void measure_duration(struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = &analysis->replay;
+    ma_leaks_free(analysis->leaks);
+    analysis->leaks = NULL;
     analysis->n_rows = 0;
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
     for (size_t i = 0; i < replay->n_accounts; i++) {
@@ -163,6 +178,9 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
                 .calls = use->allocations,
                 .bytes = use->allocated_bytes,
                 .temporary = use->temporary,
+                .holder = use->live_blocks ? account : NULL,
+                .holder_use = (uint32_t)k,
+                .holders = use->live_blocks != 0,
             };
             ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
             if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row.stack) < 0 ||

@@ -20,6 +20,9 @@ struct ma_row {
     uint64_t peak_bytes, peak_blocks;
     uint64_t calls, bytes; /* allocations and what they asked for */
     uint64_t temporary;
+    /* the process that leaked most of it, and its number for the stack; how many did */
+    const struct ma_account *holder;
+    uint32_t holder_use, holders;
 };
 
 struct ma_analysis {
@@ -35,6 +38,7 @@ struct ma_analysis {
     struct ma_row *rows;
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
+    struct ma_leaks *leaks; /* what ma_leaks.h tells of the rows; NULL: not asked yet */
     uint64_t duration; /* ns */
     /* Called a few times a second while the pass goes on, from within it: may
      * build reports. True ends the input there. NULL: not called. */
