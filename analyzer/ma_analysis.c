@@ -5,6 +5,7 @@
 #include "ma_analysis.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "ma_clock.h"
 #include "ma_leaks.h"
@@ -22,6 +23,10 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
     }
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
     int result = ma_source_open(options->trace, &analysis->source, error);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < options->n_suppressions && result == 0; i++)
+        result = ma_suppress_load(&analysis->suppressions, options->suppressions[i], error);
     if (result < 0)
         return result;
     size_t n_saved;
@@ -53,6 +58,8 @@ void ma_analysis_free(struct ma_analysis *analysis)
 {
     free(analysis->rows);
     ma_leaks_free(analysis->leaks);
+    ma_suppress_free(&analysis->suppressions);
+    ma_program_free(&analysis->program);
     ma_stacks_free(&analysis->stacks);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
@@ -104,6 +111,57 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     if (pass && pass->end)
         return pass->end(pass->context, analysis);
     return 0;
+}
+
+/* The main executable of a process, as the symboliser knows it. */
+static const struct ma_module *main_module(const struct ma_process *process)
+{
+    for (size_t i = 0; i < process->n_modules; i++) {
+        if (process->modules[i].flags & MLF_MODULE_MAIN)
+            return &process->modules[i];
+    }
+    return NULL;
+}
+
+static int read_program(struct ma_analysis *analysis, const struct ma_process *process,
+                        const struct ma_module *module)
+{
+    struct ma_object object = {
+        .path = module->path[0] ? module->path : NULL,
+        .build_id = module->build_id_size ? module->build_id : NULL,
+        .build_id_size = module->build_id_size,
+        .segments = module->segments,
+        .n_segments = module->n_segments,
+        .since = process->known ? process->record.realtime_ns : 0,
+    };
+    enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
+    const char *file = ma_symbols_object_file(analysis->symbols, &object);
+    if (!file || (state != MA_OBJECT_DEBUG && state != MA_OBJECT_SYMBOLS &&
+                  state != MA_OBJECT_NO_SYMBOLS))
+        return 0;
+    if (ma_program_read(&analysis->program, file) < 0)
+        return -ENOMEM;
+    if (!analysis->program.suppressions)
+        return 0;
+    struct ma_error problem = { 0 };
+    int result = ma_suppress_parse(&analysis->suppressions, analysis->program.suppressions,
+                                   "__lsan_default_suppressions", &problem);
+    if (result < 0)
+        snprintf(analysis->suppressions_problem, sizeof analysis->suppressions_problem, "%.190s",
+                 problem.message);
+    return result == -ENOMEM ? result : 0;
+}
+
+const struct ma_program *ma_analysis_program(struct ma_analysis *analysis)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    const struct ma_module *module = trace->n_processes ? main_module(trace->processes[0]) : NULL;
+    if (!analysis->program_read && analysis->symbols && module) {
+        if (read_program(analysis, trace->processes[0], module) < 0)
+            return NULL;
+        analysis->program_read = true;
+    }
+    return &analysis->program;
 }
 
 static int by_value(const void *a, const void *b)

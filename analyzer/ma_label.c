@@ -118,9 +118,12 @@ static bool is_own(const struct ma_frame *frame, const char *executable)
 
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
 {
+    size_t label = ma_label_frame(frames, n);
+    if (is_own(&frames[label], executable))
+        return label;
     for (size_t i = 0; i < n; i++) {
         if (is_own(&frames[i], executable))
             return i;
     }
-    return ma_label_frame(frames, n);
+    return label;
 }

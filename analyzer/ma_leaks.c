@@ -162,6 +162,36 @@ static void count_threads(struct walk *walk)
     }
 }
 
+/* What suppressions hide. Needs the names of all leaking stacks. */
+static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
+{
+    if (!ma_analysis_program(analysis))
+        return -ENOMEM;
+    struct ma_suppressions *all = &analysis->suppressions;
+    for (size_t i = 0; i < all->n; i++)
+        all->all[i].bytes = all->all[i].blocks = all->all[i].stacks = 0;
+    for (size_t i = 0; i < analysis->n_rows && all->n; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        const struct ma_frame *frames;
+        if (!row->leaked_blocks)
+            continue;
+        long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
+        if (n < 0)
+            return -ENOMEM;
+        struct ma_suppression *one = ma_suppress_find(all, frames, (size_t)n);
+        if (!one)
+            continue;
+        leaks->of[i].suppressed = one;
+        one->stacks++;
+        one->bytes += row->leaked_bytes;
+        one->blocks += row->leaked_blocks;
+        leaks->suppressed_stacks++;
+        leaks->suppressed_bytes += row->leaked_bytes;
+        leaks->suppressed_blocks += row->leaked_blocks;
+    }
+    return 0;
+}
+
 const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
 {
     const struct ma_replay *replay = &analysis->replay;
@@ -181,6 +211,8 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
         if (replay->accounts[i] && replay->accounts[i]->live_blocks)
             result = walk_account(&walk, replay->accounts[i]);
     }
+    if (result == 0)
+        result = suppress(analysis, walk.leaks);
     if (result == 0) {
         walk.leaks->n = n;
         count_threads(&walk);

@@ -16,11 +16,13 @@ struct ma_leak {
     uint32_t threads;              /* that allocated them */
     const struct ma_stream *thread; /* the one with most bytes of them; NULL: unknown */
     uint64_t thread_bytes;
+    const struct ma_suppression *suppressed; /* NULL: it is shown */
     double life; /* s: of the process that the trend is of */
     struct ma_trend trend;
 };
 
 struct ma_leaks {
+    uint64_t suppressed_bytes, suppressed_blocks, suppressed_stacks;
     struct ma_leak *of; /* by row */
     size_t n;
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_leaks.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -108,6 +109,24 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             COUNT(audit->foreign_clocks), audit->foreign_clocks == 1 ? "" : "es");
     if (audit->clock_guesses)
         SAY(sayer, "The clock's rate is not in the trace: times are guesses.");
+}
+
+/* What suppressions leave out is in every sum all the same. */
+static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
+{
+    const struct ma_program *program = ma_analysis_program(analysis);
+    const struct ma_leaks *leaks =
+        program && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
+    if (leaks && leaks->suppressed_blocks)
+        SAY(sayer, "%s in %s never freed block%s suppressed, and in no list of leaks; the sums "
+                   "have them.",
+            ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, leaks->suppressed_bytes),
+            COUNT(leaks->suppressed_blocks), leaks->suppressed_blocks == 1 ? " is" : "s are");
+    if (analysis->program.has_suppressions && !analysis->program.suppressions)
+        SAY(sayer, "The program's __lsan_default_suppressions() is no plain text, so it cannot be "
+                   "read without running it: put its lines into a file for --suppressions.");
+    if (analysis->suppressions_problem[0])
+        SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
 }
 
 static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
@@ -349,6 +368,7 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     size_t doubts = sayer.warnings->n;
+    say_suppressions(&sayer, analysis);
     say_cut_stacks(&sayer, cut);
     add_symbols(analysis, model, object, &sayer);
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);

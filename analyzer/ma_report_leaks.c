@@ -103,6 +103,41 @@ static int describe(struct ma_analysis *analysis, struct ma_model *model, struct
     return 0;
 }
 
+static bool is_suppressed(struct ma_analysis *analysis, const struct ma_row *row)
+{
+    return leak_of(analysis, row)->suppressed != NULL;
+}
+
+/* What suppressions hid, each in a line: those that hid nothing in JSON only. */
+static void add_suppressions(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_suppressions *all = &analysis->suppressions;
+    const struct ma_leaks *leaks = analysis->leaks;
+    struct ma_value *object = ma_model_object(model, &model->root, "suppressions",
+                                              leaks->suppressed_stacks ? "Suppressed leaks" : NULL,
+                                              MA_FIELDS);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, leaks->suppressed_bytes);
+    ma_model_number(model, object, "blocks", NULL, MA_COUNT, leaks->suppressed_blocks);
+    ma_model_number(model, object, "stacks", NULL, MA_COUNT, leaks->suppressed_stacks);
+    struct ma_value *array = ma_model_array(model, object, "patterns", NULL, MA_TABLE);
+    for (size_t i = 0; i < all->n; i++) {
+        const struct ma_suppression *one = &all->all[i];
+        struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_text(model, entry, "pattern", NULL, one->pattern);
+        ma_model_text(model, entry, "source", NULL, one->source);
+        ma_model_number(model, entry, "line", NULL, MA_PLAIN, one->line);
+        ma_model_number(model, entry, "bytes", NULL, MA_BYTES, one->bytes);
+        ma_model_number(model, entry, "blocks", NULL, MA_COUNT, one->blocks);
+        ma_model_number(model, entry, "stacks", NULL, MA_COUNT, one->stacks);
+        char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+        if (one->stacks)
+            ma_model_format(model, object, NULL, "", "%s in %s blocks from %s stack%s: leak:%s (%s:%u)",
+                            ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
+                            ma_human_count(c, one->stacks), one->stacks == 1 ? "" : "s",
+                            one->pattern, one->source, one->line);
+    }
+}
+
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
@@ -111,8 +146,13 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
         .blocks_title = "blocks",
         .none = "Every block was freed.",
         .measure = measure,
+        .leaves_out = is_suppressed,
         .compare = compare,
         .describe = describe,
     };
-    return ma_leaks_get(analysis) ? ma_report_stacks(analysis, model, &report) : -ENOMEM;
+    if (!ma_leaks_get(analysis))
+        return -ENOMEM;
+    int result = ma_report_stacks(analysis, model, &report);
+    add_suppressions(analysis, model);
+    return result;
 }

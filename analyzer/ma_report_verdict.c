@@ -27,7 +27,7 @@ static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_le
     for (size_t i = 0; i < analysis->n_rows; i++) {
         const struct ma_row *row = &analysis->rows[i];
         const struct ma_trend *trend = &leaks->of[i].trend;
-        if (!row->leaked_blocks)
+        if (!row->leaked_blocks || leaks->of[i].suppressed)
             continue;
         sums.bytes[trend->kind] += row->leaked_bytes;
         sums.stacks[trend->kind]++;
@@ -68,7 +68,7 @@ static int add_place(struct ma_analysis *analysis, struct ma_model *model,
 }
 
 static void add_rest(struct ma_model *model, struct ma_value *verdict, const struct sums *sums,
-                     uint64_t leaked)
+                     uint64_t leaked, uint64_t suppressed)
 {
     static const char *const words[MA_TRENDS] = {
         [MA_TREND_GROWING] = "growing",
@@ -88,6 +88,10 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
             used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "",
                                      HUMAN(sums->bytes[kind]), words[kind]);
     }
+    ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, suppressed);
+    if (suppressed)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s suppressed",
+                                 used ? ", " : "", HUMAN(suppressed));
     if (used)
         ma_model_format(model, verdict, NULL, "never freed", "%s: %s", HUMAN(leaked), text);
 }
@@ -100,7 +104,9 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
         stacks += sums->stacks[kind];
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
-        snprintf(buffer, size, "No leak: every block was freed.");
+        snprintf(buffer, size, "%s", analysis->leaked_blocks
+                                         ? "No leak but those that are suppressed."
+                                         : "No leak: every block was freed.");
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
                  ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
@@ -144,6 +150,6 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     } else {
         ma_model_null(model, verdict, "fix_first");
     }
-    add_rest(model, verdict, &sums, analysis->leaked_bytes);
+    add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks->suppressed_bytes);
     return 0;
 }
