@@ -74,6 +74,10 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
                     struct ma_value *parent, uint32_t stack);
 
+/* The process whose private memory grew most without a call in the trace, by
+ * enough to be worth a word (its `unseen`); NULL: none did. */
+const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
+
 /* The path of the program that the trace is of; "" if it is not known. */
 const char *ma_report_executable(const struct ma_analysis *analysis);
 

@@ -150,6 +150,11 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     } else {
         ma_model_null(model, verdict, "fix_first");
     }
+    const struct ma_account *unseen = ma_report_unseen(analysis);
+    if (unseen)
+        ma_model_format(model, verdict, NULL, "not seen",
+                        "%s that did not come from malloc: see the audit",
+                        HUMAN(unseen->unseen.bytes));
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks->suppressed_bytes);
     return 0;
 }
