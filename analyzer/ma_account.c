@@ -26,6 +26,7 @@ void ma_account_free(struct ma_account *account)
         return;
     ma_heap_free(&account->heap);
     ma_inheritance_free(&account->inherits);
+    ma_history_free(&account->history);
     ma_map_free(&account->use_of);
     free(account->direct);
     free(account->uses);
@@ -67,6 +68,6 @@ struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack)
     else if (ma_map_set(&account->use_of, stack, (uint32_t)account->n_uses) < 0)
         return NULL;
     struct ma_use *use = &account->uses[account->n_uses++];
-    *use = (struct ma_use){ .stack = stack };
+    *use = (struct ma_use){ .stack = stack, .slot = account->history.slot };
     return use;
 }

@@ -10,6 +10,7 @@
 #define MA_ACCOUNT_H
 
 #include "ma_heap.h"
+#include "ma_history.h"
 #include "ma_inherit.h"
 #include "ma_process.h"
 
@@ -18,7 +19,19 @@ struct ma_use {
     uint64_t allocations, allocated_bytes;
     uint64_t temporary;
     uint64_t peak_bytes, peak_blocks, peak_epoch;
+    uint64_t floor; /* the least live bytes since its slot began */
     uint32_t stack;
+    uint32_t slot; /* of its history, as it last changed */
+};
+
+/* Memory samples of a process against its heap: growth of its private memory
+ * (resident less shared) since the first sample, less what the heap held at its
+ * largest so far, with room for the allocator's own needs. */
+struct ma_unseen {
+    bool sampled;
+    uint64_t first_private, first_heap; /* bytes, at the first sample */
+    uint64_t bytes;        /* the most that nothing in the trace explains */
+    uint64_t grown, heap;  /* at that moment: of private memory; of the heap's most */
 };
 
 struct ma_account {
@@ -31,10 +44,12 @@ struct ma_account {
     struct ma_map use_of; /* stack id to index, for the others */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;      /* latest sample, bytes */
+    struct ma_unseen unseen;
     bool ending;            /* its end was told; it leaves the joint heap soon */
     bool gone;              /* it left: it counts in nothing joint */
     bool inherits_loosely;  /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
+    struct ma_history history;
     uint64_t allocations, frees, allocated_bytes, freed_bytes;
 };
 

@@ -5,8 +5,10 @@
 #include "ma_analysis.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "ma_clock.h"
+#include "ma_leaks.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
                       struct ma_symbols *symbols, struct ma_error *error)
@@ -21,6 +23,10 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
     }
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
     int result = ma_source_open(options->trace, &analysis->source, error);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < options->n_suppressions && result == 0; i++)
+        result = ma_suppress_load(&analysis->suppressions, options->suppressions[i], error);
     if (result < 0)
         return result;
     size_t n_saved;
@@ -51,6 +57,9 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
 void ma_analysis_free(struct ma_analysis *analysis)
 {
     free(analysis->rows);
+    ma_leaks_free(analysis->leaks);
+    ma_suppress_free(&analysis->suppressions);
+    ma_program_free(&analysis->program);
     ma_stacks_free(&analysis->stacks);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
@@ -104,10 +113,67 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     return 0;
 }
 
+/* The main executable of a process, as the symboliser knows it. */
+static const struct ma_module *main_module(const struct ma_process *process)
+{
+    for (size_t i = 0; i < process->n_modules; i++) {
+        if (process->modules[i].flags & MLF_MODULE_MAIN)
+            return &process->modules[i];
+    }
+    return NULL;
+}
+
+static int read_program(struct ma_analysis *analysis, const struct ma_process *process,
+                        const struct ma_module *module)
+{
+    struct ma_object object = {
+        .path = module->path[0] ? module->path : NULL,
+        .build_id = module->build_id_size ? module->build_id : NULL,
+        .build_id_size = module->build_id_size,
+        .segments = module->segments,
+        .n_segments = module->n_segments,
+        .since = process->known ? process->record.realtime_ns : 0,
+    };
+    enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
+    const char *file = ma_symbols_object_file(analysis->symbols, &object);
+    if (!file || (state != MA_OBJECT_DEBUG && state != MA_OBJECT_SYMBOLS &&
+                  state != MA_OBJECT_NO_SYMBOLS))
+        return 0;
+    if (ma_program_read(&analysis->program, file) < 0)
+        return -ENOMEM;
+    if (!analysis->program.suppressions)
+        return 0;
+    struct ma_error problem = { 0 };
+    int result = ma_suppress_parse(&analysis->suppressions, analysis->program.suppressions,
+                                   "__lsan_default_suppressions", &problem);
+    if (result < 0)
+        snprintf(analysis->suppressions_problem, sizeof analysis->suppressions_problem, "%.190s",
+                 problem.message);
+    return result == -ENOMEM ? result : 0;
+}
+
+const struct ma_program *ma_analysis_program(struct ma_analysis *analysis)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    const struct ma_module *module = trace->n_processes ? main_module(trace->processes[0]) : NULL;
+    if (!analysis->program_read && analysis->symbols && module) {
+        if (read_program(analysis, trace->processes[0], module) < 0)
+            return NULL;
+        analysis->program_read = true;
+    }
+    return &analysis->program;
+}
+
 static int by_value(const void *a, const void *b)
 {
     const struct ma_row *x = a, *y = b;
     return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+/* What the process that holds most of a row leaked. */
+static uint64_t row_bytes(const struct ma_row *row)
+{
+    return row->holder->uses[row->holder_use].live_bytes;
 }
 
 void ma_rows_unite(struct ma_row *rows, size_t *n)
@@ -129,6 +195,11 @@ void ma_rows_unite(struct ma_row *rows, size_t *n)
         last->calls += row->calls;
         last->bytes += row->bytes;
         last->temporary += row->temporary;
+        last->holders += row->holders;
+        if (row->holders && (!last->holder || row_bytes(row) > row_bytes(last))) {
+            last->holder = row->holder;
+            last->holder_use = row->holder_use;
+        }
     }
     *n = kept;
 }
@@ -151,6 +222,8 @@ static void measure_duration(struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = &analysis->replay;
+    ma_leaks_free(analysis->leaks);
+    analysis->leaks = NULL;
     analysis->n_rows = 0;
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
     for (size_t i = 0; i < replay->n_accounts; i++) {
@@ -163,6 +236,9 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
                 .calls = use->allocations,
                 .bytes = use->allocated_bytes,
                 .temporary = use->temporary,
+                .holder = use->live_blocks ? account : NULL,
+                .holder_use = (uint32_t)k,
+                .holders = use->live_blocks != 0,
             };
             ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
             if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row.stack) < 0 ||

@@ -9,9 +9,11 @@
 #include "ma_merge.h"
 #include "ma_options.h"
 #include "ma_own_peaks.h"
+#include "ma_program.h"
 #include "ma_progress.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
+#include "ma_suppress.h"
 #include "ma_timeline.h"
 
 struct ma_row {
@@ -20,6 +22,9 @@ struct ma_row {
     uint64_t peak_bytes, peak_blocks;
     uint64_t calls, bytes; /* allocations and what they asked for */
     uint64_t temporary;
+    /* the process that leaked most of it, and its number for the stack; how many did */
+    const struct ma_account *holder;
+    uint32_t holder_use, holders;
 };
 
 struct ma_analysis {
@@ -35,6 +40,11 @@ struct ma_analysis {
     struct ma_row *rows;
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
+    struct ma_suppressions suppressions; /* of files, then of the program */
+    struct ma_program program;           /* see ma_analysis_program */
+    bool program_read;
+    char suppressions_problem[200]; /* of the program's own; or empty */
+    struct ma_leaks *leaks; /* what ma_leaks.h tells of the rows; NULL: not asked yet */
     uint64_t duration; /* ns */
     /* Called a few times a second while the pass goes on, from within it: may
      * build reports. True ends the input there. NULL: not called. */
@@ -70,6 +80,11 @@ void ma_rows_unite(struct ma_row *rows, size_t *n);
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
+
+/* What the executable of the trace's first process tells, if the file that ran is
+ * found; its suppressions are added to the others then. For after the pass. NULL if
+ * memory is short. */
+const struct ma_program *ma_analysis_program(struct ma_analysis *analysis);
 
 void ma_analysis_free(struct ma_analysis *analysis);
 

@@ -5,6 +5,8 @@
  */
 #include "ma_label.h"
 
+#include <string.h>
+
 static const char *const wrappers[] = {
     /* the allocator's own names and what is called like them */
     "malloc*", "calloc*", "realloc*", "*memalign", "aligned_alloc", "valloc", "pvalloc",
@@ -95,4 +97,33 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
             return i;
     }
     return 0;
+}
+
+static bool is_own(const struct ma_frame *frame, const char *executable)
+{
+    static const char *const places[] = { "/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/" };
+    if (!frame->module || !frame->module[0] ||
+        (frame->function && ma_label_is_wrapper(frame->function)))
+        return false;
+    if (strcmp(frame->module, executable) == 0)
+        return !frame->function || strcmp(frame->function, "_start") != 0;
+    if (frame->module[0] != '/' || strstr(frame->module, "/libmlog.so"))
+        return false;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (strncmp(frame->module, places[i], strlen(places[i])) == 0)
+            return false;
+    }
+    return true;
+}
+
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
+{
+    size_t label = ma_label_frame(frames, n);
+    if (is_own(&frames[label], executable))
+        return label;
+    for (size_t i = 0; i < n; i++) {
+        if (is_own(&frames[i], executable))
+            return i;
+    }
+    return label;
 }

@@ -11,6 +11,11 @@
 /* Index of that frame among n > 0; 0 if all are wrappers or unknown. */
 size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
+/* Index of the innermost frame of the program itself, no allocation wrapper: of
+ * `executable` (its path), or of a library that does not lie where systems keep
+ * theirs. Where there is none, that of ma_label_frame. */
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
+
 /* Whether a function of this name only wraps the allocator. */
 bool ma_label_is_wrapper(const char *function);
 

@@ -37,6 +37,7 @@ enum {
     OPT_BUNDLE,
     OPT_PERF_MAP,
     OPT_NO_CACHE,
+    OPT_SUPPRESSIONS,
     OPT_VERSION,
     OPT_REPORT, /* + index in ma_reports */
 };
@@ -58,6 +59,7 @@ static const struct option fixed[] = {
     { "debug-dir", required_argument, NULL, OPT_DEBUG_DIR },
     { "full-names", no_argument, NULL, OPT_FULL_NAMES },
     { "bundle", required_argument, NULL, OPT_BUNDLE },
+    { "suppressions", required_argument, NULL, OPT_SUPPRESSIONS },
     { "no-cache", no_argument, NULL, OPT_NO_CACHE },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
     { "output", required_argument, NULL, 'o' },
@@ -80,6 +82,7 @@ static void help(void)
            "  --top N                entries of a report, 0 for all (10)\n"
            "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
            "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
+           "  --suppressions FILE    leaks to leave out: leak:PATTERN lines (repeatable)\n"
            "  --full-names           C++ and Rust names with all their parameters\n"
            "  --json                 one JSON object instead of text\n"
            "  -o, --output FILE      write to FILE instead of standard output\n"
@@ -279,6 +282,11 @@ static enum ma_options_result take(struct ma_options *options, int option)
     case OPT_FULL_NAMES:
         options->symbol_options.full_names = true;
         break;
+    case OPT_SUPPRESSIONS:
+        if (options->n_suppressions == MA_SUPPRESSION_FILES)
+            return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
+        options->suppressions[options->n_suppressions++] = optarg;
+        break;
     case OPT_NO_CACHE:
         options->symbol_options.cache = false;
         break;
@@ -328,6 +336,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         if (result != MA_OPTIONS_RUN)
             return result;
     }
+    if (options->n_suppressions && !options->symbols)
+        return wrong("--suppressions match names, which --no-symbols leaves out");
     if (optind == argc)
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
     if (optind + 1 < argc)

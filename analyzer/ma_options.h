@@ -15,6 +15,7 @@ enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
 #define MA_SORT_KEYS 4
 
 #define MA_EXPORTS_MAX 16
+#define MA_SUPPRESSION_FILES 16
 
 struct ma_export_request {
     const struct ma_exporter *exporter;
@@ -44,6 +45,8 @@ struct ma_options {
     size_t n_sort;
     struct ma_symbol_options symbol_options;
     const char **debug_dirs;
+    const char *suppressions[MA_SUPPRESSION_FILES];
+    size_t n_suppressions;
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

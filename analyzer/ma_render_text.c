@@ -181,6 +181,36 @@ static void write_stack(struct writer *writer, uint32_t id)
                 root_texts[root] ? root_texts[root] : "cut here");
 }
 
+/* A sentence of an entry, on lines of its own that fit. */
+static void write_remark(struct writer *writer, const struct ma_value *remark)
+{
+    const char *text = remark->text;
+    const size_t room = writer->width == ANY_WIDTH ? ANY_WIDTH : writer->width - 6;
+    fputs("      ", writer->out);
+    if (remark->title[0])
+        fprintf(writer->out, "%s%s%s ", writer->bold, remark->title, writer->plain);
+    size_t column = remark->title[0] ? display_width(remark->title) + 1 : 0;
+    while (*text) {
+        char word[128];
+        size_t length = strcspn(text, " ");
+        size_t taken = length < sizeof word ? length : sizeof word - 1;
+        memcpy(word, text, taken);
+        word[taken] = '\0';
+        if (column && column + display_width(word) + 1 > room) {
+            fputs("\n      ", writer->out);
+            column = 0;
+        }
+        column += ma_write_text(writer->out, word, ANY_WIDTH);
+        text += taken;
+        if (*text == ' ') {
+            putc(' ', writer->out);
+            column++;
+            text++;
+        }
+    }
+    putc('\n', writer->out);
+}
+
 /* "1.  1.00 MiB, 60.9 %, 17 blocks, 20 calls: name" and the stack below. */
 static void write_entry(struct writer *writer, const struct ma_value *entry, size_t number)
 {
@@ -205,6 +235,8 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
     }
     putc('\n', writer->out);
     for (const struct ma_value *child = entry->first; child; child = child->next) {
+        if (child->type == MA_TEXT && child->title)
+            write_remark(writer, child);
         if (child->type == MA_STACK)
             write_stack(writer, (uint32_t)child->number);
     }

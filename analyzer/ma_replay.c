@@ -116,12 +116,31 @@ static inline bool is_observed(const struct turn *turn)
     return __builtin_expect(turn->replay->observers.n != 0, 0);
 }
 
+/* A use is about to change. */
+static inline void touch(const struct ma_replay *replay, struct ma_account *account,
+                         struct ma_use *use)
+{
+    ma_replay_touch(replay, account, use);
+    if (__builtin_expect(use->slot != account->history.slot, 0))
+        ma_history_catch_up(account, use);
+}
+
+/* A block has ended and none replaced it at once: the floor may be lower. */
+static inline void settle_floor(const struct turn *turn, uint32_t index)
+{
+    if (__builtin_expect(index == MA_NONE, 0))
+        return;
+    struct ma_use *use = &turn->account->uses[index];
+    if (use->live_bytes < use->floor)
+        use->floor = use->live_bytes;
+}
+
 /* A block begins in the books. */
 static inline void credit(const struct turn *turn, struct ma_use *use, uint64_t size)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    ma_replay_touch(replay, account, use);
+    touch(replay, account, use);
     use->live_bytes += size;
     use->live_blocks++;
     account->live_bytes += size;
@@ -135,7 +154,7 @@ static inline void debit(const struct turn *turn, struct ma_use *use, uint64_t s
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    ma_replay_touch(replay, account, use);
+    touch(replay, account, use);
     use->live_bytes -= size;
     use->live_blocks--;
     account->live_bytes -= size;
@@ -209,6 +228,7 @@ static int repair(const struct turn *turn, const struct ma_event *event,
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
     int result = end_block(turn, former, event->time);
+    settle_floor(turn, former->use);
     if (result == 0 && is_observed(turn))
         result = tell_freed(turn, event, former, false, true);
     if (result < 0 || (former->use == MA_NONE &&
@@ -310,6 +330,7 @@ static inline int on_free(const struct turn *turn, const struct ma_event *event)
     result = end_block(turn, &block, event->time);
     if (result < 0)
         return result;
+    settle_floor(turn, block.use);
     bool temporary = false;
     if (__builtin_expect(block.use != MA_NONE, 1)) {
         struct ma_worker *worker = &replay->workers[block.thread];
@@ -350,6 +371,8 @@ static inline int on_realloc(const struct turn *turn, const struct ma_event *eve
     }
     if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;
+    if (moved)
+        settle_floor(turn, worker->moving.use);
     return is_observed(turn) ? tell_resized(turn, event, moved ? &worker->moving : NULL, &block)
                              : 0;
 }
@@ -432,6 +455,8 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
             prefetch_places(account, event + PLACES_AHEAD);
             prefetch_things(account, event + THINGS_AHEAD);
         }
+        if (__builtin_expect(event->time >= account->history.until, 0))
+            ma_history_next_slot(account, event->time);
         result = apply(&turn, event);
         if (__builtin_expect(result < 0, 0))
             return result;

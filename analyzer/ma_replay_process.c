@@ -186,6 +186,35 @@ static int on_loss(struct ma_trace *trace, struct ma_process *process,
     return 0;
 }
 
+#define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* The joint peak is at least the process's own: what it explains may be more,
+ * never less. */
+static void note_unseen(const struct ma_replay *replay, struct ma_account *account,
+                        uint64_t resident, uint64_t shared)
+{
+    struct ma_unseen *unseen = &account->unseen;
+    const uint64_t private = less(resident, shared);
+    const uint64_t heap = replay->peak_bytes + BLOCK_OVERHEAD * replay->peak_blocks;
+    if (!unseen->sampled) {
+        *unseen = (struct ma_unseen){ .sampled = true, .first_private = private,
+                                      .first_heap = replay->live_bytes };
+        return;
+    }
+    const uint64_t grown = less(private, unseen->first_private);
+    const uint64_t explained = less(heap, unseen->first_heap);
+    if (less(grown, explained) > unseen->bytes) {
+        unseen->bytes = grown - explained;
+        unseen->grown = grown;
+        unseen->heap = replay->peak_bytes;
+    }
+}
+
 static int on_record(struct ma_replay *replay, struct ma_account *account,
                      const struct ma_run *run, const struct ma_event *event)
 {
@@ -219,6 +248,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
     case MLF_REC_MEMORY:
         if (account->gone)
             return 0;
+        note_unseen(replay, account, brief->memory.resident, brief->memory.shared);
         replay->resident += brief->memory.resident - account->resident;
         account->resident = brief->memory.resident;
         replay->has_resident = true;

@@ -8,6 +8,7 @@
 
 const struct ma_report ma_reports[] = {
     { "trace", NULL, false, true, ma_report_trace, NULL },
+    { "verdict", NULL, true, true, ma_report_verdict, NULL },
     { "summary", "totals of the run", true, true, ma_report_summary, NULL },
     { "leaks", "blocks that were never freed, by stack", true, false, ma_report_leaks,
       NULL },

@@ -33,6 +33,7 @@ int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct
 
 /* The reports, each in its file. */
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
@@ -53,6 +54,13 @@ struct ma_stack_report {
     const char *blocks_title;
     const char *none; /* the sentence if there is no row */
     struct ma_measure (*measure)(const struct ma_row *row);
+    /* The rest may be NULL. Whether the report's list leaves a row out: */
+    bool (*leaves_out)(struct ma_analysis *analysis, const struct ma_row *row);
+    /* Order where --sort does not tell: below 0 if a comes first, 0: by bytes. */
+    int (*compare)(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b);
+    /* Add to the entry of a row. Returns 0 or -ENOMEM. */
+    int (*describe)(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
+                    const struct ma_row *row);
 };
 int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report);
@@ -65,5 +73,12 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
  * are missing, as text under "label". Returns 0 or -ENOMEM. */
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
                     struct ma_value *parent, uint32_t stack);
+
+/* The process whose private memory grew most without a call in the trace, by
+ * enough to be worth a word (its `unseen`); NULL: none did. */
+const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
+
+/* The path of the program that the trace is of; "" if it is not known. */
+const char *ma_report_executable(const struct ma_analysis *analysis);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_leaks.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -108,6 +109,78 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             COUNT(audit->foreign_clocks), audit->foreign_clocks == 1 ? "" : "es");
     if (audit->clock_guesses)
         SAY(sayer, "The clock's rate is not in the trace: times are guesses.");
+}
+
+#define UNSEEN_LEAST ((uint64_t)32 << 20) /* bytes; arenas and stacks of threads take some */
+
+const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis)
+{
+    const struct ma_account *worst = NULL;
+    for (size_t i = 0; i < analysis->replay.n_accounts; i++) {
+        const struct ma_account *account = analysis->replay.accounts[i];
+        if (account && account->unseen.bytes >= UNSEEN_LEAST &&
+            account->unseen.bytes >= account->unseen.grown / 2 &&
+            (!worst || account->unseen.bytes > worst->unseen.bytes))
+            worst = account;
+    }
+    return worst;
+}
+
+/* Memory that came past malloc. Returns whether there is any sign of it. */
+static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
+                       struct ma_value *audit, struct sayer *sayer)
+{
+    static const struct ma_program nothing;
+    const struct ma_program *program = ma_analysis_program(analysis);
+    const struct ma_account *account = ma_report_unseen(analysis);
+    struct ma_value *object = ma_model_object(model, audit, "unseen", NULL, MA_FIELDS);
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    program = program ? program : &nothing;
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, account ? account->unseen.bytes : 0);
+    ma_model_number(model, object, "private_growth_bytes", NULL, MA_BYTES,
+                    account ? account->unseen.grown : 0);
+    ma_model_number(model, object, "heap_bytes", NULL, MA_BYTES,
+                    account ? account->unseen.heap : 0);
+    if (account)
+        ma_model_number(model, object, "pid", NULL, MA_PLAIN, ma_process_pid(account->process));
+    else
+        ma_model_null(model, object, "pid");
+    struct ma_value *array = ma_model_array(model, object, "allocators", NULL, MA_TABLE);
+    for (size_t i = 0; i < program->n_allocators; i++) {
+        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_text(model, one, "name", NULL, program->allocators[i].name);
+        ma_model_text(model, one, "symbol", NULL, program->allocators[i].symbol);
+        SAY(sayer, "The program carries an allocator of its own, %s (symbol %s): the blocks it "
+                   "hands out past malloc are not in this trace.",
+            program->allocators[i].name, program->allocators[i].symbol);
+    }
+    if (account)
+        SAY(sayer, "Private memory of process %llu grew by %s while the heap held %s at most: %s "
+                   "came past malloc (%s).",
+            (unsigned long long)ma_process_pid(account->process),
+            ma_human_bytes(a, account->unseen.grown), ma_human_bytes(b, account->unseen.heap),
+            ma_human_bytes(c, account->unseen.bytes),
+            program->n_allocators ? program->allocators[0].name
+                                  : "direct mmap, or an allocator that is not called malloc");
+    return account || program->n_allocators;
+}
+
+/* What suppressions leave out is in every sum all the same. */
+static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
+{
+    const struct ma_program *program = ma_analysis_program(analysis);
+    const struct ma_leaks *leaks =
+        program && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
+    if (leaks && leaks->suppressed_blocks)
+        SAY(sayer, "%s in %s never freed block%s suppressed, and in no list of leaks; the sums "
+                   "have them.",
+            ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, leaks->suppressed_bytes),
+            COUNT(leaks->suppressed_blocks), leaks->suppressed_blocks == 1 ? " is" : "s are");
+    if (analysis->program.has_suppressions && !analysis->program.suppressions)
+        SAY(sayer, "The program's __lsan_default_suppressions() is no plain text, so it cannot be "
+                   "read without running it: put its lines into a file for --suppressions.");
+    if (analysis->suppressions_problem[0])
+        SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
 }
 
 static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
@@ -349,20 +422,23 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     size_t doubts = sayer.warnings->n;
+    say_suppressions(&sayer, analysis);
+    bool unseen = add_unseen(analysis, model, object, &sayer);
+    const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
     say_cut_stacks(&sayer, cut);
     add_symbols(analysis, model, object, &sayer);
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);
     if (doubts == 0 && count_cut(cut))
         ma_model_format(model, object, "verdict", "",
-                        "Complete: all %s events are accounted for, every free matches an "
+                        "%s: all %s events are accounted for, every free matches an "
                         "allocation; %s of %s stacks are cut.",
-                        COUNT(analysis->replay.totals.events), COUNT(count_cut(cut)),
+                        scope, COUNT(analysis->replay.totals.events), COUNT(count_cut(cut)),
                         COUNT(count_stacks(analysis)));
     else if (doubts == 0)
         ma_model_format(model, object, "verdict", "",
-                        "Complete: all %s events are accounted for, every free matches an "
+                        "%s: all %s events are accounted for, every free matches an "
                         "allocation, every stack is whole.",
-                        COUNT(analysis->replay.totals.events));
+                        scope, COUNT(analysis->replay.totals.events));
     else
         ma_model_format(model, object, "verdict", "",
                         "Warning: %s events were read, but with the doubts above: numbers may "

@@ -9,6 +9,11 @@
 #include "ma_report.h"
 #include "ma_text.h"
 
+struct order {
+    struct ma_analysis *analysis;
+    const struct ma_stack_report *report;
+};
+
 struct choice {
     const struct ma_row *row;
     struct ma_measure measure;
@@ -17,7 +22,13 @@ struct choice {
 static int compare(const void *a, const void *b, void *context)
 {
     const struct choice *x = a, *y = b;
-    const struct ma_options *options = context;
+    const struct order *order = context;
+    const struct ma_options *options = order->analysis->options;
+    int first = options->n_sort || !order->report->compare
+                    ? 0
+                    : order->report->compare(order->analysis, x->row, y->row);
+    if (first)
+        return first;
     for (size_t i = 0; i <= options->n_sort; i++) {
         enum ma_sort key = i < options->n_sort ? options->sort[i] : MA_SORT_BYTES;
         uint64_t p = key == MA_SORT_BYTES    ? x->measure.bytes
@@ -30,6 +41,12 @@ static int compare(const void *a, const void *b, void *context)
             return p > q ? -1 : 1;
     }
     return x->row->stack < y->row->stack ? -1 : x->row->stack > y->row->stack;
+}
+
+const char *ma_report_executable(const struct ma_analysis *analysis)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    return trace->n_processes ? ma_process_text(trace->processes[0], MLF_TEXT_EXE) : "";
 }
 
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
@@ -62,6 +79,8 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     ma_model_number(model, entry, "calls", same ? NULL : "calls", MA_COUNT, choice->row->calls);
     ma_model_number(model, entry, "temporary", NULL, MA_COUNT, choice->row->temporary);
     int result = ma_report_label(analysis, model, entry, choice->row->stack);
+    if (result == 0 && report->describe)
+        result = report->describe(analysis, model, entry, choice->row);
     ma_model_stack(model, entry, "stack", choice->row->stack);
     return result;
 }
@@ -78,11 +97,14 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
         struct ma_measure measure = report->measure(&rows[i]);
         if (!measure.bytes && !measure.blocks)
             continue;
+        if (report->leaves_out && report->leaves_out(analysis, &rows[i]))
+            continue;
         total.bytes += measure.bytes;
         total.blocks += measure.blocks;
         choices[n++] = (struct choice){ &rows[i], measure };
     }
-    qsort_r(choices, n, sizeof *choices, compare, (void *)(uintptr_t)analysis->options);
+    struct order order = { analysis, report };
+    qsort_r(choices, n, sizeof *choices, compare, &order);
     size_t shown = n < analysis->options->top ? n : analysis->options->top;
     struct ma_value *array =
         ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);

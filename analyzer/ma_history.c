@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Floors; see ma_history.h. A use is behind while its slot is not the account's:
+ * since then it has held what it holds now.
+ */
+#include "ma_history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_account.h"
+
+#define FIRST_SHIFT 10 /* ticks of a few nanoseconds at most */
+
+static float lower(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+/* Slots become twice as wide. */
+static void widen(struct ma_account *account)
+{
+    struct ma_history *history = &account->history;
+    for (size_t i = 0; i < account->n_uses; i++) {
+        struct ma_use *use = &account->uses[i];
+        float *floors = i < history->n_floors ? history->floors[i] : NULL;
+        if (floors) {
+            if (use->slot & 1 && floors[use->slot - 1] < (float)use->floor)
+                use->floor = (uint64_t)floors[use->slot - 1];
+            for (uint32_t k = 0; k < use->slot / 2; k++)
+                floors[k] = lower(floors[2 * k], floors[2 * k + 1]);
+            memset(floors + use->slot / 2, 0, (MA_SLOTS - use->slot / 2) * sizeof *floors);
+        } else if (use->slot & 1) {
+            use->floor = 0; /* began in this slot: it held nothing in the one before */
+        }
+        use->slot /= 2;
+    }
+    history->shift++;
+}
+
+void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
+{
+    struct ma_history *history = &account->history;
+    if (!history->until) {
+        history->origin = ticks;
+        history->shift = FIRST_SHIFT;
+    }
+    while ((ticks - history->origin) >> history->shift >= MA_SLOTS) {
+        widen(account);
+        history->slot /= 2;
+    }
+    history->slot = (uint32_t)((ticks - history->origin) >> history->shift);
+    unsigned __int128 until = (unsigned __int128)(history->slot + 1) << history->shift;
+    until += history->origin;
+    history->until = until > UINT64_MAX ? UINT64_MAX : (uint64_t)until;
+}
+
+static float *floors_of(struct ma_account *account, size_t index)
+{
+    struct ma_history *history = &account->history;
+    if (index >= history->n_floors) {
+        size_t n = account->use_capacity;
+        float **floors = realloc(history->floors, n * sizeof *floors);
+        if (!floors)
+            return NULL;
+        memset(floors + history->n_floors, 0, (n - history->n_floors) * sizeof *floors);
+        history->floors = floors;
+        history->n_floors = n;
+    }
+    if (!history->floors[index])
+        history->floors[index] = calloc(MA_SLOTS, sizeof **history->floors);
+    return history->floors[index];
+}
+
+void ma_history_catch_up(struct ma_account *account, struct ma_use *use)
+{
+    struct ma_history *history = &account->history;
+    float *floors = history->failed ? NULL : floors_of(account, (size_t)(use - account->uses));
+    if (floors) {
+        floors[use->slot] = (float)use->floor;
+        for (uint32_t k = use->slot + 1; k < history->slot; k++)
+            floors[k] = (float)use->live_bytes;
+    }
+    history->failed |= !floors;
+    use->slot = history->slot;
+    use->floor = use->live_bytes;
+}
+
+void ma_history_free(struct ma_history *history)
+{
+    for (size_t i = 0; i < history->n_floors; i++)
+        free(history->floors[i]);
+    free(history->floors);
+}
+
+unsigned ma_history_read(const struct ma_account *account, const struct ma_use *use,
+                         uint64_t end, double out[MA_SLOTS], uint64_t *width)
+{
+    const struct ma_history *history = &account->history;
+    size_t index = (size_t)(use - account->uses);
+    const float *floors = index < history->n_floors ? history->floors[index] : NULL;
+    if (!history->until || history->failed)
+        return 0;
+    if (end < history->origin)
+        end = history->origin;
+    uint64_t last = (end - history->origin) >> history->shift;
+    last = last < history->slot ? history->slot : last;
+    unsigned fold = 0; /* the program went on without events: wider slots for all */
+    while (last >> fold >= MA_SLOTS)
+        fold++;
+    unsigned n = (unsigned)(last >> fold) + 1;
+    for (unsigned i = 0; i < n; i++)
+        out[i] = (double)use->live_bytes;
+    for (uint64_t k = 0; k <= use->slot; k++) {
+        double value = k == use->slot ? (double)use->floor : floors ? (double)floors[k] : 0;
+        if (value < out[k >> fold])
+            out[k >> fold] = value;
+    }
+    *width = (uint64_t)1 << (history->shift + fold);
+    return n;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Ages, threads and trends of leaks; see ma_leaks.h.
+ */
+#include "ma_leaks.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ma_clock.h"
+#include "ma_text.h"
+
+#define HOUR 3600.0
+
+/* Bytes that one thread has in one row. */
+struct part {
+    uint32_t row, thread;
+    uint64_t bytes;
+};
+
+struct walk {
+    struct ma_analysis *analysis;
+    struct ma_leaks *leaks;
+    struct part *parts;
+    size_t n_parts, part_capacity;
+    struct ma_map part_of; /* row and thread */
+    uint32_t *latest;      /* by row: its part that was added to last, or MA_NONE */
+};
+
+/* Of one use of the process at hand. */
+struct ages {
+    uint32_t row;
+    uint64_t first, last; /* ticks */
+};
+
+void ma_leaks_free(struct ma_leaks *leaks)
+{
+    if (leaks)
+        free(leaks->of);
+    free(leaks);
+}
+
+static int by_stack(const void *key, const void *row)
+{
+    uint32_t a = *(const uint32_t *)key, b = ((const struct ma_row *)row)->stack;
+    return a < b ? -1 : a > b;
+}
+
+static uint64_t end_of(const struct ma_process *process)
+{
+    return process->ended ? process->end_time : process->last_time;
+}
+
+static int add_part(struct walk *walk, uint32_t row, const struct ma_block *block)
+{
+    uint32_t index = walk->latest[row];
+    if (index == MA_NONE || walk->parts[index].thread != block->thread) {
+        uint64_t key = (uint64_t)row << 32 | block->thread;
+        index = ma_map_get(&walk->part_of, key);
+        if (index == MA_NONE) {
+            if (!MA_RESERVE(walk->parts, walk->n_parts, walk->part_capacity))
+                return -ENOMEM;
+            index = (uint32_t)walk->n_parts++;
+            walk->parts[index] = (struct part){ row, block->thread, 0 };
+            if (ma_map_set(&walk->part_of, key, index) < 0)
+                return -ENOMEM;
+        }
+        walk->latest[row] = index;
+    }
+    walk->parts[index].bytes += block->size;
+    return 0;
+}
+
+static int walk_blocks(struct walk *walk, const struct ma_account *account, struct ages *ages)
+{
+    struct ma_block block;
+    for (size_t i = 0; i < account->heap.n_entries; i++) {
+        if (!ma_heap_at(&account->heap, i, &block) || block.use >= account->n_uses)
+            continue;
+        struct ages *its = &ages[block.use];
+        if (its->row == MA_NONE)
+            continue;
+        its->first = block.time < its->first ? block.time : its->first;
+        its->last = block.time > its->last ? block.time : its->last;
+        if (add_part(walk, its->row, &block) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int walk_account(struct walk *walk, const struct ma_account *account)
+{
+    struct ma_analysis *analysis = walk->analysis;
+    struct ages *ages = malloc((account->n_uses + 1) * sizeof *ages);
+    int result = ages ? 0 : -ENOMEM;
+    for (size_t i = 0; i < account->n_uses && result == 0; i++) {
+        uint32_t stack;
+        ages[i] = (struct ages){ MA_NONE, UINT64_MAX, 0 };
+        if (!account->uses[i].live_blocks)
+            continue;
+        result = ma_stacks_id(&analysis->stacks, account->process, account->uses[i].stack, &stack);
+        const struct ma_row *row = result < 0 ? NULL
+                                              : bsearch(&stack, analysis->rows, analysis->n_rows,
+                                                        sizeof *analysis->rows, by_stack);
+        if (row)
+            ages[i].row = (uint32_t)(row - analysis->rows);
+    }
+    if (result == 0)
+        result = walk_blocks(walk, account, ages);
+    uint64_t end = ma_clock_ns(&analysis->trace, account->process, end_of(account->process));
+    for (size_t i = 0; i < account->n_uses && result == 0; i++) {
+        if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
+            continue;
+        struct ma_leak *leak = &walk->leaks->of[ages[i].row];
+        uint64_t first = ma_clock_ns(&analysis->trace, account->process, ages[i].first);
+        uint64_t last = ma_clock_ns(&analysis->trace, account->process, ages[i].last);
+        uint64_t oldest = first < end ? end - first : 0, youngest = last < end ? end - last : 0;
+        leak->oldest = oldest > leak->oldest ? oldest : leak->oldest;
+        leak->youngest = youngest < leak->youngest ? youngest : leak->youngest;
+    }
+    free(ages);
+    return result;
+}
+
+static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
+                  struct ma_leak *leak)
+{
+    const struct ma_account *account = row->holder;
+    const struct ma_use *use = &account->uses[row->holder_use];
+    const uint64_t origin = account->history.origin, end = end_of(account->process);
+    double floors[MA_SLOTS];
+    uint64_t width = 1;
+    unsigned n = ma_history_read(account, use, end, floors, &width);
+    uint64_t from = ma_clock_ns(&analysis->trace, account->process, origin);
+    uint64_t until = ma_clock_ns(&analysis->trace, account->process, end);
+    leak->life = until > from ? (double)(until - from) / 1e9 : 0;
+    double ticks = end > origin ? (double)(end - origin) : 1;
+    leak->trend = ma_trend_judge(&(struct ma_trend_input){
+        .floors = floors,
+        .n = n,
+        .width = leak->life * ((double)width / ticks),
+        .life = leak->life,
+        .level = (double)use->live_bytes,
+        .last = (unsigned)(((uint64_t)use->slot << account->history.shift) / width),
+    });
+    leak->youngest = leak->youngest > leak->oldest ? leak->oldest : leak->youngest;
+}
+
+static void count_threads(struct walk *walk)
+{
+    const struct ma_trace *trace = &walk->analysis->trace;
+    for (size_t i = 0; i < walk->n_parts; i++) {
+        const struct part *part = &walk->parts[i];
+        struct ma_leak *leak = &walk->leaks->of[part->row];
+        leak->threads++;
+        if (part->thread < trace->n_streams && part->bytes >= leak->thread_bytes) {
+            leak->thread = trace->streams[part->thread];
+            leak->thread_bytes = part->bytes;
+        }
+    }
+}
+
+/* What suppressions hide. Needs the names of all leaking stacks. */
+static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
+{
+    if (!ma_analysis_program(analysis))
+        return -ENOMEM;
+    struct ma_suppressions *all = &analysis->suppressions;
+    for (size_t i = 0; i < all->n; i++)
+        all->all[i].bytes = all->all[i].blocks = all->all[i].stacks = 0;
+    for (size_t i = 0; i < analysis->n_rows && all->n; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        const struct ma_frame *frames;
+        if (!row->leaked_blocks)
+            continue;
+        long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
+        if (n < 0)
+            return -ENOMEM;
+        struct ma_suppression *one = ma_suppress_find(all, frames, (size_t)n);
+        if (!one)
+            continue;
+        leaks->of[i].suppressed = one;
+        one->stacks++;
+        one->bytes += row->leaked_bytes;
+        one->blocks += row->leaked_blocks;
+        leaks->suppressed_stacks++;
+        leaks->suppressed_bytes += row->leaked_bytes;
+        leaks->suppressed_blocks += row->leaked_blocks;
+    }
+    return 0;
+}
+
+const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
+{
+    const struct ma_replay *replay = &analysis->replay;
+    if (analysis->leaks)
+        return analysis->leaks;
+    struct walk walk = { .analysis = analysis, .leaks = calloc(1, sizeof *walk.leaks) };
+    size_t n = analysis->n_rows;
+    walk.latest = malloc((n + 1) * sizeof *walk.latest);
+    int result = walk.leaks && walk.latest ? 0 : -ENOMEM;
+    if (result == 0 && !(walk.leaks->of = calloc(n + 1, sizeof *walk.leaks->of)))
+        result = -ENOMEM;
+    for (size_t i = 0; i < n && result == 0; i++) {
+        walk.latest[i] = MA_NONE;
+        walk.leaks->of[i].youngest = UINT64_MAX;
+    }
+    for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
+        if (replay->accounts[i] && replay->accounts[i]->live_blocks)
+            result = walk_account(&walk, replay->accounts[i]);
+    }
+    if (result == 0)
+        result = suppress(analysis, walk.leaks);
+    if (result == 0) {
+        walk.leaks->n = n;
+        count_threads(&walk);
+        for (size_t i = 0; i < n; i++) {
+            if (analysis->rows[i].holder)
+                judge(analysis, &analysis->rows[i], &walk.leaks->of[i]);
+        }
+        analysis->leaks = walk.leaks;
+    } else {
+        ma_leaks_free(walk.leaks);
+    }
+    free(walk.latest);
+    free(walk.parts);
+    ma_map_free(&walk.part_of);
+    return analysis->leaks;
+}
+
+double ma_leak_projected(const struct ma_leak *leak, uint64_t bytes)
+{
+    return (double)bytes + (leak->trend.slope > 0 ? leak->trend.slope * HOUR : 0);
+}
+
+const char *ma_leak_rate(double rate, char *buffer, size_t size)
+{
+    char human[MA_HUMAN_SIZE];
+    const char *unit = "s";
+    if (rate * 60 < 10) {
+        rate *= HOUR; /* a leak of a byte a second is one of 3.5 KiB an hour */
+        unit = "h";
+    }
+    snprintf(buffer, size, "%s/%s", ma_human_bytes(human, (uint64_t)llround(rate < 0 ? 0 : rate)),
+             unit);
+    return buffer;
+}
+
+static const char *seconds(char buffer[MA_HUMAN_SIZE], double s)
+{
+    return ma_human_time(buffer, (uint64_t)(s * 1e9));
+}
+
+const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
+                           char buffer[MA_REASON_SIZE])
+{
+    const struct ma_trend *trend = &leak->trend;
+    char a[MA_HUMAN_SIZE + 8], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
+    char ages[120] = "";
+    const size_t size = MA_REASON_SIZE;
+    if (row->leaked_blocks > 1)
+        snprintf(ages, sizeof ages, "; oldest block %s, youngest %s",
+                 ma_human_time(b, leak->oldest), ma_human_time(c, leak->youngest));
+    else if (row->leaked_blocks)
+        snprintf(ages, sizeof ages, "; its block is %s old", ma_human_time(b, leak->oldest));
+    switch (trend->kind) {
+    case MA_TREND_GROWING:
+        snprintf(buffer, size, "grows by %s, in %u of %u intervals%s",
+                 ma_leak_rate(trend->slope, a, sizeof a), trend->rises, trend->intervals, ages);
+        break;
+    case MA_TREND_PLATEAU:
+        if (trend->why == MA_WHY_BEFORE)
+            snprintf(buffer, size, "comes and goes: it held as much before and gave it back%s",
+                     ages);
+        else if (trend->why == MA_WHY_SLOWED)
+            snprintf(buffer, size, "filling up: the last quarter of its time added %.1f %%%s",
+                     100 * trend->last_quarter, ages);
+        else
+            snprintf(buffer, size, "reached its level %s into a run of %s%s",
+                     seconds(a, trend->settled), seconds(d, leak->life), ages);
+        break;
+    case MA_TREND_STARTUP:
+        snprintf(buffer, size, "allocated in the first quarter of the run and left alone since%s",
+                 ages);
+        break;
+    case MA_TREND_YOUNG:
+        snprintf(buffer, size, "allocated in the last instants: too young to tell%s", ages);
+        break;
+    default:
+        if (trend->why == MA_WHY_RARE)
+            snprintf(buffer, size, "rose in %u of %u intervals, the last time after %s: too "
+                                   "rarely to tell%s",
+                     trend->rises, trend->intervals, seconds(a, trend->settled), ages);
+        else if (trend->why == MA_WHY_SHORT)
+            snprintf(buffer, size, "the process lasted %s: too short to tell%s",
+                     seconds(a, leak->life), ages);
+        else
+            snprintf(buffer, size, "nothing is known of its history%s", ages);
+        break;
+    }
+    return buffer;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is told of the blocks live at the end, beyond their sums: for each row
+ * of an analysis their ages, their threads and their trend, found in one walk
+ * over the live set when a report first asks. A stack of several processes is
+ * judged by the one that leaked most of it.
+ */
+#ifndef MA_LEAKS_H
+#define MA_LEAKS_H
+
+#include "ma_analysis.h"
+#include "ma_trend.h"
+
+struct ma_leak {
+    uint64_t oldest, youngest;     /* ns before the end of their process */
+    uint32_t threads;              /* that allocated them */
+    const struct ma_stream *thread; /* the one with most bytes of them; NULL: unknown */
+    uint64_t thread_bytes;
+    const struct ma_suppression *suppressed; /* NULL: it is shown */
+    double life; /* s: of the process that the trend is of */
+    struct ma_trend trend;
+};
+
+struct ma_leaks {
+    uint64_t suppressed_bytes, suppressed_blocks, suppressed_stacks;
+    struct ma_leak *of; /* by row */
+    size_t n;
+};
+
+/* The leaks of the rows as they are; owned by the analysis until its rows are
+ * built anew. NULL if memory is short. */
+const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis);
+
+void ma_leaks_free(struct ma_leaks *leaks);
+
+/* The trend as a sentence without full stop: "grows by 1.2 MiB/s: …". Returns
+ * buffer. */
+#define MA_REASON_SIZE 320
+const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
+                           char buffer[MA_REASON_SIZE]);
+
+/* "1.2 MiB/s" */
+const char *ma_leak_rate(double bytes_per_second, char *buffer, size_t size);
+
+/* Bytes that a row will hold an hour after the end if it goes on like this. */
+double ma_leak_projected(const struct ma_leak *leak, uint64_t bytes);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the symbol tables of the traced executable tell beside names of frames:
+ * allocators that are linked into it, whose blocks no hook sees, and the text
+ * of its __lsan_default_suppressions(). Static means only: the file is read,
+ * never run.
+ */
+#ifndef MA_PROGRAM_H
+#define MA_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MA_ALLOCATORS 8
+
+struct ma_program_allocator {
+    const char *name;   /* static: "jemalloc" */
+    const char *symbol; /* static: the symbol that gave it away */
+};
+
+struct ma_program {
+    struct ma_program_allocator allocators[MA_ALLOCATORS];
+    size_t n_allocators;
+    bool has_suppressions; /* it defines __lsan_default_suppressions */
+    char *suppressions;    /* the text, or NULL: it is not a plain constant */
+};
+
+/* Read `file`. What is not there or no ELF file tells nothing. Free in any case.
+ * Returns 0 or -ENOMEM. */
+int ma_program_read(struct ma_program *program, const char *file);
+void ma_program_free(struct ma_program *program);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The verdict: what to mend first, in sentences, above everything else. What
+ * was still growing at the end, where it is allocated, what it costs; and what
+ * the rest of the blocks that were never freed is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ma_label.h"
+#include "ma_leaks.h"
+#include "ma_report.h"
+#include "ma_text.h"
+
+#define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, bytes)
+
+struct sums {
+    uint64_t bytes[MA_TRENDS], stacks[MA_TRENDS];
+    const struct ma_row *worst; /* of those that grow */
+    double projected, rate; /* of the worst; of all that grow */
+};
+
+static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_leaks *leaks)
+{
+    struct sums sums = { 0 };
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        const struct ma_trend *trend = &leaks->of[i].trend;
+        if (!row->leaked_blocks || leaks->of[i].suppressed)
+            continue;
+        sums.bytes[trend->kind] += row->leaked_bytes;
+        sums.stacks[trend->kind]++;
+        if (trend->kind != MA_TREND_GROWING)
+            continue;
+        double projected = ma_leak_projected(&leaks->of[i], row->leaked_bytes);
+        sums.rate += trend->slope > 0 ? trend->slope : 0;
+        if (!sums.worst || projected > sums.projected) {
+            sums.worst = row;
+            sums.projected = projected;
+        }
+    }
+    return sums;
+}
+
+/* "session_new, examples/leaky.c:45": the frame to look at. */
+static int add_place(struct ma_analysis *analysis, struct ma_model *model,
+                     struct ma_value *verdict, uint32_t stack)
+{
+    const struct ma_frame *frames;
+    char buffer[256];
+    long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
+    if (n < 0)
+        return -ENOMEM;
+    if (n == 0) {
+        ma_model_text(model, verdict, "fix_first", "fix first", "(no stack)");
+        return 0;
+    }
+    size_t own = ma_label_own_frame(frames, (size_t)n, ma_report_executable(analysis));
+    const struct ma_frame *frame = &frames[own];
+    const char *name = ma_frame_name(frame, buffer, sizeof buffer);
+    if (frame->file && frame->line)
+        ma_model_format(model, verdict, "fix_first", "fix first", "%s, %s:%u", name, frame->file,
+                        frame->line);
+    else
+        ma_model_text(model, verdict, "fix_first", "fix first", name);
+    return 0;
+}
+
+static void add_rest(struct ma_model *model, struct ma_value *verdict, const struct sums *sums,
+                     uint64_t leaked, uint64_t suppressed)
+{
+    static const char *const words[MA_TRENDS] = {
+        [MA_TREND_GROWING] = "growing",
+        [MA_TREND_UNCLEAR] = "unclear",
+        [MA_TREND_YOUNG] = "too young to tell",
+        [MA_TREND_PLATEAU] = "at a steady level (caches)",
+        [MA_TREND_STARTUP] = "from the start (tables)",
+    };
+    char text[400];
+    size_t used = 0;
+    text[0] = '\0';
+    struct ma_value *bytes = ma_model_object(model, verdict, "bytes", NULL, MA_FIELDS);
+    for (int kind = 0; kind < MA_TRENDS; kind++) {
+        ma_model_number(model, bytes, ma_trend_name((enum ma_trend_kind)kind), NULL, MA_BYTES,
+                        sums->bytes[kind]);
+        if (sums->stacks[kind])
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "",
+                                     HUMAN(sums->bytes[kind]), words[kind]);
+    }
+    ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, suppressed);
+    if (suppressed)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s suppressed",
+                                 used ? ", " : "", HUMAN(suppressed));
+    if (used)
+        ma_model_format(model, verdict, NULL, "never freed", "%s: %s", HUMAN(leaked), text);
+}
+
+static const char *sentence(const struct ma_analysis *analysis, const struct sums *sums,
+                            char *buffer, size_t size)
+{
+    uint64_t stacks = 0;
+    for (int kind = 0; kind < MA_TRENDS; kind++)
+        stacks += sums->stacks[kind];
+    char rate[48], count[MA_HUMAN_SIZE];
+    if (!stacks)
+        snprintf(buffer, size, "%s", analysis->leaked_blocks
+                                         ? "No leak but those that are suppressed."
+                                         : "No leak: every block was freed.");
+    else if (sums->worst)
+        snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
+                 ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
+                 sums->stacks[MA_TREND_GROWING] == 1 ? " was" : "s were",
+                 ma_leak_rate(sums->rate, rate, sizeof rate));
+    else if ((double)analysis->duration / 1e9 < MA_TREND_SHORTEST)
+        snprintf(buffer, size, "The run lasted %s: too short to tell leaks from caches.",
+                 ma_human_time(count, analysis->duration));
+    else if (sums->bytes[MA_TREND_UNCLEAR])
+        snprintf(buffer, size, "Nothing surely grew, but %s is unclear: a longer run tells.",
+                 HUMAN(sums->bytes[MA_TREND_UNCLEAR]));
+    else
+        snprintf(buffer, size, "No growing leak: nothing was still growing at the end.");
+    return buffer;
+}
+
+int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_leaks *leaks = ma_leaks_get(analysis);
+    if (!leaks)
+        return -ENOMEM;
+    struct sums sums = sum_up(analysis, leaks);
+    char text[256], reason[MA_REASON_SIZE];
+    struct ma_value *verdict =
+        ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
+    ma_model_text(model, verdict, "sentence", "", sentence(analysis, &sums, text, sizeof text));
+    ma_model_number(model, verdict, "growing_stacks", NULL, MA_COUNT,
+                    sums.stacks[MA_TREND_GROWING]);
+    ma_model_real(model, verdict, "growing_bytes_per_s", NULL, MA_PLAIN, sums.rate);
+    if (sums.worst) {
+        const struct ma_leak *leak = &leaks->of[sums.worst - analysis->rows];
+        int result = add_place(analysis, model, verdict, sums.worst->stack);
+        if (result < 0)
+            return result;
+        ma_model_format(model, verdict, NULL, "it costs", "%s in %s blocks so far, %s an hour later",
+                        HUMAN(sums.worst->leaked_bytes),
+                        ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, sums.worst->leaked_blocks),
+                        HUMAN((uint64_t)(sums.projected < 1e18 ? sums.projected : 1e18)));
+        ma_model_format(model, verdict, NULL, "because it", "%s",
+                        ma_leak_reason(leak, sums.worst, reason));
+    } else {
+        ma_model_null(model, verdict, "fix_first");
+    }
+    const struct ma_account *unseen = ma_report_unseen(analysis);
+    if (unseen)
+        ma_model_format(model, verdict, NULL, "not seen",
+                        "%s that did not come from malloc: see the audit",
+                        HUMAN(unseen->unseen.bytes));
+    add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks->suppressed_bytes);
+    return 0;
+}

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Leak or cache: the labels of --leaks on planted leaks, caches, tables and
+young blocks (tests/programs/planted.c, paced by the clock), their order, and
+what is said where nothing can be told."""
+import re
+
+import pytest
+
+import leak_score
+import support
+from support import PROGRAMS, analyze
+
+PATTERNS = """grow_slow grow_fast grow_bursty grow_noise grow_doubling grow_behind_table grow_late
+grow_in_cycles grow_one_thread plateau_filled plateau_lru plateau_lru_sizes plateau_keys
+plateau_waves plateau_arena startup_table startup_config young_request young_in_flight""".split()
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("planted") / "t"
+    return path, leak_score.run(path, 2)
+
+
+def test_every_label_holds(planted):
+    _, found = planted
+    assert {function for function, _, _ in found} == set(PATTERNS)
+    wrong = [(function, entry["kind"], entry["reason"]) for function, truth, entry in found
+             if entry["kind"] != truth]
+    assert not wrong
+
+
+def test_fields(planted):
+    entries = {function: entry for function, _, entry in planted[1]}
+    for entry in entries.values():
+        assert 0 <= entry["confidence"] <= 1
+        assert entry["oldest_ns"] >= entry["youngest_ns"] >= 0
+        assert entry["reason"]
+        assert (entry["slope_bytes_per_s"] is None) == (entry["kind"] in ("young", "unclear"))
+    # 480 steps in 2 s, 64 KiB each
+    assert 10e6 < entries["grow_fast"]["slope_bytes_per_s"] < 25e6
+    assert abs(entries["plateau_filled"]["slope_bytes_per_s"]) < 1
+    assert entries["grow_one_thread"]["threads"] == 1
+    assert entries["grow_one_thread"]["own_frame"]["function"] == "grow_one_thread"
+    assert entries["grow_one_thread"]["own_frame"]["file"].endswith("planted.c")
+    assert entries["startup_table"]["youngest_ns"] > 1.5e9
+    assert entries["young_request"]["oldest_ns"] < 0.5e9
+
+
+def test_growing_ones_come_first_and_no_byte_is_hidden(planted):
+    path, _ = planted
+    whole = support.report(path, "--leaks", "--summary")
+    kinds = [entry["kind"] for entry in whole["leaks"]]
+    order = ["growing", "unclear", "young", "plateau", "startup"]
+    assert kinds == sorted(kinds, key=order.index)
+    assert sum(e["bytes"] for e in whole["leaks"]) == whole["summary"]["leaked_bytes"]
+    assert sum(e["blocks"] for e in whole["leaks"]) == whole["summary"]["leaked_blocks"]
+    assert sum(whole["verdict"]["bytes"].values()) == whole["summary"]["leaked_bytes"]
+    plain = [e["bytes"] for e in support.report(path, "--leaks", "--sort", "bytes")["leaks"]]
+    assert plain == sorted(plain, reverse=True)
+    assert [e["bytes"] for e in whole["leaks"]] != plain
+
+
+def test_default_report_says_what_to_fix(planted):
+    """The first lines: that there is a leak, where it is, what it costs."""
+    lines = analyze(planted[0]).stdout.splitlines()
+    assert lines[0] == "Verdict"
+    head = "\n".join(lines[:6])
+    assert re.search(r"LEAK: \d+ stacks were still growing at the end, by [\d.]+ MiB/s", head)
+    assert re.search(r"fix first +grow_fast, .*planted\.c:\d+", head)
+    assert re.search(r"it costs .* an hour later", head)
+    text = "\n".join(lines)
+    assert "GROWING: grows by" in text
+    assert re.search(r"grow_one_thread\n +GROWING: .*; all by thread \d+", text)
+
+
+def test_a_short_run_is_too_short_to_tell(tmp_path):
+    for _ in range(10):  # a busy machine may stretch one
+        support.trace([PROGRAMS / "planted", "0.01", "grow_slow", "plateau_lru", "startup_table"],
+                      tmp_path / "short")
+        if support.summary(tmp_path / "short")["duration_ns"] < 9e7:
+            break
+    leaks = support.report(tmp_path / "short", "--leaks")["leaks"]
+    assert {entry["kind"] for entry in leaks} == {"unclear"}
+    assert all("too short to tell" in entry["reason"] for entry in leaks)
+    bytes_ = [entry["bytes"] for entry in leaks]
+    assert bytes_ == sorted(bytes_, reverse=True)
+    assert "too short to tell leaks from caches" in analyze(tmp_path / "short").stdout
+
+
+def test_no_leak_is_said_to_be_none(tmp_path):
+    support.trace([PROGRAMS / "planted", "0.5", "plateau_lru", "startup_table"], tmp_path / "t")
+    verdict = support.report(tmp_path / "t")["verdict"]
+    assert verdict["growing_stacks"] == 0 and verdict["fix_first"] is None
+    assert verdict["sentence"].startswith("No growing leak")
+
+
+def test_real_interpreter(tmp_path):
+    """A list that only grows and a bounded cache, in Python itself."""
+    script = """
+import time, collections
+keep, cache = [], collections.OrderedDict()
+start = time.monotonic()
+for step in range(300):
+    time.sleep(max(0, start + step * 1.5 / 300 - time.monotonic()))
+    keep.append(bytearray(5000 + step))
+    cache[step] = (b"%07d" % step) * 1001
+    if len(cache) > 20:
+        cache.popitem(last=False)
+import os; os._exit(0)
+"""
+    env = support.clean_environment(PYTHONMALLOC="malloc")
+    support.trace([support.PYTHON, "-c", script], tmp_path / "t", env=env)
+    leaks = support.report(tmp_path / "t", "--leaks")["leaks"]
+    assert leaks[0]["kind"] == "growing", leaks[0]["reason"]
+    assert leaks[0]["bytes"] >= 300 * 5000
+    bounded = [e for e in leaks if 20 * 7007 <= e["bytes"] < 30 * 7100]
+    assert bounded and all(e["kind"] == "plateau" for e in bounded), bounded
