@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ma_bundle.h"
+#include "ma_ci.h"
 #include "ma_dump.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
@@ -64,8 +65,10 @@ static int work(struct ma_options *options, struct ma_error *error)
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
     struct ma_pass pass = { 0 };
     struct ma_exports exports = { 0 };
+    struct ma_ci ci = { 0 };
     FILE *spool = NULL;
     char *spool_path = NULL;
+    bool doubtful = false; /* reported whole, but events are missing */
     int result = options->bundle ? ma_bundle_spool(options->trace, &spool, &spool_path, error) : 0;
     if (result < 0)
         goto spooled;
@@ -86,6 +89,8 @@ static int work(struct ma_options *options, struct ma_error *error)
         goto out;
     }
     result = ma_exports_open(&exports, &analysis, error);
+    if (result == 0)
+        result = ma_ci_open(&ci, &options->gate, options, error);
     if (result < 0)
         goto out;
     result = ma_analysis_run(&analysis, dumper ? &pass : NULL, error);
@@ -99,7 +104,9 @@ static int work(struct ma_options *options, struct ma_error *error)
             result = ma_exports_write(&exports, &analysis, error);
         if (result == 0 && !options->exports_only)
             result = write_result(&analysis, output.file, isatty(fileno(output.file)), error);
-        if (result < 0)
+        if (result == 0 && (result = ma_ci_finish(&ci, &analysis, error)) == -EILSEQ)
+            doubtful = true;
+        if (result < 0 && !doubtful)
             goto out;
     }
     if (!options->exports_only)
@@ -107,9 +114,12 @@ static int work(struct ma_options *options, struct ma_error *error)
     char damage[400];
     if (result == 0 && ma_audit_is_damaged(&analysis.trace.audit, damage, sizeof damage))
         result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
+    if (result == 0 && doubtful)
+        result = -EILSEQ;
 out:
     ma_output_discard(&output);
     ma_exports_close(&exports);
+    ma_ci_close(&ci);
     ma_analysis_free(&analysis);
 spooled:
     if (spool)
@@ -134,6 +144,8 @@ int main(int argc, char **argv)
             fprintf(stderr, "mlog-analyze: %s\n",
                     error.message[0] ? error.message : "an unexpected error");
             status = 1;
+        } else if (options.gate.n_failed) {
+            status = 3;
         }
         break;
     case MA_OPTIONS_DONE:

@@ -38,6 +38,10 @@ enum {
     OPT_PERF_MAP,
     OPT_NO_CACHE,
     OPT_SUPPRESSIONS,
+    OPT_FAIL_ON,
+    OPT_BASELINE,
+    OPT_JUNIT,
+    OPT_SARIF,
     OPT_VERSION,
     OPT_REPORT, /* + index in ma_reports */
 };
@@ -62,6 +66,10 @@ static const struct option fixed[] = {
     { "suppressions", required_argument, NULL, OPT_SUPPRESSIONS },
     { "no-cache", no_argument, NULL, OPT_NO_CACHE },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
+    { "fail-on", required_argument, NULL, OPT_FAIL_ON },
+    { "baseline", required_argument, NULL, OPT_BASELINE },
+    { "junit", required_argument, NULL, OPT_JUNIT },
+    { "sarif", required_argument, NULL, OPT_SARIF },
     { "output", required_argument, NULL, 'o' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, OPT_VERSION },
@@ -102,6 +110,12 @@ static void help(void)
         printf("      %-18s %s\n", ma_exporters[i].name, ma_exporters[i].help);
     printf("  --bundle FILE          the trace with its symbols in one file that tells the same\n"
            "                         on any machine\n"
+           "\nIn continuous integration:\n"
+           "  --fail-on CONDITION    exit with 3 if it holds: 'leaked_bytes>0', 'peak_bytes>200M',\n"
+           "                         'peak_bytes>+5%%' (growth); repeatable\n"
+           "  --baseline FILE        what growth is measured against: a trace or a JSON report\n"
+           "  --junit FILE           conditions as test cases\n"
+           "  --sarif FILE           leaks for code scanning\n"
            "\nSymbols:\n"
            "  --no-symbols           addresses only\n"
            "  --sysroot DIR          root file system of the machine that was traced\n"
@@ -110,7 +124,8 @@ static void help(void)
            "  --no-cache             neither use nor keep names of earlier runs\n"
            "\n  -h, --help             this text\n"
            "  --version              version\n"
-           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage.\n");
+           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage, 3 if a\n"
+           "condition of --fail-on holds.\n");
 }
 
 static enum ma_options_result wrong(const char *format, ...)
@@ -202,6 +217,50 @@ static enum ma_options_result add_export(struct ma_options *options, const char 
     if (options->n_exports == MA_EXPORTS_MAX)
         return wrong("--export: %d at most", MA_EXPORTS_MAX);
     options->exports[options->n_exports++] = request;
+    return MA_OPTIONS_RUN;
+}
+
+static enum ma_options_result add_condition(struct ma_options *options, const char *text)
+{
+    char why[512];
+    return ma_gate_parse(&options->gate, text, why, sizeof why)
+               ? MA_OPTIONS_RUN
+               : wrong("--fail-on '%s': %s", text, why);
+}
+
+/* Options of continuous integration that do not go together. */
+static enum ma_options_result check_gate(const struct ma_options *options)
+{
+    const char *main_output = options->output ? options->output : "-";
+    const char *option = options->gate.n    ? "--fail-on"
+                         : options->junit ? "--junit"
+                         : options->sarif ? "--sarif"
+                                          : NULL;
+    if (options->baseline && !options->gate.n)
+        return wrong("--baseline goes with --fail-on, as in --fail-on 'peak_bytes>+5%%'");
+    if (option && (options->dump || options->bundle || options->follow))
+        return wrong("%s goes with reports, not with %s", option,
+                     options->dump     ? "--dump"
+                     : options->bundle ? "--bundle"
+                                       : "--follow");
+    if (ma_gate_needs_baseline(&options->gate) && !options->baseline)
+        return wrong("--fail-on with growth needs --baseline FILE: a trace or a report of --json");
+    const char *files[] = { options->junit, options->sarif, main_output };
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = i + 1; k < 3; k++) {
+            if (files[i] && files[k] && strcmp(files[i], files[k]) == 0 &&
+                !(k == 2 && options->exports_only))
+                return wrong("%s %s: it takes another output already; name another file",
+                             i ? "--sarif" : "--junit", files[i]);
+        }
+        for (size_t k = 0; files[i] && k < options->n_exports; k++) {
+            if (strcmp(files[i], options->exports[k].file) == 0)
+                return wrong("%s %s: it takes another output already; name another file",
+                             i ? "--sarif" : "--junit", files[i]);
+        }
+    }
+    if (options->baseline && strcmp(options->baseline, "-") == 0)
+        return wrong("--baseline -: expected a file; standard input is for the trace");
     return MA_OPTIONS_RUN;
 }
 
@@ -297,6 +356,17 @@ static enum ma_options_result take(struct ma_options *options, int option)
         options->bundle = true;
         options->bundle_output = optarg;
         break;
+    case OPT_FAIL_ON:
+        return add_condition(options, optarg);
+    case OPT_BASELINE:
+        options->baseline = optarg;
+        break;
+    case OPT_JUNIT:
+        options->junit = optarg;
+        break;
+    case OPT_SARIF:
+        options->sarif = optarg;
+        break;
     case OPT_VERSION:
         printf("mlog-analyze %s\n", MLOG_VERSION);
         return MA_OPTIONS_DONE;
@@ -373,7 +443,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
                      : options->bundle ? "--bundle"
                                        : "--follow");
     options->trace = argv[optind];
-    return place_exports(options);
+    enum ma_options_result placed = place_exports(options);
+    return placed == MA_OPTIONS_RUN ? check_gate(options) : placed;
 }
 
 void ma_options_free(struct ma_options *options)

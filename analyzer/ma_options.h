@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ma_gate.h"
 #include "ma_symbols.h"
 
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
@@ -47,6 +48,9 @@ struct ma_options {
     const char **debug_dirs;
     const char *suppressions[MA_SUPPRESSION_FILES];
     size_t n_suppressions;
+    struct ma_gate gate;    /* --fail-on */
+    const char *baseline;   /* a trace or a JSON report, or NULL */
+    const char *junit, *sarif; /* files, or NULL */
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

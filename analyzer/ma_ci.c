@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Baseline, judgement and files of a run in continuous integration; see ma_ci.h.
+ */
+#include "ma_ci.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "ma_label.h"
+#include "ma_text.h"
+
+/* The figures of a trace, read without names. */
+static int read_trace(const char *path, const struct ma_options *options,
+                      struct ma_figures *figures, struct ma_error *error)
+{
+    struct ma_options plain = *options;
+    struct ma_analysis analysis;
+    char damage[400];
+    plain.trace = path;
+    plain.symbols = false;
+    int result = ma_analysis_open(&analysis, &plain, error);
+    if (result == 0)
+        result = ma_analysis_run(&analysis, NULL, error);
+    if (result == 0)
+        result = ma_analysis_rows(&analysis, error);
+    if (result == 0 && ma_figures_of(&analysis, figures) < 0)
+        result = ma_fail_memory(error);
+    if (result == 0 && ma_gate_doubts(&analysis.trace.audit, damage, sizeof damage))
+        result = ma_fail(error, -EILSEQ, "%s: %s: no baseline can be made of it", path, damage);
+    ma_analysis_free(&analysis);
+    return result;
+}
+
+int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
+               struct ma_error *error)
+{
+    *ci = (struct ma_ci){ .gate = gate };
+    int result = 0;
+    if (options->junit)
+        result = ma_output_open(&ci->junit, options->junit, error);
+    if (result == 0 && options->sarif)
+        result = ma_output_open(&ci->sarif, options->sarif, error);
+    if (result < 0 || !options->baseline)
+        return result;
+    ci->has_baseline = true;
+    return ma_figures_in_report(options->baseline)
+               ? ma_figures_read(options->baseline, &ci->baseline, error)
+               : read_trace(options->baseline, options, &ci->baseline, error);
+}
+
+void ma_ci_baseline(struct ma_ci *ci, const struct ma_figures *figures)
+{
+    if (!ci->has_baseline)
+        ci->baseline = *figures;
+    ci->has_baseline = true;
+}
+
+static int write_file(struct ma_output *output, const struct ma_ci *ci,
+                      struct ma_analysis *analysis,
+                      int (*writer)(struct ma_analysis *, const struct ma_gate *, FILE *),
+                      struct ma_error *error)
+{
+    if (!output->file)
+        return 0;
+    if (writer(analysis, ci->gate, output->file) < 0)
+        return ma_fail_memory(error);
+    return ma_output_commit(output, error);
+}
+
+int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error)
+{
+    struct ma_gate *gate = ci->gate;
+    struct ma_figures figures;
+    bool doubt = ma_gate_doubts(&analysis->trace.audit, gate->doubt, sizeof gate->doubt);
+    if (!gate->n && !ci->junit.file && !ci->sarif.file)
+        return 0;
+    if (ma_figures_of(analysis, &figures) < 0)
+        return ma_fail_memory(error);
+    int result = ma_gate_judge(gate, &figures, ci->has_baseline ? &ci->baseline : NULL, error);
+    for (size_t i = 0; result == 0 && i < gate->n; i++) {
+        const struct ma_condition *condition = &gate->conditions[i];
+        if (condition->failed)
+            fprintf(stderr, "mlog-analyze: %s: --fail-on '%s'\n", condition->sentence,
+                    condition->text);
+    }
+    if (result == 0)
+        result = write_file(&ci->junit, ci, analysis, ma_ci_write_junit, error);
+    if (result == 0)
+        result = write_file(&ci->sarif, ci, analysis, ma_ci_write_sarif, error);
+    if (result == 0 && doubt && gate->n)
+        result = ma_fail(error, -EILSEQ, "%s: %s: the conditions of --fail-on cannot be trusted",
+                         ma_source_name(analysis->source), gate->doubt);
+    return result;
+}
+
+void ma_ci_close(struct ma_ci *ci)
+{
+    ma_output_discard(&ci->junit);
+    ma_output_discard(&ci->sarif);
+}
+
+static int by_leak(const void *a, const void *b)
+{
+    const struct ma_row *x = *(const struct ma_row *const *)a;
+    const struct ma_row *y = *(const struct ma_row *const *)b;
+    if (x->leaked_bytes != y->leaked_bytes)
+        return x->leaked_bytes > y->leaked_bytes ? -1 : 1;
+    return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+const struct ma_row **ma_ci_leaks(const struct ma_analysis *analysis, size_t *n)
+{
+    const struct ma_row **rows = malloc((analysis->n_rows + 1) * sizeof *rows);
+    *n = 0;
+    for (size_t i = 0; rows && i < analysis->n_rows; i++) {
+        if (analysis->rows[i].leaked_blocks)
+            rows[(*n)++] = &analysis->rows[i];
+    }
+    if (rows)
+        qsort(rows, *n, sizeof *rows, by_leak);
+    return rows;
+}
+
+static bool is_program(const struct ma_analysis *analysis, const char *module)
+{
+    for (size_t i = 0; module && i < analysis->trace.n_processes; i++) {
+        if (strcmp(ma_process_text(analysis->trace.processes[i], MLF_TEXT_EXE), module) == 0)
+            return true;
+    }
+    return false;
+}
+
+size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames,
+                       size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (frames[i].file && frames[i].function && !ma_label_is_wrapper(frames[i].function) &&
+            is_program(analysis, frames[i].module))
+            return i;
+    }
+    size_t label = n ? ma_label_frame(frames, n) : 0;
+    for (size_t i = label; i < n; i++) {
+        if (frames[i].file)
+            return i;
+    }
+    return label;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a run is for in continuous integration: the baseline is read and the files
+ * of --junit and --sarif are opened before the pass; afterwards the conditions are
+ * judged (ma_gate.h), told, and written. Called by the command.
+ */
+#ifndef MA_CI_H
+#define MA_CI_H
+
+#include "ma_analysis.h"
+#include "ma_output.h"
+
+struct ma_ci {
+    struct ma_gate *gate;
+    struct ma_output junit, sarif;
+    struct ma_figures baseline;
+    bool has_baseline;
+};
+
+/* All return 0 or a negative errno with a message; close in every case. gate
+ * receives the judgements. */
+int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
+               struct ma_error *error);
+/* Use these as the baseline, if the options name no other. */
+void ma_ci_baseline(struct ma_ci *ci, const struct ma_figures *figures);
+/* The rows are made. Sentences of failed conditions go to standard error. Returns
+ * -EILSEQ, after the files are written, if the trace is whole but for lost events. */
+int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error);
+void ma_ci_close(struct ma_ci *ci);
+
+/* The two writers, each in its file. Return 0 or -ENOMEM. */
+int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
+int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
+
+/* The rows that leak, largest first, as a list to free; NULL if memory is short. */
+const struct ma_row **ma_ci_leaks(const struct ma_analysis *analysis, size_t *n);
+/* The frame a person should open: the first one with a source file in the program
+ * itself that does not merely allocate, else the first with a source file, else the
+ * label's. Index among n > 0. */
+size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames,
+                       size_t n);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Parsing and judging of conditions; see ma_gate.h.
+ */
+#include "ma_gate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_audit.h"
+#include "ma_text.h"
+
+static const struct {
+    const char *text;
+    const char *allowed; /* the contrary, in words */
+} relations[] = {
+    [MA_GT] = { ">", "at most" },   [MA_GE] = { ">=", "less than" },
+    [MA_LT] = { "<", "at least" },  [MA_LE] = { "<=", "more than" },
+    [MA_EQ] = { "==", "anything but" }, [MA_NE] = { "!=", "exactly" },
+};
+
+static const struct suffix {
+    const char *text;
+    enum ma_unit unit;
+    long double factor;
+} suffixes[] = {
+    { "B", MA_BYTES, 1 },
+    { "K", MA_BYTES, 1024.0L }, { "KiB", MA_BYTES, 1024.0L },
+    { "M", MA_BYTES, 1048576.0L }, { "MiB", MA_BYTES, 1048576.0L },
+    { "G", MA_BYTES, 1073741824.0L }, { "GiB", MA_BYTES, 1073741824.0L },
+    { "T", MA_BYTES, 1099511627776.0L }, { "TiB", MA_BYTES, 1099511627776.0L },
+    { "K", MA_COUNT, 1e3L }, { "M", MA_COUNT, 1e6L }, { "G", MA_COUNT, 1e9L },
+    { "ns", MA_NANOSECONDS, 1 }, { "us", MA_NANOSECONDS, 1e3L },
+    { "ms", MA_NANOSECONDS, 1e6L }, { "s", MA_NANOSECONDS, 1e9L },
+    { "min", MA_NANOSECONDS, 60e9L }, { "h", MA_NANOSECONDS, 3600e9L },
+};
+
+static const char *skip_blanks(const char *at)
+{
+    return at + strspn(at, " \t");
+}
+
+static bool parse_relation(const char **at, enum ma_relation *relation)
+{
+    static const enum ma_relation longest_first[] = { MA_GE, MA_LE, MA_EQ, MA_NE, MA_GT, MA_LT };
+    for (size_t i = 0; i < sizeof longest_first / sizeof *longest_first; i++) {
+        const char *text = relations[longest_first[i]].text;
+        if (strncmp(*at, text, strlen(text)) == 0) {
+            *relation = longest_first[i];
+            *at += strlen(text);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A decimal number without sign, exponent or locale. */
+static bool parse_number(const char **at, long double *number)
+{
+    const char *start = *at;
+    long double value = 0, place = 1;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        value = value * 10 + (**at - '0');
+    if (**at == '.') {
+        for (++*at; **at >= '0' && **at <= '9'; ++*at)
+            value += (**at - '0') * (place /= 10);
+    }
+    *number = value;
+    return *at > start && (*at)[-1] != '.' && value < 1e30L;
+}
+
+static bool parse_suffix(const char *text, struct ma_condition *condition)
+{
+    size_t length = strcspn(text, " \t");
+    if (*skip_blanks(text + length))
+        return false;
+    if (length == 1 && *text == '%') {
+        condition->percent = true;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        if (suffixes[i].unit == ma_figure_table[condition->figure].unit &&
+            strlen(suffixes[i].text) == length &&
+            strncmp(suffixes[i].text, text, length) == 0) {
+            condition->limit *= suffixes[i].factor;
+            return true;
+        }
+    }
+    return length == 0;
+}
+
+bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size)
+{
+    struct ma_condition condition = { .text = text };
+    const char *at = skip_blanks(text);
+    size_t length = strcspn(at, " \t<>=!");
+    condition.figure = ma_figure_find(at, length);
+    if (gate->n == MA_CONDITIONS_MAX) {
+        snprintf(why, size, "%d conditions at most", MA_CONDITIONS_MAX);
+        return false;
+    }
+    if (condition.figure < 0) {
+        snprintf(why, size, "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
+                            "is one of %s", ma_figure_names());
+        return false;
+    }
+    at = skip_blanks(at + length);
+    if (!parse_relation(&at, &condition.relation)) {
+        snprintf(why, size, "expected one of > >= < <= == != behind %s",
+                 ma_figure_table[condition.figure].name);
+        return false;
+    }
+    at = skip_blanks(at);
+    bool minus = *at == '-';
+    condition.growth = minus || *at == '+';
+    at += condition.growth;
+    if (!parse_number(&at, &condition.limit)) {
+        snprintf(why, size, "expected a number behind %s, as in 'leaked_bytes>0', "
+                            "'peak_bytes>200M' or 'peak_bytes>+5%%'",
+                 relations[condition.relation].text);
+        return false;
+    }
+    if (!parse_suffix(skip_blanks(at), &condition)) {
+        snprintf(why, size, "\"%s\" is no unit of %s: expected %s or %%", at,
+                 ma_figure_table[condition.figure].name,
+                 ma_figure_table[condition.figure].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
+                 : ma_figure_table[condition.figure].unit == MA_COUNT ? "K, M, G"
+                                                                      : "ns, us, ms, s, min, h");
+        return false;
+    }
+    if (minus)
+        condition.limit = -condition.limit;
+    gate->conditions[gate->n++] = condition;
+    return true;
+}
+
+bool ma_gate_needs_baseline(const struct ma_gate *gate)
+{
+    for (size_t i = 0; i < gate->n; i++) {
+        if (gate->conditions[i].growth || gate->conditions[i].percent)
+            return true;
+    }
+    return false;
+}
+
+static const char *human(char buffer[MA_HUMAN_SIZE], enum ma_unit unit, long double number)
+{
+    uint64_t value = number < 0 ? 0 : number >= 0x1p64L ? UINT64_MAX : (uint64_t)number;
+    return unit == MA_BYTES         ? ma_human_bytes(buffer, value)
+           : unit == MA_NANOSECONDS ? ma_human_time(buffer, value)
+                                    : ma_human_count(buffer, value);
+}
+
+static bool holds(enum ma_relation relation, long double value, long double limit)
+{
+    switch (relation) {
+    case MA_GT: return value > limit;
+    case MA_GE: return value >= limit;
+    case MA_LT: return value < limit;
+    case MA_LE: return value <= limit;
+    case MA_EQ: return value == limit;
+    default: return value != limit;
+    }
+}
+
+static void judge(struct ma_condition *condition, long double value, long double old)
+{
+    const struct ma_figure *figure = &ma_figure_table[condition->figure];
+    const char *allowed = relations[condition->relation].allowed;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], limit[MA_HUMAN_SIZE + 16], percent[48] = "";
+    bool relative = condition->growth || condition->percent;
+    /* Percents without a division: exact, also where the baseline is 0. */
+    long double left = condition->growth ? value - old : value;
+    long double right = condition->limit;
+    if (condition->percent) {
+        left *= 100;
+        right *= old;
+        snprintf(limit, sizeof limit, condition->growth ? "%+Lg %%" : "%Lg %%", condition->limit);
+    } else {
+        snprintf(limit, sizeof limit, "%s%s",
+                 !condition->growth         ? ""
+                 : condition->limit < 0 ? "-"
+                                            : "+",
+                 human(a, figure->unit,
+                       condition->limit < 0 ? -condition->limit : condition->limit));
+    }
+    condition->failed = holds(condition->relation, left, right);
+    const char *verb = condition->failed ? "allowed is" : "as allowed:";
+    if (!relative) {
+        snprintf(condition->sentence, sizeof condition->sentence, "%s is %s, %s %s %s",
+                 figure->name, human(a, figure->unit, value), verb, allowed, limit);
+        return;
+    }
+    if (old > 0)
+        snprintf(percent, sizeof percent, " (%+.1Lf %%)", 100 * (value - old) / old);
+    snprintf(condition->sentence, sizeof condition->sentence,
+             "%s went from %s to %s%s, %s %s %s%s", figure->name, human(a, figure->unit, old),
+             human(b, figure->unit, value), percent, verb, allowed, limit,
+             condition->growth ? "" : " of the baseline");
+}
+
+int ma_gate_judge(struct ma_gate *gate, const struct ma_figures *figures,
+                  const struct ma_figures *baseline, struct ma_error *error)
+{
+    gate->n_failed = 0;
+    for (size_t i = 0; i < gate->n; i++) {
+        struct ma_condition *condition = &gate->conditions[i];
+        int figure = condition->figure;
+        bool relative = condition->growth || condition->percent;
+        if (relative && !(baseline && baseline->known[figure]))
+            return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
+                           condition->text, ma_figure_table[figure].name);
+        judge(condition, (long double)figures->value[figure],
+              relative ? (long double)baseline->value[figure] : 0);
+        gate->n_failed += condition->failed;
+    }
+    return 0;
+}
+
+bool ma_gate_doubts(const struct ma_audit *audit, char *sentence, size_t size)
+{
+    if (ma_audit_is_damaged(audit, sentence, size))
+        return true;
+    if (!audit->lost_events)
+        return false;
+    snprintf(sentence, size, "%llu events were lost while it was recorded",
+             (unsigned long long)audit->lost_events);
+    return true;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * JUnit's XML, as CI servers read it: a test case for each condition and one for
+ * the soundness of the trace; the stacks that leak stand in system-out.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "ma_ci.h"
+#include "ma_flame_tree.h"
+#include "ma_label.h"
+#include "ma_text.h"
+
+/* A text of any bytes, in an attribute or between tags: well-formed UTF-8 without
+ * what XML cannot hold. */
+static int put(FILE *out, const char *text)
+{
+    char *clean = ma_flame_clean(text);
+    if (!clean)
+        return -ENOMEM;
+    for (const char *c = clean; *c; c++) {
+        switch (*c) {
+        case '&': fputs("&amp;", out); break;
+        case '<': fputs("&lt;", out); break;
+        case '>': fputs("&gt;", out); break;
+        case '"': fputs("&quot;", out); break;
+        default: putc(*c, out); break;
+        }
+    }
+    free(clean);
+    return 0;
+}
+
+static int put_frame(FILE *out, const struct ma_frame *frame)
+{
+    char buffer[256];
+    fputs("  ", out);
+    int result = put(out, ma_frame_name(frame, buffer, sizeof buffer));
+    const char *place = frame->file ? frame->file : frame->module;
+    if (place && result == 0) {
+        fputs("  ", out);
+        result = put(out, place);
+    }
+    if (frame->file && frame->line)
+        fprintf(out, ":%u", frame->line);
+    putc('\n', out);
+    return result;
+}
+
+static int put_leak(struct ma_analysis *analysis, const struct ma_row *row, FILE *out)
+{
+    const struct ma_frame *frames;
+    char bytes[MA_HUMAN_SIZE], blocks[MA_HUMAN_SIZE], buffer[256];
+    long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
+    if (n < 0)
+        return -ENOMEM;
+    fprintf(out, "%s (%llu bytes) in %s block%s never freed: ",
+            ma_human_bytes(bytes, row->leaked_bytes), (unsigned long long)row->leaked_bytes,
+            ma_human_count(blocks, row->leaked_blocks), row->leaked_blocks == 1 ? "" : "s");
+    int result = put(out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
+                                            sizeof buffer)
+                            : "(no stack)");
+    putc('\n', out);
+    size_t shown = (size_t)n < analysis->options->frames ? (size_t)n : analysis->options->frames;
+    for (size_t i = 0; i < shown && result == 0; i++)
+        result = put_frame(out, &frames[i]);
+    if (shown < (size_t)n)
+        fprintf(out, "  … and %zu outer frames\n", (size_t)n - shown);
+    return result;
+}
+
+static int put_leaks(struct ma_analysis *analysis, FILE *out)
+{
+    size_t n;
+    const struct ma_row **rows = ma_ci_leaks(analysis, &n);
+    int result = rows ? 0 : -ENOMEM;
+    size_t shown = n < analysis->options->top ? n : analysis->options->top;
+    fputs("    <system-out>", out);
+    for (size_t i = 0; i < shown && result == 0; i++)
+        result = put_leak(analysis, rows[i], out);
+    if (shown < n)
+        fprintf(out, "… and %zu more stacks that leak (--top 0 tells all)\n", n - shown);
+    fputs("</system-out>\n", out);
+    free(rows);
+    return result;
+}
+
+static int put_case(FILE *out, const char *class, const char *name, const char *element,
+                    const char *type, const char *message)
+{
+    fputs("    <testcase classname=\"mlog.", out);
+    int result = put(out, class);
+    fputs("\" name=\"", out);
+    if (result == 0)
+        result = put(out, name);
+    fputs("\" time=\"0\"", out);
+    if (!element) {
+        fputs("/>\n", out);
+        return result;
+    }
+    fprintf(out, ">\n      <%s type=\"%s\" message=\"", element, type);
+    if (result == 0)
+        result = put(out, message);
+    fputs("\">", out);
+    if (result == 0)
+        result = put(out, message);
+    fprintf(out, "</%s>\n    </testcase>\n", element);
+    return result;
+}
+
+int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
+{
+    const char *path = analysis->options->trace, *slash = strrchr(path, '/');
+    const char *class = slash && slash[1] ? slash + 1 : path;
+    char counts[128];
+    snprintf(counts, sizeof counts, "tests=\"%zu\" failures=\"%zu\" errors=\"%d\"", gate->n + 1,
+             gate->n_failed, gate->doubt[0] != 0);
+    fprintf(out,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"mlog\" %s time=\"0\">\n"
+            "  <testsuite name=\"mlog\" %s skipped=\"0\" time=\"0\">\n    <properties>\n"
+            "      <property name=\"trace\" value=\"",
+            counts, counts);
+    int result = put(out, path);
+    fputs("\"/>\n    </properties>\n", out);
+    if (result == 0)
+        result = put_case(out, class, "the trace is whole", gate->doubt[0] ? "error" : NULL,
+                          "damaged", gate->doubt);
+    for (size_t i = 0; i < gate->n && result == 0; i++) {
+        const struct ma_condition *one = &gate->conditions[i];
+        result = put_case(out, class, one->text, one->failed ? "failure" : NULL,
+                          ma_figure_table[one->figure].name, one->sentence);
+    }
+    if (result == 0)
+        result = put_leaks(analysis, out);
+    fputs("  </testsuite>\n</testsuites>\n", out);
+    return result;
+}

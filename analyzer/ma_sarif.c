@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * SARIF 2.1.0, for code scanning: a result for each stack that leaks, at the first
+ * frame in the program's own sources, with its stack; failed conditions and damage
+ * are notifications of the invocation, because they have no place in a source.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ma_ci.h"
+#include "ma_label.h"
+#include "ma_text.h"
+#include "mlog_version.h"
+
+struct sarif {
+    struct ma_analysis *analysis;
+    FILE *out;
+    char *cwd; /* with a slash at the end, or NULL */
+};
+
+/* A path as a URI reference: relative to the working directory if it is below it. */
+static void put_uri(struct sarif *sarif, const char *path)
+{
+    FILE *out = sarif->out;
+    size_t length = sarif->cwd ? strlen(sarif->cwd) : 0;
+    bool below = length && strncmp(path, sarif->cwd, length) == 0 && path[length];
+    if (below)
+        path += length;
+    fputs("\"artifactLocation\": {\"uri\": \"", out);
+    if (!below && path[0] == '/')
+        fputs("file://", out);
+    else if (!below && path[0] != '.')
+        fputs("./", out); /* a colon in the first part is no scheme */
+    else if (below && strchr(path, ':'))
+        fputs("./", out);
+    for (const unsigned char *c = (const unsigned char *)path; *c; c++) {
+        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+                     (*c >= '0' && *c <= '9') || strchr("-._~/:@+,", *c);
+        fprintf(out, plain ? "%c" : "%%%02X", *c);
+    }
+    fprintf(out, "\"%s}", below ? ", \"uriBaseId\": \"SRCROOT\"" : "");
+}
+
+static void put_location(struct sarif *sarif, const struct ma_frame *frame)
+{
+    FILE *out = sarif->out;
+    char buffer[256];
+    const char *path = frame->file ? frame->file : frame->module;
+    fputs("{\"physicalLocation\": {", out);
+    put_uri(sarif, path && path[0] ? path : sarif->analysis->options->trace);
+    if (frame->file && frame->line)
+        fprintf(out, ", \"region\": {\"startLine\": %u}", frame->line);
+    fputs("}, \"logicalLocations\": [{\"kind\": \"function\", \"fullyQualifiedName\": ", out);
+    ma_write_json_string(out, ma_frame_name(frame, buffer, sizeof buffer));
+    fputs("}]}", out);
+}
+
+/* FNV-1a over functions and names of modules: the same for the same leak of
+ * another build, at another line. */
+static uint64_t fingerprint(const struct ma_frame *frames, size_t n)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++) {
+        const char *module = frames[i].module ? frames[i].module : "";
+        const char *slash = strrchr(module, '/');
+        const char *parts[] = { frames[i].function ? frames[i].function : "?",
+                                slash ? slash + 1 : module };
+        for (size_t k = 0; k < 2; k++) {
+            for (const char *c = parts[k]; *c; c++)
+                hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+            hash = (hash ^ 0xff) * 0x100000001b3u;
+        }
+    }
+    return hash;
+}
+
+static int put_result(struct sarif *sarif, const struct ma_row *row)
+{
+    const struct ma_frame *frames;
+    const struct ma_frame none = { .function = "(no stack)" };
+    struct ma_analysis *analysis = sarif->analysis;
+    FILE *out = sarif->out;
+    char bytes[MA_HUMAN_SIZE], blocks[MA_HUMAN_SIZE], buffer[256];
+    long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
+    if (n < 0)
+        return -ENOMEM;
+    if (n == 0) {
+        frames = &none;
+        n = 1;
+    }
+    const struct ma_frame *own = &frames[ma_ci_own_frame(analysis, frames, (size_t)n)];
+    char *text = NULL;
+    if (asprintf(&text, "%s in %s block%s never freed, allocated by %s",
+                 ma_human_bytes(bytes, row->leaked_bytes),
+                 ma_human_count(blocks, row->leaked_blocks), row->leaked_blocks == 1 ? "" : "s",
+                 ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
+                               sizeof buffer)) < 0)
+        return -ENOMEM;
+    fputs("        {\"ruleId\": \"heap-leak\", \"ruleIndex\": 0, \"level\": \"warning\",\n"
+          "         \"message\": {\"text\": ", out);
+    ma_write_json_string(out, text);
+    free(text);
+    fputs("},\n         \"locations\": [", out);
+    put_location(sarif, own);
+    fputs("],\n         \"stacks\": [{\"message\": {\"text\": \"allocated here\"}, \"frames\": [", out);
+    for (long i = 0; i < n; i++) {
+        fputs(i ? ",\n           {\"location\": " : "\n           {\"location\": ", out);
+        put_location(sarif, &frames[i]);
+        if (frames[i].module) {
+            fputs(", \"module\": ", out);
+            ma_write_json_string(out, frames[i].module);
+        }
+        putc('}', out);
+    }
+    fprintf(out,
+            "]}],\n         \"partialFingerprints\": {\"mlogStack/v1\": \"%016" PRIx64 "\"},\n"
+            "         \"properties\": {\"bytes\": %" PRIu64 ", \"blocks\": %" PRIu64 "}}",
+            fingerprint(frames, (size_t)n), row->leaked_bytes, row->leaked_blocks);
+    return 0;
+}
+
+static void put_notification(FILE *out, bool *any, const char *id, const char *text)
+{
+    fprintf(out, "%s\n          {\"level\": \"error\", \"descriptor\": {\"id\": \"%s\"}, "
+                 "\"message\": {\"text\": ", *any ? "," : "", id);
+    ma_write_json_string(out, text);
+    fputs("}}", out);
+    *any = true;
+}
+
+static void put_invocation(struct sarif *sarif, const struct ma_gate *gate)
+{
+    FILE *out = sarif->out;
+    bool any = false;
+    fprintf(out, "      \"invocations\": [{\"executionSuccessful\": %s, "
+                 "\"toolExecutionNotifications\": [", gate->doubt[0] ? "false" : "true");
+    if (gate->doubt[0])
+        put_notification(out, &any, "trace-damaged", gate->doubt);
+    for (size_t i = 0; i < gate->n; i++) {
+        if (gate->conditions[i].failed)
+            put_notification(out, &any, "heap-limit", gate->conditions[i].sentence);
+    }
+    fputs("]}],\n", out);
+}
+
+int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
+{
+    struct sarif sarif = { .analysis = analysis, .out = out };
+    size_t n;
+    const struct ma_row **rows = ma_ci_leaks(analysis, &n);
+    char *cwd = getcwd(NULL, 0);
+    int result = rows ? 0 : -ENOMEM;
+    if (cwd && cwd[0] == '/' && cwd[1] && asprintf(&sarif.cwd, "%s/", cwd) < 0)
+        sarif.cwd = NULL;
+    fputs("{\n  \"$schema\": \"https://json.schemastore.org/sarif-2.1.0.json\",\n"
+          "  \"version\": \"2.1.0\",\n  \"runs\": [{\n"
+          "      \"tool\": {\"driver\": {\"name\": \"mlog-analyze\", \"version\": \"" MLOG_VERSION
+          "\", \"rules\": [\n"
+          "        {\"id\": \"heap-leak\", \"name\": \"HeapLeak\", \"shortDescription\": {\"text\": "
+          "\"Memory that was never freed\"}, \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
+          "        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
+          "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
+          "{\"text\": \"The trace is not whole\"}}]}},\n", out);
+    put_invocation(&sarif, gate);
+    fputs("      \"results\": [", out);
+    size_t shown = n;
+    if (analysis->options->top_given && analysis->options->top < n)
+        shown = analysis->options->top;
+    for (size_t i = 0; i < shown && result == 0; i++) {
+        fputs(i ? ",\n" : "\n", out);
+        result = put_result(&sarif, rows[i]);
+    }
+    fputs("]\n  }]\n}\n", out);
+    free(rows);
+    free(sarif.cwd);
+    free(cwd);
+    return result;
+}
