@@ -14,6 +14,7 @@
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
 #define MA_SORT_KEYS 4
 
+#define MA_REPORTS_MAX 32
 #define MA_EXPORTS_MAX 16
 
 struct ma_export_request {
@@ -33,6 +34,9 @@ struct ma_options {
     size_t n_exports;
     bool exports_only; /* no main output: neither report nor dump nor flame graph */
     uint32_t reports;   /* bit n: report n of ma_reports was asked for */
+    unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
+    size_t n_reports;
+    uint64_t temporary_within; /* --temporary: allocations of the thread between */
     bool json;
     bool follow;       /* reports while the trace grows */
     uint64_t interval; /* ms between them */
