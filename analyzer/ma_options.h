@@ -37,6 +37,10 @@ struct ma_options {
     unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
     size_t n_reports;
     uint64_t temporary_within; /* --temporary: allocations of the thread between */
+    const char *snapshots;     /* --snapshots: when; it has been checked */
+    const char *callers, *callees; /* names or patterns of functions */
+    bool tree_bottom_up;
+    unsigned tree_cost; /* MA_COST_… of ma_paths.h */
     bool json;
     bool follow;       /* reports while the trace grows */
     uint64_t interval; /* ms between them */

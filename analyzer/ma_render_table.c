@@ -13,6 +13,7 @@
 
 #define COLUMNS 16
 #define BAR 20
+#define HIDDEN_LEAST 3 /* lines that are worth a line that says so */
 
 static bool is_shown(const struct ma_value *cell)
 {
@@ -114,6 +115,17 @@ void ma_render_tree(FILE *out, const struct ma_value *array, size_t width, const
     }
     fprintf(out, "%s%s", plain, row ? "\n" : "");
     for (; row; row = row->next) {
+        const struct ma_value *after = row;
+        size_t hidden = 0;
+        for (; after && !after->title; after = after->next)
+            hidden++;
+        if (hidden >= HIDDEN_LEAST) {
+            pad(out, used);
+            fprintf(out, "%s… %zu frames%s\n", dim, hidden, plain);
+            row = after;
+            if (!row)
+                break;
+        }
         used = 0;
         for (const struct ma_value *cell = row->first; cell; cell = cell->next) {
             if (!is_shown(cell) || cell->type == MA_TEXT)
@@ -124,7 +136,9 @@ void ma_render_tree(FILE *out, const struct ma_value *array, size_t width, const
             fputs(text, out);
             used += length < room ? room : length + 1;
         }
-        const size_t most = width / 3, indent = 2 + 2 * (size_t)row->number;
+        const size_t room = width > used + 14 ? width - used - 12 : 2;
+        const size_t most = room < width / 3 ? room : width / 3;
+        const size_t indent = 2 + 2 * (size_t)row->number;
         pad(out, indent < most ? indent : most);
         used += indent < most ? indent : most;
         const struct ma_value *name = ma_model_find(row, "function");

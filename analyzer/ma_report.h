@@ -45,6 +45,26 @@ bool ma_report_temporary_parse(struct ma_options *options, const char *value,
                                const char **expected);
 int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_churn_observe(struct ma_analysis *analysis);
+int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_sizes_observe(struct ma_analysis *analysis);
+int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_lifetimes_observe(struct ma_analysis *analysis);
+int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_threads_observe(struct ma_analysis *analysis);
+int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_reallocs_observe(struct ma_analysis *analysis);
+int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_snapshots_observe(struct ma_analysis *analysis);
+bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
+                               const char **expected);
+int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_callers_parse(struct ma_options *options, const char *value,
+                             const char **expected);
+int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_callees_parse(struct ma_options *options, const char *value,
+                             const char **expected);
+int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
