@@ -3,8 +3,8 @@
  * The call tree with what was allocated below each function, top down (from
  * main) or bottom up (from who allocates), pruned by share. A line is a path;
  * one that has a single way on keeps its indent, and of a run of the same costs
- * people see the ends alone, so that deep stacks stay on the screen. Built from the books: no observer. Memory: 64 bytes for each distinct
- * path of names.
+ * people see the ends alone, so that deep stacks stay on the screen. Built from
+ * the books: no observer. Memory: 64 bytes for each distinct path of names.
  */
 #include <errno.h>
 #include <stdlib.h>
