@@ -64,10 +64,33 @@ void ma_analysis_free(struct ma_analysis *analysis)
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
     ma_own_peaks_free(analysis->own_peaks);
+    for (size_t i = 0; i < analysis->n_keeps; i++)
+        analysis->keeps[i].free(analysis->keeps[i].data);
     ma_replay_free(&analysis->replay);
     ma_merge_free(&analysis->merge);
     ma_source_close(analysis->source);
     ma_trace_free(&analysis->trace);
+}
+
+int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *observer,
+                        const void *key, void *data, void (*free)(void *data))
+{
+    if (!data || analysis->n_keeps == MA_KEEPS) {
+        if (data)
+            free(data);
+        return -ENOMEM;
+    }
+    analysis->keeps[analysis->n_keeps++] = (struct ma_keep){ key, data, free };
+    return ma_observers_add(&analysis->replay.observers, observer);
+}
+
+void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key)
+{
+    for (size_t i = 0; i < analysis->n_keeps; i++) {
+        if (analysis->keeps[i].key == key)
+            return analysis->keeps[i].data;
+    }
+    return NULL;
 }
 
 /* What happens now and then during the pass. True: end it. */

@@ -27,6 +27,14 @@ struct ma_row {
     uint32_t holder_use, holders;
 };
 
+/* What an observer gathers for a report from the pass to the building of it. */
+struct ma_keep {
+    const void *key; /* says whose it is */
+    void *data;
+    void (*free)(void *data);
+};
+#define MA_KEEPS 24
+
 struct ma_analysis {
     const struct ma_options *options;
     struct ma_source *source;
@@ -35,6 +43,8 @@ struct ma_analysis {
     struct ma_replay replay;
     struct ma_timeline *timeline; /* NULL: not asked for */
     struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
+    struct ma_keep keeps[MA_KEEPS];
+    size_t n_keeps;
     struct ma_symbols *symbols;
     struct ma_stacks stacks;
     struct ma_row *rows;
@@ -77,6 +87,14 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
 
 /* Make rows of the same stack one, and n their number. */
 void ma_rows_unite(struct ma_row *rows, size_t *n);
+
+/* Register an observer whose data the analysis is to keep and to free with
+ * itself; also on failure, and if data is NULL. Returns 0 or -ENOMEM. */
+int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *observer,
+                        const void *key, void *data, void (*free)(void *data));
+
+/* The data kept under key, or NULL. */
+void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key);
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);

@@ -25,6 +25,7 @@ enum ma_unit {
     MA_BYTES,
     MA_NANOSECONDS,
     MA_PERCENT, /* of the whole, as a MA_REAL from 0 to 100 */
+    MA_BAR,     /* the same, drawn in a table */
 };
 
 /* How a container is laid out for people. */
@@ -33,7 +34,9 @@ enum ma_layout {
     MA_LINES,   /* texts, one a line */
     MA_ENTRIES, /* objects with numbers, a label and a stack */
     MA_CHART,   /* objects: a moment and a number, drawn as bars */
-    MA_TABLE,   /* objects: a row each */
+    MA_TABLE,   /* objects: a row each, below their titles */
+    MA_TREE,    /* objects: a line each, indented by their `number` */
+    MA_SECTIONS, /* objects, one after the other */
 };
 
 struct ma_value {

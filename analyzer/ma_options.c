@@ -76,6 +76,15 @@ static const struct option fixed[] = {
 };
 #define N_FIXED (sizeof fixed / sizeof *fixed)
 
+static void help_report(const struct ma_report *report)
+{
+    char text[64];
+    const char *value = report->value;
+    snprintf(text, sizeof text, !value ? "%s" : value[0] == '[' ? "%s[=%s" : "%s=%s",
+             report->name, value ? value + (value[0] == '[') : "");
+    printf(strlen(text) > 20 ? "  --%s\n%25s%s\n" : "  --%-20s%s %s\n", text, "", report->help);
+}
+
 static void help(void)
 {
     printf("Usage: mlog-analyze [OPTION]... TRACE\n"
@@ -84,7 +93,7 @@ static void help(void)
            "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
     for (size_t i = 0; i < ma_report_count; i++) {
         if (ma_reports[i].help)
-            printf("  --%-20s %s\n", ma_reports[i].name, ma_reports[i].help);
+            help_report(&ma_reports[i]);
     }
     printf("\nShape:\n"
            "  --top N                entries of a report, 0 for all (10)\n"
@@ -285,6 +294,18 @@ static enum ma_options_result place_exports(struct ma_options *options)
     return MA_OPTIONS_RUN;
 }
 
+static enum ma_options_result add_report(struct ma_options *options, int index)
+{
+    const struct ma_report *report = &ma_reports[index];
+    const char *expected = NULL;
+    if (report->parse && !report->parse(options, optarg, &expected))
+        return wrong("--%s=%s: expected %s", report->name, optarg ? optarg : "", expected);
+    if (!(options->reports >> index & 1))
+        options->order[options->n_reports++] = (unsigned char)index;
+    options->reports |= 1u << index;
+    return MA_OPTIONS_RUN;
+}
+
 static enum ma_options_result take(struct ma_options *options, int option)
 {
     switch (option) {
@@ -379,20 +400,26 @@ static enum ma_options_result take(struct ma_options *options, int option)
     default:
         if (option < OPT_REPORT)
             return wrong("try mlog-analyze --help"); /* getopt has said what is wrong */
-        options->reports |= 1u << (option - OPT_REPORT);
-        break;
+        return add_report(options, option - OPT_REPORT);
     }
     return MA_OPTIONS_RUN;
 }
 
+static int has_value(const struct ma_report *report)
+{
+    return !report->value            ? no_argument
+           : report->value[0] == '[' ? optional_argument
+                                     : required_argument;
+}
+
 enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv)
 {
-    struct option all[N_FIXED + 32] = { 0 };
+    struct option all[N_FIXED + MA_REPORTS_MAX + 1] = { 0 };
     memcpy(all, fixed, sizeof fixed);
     for (size_t i = 0, n = N_FIXED; i < ma_report_count; i++) {
         if (ma_reports[i].help)
-            all[n++] =
-                (struct option){ ma_reports[i].name, no_argument, NULL, OPT_REPORT + (int)i };
+            all[n++] = (struct option){ ma_reports[i].name, has_value(&ma_reports[i]), NULL,
+                                        OPT_REPORT + (int)i };
     }
     *options = (struct ma_options){
         .symbols = true,

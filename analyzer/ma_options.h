@@ -15,6 +15,7 @@
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
 #define MA_SORT_KEYS 4
 
+#define MA_REPORTS_MAX 32
 #define MA_EXPORTS_MAX 16
 #define MA_SUPPRESSION_FILES 16
 
@@ -35,6 +36,13 @@ struct ma_options {
     size_t n_exports;
     bool exports_only; /* no main output: neither report nor dump nor flame graph */
     uint32_t reports;   /* bit n: report n of ma_reports was asked for */
+    unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
+    size_t n_reports;
+    uint64_t temporary_within; /* --temporary: allocations of the thread between */
+    const char *snapshots;     /* --snapshots: when; it has been checked */
+    const char *callers, *callees; /* names or patterns of functions */
+    bool tree_bottom_up;
+    unsigned tree_cost; /* MA_COST_… of ma_paths.h */
     bool json;
     bool follow;       /* reports while the trace grows */
     uint64_t interval; /* ms between them */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ma_render.h"
+#include "ma_render_table.h"
 #include "ma_text.h"
 
 #define CHART_ROWS 24
@@ -45,8 +46,7 @@ static void repeat(FILE *out, const char *what, size_t times)
         fputs(what, out);
 }
 
-/* A scalar as a person reads it, in buffer or as it stands. */
-static const char *human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
+const char *ma_human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
 {
     switch (value->type) {
     case MA_NUMBER:
@@ -222,7 +222,7 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
             continue;
         size_t title = strlen(child->title);
         bool one = child->unit == MA_COUNT && child->number == 1;
-        fprintf(writer->out, "%s%s%s%.*s", separator, human(child, buffer), title ? " " : "",
+        fprintf(writer->out, "%s%s%s%.*s", separator, ma_human(child, buffer), title ? " " : "",
                 (int)(title - (one && title)), child->title); /* one block, two blocks */
         separator = ", ";
     }
@@ -239,6 +239,8 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
             write_remark(writer, child);
         if (child->type == MA_STACK)
             write_stack(writer, (uint32_t)child->number);
+        if (child->type == MA_ARRAY && child->title)
+            ma_render_table(writer->out, child, writer->width, writer->dim, writer->plain);
     }
 }
 
@@ -298,26 +300,10 @@ static void write_fields(struct writer *writer, const struct ma_value *object)
             fprintf(writer->out, "%s%s%s", writer->dim, child->title, writer->plain);
             repeat(writer->out, " ", column - display_width(child->title) + 2);
         }
-        ma_write_text(writer->out, human(child, buffer),
+        ma_write_text(writer->out, ma_human(child, buffer),
                       writer->width == ANY_WIDTH ? ANY_WIDTH
                       : child->title[0]          ? writer->width - column - 4
                                                  : ANY_WIDTH);
-        putc('\n', writer->out);
-    }
-}
-
-static void write_table(struct writer *writer, const struct ma_value *array)
-{
-    char buffer[MA_HUMAN_SIZE];
-    for (const struct ma_value *row = array->first; row; row = row->next) {
-        const char *separator = "  ";
-        for (const struct ma_value *child = row->first; child; child = child->next) {
-            if (!child->title || child->type >= MA_STACK)
-                continue;
-            fprintf(writer->out, "%s%s ", separator, child->title);
-            ma_write_text(writer->out, human(child, buffer), ANY_WIDTH);
-            separator = ", ";
-        }
         putc('\n', writer->out);
     }
 }
@@ -344,7 +330,16 @@ static void write_container(struct writer *writer, const struct ma_value *value)
         write_chart(writer, value);
         break;
     case MA_TABLE:
-        write_table(writer, value);
+        ma_render_table(writer->out, value, writer->width, writer->dim, writer->plain);
+        break;
+    case MA_SECTIONS:
+        for (const struct ma_value *child = value->first; child; child = child->next) {
+            putc('\n', writer->out);
+            write_container(writer, child);
+        }
+        break;
+    case MA_TREE:
+        ma_render_tree(writer->out, value, writer->width, writer->dim, writer->plain);
         break;
     default:
         for (const struct ma_value *child = value->first; child; child = child->next) {

@@ -20,6 +20,12 @@ struct ma_report {
     /* Before the pass, if the report is wanted: register observers of what the
      * books do not hold (ma_observer.h). NULL: none. Returns 0 or -ENOMEM. */
     int (*observe)(struct ma_analysis *analysis);
+    /* What the option takes after a "=", as it is called in the help; in brackets
+     * if it may be left out. NULL: nothing. */
+    const char *value;
+    /* Take the value (NULL: left out) into the options. False if it is wrong, with
+     * what was expected in *expected. */
+    bool (*parse)(struct ma_options *options, const char *value, const char **expected);
 };
 
 extern const struct ma_report ma_reports[];
@@ -28,10 +34,37 @@ extern const size_t ma_report_count;
 /* Register what the reports that the options ask for need: before the pass. */
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error);
 
-/* Build all reports that the options ask for. */
+/* Build all reports that the options ask for: first what comes unasked, then in
+ * the order of the options, the audit last. */
 int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error);
 
 /* The reports, each in its file. */
+int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_temporary_observe(struct ma_analysis *analysis);
+bool ma_report_temporary_parse(struct ma_options *options, const char *value,
+                               const char **expected);
+int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_churn_observe(struct ma_analysis *analysis);
+int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_sizes_observe(struct ma_analysis *analysis);
+int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_lifetimes_observe(struct ma_analysis *analysis);
+int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_threads_observe(struct ma_analysis *analysis);
+int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_reallocs_observe(struct ma_analysis *analysis);
+int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_snapshots_observe(struct ma_analysis *analysis);
+bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
+                               const char **expected);
+int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_callers_parse(struct ma_options *options, const char *value,
+                             const char **expected);
+int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_callees_parse(struct ma_options *options, const char *value,
+                             const char **expected);
+int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
+bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Temporary blocks by stack: those that a function of the free family ended
+ * before their thread allocated again; with --temporary=N, before it had
+ * allocated more than N times (0 is the same as without).
+ *
+ * Whether N allocations lie between is told by the moments of the thread's last
+ * N + 1: a block is among them if it is not older than the oldest. Memory: five
+ * counters a stack, and 16 bytes times N + 1 for each thread that allocates, N
+ * being 65,535 at most.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_report.h"
+#include "ma_tally.h"
+#include "ma_text.h"
+
+enum { CALLS, BYTES, TEMPORARY, TEMPORARY_BYTES, COUNTERS };
+
+#define MOST_BETWEEN 65535
+
+struct moment {
+    uint64_t ticks, address;
+};
+
+/* A thread's latest allocations, as a ring. */
+struct recent {
+    struct moment *moments;
+    uint64_t n; /* ever */
+};
+
+struct temporary {
+    struct ma_observer observer;
+    struct ma_tally tally;
+    size_t size; /* of each ring; 1: none is needed */
+    struct recent *threads;
+    size_t n_threads;
+};
+
+static const char key;
+
+bool ma_report_temporary_parse(struct ma_options *options, const char *value,
+                               const char **expected)
+{
+    char *end = NULL;
+    options->temporary_within = 0;
+    if (!value)
+        return true;
+    *expected = "a number of allocations, 65535 at most";
+    options->temporary_within = strtoull(value, &end, 10);
+    return value[0] >= '0' && value[0] <= '9' && !*end && options->temporary_within <= MOST_BETWEEN;
+}
+
+static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
+{
+    if (thread >= temporary->n_threads) {
+        size_t n = thread + thread / 2 + 8;
+        struct recent *threads = realloc(temporary->threads, n * sizeof *threads);
+        if (!threads)
+            return NULL;
+        memset(threads + temporary->n_threads, 0,
+               (n - temporary->n_threads) * sizeof *threads);
+        temporary->threads = threads;
+        temporary->n_threads = n;
+    }
+    struct recent *recent = &temporary->threads[thread];
+    if (!recent->moments)
+        recent->moments = calloc(temporary->size, sizeof *recent->moments);
+    return recent->moments ? recent : NULL;
+}
+
+static int on_allocated(void *context, const struct ma_seen *seen,
+                        const struct ma_seen_block *block)
+{
+    struct temporary *temporary = context;
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    if (!values)
+        return -ENOMEM;
+    values[CALLS]++;
+    values[BYTES] += block->size;
+    if (temporary->size == 1)
+        return 0;
+    struct recent *recent = recent_of(temporary, block->thread);
+    if (!recent)
+        return -ENOMEM;
+    recent->moments[recent->n++ % temporary->size] =
+        (struct moment){ block->ticks, block->address };
+    return 0;
+}
+
+/* Whether the block is among the thread's latest. Moments may be the same. */
+static bool is_recent(const struct temporary *temporary, const struct ma_seen_block *block)
+{
+    const struct recent *recent = &temporary->threads[block->thread];
+    const size_t size = temporary->size;
+    const uint64_t from = recent->n > size ? recent->n - size : 0;
+    if (from == 0 || block->ticks > recent->moments[from % size].ticks)
+        return true;
+    for (uint64_t i = from; i < recent->n; i++) {
+        const struct moment *moment = &recent->moments[i % size];
+        if (moment->ticks > block->ticks)
+            return false;
+        if (moment->address == block->address)
+            return true;
+    }
+    return false;
+}
+
+static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+{
+    struct temporary *temporary = context;
+    if (block->use == MA_NONE || block->unseen || seen->function == MLF_FN_realloc)
+        return 0;
+    if (temporary->size == 1 ? !block->temporary
+                             : block->thread >= temporary->n_threads ||
+                                   !temporary->threads[block->thread].moments ||
+                                   !is_recent(temporary, block))
+        return 0;
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    if (!values)
+        return -ENOMEM;
+    values[TEMPORARY]++;
+    values[TEMPORARY_BYTES] += block->size;
+    return 0;
+}
+
+static void release(void *data)
+{
+    struct temporary *temporary = data;
+    for (size_t i = 0; i < temporary->n_threads; i++)
+        free(temporary->threads[i].moments);
+    free(temporary->threads);
+    ma_tally_free(&temporary->tally);
+    free(temporary);
+}
+
+int ma_report_temporary_observe(struct ma_analysis *analysis)
+{
+    struct temporary *temporary = calloc(1, sizeof *temporary);
+    if (temporary) {
+        temporary->observer = (struct ma_observer){
+            .context = temporary, .allocated = on_allocated, .freed = on_freed,
+        };
+        temporary->tally.counters = COUNTERS;
+        temporary->size = analysis->options->temporary_within + 1;
+    }
+    return ma_analysis_observe(analysis, temporary ? &temporary->observer : NULL, &key, temporary,
+                               release);
+}
+
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
+                     struct ma_value *array, const struct ma_tally_row *row)
+{
+    const uint64_t *values = row->values;
+    struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+    ma_model_number(model, entry, "temporary", "blocks", MA_COUNT, values[TEMPORARY]);
+    ma_model_real(model, entry, "share", "of all it allocated", MA_PERCENT,
+                  100.0 * (double)values[TEMPORARY] / (double)values[CALLS]);
+    ma_model_number(model, entry, "bytes", "", MA_BYTES, values[TEMPORARY_BYTES]);
+    ma_model_number(model, entry, "calls", "calls", MA_COUNT, values[CALLS]);
+    ma_model_number(model, entry, "allocated_bytes", NULL, MA_BYTES, values[BYTES]);
+    int result = ma_report_label(analysis, model, entry, row->stack);
+    ma_model_stack(model, entry, "stack", row->stack);
+    return result;
+}
+
+/* Which stacks have any, the most first. */
+static size_t choose(const struct ma_options *options, struct ma_tally_rows *rows)
+{
+    struct ma_tally_key keys[MA_SORT_KEYS + 1];
+    for (size_t i = 0; i <= options->n_sort; i++) {
+        enum ma_sort sort = i < options->n_sort ? options->sort[i] : MA_SORT_BLOCKS;
+        keys[i] = (struct ma_tally_key){ { sort == MA_SORT_BYTES    ? TEMPORARY_BYTES
+                                           : sort == MA_SORT_BLOCKS ? TEMPORARY
+                                                                    : CALLS }, 1 };
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        if (rows->rows[i].values[TEMPORARY])
+            rows->rows[kept++] = rows->rows[i];
+    }
+    rows->n = kept;
+    ma_tally_sort(rows, keys, options->n_sort + 1);
+    return kept < options->top ? kept : options->top;
+}
+
+int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct temporary *temporary = ma_analysis_kept(analysis, &key);
+    const struct ma_options *options = analysis->options;
+    struct ma_tally_rows rows;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], within[64];
+    int result = ma_tally_rows(&temporary->tally, analysis, &rows);
+    if (result < 0)
+        goto out;
+    size_t shown = choose(options, &rows);
+    const uint64_t *total = rows.total;
+    struct ma_value *object = ma_model_object(model, &model->root, "temporary",
+                                              "Temporary blocks", MA_FIELDS);
+    snprintf(within, sizeof within,
+             options->temporary_within == 0   ? "before their thread allocated again"
+             : options->temporary_within == 1 ? "within %llu allocation of their thread"
+                                              : "within %llu allocations of their thread",
+             (unsigned long long)options->temporary_within);
+    if (!rows.n)
+        ma_model_note(model, object, "No block was freed %s.", within);
+    else
+        ma_model_note(model, object, "%s blocks, %.1f %% of all, with %s were freed %s; from %s "
+                                     "stack%s:",
+                      ma_human_count(a, total[TEMPORARY]),
+                      100.0 * (double)total[TEMPORARY] / (double)total[CALLS],
+                      ma_human_bytes(b, total[TEMPORARY_BYTES]), within,
+                      ma_human_count(c, rows.n), rows.n == 1 ? "" : "s");
+    ma_model_number(model, object, "within", NULL, MA_COUNT, options->temporary_within);
+    ma_model_number(model, object, "temporary", NULL, MA_COUNT, total[TEMPORARY]);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[TEMPORARY_BYTES]);
+    ma_model_number(model, object, "calls", NULL, MA_COUNT, total[CALLS]);
+    struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
+    for (size_t i = 0; i < shown && result == 0; i++)
+        result = add_entry(analysis, model, array, &rows.rows[i]);
+out:
+    ma_tally_rows_free(&rows);
+    return result;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The call tree with what was allocated below each function, top down (from
+ * main) or bottom up (from who allocates), pruned by share. A line is a path;
+ * one that has a single way on keeps its indent, and of a run of the same costs
+ * people see the ends alone, so that deep stacks stay on the screen. Built from
+ * the books: no observer. Memory: 64 bytes for each distinct path of names.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ma_paths.h"
+#include "ma_report.h"
+#include "ma_text.h"
+
+#define LEAST 1.0 /* percent of the whole that a line must have */
+
+struct branch {
+    uint32_t name, parent;
+    uint32_t first, next; /* child, sibling; MA_NONE: no more */
+    uint64_t costs[MA_COSTS];
+};
+
+struct tree {
+    struct branch *all; /* all[0]: the whole */
+    size_t n, capacity;
+    struct ma_map of; /* parent << 32 | name, to index */
+};
+
+static const char *const cost_names[] = {
+    [MA_COST_LEAKED] = "leaks", [MA_COST_PEAK] = "peak", [MA_COST_ALLOCATED] = "allocations",
+    [MA_COST_CALLS] = "calls",
+};
+
+bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected)
+{
+    options->tree_bottom_up = false;
+    options->tree_cost = MA_COST_ALLOCATED;
+    *expected = "top-down or bottom-up, and leaks, peak, allocations or calls, with a comma "
+                "between";
+    while (value) {
+        size_t length = strcspn(value, ","), i = 0;
+        while (i < MA_COSTS && (strlen(cost_names[i]) != length ||
+                                strncmp(cost_names[i], value, length) != 0))
+            i++;
+        if (i < MA_COSTS)
+            options->tree_cost = (unsigned)i;
+        else if (length == 9 && strncmp(value, "bottom-up", length) == 0)
+            options->tree_bottom_up = true;
+        else if (length == 8 && strncmp(value, "top-down", length) == 0)
+            options->tree_bottom_up = false;
+        else
+            return false;
+        value = value[length] ? value + length + 1 : NULL;
+    }
+    return true;
+}
+
+/* The index of a child, made if it is new; MA_NONE if memory is short. */
+static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
+{
+    const uint64_t path = (uint64_t)parent << 32 | name;
+    uint32_t at = ma_map_get(&tree->of, path);
+    if (at != MA_NONE)
+        return at;
+    at = (uint32_t)tree->n;
+    if (at == MA_NONE || !MA_RESERVE(tree->all, tree->n, tree->capacity) ||
+        ma_map_set(&tree->of, path, at) < 0)
+        return MA_NONE;
+    tree->all[tree->n++] = (struct branch){
+        .name = name, .parent = parent, .first = MA_NONE, .next = tree->all[parent].first,
+    };
+    tree->all[parent].first = at;
+    return at;
+}
+
+static int grow(struct tree *tree, const struct ma_paths *paths, bool bottom_up)
+{
+    if (!MA_RESERVE(tree->all, tree->n, tree->capacity))
+        return -ENOMEM;
+    tree->all[tree->n++] = (struct branch){ .first = MA_NONE, .next = MA_NONE };
+    for (size_t row = 0; row < paths->analysis->n_rows; row++) {
+        const size_t from = paths->starts[row], n = paths->starts[row + 1] - from;
+        uint32_t at = 0;
+        for (size_t i = 0; i <= n; i++) {
+            for (unsigned cost = 0; cost < MA_COSTS; cost++)
+                tree->all[at].costs[cost] +=
+                    ma_paths_cost(&paths->analysis->rows[row], cost);
+            if (i < n)
+                at = child_of(tree, at, paths->frames[from + (bottom_up ? i : n - 1 - i)]);
+            if (at == MA_NONE)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+struct writing {
+    const struct tree *tree;
+    const struct ma_paths *paths;
+    struct ma_model *model;
+    struct ma_value *array;
+    unsigned cost;
+    size_t top;
+    double least;
+};
+
+static int compare(const void *a, const void *b, void *context)
+{
+    const struct writing *writing = context;
+    const struct branch *x = &writing->tree->all[*(const uint32_t *)a];
+    const struct branch *y = &writing->tree->all[*(const uint32_t *)b];
+    uint64_t p = x->costs[writing->cost], q = y->costs[writing->cost];
+    return p != q ? (p > q ? -1 : 1)
+                  : strcmp(writing->paths->names[x->name], writing->paths->names[y->name]);
+}
+
+static double share_of(const struct writing *writing, const struct branch *branch)
+{
+    uint64_t whole = writing->tree->all[0].costs[writing->cost];
+    return whole ? 100.0 * (double)branch->costs[writing->cost] / (double)whole : 0;
+}
+
+static void add_line(const struct writing *writing, uint32_t at, unsigned depth, unsigned indent,
+                     bool hidden)
+{
+    const struct branch *branch = &writing->tree->all[at];
+    struct ma_model *model = writing->model;
+    struct ma_value *line =
+        ma_model_object(model, writing->array, NULL, hidden ? NULL : "", MA_FIELDS);
+    uint64_t below = 0;
+    line->number = indent;
+    for (uint32_t i = branch->first; i != MA_NONE; i = writing->tree->all[i].next)
+        below += writing->tree->all[i].costs[writing->cost];
+    ma_model_number(model, line, "depth", NULL, MA_COUNT, depth);
+    ma_model_real(model, line, "share", "share", MA_PERCENT, share_of(writing, branch));
+    ma_model_number(model, line, "leaked_bytes", "leaked", MA_BYTES,
+                    branch->costs[MA_COST_LEAKED]);
+    ma_model_number(model, line, "peak_bytes", "peak", MA_BYTES, branch->costs[MA_COST_PEAK]);
+    ma_model_number(model, line, "allocated_bytes", "allocated", MA_BYTES,
+                    branch->costs[MA_COST_ALLOCATED]);
+    ma_model_number(model, line, "calls", NULL, MA_COUNT, branch->costs[MA_COST_CALLS]);
+    ma_model_number(model, line, "self", NULL, MA_PLAIN, branch->costs[writing->cost] - below);
+    ma_model_text(model, line, "function", "", writing->paths->names[branch->name]);
+}
+
+/* The shown children of a branch, largest first; the caller frees them. */
+static long choose(const struct writing *writing, uint32_t at, uint32_t **children)
+{
+    size_t n = 0, capacity = 0;
+    *children = NULL;
+    for (uint32_t i = writing->tree->all[at].first; i != MA_NONE;
+         i = writing->tree->all[i].next) {
+        const struct branch *branch = &writing->tree->all[i];
+        if (!branch->costs[writing->cost] || share_of(writing, branch) < writing->least)
+            continue;
+        if (!MA_RESERVE(*children, n, capacity))
+            return -ENOMEM;
+        (*children)[n++] = i;
+    }
+    if (n)
+        qsort_r(*children, n, sizeof **children, compare, (void *)(uintptr_t)writing);
+    return (long)(n < writing->top ? n : writing->top);
+}
+
+/* Stacks are deep, so what is still to be written is kept in a list: the next
+ * line is its last. */
+struct pending {
+    uint32_t at;
+    unsigned depth, indent;
+    bool only; /* way on from its parent, which has the same costs */
+};
+
+static int write_lines(const struct writing *writing)
+{
+    struct pending *list = NULL;
+    size_t n = 0, capacity = 0;
+    struct pending now = { 0 };
+    int result = 0;
+    for (;;) {
+        uint32_t *children;
+        long count = choose(writing, now.at, &children);
+        const struct branch *all = writing->tree->all;
+        const bool only = count == 1 && memcmp(all[now.at].costs, all[children[0]].costs,
+                                               sizeof all->costs) == 0;
+        if (now.at)
+            add_line(writing, now.at, now.depth - 1, now.indent, only && now.only);
+        for (long i = count - 1; i >= 0; i--) {
+            if (!MA_RESERVE(list, n, capacity)) {
+                result = -ENOMEM;
+                break;
+            }
+            list[n++] = (struct pending){ children[i], now.depth + 1,
+                                          now.indent + (count > 1 && now.at),
+                                          only && now.at };
+        }
+        free(children);
+        result = count < 0 ? -ENOMEM : result;
+        if (result < 0 || n == 0)
+            break;
+        now = list[--n];
+    }
+    free(list);
+    return result;
+}
+
+int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_options *options = analysis->options;
+    const bool bottom_up = options->tree_bottom_up;
+    const bool all = options->top == SIZE_MAX;
+    struct ma_paths paths;
+    struct tree tree = { 0 };
+    char whole[MA_HUMAN_SIZE];
+    int result = ma_paths_read(&paths, analysis);
+    if (result == 0)
+        result = grow(&tree, &paths, bottom_up);
+    if (result == 0) {
+        const uint64_t cost = tree.all[0].costs[options->tree_cost];
+        struct ma_value *object =
+            ma_model_object(model, &model->root, "tree",
+                            bottom_up ? "Call tree, from who allocates" : "Call tree", MA_FIELDS);
+        if (options->tree_cost == MA_COST_CALLS)
+            ma_human_count(whole, cost);
+        else
+            ma_human_bytes(whole, cost);
+        if (all)
+            ma_model_note(model, object, "Shares are of %s (%s).", whole,
+                          cost_names[options->tree_cost]);
+        else
+            ma_model_note(model, object, "Shares are of %s (%s); lines below %.1f %% are left out.",
+                          whole, cost_names[options->tree_cost], LEAST);
+        ma_model_text(model, object, "direction", NULL, bottom_up ? "bottom-up" : "top-down");
+        ma_model_text(model, object, "cost", NULL, cost_names[options->tree_cost]);
+        ma_model_number(model, object, "total", NULL, MA_PLAIN, cost);
+        ma_model_real(model, object, "least_share", NULL, MA_PERCENT, all ? 0 : LEAST);
+        struct writing writing = {
+            .tree = &tree, .paths = &paths, .model = model, .cost = options->tree_cost,
+            .array = ma_model_array(model, object, "lines", "", MA_TREE),
+            .top = options->top, .least = all ? 0 : LEAST,
+        };
+        result = write_lines(&writing);
+    }
+    free(tree.all);
+    ma_map_free(&tree.of);
+    ma_paths_release(&paths);
+    return result;
+}
