@@ -6,6 +6,7 @@
 #ifndef MA_ANALYSIS_H
 #define MA_ANALYSIS_H
 
+#include "ma_filter.h"
 #include "ma_merge.h"
 #include "ma_options.h"
 #include "ma_own_peaks.h"
@@ -28,6 +29,7 @@ struct ma_analysis {
     struct ma_trace trace;
     struct ma_merge merge;
     struct ma_replay replay;
+    struct ma_filter *filter;     /* NULL: none */
     struct ma_timeline *timeline; /* NULL: not asked for */
     struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
     struct ma_symbols *symbols;
@@ -67,6 +69,13 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
 
 /* Make rows of the same stack one, and n their number. */
 void ma_rows_unite(struct ma_row *rows, size_t *n);
+
+/* The books that reports are about: of what the filter accepts, or of all. Their
+ * end and marks are the replay's. */
+static inline const struct ma_replay *ma_analysis_books(const struct ma_analysis *analysis)
+{
+    return analysis->filter ? &analysis->filter->books : &analysis->replay;
+}
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);

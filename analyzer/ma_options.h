@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ma_filter_spec.h"
 #include "ma_symbols.h"
 
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
@@ -44,6 +45,7 @@ struct ma_options {
     size_t n_sort;
     struct ma_symbol_options symbol_options;
     const char **debug_dirs;
+    struct ma_filter_spec filter;
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

@@ -8,6 +8,7 @@
 
 const struct ma_report ma_reports[] = {
     { "trace", NULL, false, true, ma_report_trace, NULL },
+    { "filter", NULL, false, true, ma_report_filter, NULL },
     { "summary", "totals of the run", true, true, ma_report_summary, NULL },
     { "leaks", "blocks that were never freed, by stack", true, false, ma_report_leaks,
       NULL },
@@ -27,7 +28,10 @@ static bool is_wanted(const struct ma_options *options, size_t i)
 {
     const struct ma_report *report = &ma_reports[i];
     bool wanted = options->reports ? options->reports >> i & 1 : report->usual;
-    return wanted || (options->json ? report->always : report->build == ma_report_audit);
+    return wanted || (options->json ? report->always
+                                    : report->build == ma_report_audit ||
+                                          (options->filter.active &&
+                                           report->build == ma_report_filter));
 }
 
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)

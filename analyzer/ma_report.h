@@ -33,6 +33,7 @@ int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct
 
 /* The reports, each in its file. */
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
