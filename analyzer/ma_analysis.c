@@ -37,6 +37,11 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
             return ma_fail_memory(error);
         analysis->trace.audit.symbols_damaged = result < 0;
     }
+    if (options->filter.active &&
+        (result = ma_filter_new(&analysis->filter, &options->filter, options->trace,
+                                &analysis->trace, analysis->symbols,
+                                &analysis->replay.observers, error)) < 0)
+        return result;
     return ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
 }
 
@@ -61,6 +66,7 @@ void ma_analysis_free(struct ma_analysis *analysis)
     ma_suppress_free(&analysis->suppressions);
     ma_program_free(&analysis->program);
     ma_stacks_free(&analysis->stacks);
+    ma_filter_free(analysis->filter);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
     ma_own_peaks_free(analysis->own_peaks);
@@ -244,7 +250,7 @@ static void measure_duration(struct ma_analysis *analysis)
 
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
-    const struct ma_replay *replay = &analysis->replay;
+    const struct ma_replay *replay = ma_analysis_books(analysis);
     ma_leaks_free(analysis->leaks);
     analysis->leaks = NULL;
     analysis->n_rows = 0;
@@ -253,6 +259,8 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
         const struct ma_account *account = replay->accounts[i];
         for (size_t k = 0; account && k < account->n_uses; k++) {
             const struct ma_use *use = &account->uses[k];
+            if (!use->allocations)
+                continue; /* a filter accepts nothing of it */
             struct ma_row row = {
                 .leaked_bytes = use->live_bytes,
                 .leaked_blocks = use->live_blocks,

@@ -6,6 +6,7 @@
 #ifndef MA_ANALYSIS_H
 #define MA_ANALYSIS_H
 
+#include "ma_filter.h"
 #include "ma_merge.h"
 #include "ma_options.h"
 #include "ma_own_peaks.h"
@@ -41,6 +42,7 @@ struct ma_analysis {
     struct ma_trace trace;
     struct ma_merge merge;
     struct ma_replay replay;
+    struct ma_filter *filter;     /* NULL: none */
     struct ma_timeline *timeline; /* NULL: not asked for */
     struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
     struct ma_keep keeps[MA_KEEPS];
@@ -95,6 +97,12 @@ int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *
 
 /* The data kept under key, or NULL. */
 void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key);
+/* The books that reports are about: of what the filter accepts, or of all. Their
+ * end and marks are the replay's. */
+static inline const struct ma_replay *ma_analysis_books(const struct ma_analysis *analysis)
+{
+    return analysis->filter ? &analysis->filter->books : &analysis->replay;
+}
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);

@@ -124,6 +124,17 @@ static const char *program_of(const struct ma_analysis *analysis)
                : NULL;
 }
 
+/* The program and what the graph leaves out; NULL without a filter. */
+static int filtered_subtitle(const struct ma_analysis *analysis, char **subtitle)
+{
+    char *text = analysis->filter ? ma_filter_text(analysis->filter) : NULL;
+    const char *program = program_of(analysis);
+    if (analysis->filter && (!text || asprintf(subtitle, "%s, %s", program ? program : "", text) < 0))
+        *subtitle = NULL;
+    free(text);
+    return analysis->filter && !*subtitle ? -ENOMEM : 0;
+}
+
 int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
                         FILE *out, struct ma_error *error)
 {
@@ -133,13 +144,16 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);
     int result = flame ? 0 : -ENOMEM;
+    char *subtitle = NULL;
+    if (result == 0)
+        result = filtered_subtitle(analysis, &subtitle);
     if (result == 0)
         result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_add);
     if (result == 0 && old)
         result = add_rows(old, flame, cost, what, options->invert, ma_flame_add_old);
     if (result == 0) {
         struct ma_flame_look look = {
-            .subtitle = program_of(analysis),
+            .subtitle = subtitle ? subtitle : program_of(analysis),
             .icicle = options->icicle,
             .differential = old != NULL,
         };
@@ -150,5 +164,6 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
             result = 0; /* ma_output tells of it */
     }
     ma_flame_free(flame);
+    free(subtitle);
     return result == -ENOMEM ? ma_fail_memory(error) : result;
 }

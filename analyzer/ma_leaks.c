@@ -194,7 +194,7 @@ static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
 
 const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
 {
-    const struct ma_replay *replay = &analysis->replay;
+    const struct ma_replay *replay = ma_analysis_books(analysis);
     if (analysis->leaks)
         return analysis->leaks;
     struct walk walk = { .analysis = analysis, .leaks = calloc(1, sizeof *walk.leaks) };

@@ -23,10 +23,19 @@ int ma_observers_add(struct ma_observers *observers, const struct ma_observer *o
             return result_;                                                                       \
     }
 
+/* Whether observers are told of what happens now beside blocks. */
+static bool accept_moment(const struct ma_observers *observers, const struct ma_seen *seen,
+                          bool after)
+{
+    const struct ma_acceptor *acceptor = observers->acceptor;
+    return !acceptor || acceptor->moment(acceptor->context, seen, after);
+}
+
 int ma_observers_process(const struct ma_observers *observers, const struct ma_seen *seen,
                          enum ma_process_change change)
 {
-    TELL(observers, process, seen, change);
+    if (accept_moment(observers, seen, false))
+        TELL(observers, process, seen, change);
     return 0;
 }
 
@@ -72,7 +81,8 @@ int ma_observers_resized(const struct ma_observers *observers, const struct ma_s
 int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
                         const struct ma_mark *mark)
 {
-    TELL(observers, marked, seen, mark);
+    if (accept_moment(observers, seen, true))
+        TELL(observers, marked, seen, mark);
     return 0;
 }
 

@@ -8,12 +8,12 @@
  *
  * Filters. All that reaches an observer's allocated, freed and resized goes
  * through ma_observers_accept below, and nowhere else: a filter by process,
- * thread, size, stack, time window or age is a `struct ma_filter` defined in a
- * file of its own, hung into struct ma_observers, and asked there. What it
- * needs to decide is in struct ma_seen and struct ma_seen_block; `stack` and
- * `account` index an accept bit that can be computed when a stack is first met.
- * Observers thus never filter themselves. The default books are not filtered:
- * a filtered report of leaks is an observer.
+ * thread, size, stack, time window or age (ma_filter.h) is hung into struct
+ * ma_observers as a struct ma_acceptor, and asked there. What it needs to
+ * decide is in struct ma_seen and struct ma_seen_block. Observers thus never
+ * filter themselves. The replay's own books are not filtered: the filter keeps
+ * books of its own, as an observer, and reports take those of
+ * ma_analysis_books.
  *
  * The order of callbacks is the order of the merge. Everything passed is valid
  * during the call. A callback returns 0, or -ENOMEM, which ends the pass. All
@@ -87,10 +87,20 @@ struct ma_observer {
 
 #define MA_OBSERVERS 16
 
+/* What a filter decides. */
+struct ma_acceptor {
+    void *context;
+    /* Whether observers are told of this block now: of its begin and its end alike. */
+    bool (*block)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
+    /* Whether they are told of something else now: that may lie before the
+     * window, unless `after` is set. */
+    bool (*moment)(void *context, const struct ma_seen *seen, bool after);
+};
+
 struct ma_observers {
     const struct ma_observer *all[MA_OBSERVERS]; /* the callers' */
     size_t n;
-    /* const struct ma_filter *filter; — see above */
+    const struct ma_acceptor *acceptor; /* the caller's; NULL: all is told */
 };
 
 /* Register; the observer must outlive the replay. Returns 0 or -ENOMEM. */
@@ -101,10 +111,8 @@ static inline bool ma_observers_accept(const struct ma_observers *observers,
                                        const struct ma_seen *seen,
                                        const struct ma_seen_block *block)
 {
-    (void)observers;
-    (void)seen;
-    (void)block;
-    return true;
+    const struct ma_acceptor *acceptor = observers->acceptor;
+    return !acceptor || acceptor->block(acceptor->context, seen, block);
 }
 
 /* For the replay: tell all. */

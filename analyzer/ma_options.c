@@ -43,7 +43,8 @@ enum {
     OPT_JUNIT,
     OPT_SARIF,
     OPT_VERSION,
-    OPT_REPORT, /* + index in ma_reports */
+    OPT_FILTER, /* + enum ma_filter_option */
+    OPT_REPORT = OPT_FILTER + MA_FILTER_OPTIONS, /* + index in ma_reports */
 };
 
 static const struct option fixed[] = {
@@ -103,6 +104,17 @@ static void help(void)
            "  --full-names           C++ and Rust names with all their parameters\n"
            "  --json                 one JSON object instead of text\n"
            "  -o, --output FILE      write to FILE instead of standard output\n"
+           "\nOnly a part (numbers and all other outputs are about the blocks that fit):\n"
+           "  --from T, --to T       allocated from T on, before T, as things were at T: seconds\n"
+           "                         (1.5, 200ms, 2m), percent of the run (50%%), or a mark's name\n"
+           "  --pid N                allocated by this process (repeatable: any of them)\n"
+           "  --tid N|GLOB           by the thread with this number or name (repeatable)\n"
+           "  --min-size BYTES       of this size or larger: 1000, 64K, 1.5M\n"
+           "  --max-size BYTES       of this size or smaller\n"
+           "  --min-age DURATION     allocated at least so long before the end, or --to\n"
+           "  --function REGEX       with such a function on the stack (repeatable)\n"
+           "  --module REGEX         with a frame in such an object (repeatable)\n"
+           "  --exclude REGEX        without such a function or object (repeatable)\n"
            "\nWhile the program runs:\n"
            "  --follow               a fresh report every few seconds, until the program ends\n"
            "                         or Ctrl-C, then the last one\n"
@@ -306,6 +318,33 @@ static enum ma_options_result add_report(struct ma_options *options, int index)
     return MA_OPTIONS_RUN;
 }
 
+static enum ma_options_result take_filter(struct ma_options *options,
+                                          enum ma_filter_option option)
+{
+    const char *expected = ma_filter_spec_take(&options->filter, option, optarg);
+    return expected ? wrong("--%s %s: %s", ma_filter_names[option], optarg, expected)
+                    : MA_OPTIONS_RUN;
+}
+
+/* What goes with filters, and what does not. */
+static enum ma_options_result check_filter(const struct ma_options *options)
+{
+    const char *problem = ma_filter_spec_problem(&options->filter);
+    if (problem)
+        return wrong("%s", problem);
+    if (!options->filter.active)
+        return MA_OPTIONS_RUN;
+    if (options->bundle || options->dump)
+        return wrong("%s holds the whole trace: leave out the filters, or give them to a report, "
+                     "a flame graph or an export", options->bundle ? "--bundle" : "--dump");
+    if (options->filter.function.n && !options->symbols)
+        return wrong("--function needs the names that --no-symbols leaves out");
+    if (options->follow && ma_filter_spec_looks_ahead(&options->filter))
+        return wrong("--follow does not know the end yet, which percent, marks, --min-age and "
+                     "names of threads need: give --from and --to in seconds, --tid as a number");
+    return MA_OPTIONS_RUN;
+}
+
 static enum ma_options_result take(struct ma_options *options, int option)
 {
     switch (option) {
@@ -398,6 +437,8 @@ static enum ma_options_result take(struct ma_options *options, int option)
         help();
         return MA_OPTIONS_DONE;
     default:
+        if (option >= OPT_FILTER && option < OPT_REPORT)
+            return take_filter(options, (enum ma_filter_option)(option - OPT_FILTER));
         if (option < OPT_REPORT)
             return wrong("try mlog-analyze --help"); /* getopt has said what is wrong */
         return add_report(options, option - OPT_REPORT);
@@ -414,9 +455,13 @@ static int has_value(const struct ma_report *report)
 
 enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv)
 {
-    struct option all[N_FIXED + MA_REPORTS_MAX + 1] = { 0 };
+    struct option all[N_FIXED + MA_FILTER_OPTIONS + MA_REPORTS_MAX + 1] = { 0 };
+    size_t n = N_FIXED;
     memcpy(all, fixed, sizeof fixed);
-    for (size_t i = 0, n = N_FIXED; i < ma_report_count; i++) {
+    for (int i = 0; i < MA_FILTER_OPTIONS; i++)
+        all[n++] =
+            (struct option){ ma_filter_names[i], required_argument, NULL, OPT_FILTER + i };
+    for (size_t i = 0; i < ma_report_count; i++) {
         if (ma_reports[i].help)
             all[n++] = (struct option){ ma_reports[i].name, has_value(&ma_reports[i]), NULL,
                                         OPT_REPORT + (int)i };
@@ -470,11 +515,14 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
                      : options->bundle ? "--bundle"
                                        : "--follow");
     options->trace = argv[optind];
-    enum ma_options_result placed = place_exports(options);
-    return placed == MA_OPTIONS_RUN ? check_gate(options) : placed;
+    enum ma_options_result result = check_filter(options);
+    if (result == MA_OPTIONS_RUN)
+        result = place_exports(options);
+    return result == MA_OPTIONS_RUN ? check_gate(options) : result;
 }
 
 void ma_options_free(struct ma_options *options)
 {
     free(options->debug_dirs);
+    ma_filter_spec_free(&options->filter);
 }

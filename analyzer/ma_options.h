@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "ma_gate.h"
+#include "ma_filter_spec.h"
 #include "ma_symbols.h"
 
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
@@ -59,6 +60,7 @@ struct ma_options {
     struct ma_gate gate;    /* --fail-on */
     const char *baseline;   /* a trace or a JSON report, or NULL */
     const char *junit, *sarif; /* files, or NULL */
+    struct ma_filter_spec filter;
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

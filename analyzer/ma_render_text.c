@@ -313,8 +313,8 @@ static void write_container(struct writer *writer, const struct ma_value *value)
     if (value->title[0]) {
         fprintf(writer->out, "%s%s%s%s\n", writer->begun ? "\n" : "", writer->bold, value->title,
                 writer->plain);
-        writer->begun = true;
     }
+    writer->begun = true;
     write_note(writer, value);
     if (value->type == MA_OBJECT) {
         write_fields(writer, value);

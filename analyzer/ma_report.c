@@ -8,6 +8,7 @@
 
 const struct ma_report ma_reports[] = {
     { .name = "trace", .always = true, .build = ma_report_trace },
+    { .name = "filter", .always = true, .build = ma_report_filter },
     { .name = "verdict", .usual = true, .always = true, .build = ma_report_verdict },
     { .name = "summary", .help = "totals of the run", .usual = true, .always = true,
       .build = ma_report_summary },
@@ -52,7 +53,10 @@ static bool is_wanted(const struct ma_options *options, size_t i)
 {
     const struct ma_report *report = &ma_reports[i];
     bool wanted = options->reports ? options->reports >> i & 1 : report->usual;
-    return wanted || (options->json ? report->always : report->build == ma_report_audit);
+    return wanted || (options->json ? report->always
+                                    : report->build == ma_report_audit ||
+                                          (options->filter.active &&
+                                           report->build == ma_report_filter));
 }
 
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)

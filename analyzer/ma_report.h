@@ -67,6 +67,7 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
 bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model);
+int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);

@@ -119,7 +119,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct ma_replay *replay = &analysis->replay;
+    const struct ma_replay *replay = ma_analysis_books(analysis);
     struct ma_value *array = NULL;
     int result = 0;
     if (analysis->options->json)

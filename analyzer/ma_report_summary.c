@@ -59,7 +59,7 @@ static void add_calls(struct ma_model *model, struct ma_value *summary,
 
 int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct ma_replay *replay = &analysis->replay;
+    const struct ma_replay *replay = ma_analysis_books(analysis);
     const struct ma_totals *totals = &replay->totals;
     struct ma_value *summary =
         ma_model_object(model, &model->root, "summary", "Summary", MA_FIELDS);
@@ -72,7 +72,10 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "duration_ns", "duration", MA_NANOSECONDS,
                     analysis->duration);
     add_calls(model, summary, totals);
-    ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
+    if (analysis->filter) /* a call that failed has no block */
+        ma_model_null(model, summary, "failed_calls");
+    else
+        ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
     ma_model_number(model, summary, "allocations", NULL, MA_COUNT, totals->allocations);
     ma_model_number(model, summary, "frees", NULL, MA_COUNT, totals->frees);
     ma_model_number(model, summary, "reallocations", NULL, MA_COUNT, totals->reallocations);
@@ -99,7 +102,8 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "temporary", "temporary blocks", MA_COUNT,
                     totals->temporary);
     ma_model_number(model, summary, "threads", "threads", MA_COUNT,
-                    count_threads(&analysis->trace));
+                    analysis->filter ? analysis->filter->threads
+                                     : count_threads(&analysis->trace));
     ma_model_number(model, summary, "stacks", "distinct stacks", MA_COUNT, analysis->n_rows);
     ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
     return 0;

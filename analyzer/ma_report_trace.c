@@ -55,9 +55,9 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     else
         ma_model_null(model, object, "status");
     ma_model_number(model, object, "start_realtime_ns", NULL, MA_PLAIN, record->realtime_ns);
-    const struct ma_account *account = process->index < analysis->replay.n_accounts
-                                           ? analysis->replay.accounts[process->index]
-                                           : NULL;
+    const struct ma_replay *books = ma_analysis_books(analysis);
+    const struct ma_account *account =
+        process->index < books->n_accounts ? books->accounts[process->index] : NULL;
     ma_model_number(model, object, "allocations", NULL, MA_COUNT,
                     account ? account->allocations : 0);
     ma_model_number(model, object, "allocated_bytes", NULL, MA_BYTES,

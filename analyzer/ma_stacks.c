@@ -34,7 +34,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
 
 static bool same_object(const struct ma_object_entry *object, const struct ma_module *module)
 {
-    return object->module && strcmp(object->path, module->path) == 0 &&
+    return object->known && strcmp(object->path, module->path) == 0 &&
            object->build_id_size == module->build_id_size &&
            memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
 }
@@ -65,13 +65,14 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
         return -ENOMEM;
     struct ma_object_entry object = {
         .owner = bare ? process : NULL,
-        .module = module,
         .path = "",
         .known = module != NULL,
         .since = process->known ? process->record.realtime_ns : 0,
         .here = is_here(process),
     };
     if (module) {
+        object.segments = module->segments;
+        object.n_segments = module->n_segments;
         object.path = module->path;
         object.build_id = module->build_id;
         object.build_id_size = module->build_id_size;
@@ -115,8 +116,8 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
         .build_id = entry->build_id_size ? entry->build_id : NULL,
         .build_id_size = entry->build_id_size,
         .vdso = entry->vdso,
-        .segments = entry->module ? entry->module->segments : NULL,
-        .n_segments = entry->module ? entry->module->n_segments : 0,
+        .segments = entry->segments,
+        .n_segments = entry->n_segments,
         .since = entry->since,
         .generated = entry->owner != NULL,
         .process = entry->owner ? entry->owner->key : 0,
@@ -164,29 +165,34 @@ static int add_path(struct ma_stacks *stacks, uint32_t parent, uint32_t site, ui
     return ma_map_set(&stacks->path_of, key, *id);
 }
 
-/* Where the id of a node is noted; NULL if memory is short. */
+/* Where the id of a node is noted, valid until the next call; NULL if memory is
+ * short. */
 static uint32_t *known_id(struct ma_stacks *stacks, const struct ma_process *owner,
                           const struct ma_node *node)
 {
     if (owner->index >= stacks->n_known) {
-        size_t n = stacks->trace->n_processes;
+        size_t n = stacks->trace->n_processes + stacks->trace->n_processes / 2;
+        n += owner->index + 1 > n;
         struct ma_known *known = realloc(stacks->known, n * sizeof *known);
         if (!known)
             return NULL;
-        memset(known + stacks->n_known, 0, (n - stacks->n_known) * sizeof *known);
+        for (size_t i = stacks->n_known; i < n; i++)
+            known[i] = (struct ma_known){ 0 };
         stacks->known = known;
         stacks->n_known = n;
     }
     struct ma_known *known = &stacks->known[owner->index];
-    if (known->n < owner->n_nodes) { /* at first, or a process goes on while we look */
-        uint32_t *ids = realloc(known->ids, owner->n_nodes * sizeof *ids);
+    size_t index = (size_t)(node - owner->nodes);
+    if (index >= known->n) {
+        /* Most often the trace is read, and these are all. */
+        size_t n = known->n ? owner->n_nodes + owner->n_nodes / 2 : owner->n_nodes;
+        uint32_t *ids = realloc(known->ids, n * sizeof *ids);
         if (!ids)
             return NULL;
-        memset(ids + known->n, 0, (owner->n_nodes - known->n) * sizeof *ids);
-        known->ids = ids;
-        known->n = owner->n_nodes;
+        memset(ids + known->n, 0, (n - known->n) * sizeof *ids);
+        *known = (struct ma_known){ ids, n };
     }
-    return &known->ids[node - owner->nodes];
+    return &known->ids[index];
 }
 
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
@@ -301,6 +307,15 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
             return -1;
         id = path->parent;
     }
+    *frames = stacks->frames;
+    return (long)stacks->n_frames;
+}
+
+long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames)
+{
+    stacks->n_frames = 0;
+    if (!add_site(stacks, &stacks->sites[site]))
+        return -1;
     *frames = stacks->frames;
     return (long)stacks->n_frames;
 }

@@ -3,7 +3,8 @@
  * Stacks as reports see them: independent of process and generation. Nodes of
  * all processes are brought into one trie whose frames are (module by path and
  * build-id, offset), so that the same path in two processes is one stack. Done
- * once the trace is read; symbols are looked up frame by frame when asked.
+ * for the stacks that are asked for, at the end of the pass or during it;
+ * symbols are looked up frame by frame when asked.
  */
 #ifndef MA_STACKS_H
 #define MA_STACKS_H
@@ -18,12 +19,13 @@
  * lies in no module. */
 struct ma_object_entry {
     const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_module *module; /* the first one; NULL if the trace does not define it */
+    const struct ma_segment *segments; /* of the first one that was met */
+    size_t n_segments;
     const char *path;    /* "" if the trace does not tell */
     const unsigned char *build_id;
     size_t build_id_size;
     char *build_id_text; /* hexadecimal */
-    bool vdso, known;
+    bool vdso, known; /* known: the trace defines the module */
     struct ma_map frame_of; /* offset and exactness to frame */
     uint64_t shown, unresolved; /* distinct frames */
     uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
@@ -87,6 +89,9 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
  * valid until the next call, its strings until ma_stacks_free. -1 if memory is
  * short. */
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames);
+
+/* The frames of one return address, by the number of its site; as above. */
+long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames);
 
 /* Asks for the symbols of all frames of all processes, those that no report
  * shows included. Returns 0 or -ENOMEM. */

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Accepting blocks, and the books of those accepted; see ma_filter.h.
+ */
+#include "ma_filter.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "ma_replay_process.h"
+#include "ma_text.h"
+
+enum { ACCEPTED = 1, REJECTED = 2 };
+enum { KNOWN = 1, FUNCTION = 2, MODULE = 4, EXCLUDE = 8 };
+
+/* Have *array hold an entry `index`, new ones zero. */
+static bool widen(void **array, size_t *n, size_t index, size_t size)
+{
+    if (index < *n)
+        return true;
+    size_t wanted = index + index / 2 + 16;
+    char *larger = realloc(*array, wanted * size);
+    if (!larger)
+        return false;
+    memset(larger + *n * size, 0, (wanted - *n) * size);
+    *array = larger;
+    *n = wanted;
+    return true;
+}
+
+/* What a frame, with the calls inlined there, matches. 0: memory is short. */
+static uint8_t match_site(struct ma_filter *filter, uint32_t site)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_frame *frames;
+    if (!widen((void **)&filter->sites, &filter->n_sites, site, 1))
+        return 0;
+    if (filter->sites[site])
+        return filter->sites[site];
+    long n = ma_stacks_site(&filter->stacks, site, &frames);
+    if (n < 0)
+        return 0;
+    unsigned found = KNOWN;
+    for (long i = 0; i < n; i++) {
+        const struct ma_frame *frame = &frames[i];
+        found |= ma_patterns_match(&spec->function, frame->function) ? FUNCTION : 0;
+        found |= ma_patterns_match(&spec->module, frame->module) ? MODULE : 0;
+        found |= ma_patterns_match(&spec->exclude, frame->function) ||
+                         ma_patterns_match(&spec->exclude, frame->module)
+                     ? EXCLUDE
+                     : 0;
+    }
+    return filter->sites[site] = (uint8_t)found;
+}
+
+/* The verdict on a stack, 0 if memory is short. */
+static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *process,
+                           uint32_t stack)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    struct ma_audit *audit = &filter->trace->audit;
+    const uint64_t stacks = audit->unknown_stacks, modules = audit->unknown_modules;
+    unsigned found = 0;
+    uint32_t id;
+    int result = ma_stacks_id(&filter->stacks, process, stack, &id);
+    audit->unknown_stacks = stacks; /* reports count them */
+    audit->unknown_modules = modules;
+    if (result < 0)
+        return 0;
+    while (id >= MLF_FIRST_NODE) {
+        const struct ma_path *path = &filter->stacks.paths[id - MLF_FIRST_NODE];
+        uint8_t one = match_site(filter, path->site);
+        if (!one)
+            return 0;
+        found |= one;
+        id = path->parent;
+    }
+    bool accepted = (!spec->function.n || found & FUNCTION) &&
+                    (!spec->module.n || found & MODULE) && !(found & EXCLUDE);
+    return accepted ? ACCEPTED : REJECTED;
+}
+
+static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
+                         const struct ma_seen_block *block)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    if (!spec->function.n && !spec->module.n && !spec->exclude.n)
+        return true;
+    struct ma_filter_verdicts *verdicts;
+    uint8_t *verdict = NULL;
+    if (widen((void **)&filter->verdicts, &filter->n_verdicts, seen->process->index,
+              sizeof *verdicts)) {
+        verdicts = &filter->verdicts[seen->process->index];
+        if (widen((void **)&verdicts->of_use, &verdicts->n, block->use, 1))
+            verdict = &verdicts->of_use[block->use];
+    }
+    if (verdict && !*verdict)
+        *verdict = judge_stack(filter, seen->process, block->stack);
+    filter->failed |= !verdict || !*verdict;
+    return verdict && *verdict == ACCEPTED;
+}
+
+static bool accept_thread(const struct ma_filter *filter, uint32_t thread)
+{
+    if (!filter->spec->n_threads)
+        return true;
+    const struct ma_stream *stream = filter->trace->streams[thread];
+    uint64_t key = (uint64_t)stream->process->index << 32 | stream->number;
+    uint32_t known = ma_map_get(&filter->named, key);
+    return known != MA_NONE ? known != 0
+                            : ma_filter_spec_thread(filter->spec, stream->tid, stream->name);
+}
+
+static bool accept_process(const struct ma_filter_spec *spec, const struct ma_process *process)
+{
+    for (size_t i = 0; i < spec->n_pids; i++) {
+        if (spec->pids[i] == ma_process_pid(process))
+            return true;
+    }
+    return spec->n_pids == 0;
+}
+
+static bool accept_block(void *context, const struct ma_seen *seen,
+                         const struct ma_seen_block *block)
+{
+    struct ma_filter *filter = context;
+    const struct ma_filter_spec *spec = filter->spec;
+    return block->use != MA_NONE && seen->ns < filter->to && block->ns >= filter->from &&
+           (!spec->min_age ||
+            (filter->end >= spec->min_age && block->ns <= filter->end - spec->min_age)) &&
+           block->size >= spec->min_size &&
+           (!spec->has_max_size || block->size <= spec->max_size) &&
+           accept_process(spec, seen->process) && accept_thread(filter, block->thread) &&
+           accept_stack(filter, seen, block);
+}
+
+static bool accept_moment(void *context, const struct ma_seen *seen, bool after)
+{
+    const struct ma_filter *filter = context;
+    return seen->ns < filter->to && (!after || seen->ns >= filter->from);
+}
+
+/* The books. */
+
+/* The use of a block's stack, numbered as in the replay's books. NULL: memory is short. */
+static struct ma_use *use_of(struct ma_account *account, const struct ma_seen *seen,
+                             const struct ma_seen_block *block)
+{
+    if (!account)
+        return NULL;
+    while (account->n_uses <= block->use) {
+        if (!MA_RESERVE(account->uses, account->n_uses, account->use_capacity))
+            return NULL;
+        account->uses[account->n_uses] =
+            (struct ma_use){ .stack = seen->account->uses[account->n_uses].stack };
+        account->n_uses++;
+    }
+    return &account->uses[block->use];
+}
+
+static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
+                       const struct ma_seen_block *block)
+{
+    struct ma_replay *books = &filter->books;
+    struct ma_account *account = ma_replay_account(books, seen->process);
+    struct ma_use *use = use_of(account, seen, block);
+    if (!use || !widen((void **)&filter->allocated, &filter->n_allocated, block->thread, 1))
+        return -ENOMEM;
+    filter->threads += !filter->allocated[block->thread];
+    filter->allocated[block->thread] = 1;
+    ma_replay_touch(books, account, use);
+    use->live_bytes += block->size;
+    use->live_blocks++;
+    use->allocations++;
+    use->allocated_bytes += block->size;
+    account->live_bytes += block->size;
+    account->live_blocks++;
+    account->allocations++;
+    account->allocated_bytes += block->size;
+    books->totals.allocations++;
+    books->totals.allocated_bytes += block->size;
+    books->totals.usable_bytes += block->usable;
+    books->live_bytes += block->size;
+    books->live_blocks++;
+    if (books->live_bytes > books->peak_bytes) {
+        books->peak_bytes = books->live_bytes;
+        books->peak_blocks = books->live_blocks;
+        books->peak_ticks = seen->ticks;
+        books->peak_process = seen->process;
+        books->peak_epoch++;
+    }
+    return 0;
+}
+
+static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
+                     const struct ma_seen_block *block)
+{
+    struct ma_replay *books = &filter->books;
+    struct ma_account *account = ma_replay_account(books, seen->process);
+    struct ma_use *use = use_of(account, seen, block);
+    if (!use)
+        return -ENOMEM;
+    if (!use->live_blocks)
+        return 0; /* a clock whose rate turned out only now put its begin elsewhere */
+    ma_replay_touch(books, account, use);
+    use->live_bytes -= block->size;
+    use->live_blocks--;
+    use->temporary += block->temporary;
+    account->live_bytes -= block->size;
+    account->live_blocks--;
+    account->frees++;
+    account->freed_bytes += block->size;
+    books->totals.frees++;
+    books->totals.freed_bytes += block->size;
+    books->totals.temporary += block->temporary;
+    if (!account->gone) {
+        books->live_bytes -= block->size;
+        books->live_blocks--;
+    }
+    return 0;
+}
+
+static void count_call(struct ma_filter *filter, const struct ma_seen *seen)
+{
+    filter->books.totals.calls[seen->function]++;
+    filter->books.totals.events++;
+}
+
+static int allocated(void *context, const struct ma_seen *seen,
+                     const struct ma_seen_block *block)
+{
+    count_call(context, seen);
+    return begin_block(context, seen, block);
+}
+
+static int freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+{
+    if (!block->unseen)
+        count_call(context, seen);
+    return end_block(context, seen, block);
+}
+
+static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
+                   const struct ma_seen_block *block)
+{
+    struct ma_filter *filter = context;
+    count_call(filter, seen);
+    filter->books.totals.reallocations++;
+    int result = old ? end_block(filter, seen, old) : 0;
+    return result < 0 ? result : begin_block(filter, seen, block);
+}
+
+static int process(void *context, const struct ma_seen *seen, enum ma_process_change change)
+{
+    struct ma_filter *filter = context;
+    struct ma_replay *books = &filter->books;
+    if (change != MA_PROCESS_LEFT && change != MA_PROCESS_RETURNED)
+        return 0;
+    struct ma_account *account = ma_replay_account(books, seen->account->process);
+    if (!account)
+        return -ENOMEM;
+    for (size_t i = 0; i < account->n_uses; i++)
+        ma_replay_touch(books, account, &account->uses[i]);
+    account->gone = change == MA_PROCESS_LEFT;
+    books->live_bytes += account->gone ? -account->live_bytes : account->live_bytes;
+    books->live_blocks += account->gone ? -account->live_blocks : account->live_blocks;
+    return 0;
+}
+
+static int finished(void *context, const struct ma_replay *replay)
+{
+    const struct ma_filter *filter = context;
+    (void)replay;
+    return filter->failed ? -ENOMEM : 0;
+}
+
+int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, const char *path,
+                  struct ma_trace *trace, struct ma_symbols *symbols,
+                  struct ma_observers *observers, struct ma_error *error)
+{
+    struct ma_filter *filter = *made = calloc(1, sizeof *filter);
+    if (!filter)
+        return ma_fail_memory(error);
+    filter->spec = spec;
+    filter->trace = trace;
+    filter->from = spec->from.ns;
+    filter->to = spec->to.kind == MA_MOMENT_NS ? spec->to.ns : UINT64_MAX;
+    filter->end = filter->to;
+    ma_replay_init(&filter->books, trace);
+    ma_stacks_init(&filter->stacks, trace, symbols);
+    filter->observer = (struct ma_observer){
+        .context = filter, .process = process, .allocated = allocated, .freed = freed,
+        .resized = resized, .finished = finished,
+    };
+    filter->acceptor = (struct ma_acceptor){
+        .context = filter, .block = accept_block, .moment = accept_moment,
+    };
+    if (ma_filter_spec_looks_ahead(spec)) {
+        int result = ma_filter_scan(filter, path, error);
+        if (result < 0)
+            return result;
+    }
+    observers->acceptor = &filter->acceptor;
+    return ma_observers_add(observers, &filter->observer) < 0 ? ma_fail_memory(error) : 0;
+}
+
+void ma_filter_free(struct ma_filter *filter)
+{
+    if (!filter)
+        return;
+    ma_replay_free(&filter->books);
+    ma_stacks_free(&filter->stacks);
+    ma_map_free(&filter->named);
+    for (size_t i = 0; i < filter->n_verdicts; i++)
+        free(filter->verdicts[i].of_use);
+    free(filter->verdicts);
+    free(filter->sites);
+    free(filter->allocated);
+    free(filter);
+}
+
+static void write_list(FILE *out, const char *title, const struct ma_patterns *patterns)
+{
+    for (size_t i = 0; i < patterns->n; i++)
+        fprintf(out, "%s%s", i ? " or " : title, patterns->all[i].text);
+}
+
+char *ma_filter_text(const struct ma_filter *filter)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    char *text = NULL, number[MA_HUMAN_SIZE];
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fputs("filtered: blocks", out);
+    if (spec->from.kind)
+        fprintf(out, " allocated from %s", ma_human_time(number, filter->from));
+    if (spec->to.kind)
+        fprintf(out, "%s to %s", spec->from.kind ? "" : " allocated up",
+                filter->to == UINT64_MAX ? "the end" : ma_human_time(number, filter->to));
+    if (spec->min_size)
+        fprintf(out, " of at least %s", ma_human_bytes(number, spec->min_size));
+    if (spec->has_max_size)
+        fprintf(out, " %s %s", spec->min_size ? "and at most" : "of at most",
+                ma_human_bytes(number, spec->max_size));
+    for (size_t i = 0; i < spec->n_pids; i++)
+        fprintf(out, "%s%llu", i ? " or " : ", of process ", (unsigned long long)spec->pids[i]);
+    for (size_t i = 0; i < spec->n_threads; i++)
+        fprintf(out, "%s%s", i ? " or " : ", of thread ", spec->threads[i]);
+    if (spec->min_age)
+        fprintf(out, ", aged %s or more at the end", ma_human_time(number, spec->min_age));
+    write_list(out, ", with a function like ", &spec->function);
+    write_list(out, ", with a module like ", &spec->module);
+    write_list(out, ", without ", &spec->exclude);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Filters: which blocks reports are about. A block is accepted or not for its
+ * whole life, by what does not change: its process, the thread that allocated
+ * it, its size, its stack and the moment of its allocation. What happens after
+ * the window's end is not told. The filter stands between the replay, whose own
+ * books stay whole (so no free lacks its allocation), and its observers
+ * (ma_observer.h); it is the first of these and keeps the books of what it
+ * accepts, in the form of the replay's and with its numbers of uses (those of
+ * which nothing is accepted have no allocations): reports take those of
+ * ma_analysis_books and need not know of filters.
+ *
+ * Inherited blocks are never accepted: they are their parent's.
+ *
+ * Costs: one byte for each stack of each process; a stack is resolved when an
+ * event first has it, and each of its frames once.
+ */
+#ifndef MA_FILTER_H
+#define MA_FILTER_H
+
+#include "ma_filter_spec.h"
+#include "ma_replay.h"
+#include "ma_stacks.h"
+
+struct ma_filter_verdicts { /* on the stacks of one process */
+    uint8_t *of_use; /* by number of the use; 0: not known yet */
+    size_t n;
+};
+
+struct ma_filter {
+    const struct ma_filter_spec *spec;
+    struct ma_trace *trace;
+    struct ma_observer observer;
+    struct ma_acceptor acceptor;
+    struct ma_replay books;
+    /* The window, ns since the start of the trace: from <= moment < to. */
+    uint64_t from, to;
+    uint64_t end;        /* to, or where the trace ends before that, if known: of --min-age */
+    struct ma_map named; /* process index << 32 | stream number, to whether its name is wanted */
+    struct ma_stacks stacks; /* its own: it asks while the trace is read */
+    uint8_t *sites;          /* what frames match, by number of their site */
+    size_t n_sites;
+    struct ma_filter_verdicts *verdicts; /* by process index */
+    size_t n_verdicts;
+    uint8_t *allocated; /* by thread: it allocated an accepted block */
+    size_t n_allocated, threads;
+    bool failed; /* memory ran out */
+};
+
+/* A filter for the replay of `trace`, which is read from `path`: reads it once
+ * before if the spec asks for its end, and registers with observers, as the
+ * first. symbols may be NULL. Returns 0 or a negative errno with a message;
+ * free in either case. */
+int ma_filter_new(struct ma_filter **filter, const struct ma_filter_spec *spec,
+                  const char *path, struct ma_trace *trace, struct ma_symbols *symbols,
+                  struct ma_observers *observers, struct ma_error *error);
+void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
+
+/* The filter in words, "filtered: …": a string to free, NULL if memory is short. */
+char *ma_filter_text(const struct ma_filter *filter);
+
+/* For ma_filter_new: find what lies ahead in the trace. */
+int ma_filter_scan(struct ma_filter *filter, const char *path, struct ma_error *error);
+
+#endif
