@@ -127,3 +127,13 @@ size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *e
     }
     return label;
 }
+
+const char *ma_label_short_path(const char *path)
+{
+    const char *from = path + strlen(path);
+    for (int parts = 0; from > path; from--) {
+        if (from[-1] == '/' && ++parts == 2)
+            break;
+    }
+    return from;
+}

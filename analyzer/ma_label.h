@@ -16,6 +16,9 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n);
  * theirs. Where there is none, that of ma_label_frame. */
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
 
+/* A path's last two parts, within it: enough to know a source file by. */
+const char *ma_label_short_path(const char *path);
+
 /* Whether a function of this name only wraps the allocator. */
 bool ma_label_is_wrapper(const char *function);
 

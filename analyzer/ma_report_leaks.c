@@ -51,8 +51,8 @@ static void add_own(struct ma_analysis *analysis, struct ma_model *model, struct
         return;
     const char *name = ma_frame_name(frame, buffer, sizeof buffer);
     if (frame->file && frame->line)
-        ma_model_format(model, entry, NULL, "your code:", "%s, %s:%u", name, frame->file,
-                        frame->line);
+        ma_model_format(model, entry, NULL, "your code:", "%s, %s:%u", name,
+                        ma_label_short_path(frame->file), frame->line);
     else
         ma_model_text(model, entry, NULL, "your code:", name);
 }

@@ -112,13 +112,14 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
     if (!n)
         ma_model_note(model, array, "%s", report->none);
     else
-        ma_model_note(model, array, shown < n ? "%s in %s %s from %s stacks; the largest %s:"
-                                              : "%s in %s %s from %s stack%s:",
+        ma_model_note(model, array, shown < n ? "%s in %s %s from %s stacks; the %s %s:"
+                                              : "%s in %s %s from %s stack%s%s:",
                       ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks),
                       report->blocks_title, ma_human_count(c, n),
-                      shown < n ? ma_human_count(d, shown)
+                      shown < n ? report->compare && !analysis->options->n_sort ? "worst" : "largest"
                       : n > 1   ? "s"
-                                : "");
+                                : "",
+                      shown < n ? ma_human_count(d, shown) : "");
     int result = 0;
     for (size_t i = 0; i < shown && result == 0; i++)
         result = add_entry(analysis, model, array, report, &choices[i], total.bytes);

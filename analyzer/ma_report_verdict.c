@@ -13,6 +13,7 @@
 #include "ma_report.h"
 #include "ma_text.h"
 
+#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, number)
 #define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, bytes)
 
 struct sums {
@@ -43,7 +44,7 @@ static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_le
     return sums;
 }
 
-/* "session_new, examples/leaky.c:45": the frame to look at. */
+/* The frame to look at. */
 static int add_place(struct ma_analysis *analysis, struct ma_model *model,
                      struct ma_value *verdict, uint32_t stack)
 {
@@ -59,41 +60,47 @@ static int add_place(struct ma_analysis *analysis, struct ma_model *model,
     size_t own = ma_label_own_frame(frames, (size_t)n, ma_report_executable(analysis));
     const struct ma_frame *frame = &frames[own];
     const char *name = ma_frame_name(frame, buffer, sizeof buffer);
-    if (frame->file && frame->line)
-        ma_model_format(model, verdict, "fix_first", "fix first", "%s, %s:%u", name, frame->file,
-                        frame->line);
-    else
+    if (!frame->file || !frame->line) {
         ma_model_text(model, verdict, "fix_first", "fix first", name);
+        return 0;
+    }
+    ma_model_format(model, verdict, "fix_first", NULL, "%s, %s:%u", name, frame->file,
+                    frame->line);
+    ma_model_text(model, verdict, NULL, "fix first", name);
+    ma_model_format(model, verdict, NULL, "  at", "%s:%u", ma_label_short_path(frame->file), frame->line);
     return 0;
 }
 
+/* What was never freed, by kind. */
 static void add_rest(struct ma_model *model, struct ma_value *verdict, const struct sums *sums,
-                     uint64_t leaked, uint64_t suppressed)
+                     uint64_t leaked, const struct ma_leaks *leaks)
 {
-    static const char *const words[MA_TRENDS] = {
-        [MA_TREND_GROWING] = "growing",
-        [MA_TREND_UNCLEAR] = "unclear",
-        [MA_TREND_YOUNG] = "too young to tell",
-        [MA_TREND_PLATEAU] = "at a steady level (caches)",
-        [MA_TREND_STARTUP] = "from the start (tables)",
+    static const char *const titles[MA_TRENDS] = {
+        [MA_TREND_GROWING] = "  growing",   [MA_TREND_UNCLEAR] = "  unclear",
+        [MA_TREND_YOUNG] = "  too young",   [MA_TREND_PLATEAU] = "  caches",
+        [MA_TREND_STARTUP] = "  start-up",
     };
-    char text[400];
-    size_t used = 0;
-    text[0] = '\0';
+    static const char *const words[MA_TRENDS] = {
+        [MA_TREND_YOUNG] = ", allocated in the last instants",
+        [MA_TREND_PLATEAU] = ", at a steady level",
+        [MA_TREND_STARTUP] = ", left alone since",
+    };
     struct ma_value *bytes = ma_model_object(model, verdict, "bytes", NULL, MA_FIELDS);
+    if (leaked)
+        ma_model_text(model, verdict, NULL, "never freed", HUMAN(leaked));
     for (int kind = 0; kind < MA_TRENDS; kind++) {
         ma_model_number(model, bytes, ma_trend_name((enum ma_trend_kind)kind), NULL, MA_BYTES,
                         sums->bytes[kind]);
         if (sums->stacks[kind])
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", used ? ", " : "",
-                                     HUMAN(sums->bytes[kind]), words[kind]);
+            ma_model_format(model, verdict, NULL, titles[kind], "%s in %s stack%s%s",
+                            HUMAN(sums->bytes[kind]), COUNT(sums->stacks[kind]),
+                            sums->stacks[kind] == 1 ? "" : "s", words[kind] ? words[kind] : "");
     }
-    ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, suppressed);
-    if (suppressed)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s suppressed",
-                                 used ? ", " : "", HUMAN(suppressed));
-    if (used)
-        ma_model_format(model, verdict, NULL, "never freed", "%s: %s", HUMAN(leaked), text);
+    ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, leaks->suppressed_bytes);
+    if (leaks->suppressed_stacks)
+        ma_model_format(model, verdict, NULL, "  suppressed", "%s in %s stack%s",
+                        HUMAN(leaks->suppressed_bytes), COUNT(leaks->suppressed_stacks),
+                        leaks->suppressed_stacks == 1 ? "" : "s");
 }
 
 static const char *sentence(const struct ma_analysis *analysis, const struct sums *sums,
@@ -129,7 +136,7 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     if (!leaks)
         return -ENOMEM;
     struct sums sums = sum_up(analysis, leaks);
-    char text[256], reason[MA_REASON_SIZE];
+    char text[256];
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
     ma_model_text(model, verdict, "sentence", "", sentence(analysis, &sums, text, sizeof text));
@@ -141,12 +148,14 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
         int result = add_place(analysis, model, verdict, sums.worst->stack);
         if (result < 0)
             return result;
-        ma_model_format(model, verdict, NULL, "it costs", "%s in %s blocks so far, %s an hour later",
+        ma_model_format(model, verdict, NULL, "  it costs", "%s in %s blocks so far, %s an hour later",
                         HUMAN(sums.worst->leaked_bytes),
                         ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, sums.worst->leaked_blocks),
                         HUMAN((uint64_t)(sums.projected < 1e18 ? sums.projected : 1e18)));
-        ma_model_format(model, verdict, NULL, "because it", "%s",
-                        ma_leak_reason(leak, sums.worst, reason));
+        ma_model_format(model, verdict, NULL, "  it rose in",
+                        "%u of %u intervals; its oldest block is %s old",
+                        leak->trend.rises, leak->trend.intervals,
+                        ma_human_time((char[MA_HUMAN_SIZE]){ 0 }, leak->oldest));
     } else {
         ma_model_null(model, verdict, "fix_first");
     }
@@ -155,6 +164,6 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_format(model, verdict, NULL, "not seen",
                         "%s that did not come from malloc: see the audit",
                         HUMAN(unseen->unseen.bytes));
-    add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks->suppressed_bytes);
+    add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }
