@@ -3,6 +3,7 @@
 from --dump=json, on programs with threads and on real ones, and with numbers
 that were planted."""
 import collections
+import functools
 import json
 import shutil
 
@@ -34,8 +35,13 @@ def rows_of(path):
     return rows
 
 
+@functools.lru_cache(maxsize=None)
 def replay(path):
-    """Yields (what, row, old block or None, new block or None)."""
+    """All (what, row, old block or None, new block or None)."""
+    return tuple(replayed(path))
+
+
+def replayed(path):
     live, moving, count = {}, {}, collections.Counter()
     for row in rows_of(path):
         what = row["type"]
@@ -307,6 +313,21 @@ def test_reallocs_planted(tmp_path):
     assert "to reserve" in analyze(tmp_path / "t", "--reallocs").stdout
 
 
+def test_stacks_of_several_processes_are_one(tmp_path):
+    # GIVEN a program that runs twice in one trace, the second time with shorter chains
+    support.trace(["sh", "-c", '"$0"; exec "$0" short', PROGRAMS / "grow"], tmp_path / "t")
+    whole = support.report(tmp_path / "t", "--reallocs", "--churn", "--threads")
+    grown = [e for e in whole["reallocs"]["stacks"] if e["label"] == "grow"]
+    # THEN counts are added, and of the largest and the longest the most is kept
+    assert sorted((e["chains"], e["steps"], e["final_bytes"], e["longest"], e["reserve_bytes"])
+                  for e in grown) == [(2, 3 + 3, 1600, 3, 800), (2, 4 + 2, 1600 + 400, 4, 1600)]
+    fences = [e for e in whole["churn"]["stacks"] if e["label"] == "grow"
+              and e["allocated_bytes"] == e["freed_bytes"]]
+    assert sorted(e["allocations"] for e in fences) == [6, 6]
+    pids = {row["pid"] for row in whole["threads"]["threads"]}
+    assert len(pids) == 2 or len(pids) == 3, "the shell, too, if it allocates"
+
+
 def snapshots_of(path, kind, step):
     """[(moment, mark, {stack: [calls, bytes, frees, freed]})], without halving."""
     sums, taken, churn, due = collections.defaultdict(lambda: [0] * 4), [], 0, step
@@ -386,6 +407,7 @@ def costs(entry):
     return {"leaked_bytes": 0, "peak_bytes": 0, "allocated_bytes": 0, "calls": 0} | entry
 
 
+@functools.lru_cache(maxsize=None)
 def paths_of(path):
     """[(names outermost first, costs)] from the reports of the books."""
     whole = support.report(path, "--leaks", "--peak", "--allocations")
