@@ -8,9 +8,18 @@
 #include <string.h>
 
 #include "ma_label.h"
+#include "ma_leaks.h"
 #include "ma_text.h"
 
-/* The figures of a trace, read without names. */
+int ma_ci_figures(struct ma_analysis *analysis, struct ma_figures *figures)
+{
+    const struct ma_leaks *leaks = ma_leaks_get(analysis);
+    if (!leaks || ma_figures_of(analysis, figures) < 0)
+        return -ENOMEM;
+    ma_figures_hide(figures, leaks->suppressed_bytes, leaks->suppressed_blocks);
+    return 0;
+}
+
 static int read_trace(const char *path, const struct ma_options *options,
                       struct ma_figures *figures, struct ma_error *error)
 {
@@ -18,13 +27,12 @@ static int read_trace(const char *path, const struct ma_options *options,
     struct ma_analysis analysis;
     char damage[400];
     plain.trace = path;
-    plain.symbols = false;
     int result = ma_analysis_open(&analysis, &plain, error);
     if (result == 0)
         result = ma_analysis_run(&analysis, NULL, error);
     if (result == 0)
         result = ma_analysis_rows(&analysis, error);
-    if (result == 0 && ma_figures_of(&analysis, figures) < 0)
+    if (result == 0 && ma_ci_figures(&analysis, figures) < 0)
         result = ma_fail_memory(error);
     if (result == 0 && ma_gate_doubts(&analysis.trace.audit, damage, sizeof damage))
         result = ma_fail(error, -EILSEQ, "%s: %s: no baseline can be made of it", path, damage);
@@ -75,7 +83,9 @@ int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error
     bool doubt = ma_gate_doubts(&analysis->trace.audit, gate->doubt, sizeof gate->doubt);
     if (!gate->n && !ci->junit.file && !ci->sarif.file)
         return 0;
-    if (ma_figures_of(analysis, &figures) < 0)
+    if (ci->figures)
+        figures = *ci->figures;
+    else if (ma_ci_figures(analysis, &figures) < 0)
         return ma_fail_memory(error);
     int result = ma_gate_judge(gate, &figures, ci->has_baseline ? &ci->baseline : NULL, error);
     for (size_t i = 0; result == 0 && i < gate->n; i++) {
@@ -109,12 +119,14 @@ static int by_leak(const void *a, const void *b)
     return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
-const struct ma_row **ma_ci_leaks(const struct ma_analysis *analysis, size_t *n)
+const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
 {
-    const struct ma_row **rows = malloc((analysis->n_rows + 1) * sizeof *rows);
+    const struct ma_leaks *leaks = ma_leaks_get(analysis);
+    const struct ma_row **rows =
+        leaks ? malloc((analysis->n_rows + 1) * sizeof *rows) : NULL;
     *n = 0;
     for (size_t i = 0; rows && i < analysis->n_rows; i++) {
-        if (analysis->rows[i].leaked_blocks)
+        if (analysis->rows[i].leaked_blocks && !leaks->of[i].suppressed)
             rows[(*n)++] = &analysis->rows[i];
     }
     if (rows)

@@ -14,6 +14,7 @@ struct ma_ci {
     struct ma_gate *gate;
     struct ma_output junit, sarif;
     struct ma_figures baseline;
+    const struct ma_figures *figures; /* known already; NULL: taken from the analysis */
     bool has_baseline;
 };
 
@@ -32,8 +33,12 @@ void ma_ci_close(struct ma_ci *ci);
 int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
 int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
 
-/* The rows that leak, largest first, as a list to free; NULL if memory is short. */
-const struct ma_row **ma_ci_leaks(const struct ma_analysis *analysis, size_t *n);
+/* The figures that conditions judge: those of the summary, without what suppressions
+ * hide. Before the replay is freed. Returns 0 or -ENOMEM. */
+int ma_ci_figures(struct ma_analysis *analysis, struct ma_figures *figures);
+
+/* The rows that leak and are not suppressed, largest first, as a list to free; NULL if memory is short. */
+const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n);
 /* The frame a person should open: the first one with a source file in the program
  * itself that does not merely allocate, else the first with a source file, else the
  * label's. Index among n > 0. */

@@ -80,6 +80,14 @@ int ma_figures_of(struct ma_analysis *analysis, struct ma_figures *figures)
     return result;
 }
 
+void ma_figures_hide(struct ma_figures *figures, uint64_t bytes, uint64_t blocks)
+{
+    uint64_t *leaked_bytes = &figures->value[ma_figure_find("leaked_bytes", 12)];
+    uint64_t *leaked_blocks = &figures->value[ma_figure_find("leaked_blocks", 13)];
+    *leaked_bytes -= bytes < *leaked_bytes ? bytes : *leaked_bytes;
+    *leaked_blocks -= blocks < *leaked_blocks ? blocks : *leaked_blocks;
+}
+
 /* A descriptor of a regular file, or a negative errno. Never waits. */
 static int open_regular(const char *path, off_t *size)
 {
@@ -158,6 +166,12 @@ static int take(yajl_val tree, const char *path, struct ma_figures *figures,
         figures->value[i] = digits ? strtoull(digits, &end, 10) : 0;
         figures->known[i] = digits && digits[0] != '-' && end && !*end && !errno;
     }
+    yajl_val bytes = yajl_tree_get(tree, (const char *[]){ "suppressions", "bytes", NULL },
+                                   yajl_t_number);
+    yajl_val blocks = yajl_tree_get(tree, (const char *[]){ "suppressions", "blocks", NULL },
+                                    yajl_t_number);
+    ma_figures_hide(figures, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
+                    blocks ? strtoull(YAJL_GET_NUMBER(blocks), NULL, 10) : 0);
     return 0;
 }
 

@@ -34,9 +34,12 @@ const char *ma_figure_names(void);
 /* The rows are made. Returns 0 or -ENOMEM. */
 int ma_figures_of(struct ma_analysis *analysis, struct ma_figures *figures);
 
+/* Take blocks that suppressions hide from the leaks. */
+void ma_figures_hide(struct ma_figures *figures, uint64_t bytes, uint64_t blocks);
+
 /* Whether the file begins as a JSON report does. False if it cannot be read. */
 bool ma_figures_in_report(const char *path);
-/* Read them from a JSON report of at most 1 GiB. Returns 0 or a negative errno with a
+/* Read them from a JSON report of at most 1 GiB, without what it says is suppressed. Returns 0 or a negative errno with a
  * message. */
 int ma_figures_read(const char *path, struct ma_figures *figures, struct ma_error *error);
 

@@ -12,6 +12,7 @@
 
 #include "ma_bundle.h"
 #include "ma_ci.h"
+#include "ma_compare.h"
 #include "ma_dump.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
@@ -139,8 +140,9 @@ int main(int argc, char **argv)
     int status = 0;
     switch (ma_options_parse(&options, argc, argv)) {
     case MA_OPTIONS_RUN:
-        if ((options.follow ? ma_follow(&options, write_result, &error)
-                            : work(&options, &error)) < 0) {
+        if ((options.diff     ? ma_compare(&options, &error)
+             : options.follow ? ma_follow(&options, write_result, &error)
+                              : work(&options, &error)) < 0) {
             fprintf(stderr, "mlog-analyze: %s\n",
                     error.message[0] ? error.message : "an unexpected error");
             status = 1;

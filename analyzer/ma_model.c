@@ -172,6 +172,14 @@ struct ma_value *ma_model_stack(struct ma_model *model, struct ma_value *parent,
     return value;
 }
 
+struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent,
+                                   const char *key, struct ma_stacks *stacks, uint32_t id)
+{
+    struct ma_value *value = ma_model_stack(model, parent, key, id);
+    value->stacks = stacks;
+    return value;
+}
+
 const struct ma_value *ma_model_find(const struct ma_value *object, const char *key)
 {
     for (const struct ma_value *child = object->first; child; child = child->next) {

@@ -26,6 +26,9 @@ enum ma_unit {
     MA_NANOSECONDS,
     MA_PERCENT, /* of the whole, as a MA_REAL from 0 to 100 */
     MA_BAR,     /* the same, drawn in a table */
+    MA_BYTES_CHANGE, /* signed: an int64_t in the number */
+    MA_COUNT_CHANGE,
+    MA_PERCENT_CHANGE, /* as MA_PERCENT, shown with its sign */
 };
 
 /* How a container is laid out for people. */
@@ -39,6 +42,8 @@ enum ma_layout {
     MA_SECTIONS, /* objects, one after the other */
 };
 
+struct ma_stacks;
+
 struct ma_value {
     const char *key;   /* NULL: an element of an array, or for people only */
     const char *title; /* NULL: not shown to people */
@@ -49,6 +54,7 @@ struct ma_value {
     uint64_t number; /* NUMBER, BOOLEAN, STACK: its id */
     double real;
     const char *text; /* TEXT: NUL-terminated, any other byte */
+    struct ma_stacks *stacks; /* STACK: whose id it is, NULL: the renderer's */
     struct ma_value *first, *last, *next;
     size_t n; /* children */
 };
@@ -83,6 +89,10 @@ struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent
 struct ma_value *ma_model_null(struct ma_model *model, struct ma_value *parent, const char *key);
 struct ma_value *ma_model_stack(struct ma_model *model, struct ma_value *parent, const char *key,
                                 uint32_t id);
+
+/* The same of other stacks than those the renderer is given. */
+struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent,
+                                   const char *key, struct ma_stacks *stacks, uint32_t id);
 
 /* Set the note of a value. */
 void ma_model_note(struct ma_model *model, struct ma_value *value, const char *format, ...)

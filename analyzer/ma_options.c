@@ -38,6 +38,7 @@ enum {
     OPT_PERF_MAP,
     OPT_NO_CACHE,
     OPT_SUPPRESSIONS,
+    OPT_DIFF,
     OPT_FAIL_ON,
     OPT_BASELINE,
     OPT_JUNIT,
@@ -67,6 +68,7 @@ static const struct option fixed[] = {
     { "suppressions", required_argument, NULL, OPT_SUPPRESSIONS },
     { "no-cache", no_argument, NULL, OPT_NO_CACHE },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
+    { "diff", no_argument, NULL, OPT_DIFF },
     { "fail-on", required_argument, NULL, OPT_FAIL_ON },
     { "baseline", required_argument, NULL, OPT_BASELINE },
     { "junit", required_argument, NULL, OPT_JUNIT },
@@ -89,6 +91,7 @@ static void help_report(const struct ma_report *report)
 static void help(void)
 {
     printf("Usage: mlog-analyze [OPTION]... TRACE\n"
+           "       mlog-analyze [OPTION]... --diff OLD NEW\n"
            "Tell what a heap trace holds. TRACE is a file, or - for standard input; either may\n"
            "be compressed with zstd. Without a report option: summary, the ten largest leaks,\n"
            "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
@@ -115,6 +118,7 @@ static void help(void)
            "  --function REGEX       with such a function on the stack (repeatable)\n"
            "  --module REGEX         with a frame in such an object (repeatable)\n"
            "  --exclude REGEX        without such a function or object (repeatable)\n"
+           "  --diff OLD NEW         what changed between two traces, also of two builds\n"
            "\nWhile the program runs:\n"
            "  --follow               a fresh report every few seconds, until the program ends\n"
            "                         or Ctrl-C, then the last one\n"
@@ -249,6 +253,27 @@ static enum ma_options_result add_condition(struct ma_options *options, const ch
                : wrong("--fail-on '%s': %s", text, why);
 }
 
+static enum ma_options_result check_diff(const struct ma_options *options, const char *new)
+{
+    if (strcmp(options->diff_old, "-") == 0 || strcmp(new, "-") == 0)
+        return wrong("--diff: expected two files; standard input cannot be one of them");
+    const char *other = options->dump        ? "--dump"
+                        : options->bundle    ? "--bundle"
+                        : options->follow    ? "--follow"
+                        : options->n_exports ? "--export"
+                                             : NULL;
+    if (other)
+        return wrong("%s is of one trace: it does not go with --diff", other);
+    for (size_t i = 0; i < ma_report_count; i++) {
+        const char *name = ma_reports[i].name;
+        if ((options->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
+            strcmp(name, "allocations") && strcmp(name, "summary"))
+            return wrong("--%s is of one trace: --diff compares --leaks, --peak and "
+                         "--allocations", name);
+    }
+    return MA_OPTIONS_RUN;
+}
+
 /* Options of continuous integration that do not go together. */
 static enum ma_options_result check_gate(const struct ma_options *options)
 {
@@ -264,7 +289,7 @@ static enum ma_options_result check_gate(const struct ma_options *options)
                      options->dump     ? "--dump"
                      : options->bundle ? "--bundle"
                                        : "--follow");
-    if (ma_gate_needs_baseline(&options->gate) && !options->baseline)
+    if (ma_gate_needs_baseline(&options->gate) && !options->baseline && !options->diff)
         return wrong("--fail-on with growth needs --baseline FILE: a trace or a report of --json");
     const char *files[] = { options->junit, options->sarif, main_output };
     for (size_t i = 0; i < 2; i++) {
@@ -416,6 +441,9 @@ static enum ma_options_result take(struct ma_options *options, int option)
         options->bundle = true;
         options->bundle_output = optarg;
         break;
+    case OPT_DIFF:
+        options->diff = true;
+        break;
     case OPT_FAIL_ON:
         return add_condition(options, optarg);
     case OPT_BASELINE:
@@ -482,6 +510,14 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("--suppressions match names, which --no-symbols leaves out");
     if (optind == argc)
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
+    if (options->diff) {
+        if (optind + 2 != argc)
+            return wrong("--diff: expected two traces, OLD and NEW");
+        options->diff_old = argv[optind++];
+        enum ma_options_result checked = check_diff(options, argv[optind]);
+        if (checked != MA_OPTIONS_RUN)
+            return checked;
+    }
     if (optind + 1 < argc)
         return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
                      argv[optind]);

@@ -57,6 +57,8 @@ struct ma_options {
     const char **debug_dirs;
     const char *suppressions[MA_SUPPRESSION_FILES];
     size_t n_suppressions;
+    bool diff;
+    const char *diff_old;   /* compared with trace */
     struct ma_gate gate;    /* --fail-on */
     const char *baseline;   /* a trace or a JSON report, or NULL */
     const char *junit, *sarif; /* files, or NULL */

@@ -81,10 +81,10 @@ static void write_frame(struct writer *writer, const struct ma_frame *frame)
     yajl_gen_map_close(writer->gen);
 }
 
-static void write_stack(struct writer *writer, uint32_t id)
+static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_t id)
 {
     const struct ma_frame *frames;
-    long n = ma_stacks_frames(writer->stacks, id, &frames);
+    long n = ma_stacks_frames(stacks, id, &frames);
     writer->failed |= n < 0;
     yajl_gen_array_open(writer->gen);
     for (long i = 0; i < n; i++)
@@ -102,7 +102,10 @@ static void write_value(struct writer *writer, const struct ma_value *value)
         check(writer, yajl_gen_bool(writer->gen, value->number != 0));
         break;
     case MA_NUMBER:
-        write_number(writer, value->number);
+        if (value->unit == MA_BYTES_CHANGE || value->unit == MA_COUNT_CHANGE)
+            check(writer, yajl_gen_integer(writer->gen, (long long)value->number));
+        else
+            write_number(writer, value->number);
         break;
     case MA_REAL:
         check(writer, yajl_gen_double(writer->gen, value->real));
@@ -111,7 +114,8 @@ static void write_value(struct writer *writer, const struct ma_value *value)
         write_text(writer, value->text);
         break;
     case MA_STACK:
-        write_stack(writer, (uint32_t)value->number);
+        write_stack(writer, value->stacks ? value->stacks : writer->stacks,
+                    (uint32_t)value->number);
         break;
     case MA_ARRAY:
         yajl_gen_array_open(writer->gen);

@@ -46,6 +46,18 @@ static void repeat(FILE *out, const char *what, size_t times)
         fputs(what, out);
 }
 
+/* A signed change, with its sign. */
+static const char *human_change(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
+{
+    char plain[MA_HUMAN_SIZE];
+    int64_t change = (int64_t)value->number;
+    uint64_t size = change < 0 ? -(uint64_t)change : (uint64_t)change;
+    snprintf(buffer, MA_HUMAN_SIZE, "%s%.30s", change < 0 ? "-" : change ? "+" : "",
+             value->unit == MA_BYTES_CHANGE ? ma_human_bytes(plain, size)
+                                            : ma_human_count(plain, size));
+    return buffer;
+}
+
 const char *ma_human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
 {
     switch (value->type) {
@@ -56,10 +68,15 @@ const char *ma_human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
             return ma_human_time(buffer, value->number);
         if (value->unit == MA_COUNT)
             return ma_human_count(buffer, value->number);
+        if (value->unit == MA_BYTES_CHANGE || value->unit == MA_COUNT_CHANGE)
+            return human_change(value, buffer);
         snprintf(buffer, MA_HUMAN_SIZE, "%" PRIu64, value->number);
         return buffer;
     case MA_REAL:
-        snprintf(buffer, MA_HUMAN_SIZE, value->unit == MA_PERCENT ? "%.1f %%" : "%g",
+        snprintf(buffer, MA_HUMAN_SIZE,
+                 value->unit == MA_PERCENT          ? "%.1f %%"
+                 : value->unit == MA_PERCENT_CHANGE ? "%+.1f %%"
+                                                    : "%g",
                  value->real);
         return buffer;
     case MA_BOOLEAN:
@@ -144,11 +161,11 @@ static size_t up_to_main(const struct ma_frame *frames, size_t n)
     return is_main ? kept : n;
 }
 
-static void write_stack(struct writer *writer, uint32_t id)
+static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_t id)
 {
     const struct ma_frame *frames;
     char buffer[256];
-    long n = ma_stacks_frames(writer->stacks, id, &frames);
+    long n = ma_stacks_frames(stacks, id, &frames);
     if (n < 0) {
         writer->failed = true;
         return;
@@ -175,7 +192,7 @@ static void write_stack(struct writer *writer, uint32_t id)
     }
     if (shown < count)
         fprintf(writer->out, "      … and %zu outer frames\n", count - shown);
-    uint32_t root = ma_stacks_root(writer->stacks, id);
+    uint32_t root = ma_stacks_root(stacks, id);
     if (id >= MLF_FIRST_NODE && root)
         fprintf(writer->out, "      (%s)\n",
                 root_texts[root] ? root_texts[root] : "cut here");
@@ -221,7 +238,8 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
         if (!child->title || child->type > MA_REAL)
             continue;
         size_t title = strlen(child->title);
-        bool one = child->unit == MA_COUNT && child->number == 1;
+        bool one = (child->unit == MA_COUNT && child->number == 1) ||
+                   (child->unit == MA_COUNT_CHANGE && child->number + 1 <= 2 && child->number);
         fprintf(writer->out, "%s%s%s%.*s", separator, ma_human(child, buffer), title ? " " : "",
                 (int)(title - (one && title)), child->title); /* one block, two blocks */
         separator = ", ";
@@ -238,7 +256,8 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
         if (child->type == MA_TEXT && child->title)
             write_remark(writer, child);
         if (child->type == MA_STACK)
-            write_stack(writer, (uint32_t)child->number);
+            write_stack(writer, child->stacks ? child->stacks : writer->stacks,
+                        (uint32_t)child->number);
         if (child->type == MA_ARRAY && child->title)
             ma_render_table(writer->out, child, writer->width, writer->dim, writer->plain);
     }

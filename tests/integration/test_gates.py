@@ -182,6 +182,24 @@ def test_bad_baselines(made, tmp_path, text, words):
     assert all(word in done.stderr for word in words) and "Traceback" not in done.stderr, done
 
 
+def test_suppressed_leaks_do_not_count(made, tmp_path):
+    (tmp_path / "s.supp").write_text("leak:planted_leak\n")
+    hide = ["--suppressions", tmp_path / "s.supp"]
+    limits = ["--fail-on", "leaked_bytes>0", "--fail-on", "leaked_blocks>0"]
+    assert gate(made / "two", *limits).returncode == 3
+    done = gate(made / "two", *limits, *hide, "--junit", tmp_path / "j", "--sarif", tmp_path / "s")
+    assert done.returncode == 0, done
+    assert "planted_leak" not in (tmp_path / "j").read_text()
+    assert json.loads((tmp_path / "s").read_text())["runs"][0]["results"] == []
+    # As a baseline, both the trace and its report.
+    analyze(made / "one", "--json", "-o", tmp_path / "one.json", *hide)
+    for baseline in (made / "one", tmp_path / "one.json"):
+        done = gate(made / "two", *hide, "--baseline", baseline, "--fail-on", "leaked_bytes!=+0")
+        assert done.returncode == 0, done
+    done = run([support.ANALYZE, *hide, *limits, "--diff", made / "one", made / "two"])
+    assert done.returncode == 0, done
+
+
 # --- JUnit
 
 
