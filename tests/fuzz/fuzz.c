@@ -110,7 +110,7 @@ void fuzz_analyse(const char *path, const struct ma_options *wanted)
         ma_analysis_run(&analysis, dumper ? &pass : NULL, &error) == 0 && !dumper &&
         ma_analysis_rows(&analysis, &error) == 0) {
         if (options.flamegraph)
-            ma_flamegraph_write(&analysis, true, fuzz_nowhere(), &error);
+            ma_flamegraph_write(&analysis, NULL, true, fuzz_nowhere(), &error);
         else
             report(&analysis, &error);
         ma_audit_is_damaged(&analysis.trace.audit, sentence, sizeof sentence);
