@@ -79,7 +79,8 @@ static int sample(struct chrome *to, const struct ma_seen *seen)
         to->n_series = n;
     }
     struct series *series = &to->series[index];
-    struct moment now = { seen->ns, seen->account->live_bytes, seen->account->live_blocks };
+    const struct ma_account *account = ma_analysis_books(to->analysis)->accounts[index];
+    struct moment now = { seen->ns, account->live_bytes, account->live_blocks };
     struct slot *last = series->n ? &series->slots[series->n - 1] : NULL;
     if (last && now.ns < last->last.ns)
         now.ns = last->last.ns;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_clock.h"
 #include "ma_replay_process.h"
 #include "ma_text.h"
 
@@ -158,6 +159,20 @@ static struct ma_use *use_of(struct ma_account *account, const struct ma_seen *s
     return &account->uses[block->use];
 }
 
+/* Before a use changes: what it held at the peak, and its history. */
+static void touch(const struct ma_replay *books, struct ma_account *account, struct ma_use *use,
+                  uint64_t ticks)
+{
+    struct ma_history *history = &account->history;
+    if (ticks >= history->until)
+        ma_history_next_slot(account, ticks);
+    if (!use->allocations) /* it begins now */
+        use->slot = history->slot;
+    else if (use->slot != history->slot)
+        ma_history_catch_up(account, use);
+    ma_replay_touch(books, account, use);
+}
+
 static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
                        const struct ma_seen_block *block)
 {
@@ -168,7 +183,13 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
         return -ENOMEM;
     filter->threads += !filter->allocated[block->thread];
     filter->allocated[block->thread] = 1;
-    ma_replay_touch(books, account, use);
+    struct ma_block former, own = {
+        .address = block->address, .size = block->size, .usable = block->usable,
+        .time = block->ticks, .use = block->use, .thread = block->thread,
+    };
+    if (ma_heap_put(&account->heap, &own, &former) < 0)
+        return -ENOMEM;
+    touch(books, account, use, seen->ticks);
     use->live_bytes += block->size;
     use->live_blocks++;
     use->allocations++;
@@ -202,7 +223,9 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
         return -ENOMEM;
     if (!use->live_blocks)
         return 0; /* a clock whose rate turned out only now put its begin elsewhere */
-    ma_replay_touch(books, account, use);
+    struct ma_block own;
+    ma_heap_take(&account->heap, block->address, &own);
+    touch(books, account, use, seen->ticks);
     use->live_bytes -= block->size;
     use->live_blocks--;
     use->temporary += block->temporary;
@@ -218,6 +241,16 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
         books->live_blocks--;
     }
     return 0;
+}
+
+/* A block has ended and none replaced it at once: the floor may be lower. */
+static void settle_floor(struct ma_filter *filter, const struct ma_seen *seen,
+                         const struct ma_seen_block *block)
+{
+    struct ma_account *account = ma_replay_account(&filter->books, seen->process);
+    struct ma_use *use = account ? use_of(account, seen, block) : NULL;
+    if (use && use->live_bytes < use->floor)
+        use->floor = use->live_bytes;
 }
 
 static void count_call(struct ma_filter *filter, const struct ma_seen *seen)
@@ -237,7 +270,9 @@ static int freed(void *context, const struct ma_seen *seen, const struct ma_seen
 {
     if (!block->unseen)
         count_call(context, seen);
-    return end_block(context, seen, block);
+    int result = end_block(context, seen, block);
+    settle_floor(context, seen, block);
+    return result;
 }
 
 static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
@@ -247,7 +282,11 @@ static int resized(void *context, const struct ma_seen *seen, const struct ma_se
     count_call(filter, seen);
     filter->books.totals.reallocations++;
     int result = old ? end_block(filter, seen, old) : 0;
-    return result < 0 ? result : begin_block(filter, seen, block);
+    if (result < 0 || (result = begin_block(filter, seen, block)) < 0)
+        return result;
+    if (old)
+        settle_floor(filter, seen, old);
+    return 0;
 }
 
 static int process(void *context, const struct ma_seen *seen, enum ma_process_change change)
@@ -317,6 +356,17 @@ void ma_filter_free(struct ma_filter *filter)
     free(filter->sites);
     free(filter->allocated);
     free(filter);
+}
+
+uint64_t ma_filter_end(const struct ma_filter *filter, const struct ma_process *process,
+                       uint64_t end)
+{
+    uint64_t start = process->record.start, ticks;
+    uint64_t ns = ma_clock_ns(filter->trace, process, start);
+    if (filter->to == UINT64_MAX)
+        return end;
+    ticks = filter->to > ns ? ma_clock_ticks(process, filter->to - ns) : 0;
+    return ticks < end - start && end > start ? start + ticks : end;
 }
 
 static void write_list(FILE *out, const char *title, const struct ma_patterns *patterns)

@@ -12,8 +12,9 @@
  *
  * Inherited blocks are never accepted: they are their parent's.
  *
- * Costs: one byte for each stack of each process; a stack is resolved when an
- * event first has it, and each of its frames once.
+ * Costs: the live set of accepted blocks once more, one byte for each stack of
+ * each process; a stack is resolved when an event first has it, and each of its
+ * frames once.
  */
 #ifndef MA_FILTER_H
 #define MA_FILTER_H
@@ -55,6 +56,11 @@ int ma_filter_new(struct ma_filter **filter, const struct ma_filter_spec *spec,
                   const char *path, struct ma_trace *trace, struct ma_symbols *symbols,
                   struct ma_observers *observers, struct ma_error *error);
 void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
+
+/* The moment up to which a process is looked at, in its ticks: `end`, or the
+ * window's end if that comes first. */
+uint64_t ma_filter_end(const struct ma_filter *filter, const struct ma_process *process,
+                       uint64_t end);
 
 /* The filter in words, "filtered: …": a string to free, NULL if memory is short. */
 char *ma_filter_text(const struct ma_filter *filter);

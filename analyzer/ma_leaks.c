@@ -48,9 +48,10 @@ static int by_stack(const void *key, const void *row)
     return a < b ? -1 : a > b;
 }
 
-static uint64_t end_of(const struct ma_process *process)
+static uint64_t end_of(const struct ma_analysis *analysis, const struct ma_process *process)
 {
-    return process->ended ? process->end_time : process->last_time;
+    uint64_t end = process->ended ? process->end_time : process->last_time;
+    return analysis->filter ? ma_filter_end(analysis->filter, process, end) : end;
 }
 
 static int add_part(struct walk *walk, uint32_t row, const struct ma_block *block)
@@ -109,7 +110,7 @@ static int walk_account(struct walk *walk, const struct ma_account *account)
     }
     if (result == 0)
         result = walk_blocks(walk, account, ages);
-    uint64_t end = ma_clock_ns(&analysis->trace, account->process, end_of(account->process));
+    uint64_t end = ma_clock_ns(&analysis->trace, account->process, end_of(analysis, account->process));
     for (size_t i = 0; i < account->n_uses && result == 0; i++) {
         if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
             continue;
@@ -129,7 +130,7 @@ static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
 {
     const struct ma_account *account = row->holder;
     const struct ma_use *use = &account->uses[row->holder_use];
-    const uint64_t origin = account->history.origin, end = end_of(account->process);
+    const uint64_t origin = account->history.origin, end = end_of(analysis, account->process);
     double floors[MA_SLOTS];
     uint64_t width = 1;
     unsigned n = ma_history_read(account, use, end, floors, &width);
