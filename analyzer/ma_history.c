@@ -5,6 +5,7 @@
  */
 #include "ma_history.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,7 +111,7 @@ unsigned ma_history_read(const struct ma_account *account, const struct ma_use *
         fold++;
     unsigned n = (unsigned)(last >> fold) + 1;
     for (unsigned i = 0; i < n; i++)
-        out[i] = (double)use->live_bytes;
+        out[i] = i <= use->slot >> fold ? INFINITY : (double)use->live_bytes;
     for (uint64_t k = 0; k <= use->slot; k++) {
         double value = k == use->slot ? (double)use->floor : floors ? (double)floors[k] : 0;
         if (value < out[k >> fold])

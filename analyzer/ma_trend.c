@@ -6,6 +6,7 @@
 #include "ma_trend.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "ma_history.h"
 
@@ -104,16 +105,19 @@ static bool rises_in_waves(const double *y, unsigned n)
 struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
 {
     struct ma_trend trend = { 0 };
-    double kept[MA_SLOTS];
-    const unsigned n = in->n;
-    if (n == 0 || n > MA_SLOTS)
+    double floors[MA_SLOTS], kept[MA_SLOTS];
+    if (in->n == 0 || in->n > MA_SLOTS)
         return answer(trend, MA_TREND_UNCLEAR, MA_WHY_UNKNOWN, 0);
-    if (in->life < MA_TREND_SHORTEST || n < MA_SLOTS / 4)
+    if (in->life < MA_TREND_SHORTEST || in->n < MA_SLOTS / 4)
         return answer(trend, MA_TREND_UNCLEAR, MA_WHY_SHORT, 0);
+    /* The last interval is not whole, and its floor too high: part of the one before. */
+    const unsigned n = in->n - 1;
+    memcpy(floors, in->floors, n * sizeof *floors);
+    floors[n - 1] = in->floors[n] < floors[n - 1] ? in->floors[n] : floors[n - 1];
 
     double least = in->level;
     for (unsigned i = n; i-- > 0; kept[i] = least)
-        least = in->floors[i] < least ? in->floors[i] : least;
+        least = floors[i] < least ? floors[i] : least;
     const unsigned end = n - 1;
     unsigned from = 0;
     while (from < end && kept[from + 1] <= 0)
@@ -134,17 +138,18 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
     const unsigned middle = from + life / 2;
     double noise = 0, before = 0;
     for (unsigned i = middle; i <= end; i++)
-        noise += (in->floors[i] - kept[i]) / (end - middle + 1);
+        noise += (floors[i] - kept[i]) / (end - middle + 1);
     for (unsigned i = 0; i <= middle; i++)
-        before = in->floors[i] > before ? in->floors[i] : before;
+        before = floors[i] > before ? floors[i] : before;
     double second = at_part(kept, from, end, 0.5) - at_part(kept, from, end, 0.25);
     double third = at_part(kept, from, end, 0.75) - at_part(kept, from, end, 0.5);
     double fourth = kept[end] - at_part(kept, from, end, 0.75);
-    trend.slope = slope_of(in->floors + middle, end - middle + 1) / in->width;
+    trend.slope = slope_of(floors + middle, end - middle + 1) / in->width;
     trend.last_quarter = in->level > 0 ? fourth / in->level : 0;
 
     bool recent = since <= 3 || since <= 2 * rises.widest;
-    if (kept[end] - before <= 2 * noise && !rises_in_waves(in->floors, n))
+    if (kept[end - 2] - before <= 2 * noise && /* not of one interval alone */
+        !rises_in_waves(floors, n))
         return rises.n && since <= 3 && kept[end] < before
                    ? answer(trend, MA_TREND_PLATEAU, MA_WHY_BEFORE, 0.8)
                    : answer(trend, MA_TREND_PLATEAU, MA_WHY_PLAIN,
@@ -155,7 +160,7 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
                          : answer(trend, MA_TREND_PLATEAU, MA_WHY_SLOWED,
                                   1 - fourth / ((second + third) / 2));
     if (recent && rises.n >= FEWEST_RISES) {
-        double sure = rising(in->floors + middle, end - middle + 1);
+        double sure = rising(floors + middle, end - middle + 1);
         return answer(trend, MA_TREND_GROWING, MA_WHY_PLAIN,
                       sure * (1 - pow(0.5, rises.n)) * (since > life / 4 ? 0.7 : 1));
     }
