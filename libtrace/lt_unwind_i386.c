@@ -12,21 +12,10 @@
  * with all registers.
  */
 #define LT_ADDRESS_BITS 32
-#define LT_RAW_PC(slot, pc) (pc)
-#define LT_GUESS_KNOWS_SP 1
 #define LT_IS_CODE(key) ((key) < 0xfffff000u)
 
-/* The return address lies below the CFA: a point is a state. */
-#define LT_POINT_SLOT(p) ((p)->at - 4)
-#define LT_POINT_SP(u, p) ((p)->at)
-#define LT_POINT_PC(u, p) ((p)->word)
-#define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
-#define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
-
 #include "lt_libc.h"
-#include "lt_unwind_core.h"
-
-#define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
+#include "lt_unwind_x86.h"
 
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
@@ -136,50 +125,10 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
     }
 }
 
-/* The call before a return address may be its function's last instruction. */
-static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
-{
-    return pc - !(mode & LT_FRAME_EXACT);
-}
-
-static inline uint64_t lt_arch_pack(uintptr_t key)
-{
-    return key;
-}
-
-static inline uintptr_t lt_arch_strip(uintptr_t pc)
-{
-    return pc;
-}
-
-static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
-{
-    *ra = cfa - 4;
-    *fp = slot == 1 ? 0 : cfa - slot * 4ul;
-}
-
-/* Without a branch: where ebp is not saved, the return address is read again. */
-static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uintptr_t *fp)
-{
-    const uintptr_t saved = lt_load(cfa - slot * 4ul);
-    *pc = lt_load(cfa - 4);
-    *fp = slot != 1 ? saved : *fp;
-}
-
-/* Returns flags. *ra is relative to the CFA, which is yet to be read. */
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,
                                    uintptr_t *ra, uintptr_t *fp)
 {
-    o->cfa_slot = s->fp + LT_WORD_BYTES(word) - DEREF_BIAS * 4ul;
-    *ra = (uintptr_t)-4;
-    *fp = s->fp;
-    return LT_FRAME_USES_FP;
-}
-
-/* There is none, and no rule that says so. */
-static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
-{
-    return signal->ra_slot;
+    return lt_arch_realigned(word, o, s, ra, fp);
 }
 
 #include "lt_unwind_walk.h"

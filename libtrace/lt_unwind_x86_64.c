@@ -10,21 +10,10 @@
  * rbp + offset - 64 KiB, and rbp's old value where rbp points to.
  */
 #define LT_ADDRESS_BITS 47
-#define LT_RAW_PC(slot, pc) (pc)
-#define LT_GUESS_KNOWS_SP 1
 #define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 
-/* The return address lies below the CFA: a point is a state. */
-#define LT_POINT_SLOT(p) ((p)->at - 8)
-#define LT_POINT_SP(u, p) ((p)->at)
-#define LT_POINT_PC(u, p) ((p)->word)
-#define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
-#define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
-
 #include "lt_libc.h"
-#include "lt_unwind_core.h"
-
-#define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
+#include "lt_unwind_x86.h"
 
 /* Where the kernel's signal frame keeps registers, from the sp at which the
  * return trampoline starts. */
@@ -189,56 +178,15 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
     }
 }
 
-/* The call before a return address may be its function's last instruction. */
-static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
-{
-    return pc - 1 + (mode & LT_FRAME_EXACT);
-}
-
-static inline uint64_t lt_arch_pack(uintptr_t key)
-{
-    return key;
-}
-
-static inline uintptr_t lt_arch_strip(uintptr_t pc)
-{
-    return pc;
-}
-
-static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp)
-{
-    *ra = cfa - 8;
-    *fp = slot == 1 ? 0 : cfa - slot * 8ul;
-}
-
-/* Without a branch: where rbp is not saved, the return address is read again. */
-static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uintptr_t *fp)
-{
-    const uintptr_t saved = lt_load(cfa - slot * 8ul);
-    *pc = lt_load(cfa - 8);
-    *fp = __builtin_expect_with_probability(slot != 1, 1, 0.5) ? saved : *fp;
-}
-
-/* Returns flags. LT_KIND_ODD: *ra is relative to the CFA, which is yet to be read. */
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,
                                    uintptr_t *ra, uintptr_t *fp)
 {
-    if (LT_WORD_KIND(word) == LT_KIND_ODD) {
-        o->cfa_slot = s->fp + LT_WORD_BYTES(word) - DEREF_BIAS * 8ul;
-        *ra = (uintptr_t)-8;
-        *fp = s->fp;
-        return LT_FRAME_USES_FP;
-    }
+    if (LT_WORD_KIND(word) == LT_KIND_ODD)
+        return lt_arch_realigned(word, o, s, ra, fp);
     o->cfa_slot = s->sp + SIGNAL_RSP;
     *ra = s->sp + SIGNAL_RIP;
     *fp = s->sp + SIGNAL_RBP;
     return 0;
-}
-
-/* There is none, and no rule that says so. */
-static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
-{
-    return signal->ra_slot;
 }
 
 #include "lt_unwind_walk.h"
