@@ -213,12 +213,13 @@ def test_a_thread_by_number_and_by_name(traces):
 
 
 def test_a_thread_by_the_name_it_gave_itself(tmp_path):
-    script = ("import threading, ctypes\n"
+    script = ("import threading, ctypes, os\n"
               "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p\n"
               "def work():\n"
               "    libc.prctl(15, b'worker-7', 0, 0, 0)\n"
               "    libc.malloc(123457)\n"
-              "t = threading.Thread(target=work); t.start(); t.join(); libc.malloc(123459)\n")
+              "t = threading.Thread(target=work); t.start(); t.join(); libc.malloc(123459)\n"
+              "while len(os.listdir('/proc/self/task')) > 1: pass\n")
     trace([support.PYTHON, "-c", script], tmp_path / "t")
     seen = report(tmp_path / "t", "--leaks", "--tid", "worker-[0-9]", "--min-size", "100K")
     assert [entry["bytes"] for entry in seen["leaks"]] == [123457]
