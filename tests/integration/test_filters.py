@@ -381,6 +381,17 @@ def test_marks_that_repeat(tmp_path):
     assert leaked("--from", "b", "--to", "a") == 223457
 
 
+def test_differences_are_filtered(traces):
+    path = traces / "sqlite3"
+    options = ("--from", "30%", "--min-size", "1K")
+    wanted = report(path, *options)["summary"]
+    done = support.run([support.ANALYZE, "--diff", path, path, "--json", *options])
+    seen = json.loads(done.stdout)["summary"]["peak_bytes"]
+    assert seen["old"] == seen["new"] == wanted["peak_bytes"] > 0
+    done = support.run([support.ANALYZE, "--diff", path, path, *options])
+    assert done.stdout.count("filtered: blocks allocated from") == 2, done
+
+
 def test_the_screen_says_what_is_left_out(traces):
     lines = analyze(traces / "sqlite3", "--from", "10%", "--min-size", "1K", "--function",
                     "step").stdout.splitlines()
