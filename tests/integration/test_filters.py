@@ -213,12 +213,13 @@ def test_a_thread_by_number_and_by_name(traces):
 
 
 def test_a_thread_by_the_name_it_gave_itself(tmp_path):
-    script = ("import threading, ctypes\n"
+    script = ("import threading, ctypes, os\n"
               "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p\n"
               "def work():\n"
               "    libc.prctl(15, b'worker-7', 0, 0, 0)\n"
               "    libc.malloc(123457)\n"
-              "t = threading.Thread(target=work); t.start(); t.join(); libc.malloc(123459)\n")
+              "t = threading.Thread(target=work); t.start(); t.join(); libc.malloc(123459)\n"
+              "while len(os.listdir('/proc/self/task')) > 1: pass\n")
     trace([support.PYTHON, "-c", script], tmp_path / "t")
     seen = report(tmp_path / "t", "--leaks", "--tid", "worker-[0-9]", "--min-size", "100K")
     assert [entry["bytes"] for entry in seen["leaks"]] == [123457]
@@ -378,6 +379,17 @@ def test_marks_that_repeat(tmp_path):
 
     assert leaked("--from", "a", "--to", "b") == 123457
     assert leaked("--from", "b", "--to", "a") == 223457
+
+
+def test_differences_are_filtered(traces):
+    path = traces / "sqlite3"
+    options = ("--from", "30%", "--min-size", "1K")
+    wanted = report(path, *options)["summary"]
+    done = support.run([support.ANALYZE, "--diff", path, path, "--json", *options])
+    seen = json.loads(done.stdout)["summary"]["peak_bytes"]
+    assert seen["old"] == seen["new"] == wanted["peak_bytes"] > 0
+    done = support.run([support.ANALYZE, "--diff", path, path, *options])
+    assert done.stdout.count("filtered: blocks allocated from") == 2, done
 
 
 def test_the_screen_says_what_is_left_out(traces):
