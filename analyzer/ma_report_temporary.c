@@ -5,7 +5,8 @@
  * allocated more than N times (0 is the same as without).
  *
  * Whether N allocations lie between is told by the moments of the thread's last
- * N + 1: a block is among them if it is not older than the oldest. Memory: five
+ * N + 1: a block is among them if it is not older than the oldest (in a run of a
+ * day and more to within a few ticks: ma_heap.h rounds moments then). Memory: four
  * counters a stack, and 16 bytes times N + 1 for each thread that allocates, N
  * being 65,535 at most.
  */
