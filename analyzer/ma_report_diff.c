@@ -200,6 +200,13 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Difference", MA_LINES);
     ma_model_format(model, lines, NULL, NULL, "OLD  %s", diff->sides[MA_OLD]->options->trace);
     ma_model_format(model, lines, NULL, NULL, "NEW  %s", diff->sides[MA_NEW]->options->trace);
+    for (int side = MA_OLD; side < MA_SIDES; side++) {
+        const struct ma_filter *filter = diff->sides[side]->filter;
+        char *text = filter ? ma_filter_text(filter) : NULL;
+        if (text)
+            ma_model_format(model, lines, NULL, NULL, "%s  %s", side == MA_OLD ? "OLD" : "NEW", text);
+        free(text);
+    }
     ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s", "", "OLD", "NEW", "change");
     for (size_t i = 0; i < MA_FIGURES; i++) {
         const struct ma_figure *figure = &ma_figure_table[i];
