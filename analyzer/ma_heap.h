@@ -76,7 +76,9 @@ extern uint64_t ma_heap_multiplier; /* odd; 0 until the first heap has a block *
 
 static inline uint64_t ma_heap_hash(uint64_t address)
 {
-    return (address ^ address >> 32) * ma_heap_multiplier;
+    uint64_t hash = address * ma_heap_multiplier;
+    hash ^= hash >> 29; /* one product alone lays out evenly spaced blocks evenly, or in heaps */
+    return hash * 0xbf58476d1ce4e5b9u;
 }
 
 static inline size_t ma_heap_home(const struct ma_heap *heap, uint64_t hash)
