@@ -83,6 +83,11 @@ int ma_compare(struct ma_options *options, struct ma_error *error)
     struct ma_ci ci = { 0 };
     char damage[400];
     of_old.trace = options->diff_old;
+    if (options->diff_window.active) {
+        of_old.filter.active = true;
+        of_old.filter.from = options->diff_window.from;
+        of_old.filter.to = options->diff_window.to;
+    }
     int judged = 0, result = ma_output_open(&output, options->output, error);
     if (result == 0)
         result = ma_ci_open(&ci, &options->gate, options, error);

@@ -39,6 +39,8 @@ enum {
     OPT_NO_CACHE,
     OPT_SUPPRESSIONS,
     OPT_DIFF,
+    OPT_OLD_FROM,
+    OPT_OLD_TO,
     OPT_FAIL_ON,
     OPT_BASELINE,
     OPT_JUNIT,
@@ -69,6 +71,8 @@ static const struct option fixed[] = {
     { "no-cache", no_argument, NULL, OPT_NO_CACHE },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
     { "diff", no_argument, NULL, OPT_DIFF },
+    { "old-from", required_argument, NULL, OPT_OLD_FROM },
+    { "old-to", required_argument, NULL, OPT_OLD_TO },
     { "fail-on", required_argument, NULL, OPT_FAIL_ON },
     { "baseline", required_argument, NULL, OPT_BASELINE },
     { "junit", required_argument, NULL, OPT_JUNIT },
@@ -107,6 +111,8 @@ static void help(void)
            "  --full-names           C++ and Rust names with all their parameters\n"
            "  --json                 one JSON object instead of text\n"
            "  -o, --output FILE      write to FILE instead of standard output\n"
+           "  --diff OLD NEW         what changed between two traces, also of two builds\n"
+           "  --old-from T, --old-to T  the window of OLD, if it is not that of --from, --to\n"
            "\nOnly a part (numbers and all other outputs are about the blocks that fit):\n"
            "  --from T, --to T       allocated from T on, before T, as things were at T: seconds\n"
            "                         (1.5, 200ms, 2m), percent of the run (50%%), or a mark's name\n"
@@ -441,6 +447,16 @@ static enum ma_options_result take(struct ma_options *options, int option)
         options->bundle = true;
         options->bundle_output = optarg;
         break;
+    case OPT_OLD_FROM:
+    case OPT_OLD_TO: {
+        const char *expected = ma_filter_spec_take(
+            &options->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
+        options->diff_window.active = true;
+        if (expected)
+            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to",
+                         optarg, expected);
+        break;
+    }
     case OPT_DIFF:
         options->diff = true;
         break;
@@ -510,6 +526,10 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("--suppressions match names, which --no-symbols leaves out");
     if (optind == argc)
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
+    if (options->diff_window.active && !options->diff)
+        return wrong("--old-from and --old-to are the window of OLD: they go with --diff OLD NEW");
+    if (options->diff_window.active && ma_filter_spec_problem(&options->diff_window))
+        return wrong("--old-from, --old-to: %s", ma_filter_spec_problem(&options->diff_window));
     if (options->diff) {
         if (optind + 2 != argc)
             return wrong("--diff: expected two traces, OLD and NEW");

@@ -59,6 +59,7 @@ struct ma_options {
     size_t n_suppressions;
     bool diff;
     const char *diff_old;   /* compared with trace */
+    struct ma_filter_spec diff_window; /* active: the window of diff_old is this one */
     struct ma_gate gate;    /* --fail-on */
     const char *baseline;   /* a trace or a JSON report, or NULL */
     const char *junit, *sarif; /* files, or NULL */

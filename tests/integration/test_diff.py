@@ -158,9 +158,9 @@ int main(int argc, char **argv)
     (tmp_path / "p.c").write_text(program)
     assert run(["gcc", "-O1", "-o", tmp_path / "p", tmp_path / "p.c"]).returncode == 0
     support.trace([tmp_path / "p", "a", "b"], tmp_path / "1")
-    support.trace([tmp_path / "p", "a", "a", "b"], tmp_path / "2")
-    (entry,) = diff(tmp_path / "1", tmp_path / "2", "--no-symbols")["leaks"]
-    assert entry["change_bytes"] == 984 and entry["status"] == "grew"
+    support.trace([tmp_path / "p", "a", "a"], tmp_path / "2")
+    entries = diff(tmp_path / "1", tmp_path / "2", "--no-symbols")["leaks"]
+    assert [(e["status"], e["change_bytes"]) for e in entries] == [("grew", 984), ("gone", -77)]
     # Another build, also without names: offsets mean nothing, modules do.
     (tmp_path / "p.c").write_text(program.replace("984", "985"))
     assert run(["gcc", "-O1", "-o", tmp_path / "q", tmp_path / "p.c"]).returncode == 0
@@ -181,6 +181,25 @@ def test_a_replaced_build_is_told_and_its_bundle_is_not(tmp_path):
     text = run([support.ANALYZE, "--diff", tmp_path / "old.zst", new]).stdout
     assert re.search("OLD  .* stacks have frames without names", text), text
     assert by_site(diff(tmp_path / "old.mlogz", new)["leaks"]) == EXPECTED
+
+
+def test_two_windows_of_one_trace(pair):
+    """Marks are moments like any other; here the whole and none of it."""
+    trace = pair[0]
+    window = ["--old-to", "0", "--from", "0"]
+    whole = diff(trace, trace, *window)
+    leaked = support.summary(trace)["leaked_bytes"]
+    assert whole["summary"]["leaked_bytes"] == {"old": 0, "new": leaked, "change": leaked}
+    assert {entry["status"] for entry in whole["leaks"]} == {"new"}
+    assert {e["status"] for e in diff(trace, trace, "--old-from", "0", "--to", "0")["leaks"]} == \
+        {"gone"}
+    text = run([support.ANALYZE, *window, "--diff", trace, trace]).stdout
+    assert re.search("OLD  filtered: .*\n +NEW  filtered: ", text), text
+
+
+def test_filters_hold_for_both(pair):
+    sites = by_site(diff(*pair, "--min-size", "980")["leaks"])
+    assert sites == {site: EXPECTED[site] for site in ("grows", "shrinks", "goes")}
 
 
 def test_differential_flame_graph(pair, tmp_path):
@@ -254,6 +273,7 @@ def test_errors_name_their_trace(pair, tmp_path, broken):
     (["--diff", "a", "b", "--export=csv"], ["--export"]),
     (["--diff", "a", "b", "--bundle", "x"], ["--bundle"]),
     (["--diff", "a", "b", "--timeline"], ["--timeline"]),
+    (["a", "--old-to", "1"], ["--diff"]), (["--diff", "a", "b", "--old-to", "1x"], ["--old-to"]),
 ], ids=str)
 def test_wrong_usage(tmp_path, args, words):
     done = run([support.ANALYZE, *args], cwd=tmp_path)
