@@ -28,6 +28,12 @@ static const char *const wrappers[] = {
     "_PyObject_Malloc", "_PyObject_GC_*", "PyType_GenericAlloc", "Perl_safesys*",
 };
 
+/* Where threads, programs and their constructors begin: says nothing of a stack. */
+static const char *const starts[] = {
+    "__libc_start_*", "_start", "start_thread", "clone", "clone3", "__clone*", "call_init",
+    "_dl_*",
+};
+
 /* Whoever gives a function such a name wants to see it. */
 static const char *const never[] = { "*leak*", "*Leak*", "*test*", "*Test*" };
 
@@ -90,13 +96,27 @@ bool ma_label_is_wrapper(const char *function)
     return false;
 }
 
+static bool is_start(const char *function)
+{
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        if (matches(starts[i], function))
+            return true;
+    }
+    return false;
+}
+
 size_t ma_label_frame(const struct ma_frame *frames, size_t n)
 {
+    size_t nameless = n;
     for (size_t i = 0; i < n; i++) {
-        if (frames[i].function && !ma_label_is_wrapper(frames[i].function))
+        if (!frames[i].function)
+            nameless = nameless == n ? i : nameless;
+        else if (is_start(frames[i].function))
+            return nameless == n ? i : nameless;
+        else if (!ma_label_is_wrapper(frames[i].function))
             return i;
     }
-    return 0;
+    return nameless == n ? 0 : nameless;
 }
 
 static bool is_own(const struct ma_frame *frame, const char *executable)

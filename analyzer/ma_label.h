@@ -8,7 +8,8 @@
 
 #include "ma_stacks.h"
 
-/* Index of that frame among n > 0; 0 if all are wrappers or unknown. */
+/* Index of that frame among n > 0. Where no function has a name but wrappers and
+ * those that begin a program or a thread, the innermost frame without one. */
 size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
 /* Index of the innermost frame of the program itself, no allocation wrapper: of

@@ -307,6 +307,13 @@ static void test_labels(void)
     struct ma_frame frames[] = { { .function = "xmalloc" }, { .function = "load" } };
     CHECK(ma_label_frame(frames, 2) == 1 && ma_label_frame(frames, 1) == 0,
           "the label is the first frame that is none, or the first");
+    struct ma_frame stripped[] = { { .function = "xmalloc" }, { .function = NULL },
+                                   { .function = NULL }, { .function = "__libc_start_call_main" } };
+    CHECK(ma_label_frame(stripped, 4) == 1 && ma_label_frame(stripped + 2, 2) == 0 &&
+              ma_label_frame(stripped + 3, 1) == 0,
+          "a frame without a name tells more than where every program begins");
+    stripped[2].function = "load";
+    CHECK(ma_label_frame(stripped, 4) == 2, "and less than a function's name");
 }
 
 /* What a writer writes, as a string to free. */
