@@ -42,13 +42,21 @@ static uint64_t to_ticks(uint64_t ns)
            lt_process.clock.tick_shift;
 }
 
-static uint64_t new_key(int pid)
+static uint64_t mix(uint64_t key)
 {
-    uint64_t key = lt_clock_count(MLF_CLOCK_MONOTONIC) ^ (uint64_t)pid << 32 ^
-                   lt_process.start.realtime_ns;
     key = (key ^ key >> 31) * 0x7fb5d329728ea185u;
     key = (key ^ key >> 27) * 0x81dadef4bc2dd44du;
-    key ^= key >> 33;
+    return key ^ key >> 33;
+}
+
+/* Where there is no randomness, pid and moment tell processes apart; mixed one
+ * after the other, since moments of two clocks nearly cancel each other. */
+static uint64_t new_key(int pid)
+{
+    uint64_t random = 0;
+    lt_syscall3(SYS_getrandom, &random, sizeof random, 1 /* GRND_NONBLOCK */);
+    uint64_t key = mix(lt_process.start.realtime_ns ^ random);
+    key = mix(key ^ (uint64_t)pid << 32 ^ lt_clock_monotonic());
     return key ? key : 1;
 }
 

@@ -123,3 +123,14 @@ def test_static_program_is_untouched(tmp_path):
     assert done.visible == (4, "static\n", "")
     # and mlog-analyze says why there is nothing, in one line
     support.refused(support.run([support.ANALYZE, tmp_path / "t"]), "empty")
+
+
+def test_hundreds_of_processes_are_told_apart(tmp_path):
+    """Keys made of pid and time alone were equal now and then."""
+    done = support.bash('for i in $(seq 300); do LD_PRELOAD=$LIB "$1" 1 >/dev/null; done 1022>"$2"',
+                        PROGRAMS / "churn", tmp_path / "t")
+    assert done.stderr == ""
+    whole = support.report(tmp_path / "t", "--summary", "--no-symbols")
+    assert len(whole["processes"]) == 300
+    assert whole["summary"]["calls"]["free"] == 300
+    support.assert_sound(whole["audit"])

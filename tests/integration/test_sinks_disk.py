@@ -137,7 +137,7 @@ def everybodys():
     """The library and churn where nobody, too, may read them."""
     copies = []
     for name, source in (("lib.so", LIBRARY), ("churn", PROGRAMS / "churn")):
-        copies.append(pathlib.Path(f"/dev/shm/mlog-test-{name}"))
+        copies.append(pathlib.Path(f"/dev/shm/mlog-test-{os.getpid()}-{name}"))
         copies[-1].write_bytes(source.read_bytes())
         copies[-1].chmod(0o755)
     yield copies

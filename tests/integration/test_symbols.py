@@ -192,11 +192,11 @@ def test_damaged_bundle(shop, tmp_path):
         done = run([ANALYZE, tmp_path / "bad", "--summary", "--json"])
         assert done.returncode == 1 and "symbol data of the bundle" in done.stderr, (at, done)
         assert json.loads(done.stdout)["summary"] == numbers
-    # cut within the symbols, or with a size beyond the file
+    # cut within the symbols, or with a size beyond the file: what can be read is
     for bad in (whole[:size // 2], whole[:4] + b"\xff\xff\xff\x7f" + whole[8:], whole[:8]):
         (tmp_path / "bad").write_bytes(bad)
         done = run([ANALYZE, tmp_path / "bad"])
-        assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1, done
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done
     # a frame to skip that is another's
     (tmp_path / "other").write_bytes(whole[:8] + b"notmlogs" + whole[16:])
     assert support.summary(tmp_path / "other") == numbers
