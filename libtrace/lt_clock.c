@@ -5,11 +5,14 @@
  */
 #include "lt_clock.h"
 
+#include <dlfcn.h>
 #include <sys/auxv.h>
 #include <time.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
+
+#include "lt_libc.h"
 
 static uint64_t read_clock(clockid_t id)
 {
@@ -30,9 +33,17 @@ uint64_t lt_clock_coarse(void)
     return (uint64_t)now.tv_sec << 30 | (uint64_t)now.tv_nsec;
 }
 
+/* Asked again in a fork's child, which must not wait for the loader's lock. */
 int lt_clock_coarse_is_cheap(void)
 {
-    return getauxval(AT_SYSINFO_EHDR) != 0;
+    static int cheap = -1;
+    if (cheap < 0) {
+        Dl_info clock, libc; /* the program may have a clock_gettime of its own */
+        cheap = getauxval(AT_SYSINFO_EHDR) != 0 && lt_in_libc &&
+                dladdr((const void *)clock_gettime, &clock) &&
+                dladdr((const void *)lt_in_libc, &libc) && clock.dli_fbase == libc.dli_fbase;
+    }
+    return cheap;
 }
 
 /* The count is read between two readings of the clock that it is paired with;

@@ -281,3 +281,28 @@ def test_valgrind(tmp_path):
     assert done.visible == (3, "ran\n", "")
     (entry,) = support.leaks_of(support.report(tmp_path / "t", "--leaks")["leaks"], "leak_here")
     assert support.functions(entry)[:2] == ["leak_here", "main"]
+
+
+def test_a_clock_of_the_programs_own_is_not_asked_at_each_event(tmp_path):
+    """As libfaketime's, which may do anything: it is called at the start, not per event."""
+    clock = build(tmp_path, "clock.so", "-shared", "-fPIC", source="""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+static unsigned long asked;
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    asked++;
+    free(malloc(10));
+    return (int)syscall(SYS_clock_gettime, id, now);
+}
+__attribute__((destructor)) static void end(void) { dprintf(2, "%lu", asked); }
+""")
+    done = support.bash('LD_PRELOAD="$LIB $1" exec "$2" 200000 1022>"$3"', clock,
+                        PROGRAMS / "churn", tmp_path / "t")
+    assert done.visible[:2] == (7, "done\n")
+    assert 0 < int(done.stderr) < 100000
+    support.assert_sound(support.report(tmp_path / "t", "--summary")["audit"])
