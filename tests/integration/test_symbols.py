@@ -317,11 +317,14 @@ def test_generated_code_of_node(tmp_path):
                           script], tmp_path / "t", cwd=tmp_path)
     try:
         (pid,) = re.findall(r"^\d+$", done.stdout, re.M)
-        names = {f["function"] for e in support.report(tmp_path / "t", "--allocations")["allocations"]
-                 for f in e["stack"]}
+        frames = [f for e in support.report(tmp_path / "t", "--allocations")["allocations"]
+                  for f in e["stack"]]
     finally:
         for path in pathlib.Path("/tmp").glob(f"perf-{done.stdout.strip() or 'x'}.map"):
             path.unlink()
+    names = {f["function"] for f in frames}
+    if all(f["module"] for f in frames):
+        pytest.skip("all stacks end in this node's assembly, which has no unwind information")
     # THEN frames of generated code have the names that node gave them
     assert [name for name in names if name and re.match(r"(JS|Builtin|BytecodeHandler|"
             r"LazyCompile|Function|Script):", name)], sorted(filter(None, names))[:50]
