@@ -128,10 +128,6 @@ static inline unsigned lt_unwinder_depth(const struct lt_unwinder *u)
 {
     return u->n;
 }
-static inline unsigned lt_unwinder_kept(const struct lt_unwinder *u)
-{
-    return u->kept;
-}
 static inline enum lt_stop lt_unwinder_stop(const struct lt_unwinder *u)
 {
     return (enum lt_stop)u->stop;

@@ -197,6 +197,8 @@ def test_damaged_bundle(shop, tmp_path):
         (tmp_path / "bad").write_bytes(bad)
         done = run([ANALYZE, tmp_path / "bad"])
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+        told = run([ANALYZE, tmp_path / "bad", "--summary", "--json"]).stdout
+        assert (json.loads(told)["summary"] == numbers) if done.stdout else told == "", told
     # a frame to skip that is another's
     (tmp_path / "other").write_bytes(whole[:8] + b"notmlogs" + whole[16:])
     assert support.summary(tmp_path / "other") == numbers
@@ -317,14 +319,16 @@ def test_generated_code_of_node(tmp_path):
                           script], tmp_path / "t", cwd=tmp_path)
     try:
         (pid,) = re.findall(r"^\d+$", done.stdout, re.M)
-        frames = [f for e in support.report(tmp_path / "t", "--allocations")["allocations"]
-                  for f in e["stack"]]
+        whole = support.report(tmp_path / "t", "--allocations")
     finally:
         for path in pathlib.Path("/tmp").glob(f"perf-{done.stdout.strip() or 'x'}.map"):
             path.unlink()
+    frames = [f for e in whole["allocations"] for f in e["stack"]]
     names = {f["function"] for f in frames}
     if all(f["module"] for f in frames):
-        pytest.skip("all stacks end in this node's assembly, which has no unwind information")
+        # Debian's node: they end in its assembly, which has no unwind information, and it is said.
+        assert whole["audit"]["truncated_stacks"]["no_rule"] > 0
+        return
     # THEN frames of generated code have the names that node gave them
     assert [name for name in names if name and re.match(r"(JS|Builtin|BytecodeHandler|"
             r"LazyCompile|Function|Script):", name)], sorted(filter(None, names))[:50]
