@@ -16,7 +16,7 @@
  *
  * Invariant and argument: lt_unwind_core.h. Budget: a step over a frame with a
  * known rule is a chain of about 16 cycles, a verified frame one independent
- * load; below 300 bytes of the target's stack on the common path.
+ * load; some 300 bytes of the target's stack on the common path.
  */
 #ifndef LT_UNWIND_WALK_H
 #define LT_UNWIND_WALK_H
