@@ -308,22 +308,28 @@ uint64_t ma_feed_last_time(const struct ma_feed *feed)
         return 0;
     for (size_t i = feed->at; i < feed->n; i++)
         last = feed->events[i].time > last ? feed->events[i].time : last;
-    struct ma_decoder decoder;
-    if (feed->queue_at < feed->n_queue) {
-        const struct ma_piece *piece = &feed->queue[feed->n_queue - 1];
-        ma_decoder_begin(&decoder, feed->process, piece->base_time);
-        ma_decoder_piece(&decoder, piece->payload, piece->size);
-    } else if (feed->active) {
-        decoder = *feed->decoder;
-    } else {
-        return last;
+    /* From the last piece inwards: a writer may have been killed before the first
+     * event of its newest chunk. What is being decoded comes before them all. */
+    for (size_t q = feed->n_queue;; q--) {
+        uint64_t before = last;
+        struct ma_decoder decoder;
+        if (q > feed->queue_at) {
+            const struct ma_piece *piece = &feed->queue[q - 1];
+            ma_decoder_begin(&decoder, feed->process, piece->base_time);
+            ma_decoder_piece(&decoder, piece->payload, piece->size);
+        } else if (feed->active) {
+            decoder = *feed->decoder;
+        } else {
+            return last;
+        }
+        for (size_t n = MA_BATCH; n;) {
+            enum ma_decode_status status = ma_decoder_run(&decoder, events, MA_BATCH, &n);
+            for (size_t i = 0; i < n; i++)
+                last = events[i].time > last ? events[i].time : last;
+            if (status != MA_DECODE_MORE)
+                break;
+        }
+        if (last > before || q <= feed->queue_at)
+            return last;
     }
-    for (size_t n = MA_BATCH; n;) {
-        enum ma_decode_status status = ma_decoder_run(&decoder, events, MA_BATCH, &n);
-        for (size_t i = 0; i < n; i++)
-            last = events[i].time > last ? events[i].time : last;
-        if (status != MA_DECODE_MORE)
-            break;
-    }
-    return last;
 }

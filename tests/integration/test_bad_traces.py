@@ -168,12 +168,16 @@ def test_bit_flipped_in_zstd(good, tmp_path):
     subprocess.run(["zstd", "-q", str(good), "-o", str(tmp_path / "whole.zst")], check=True)
     data = (tmp_path / "whole.zst").read_bytes()
     chance = random.Random(6)
+    (tmp_path / "t").write_bytes(data)
+    whole = run([ANALYZE, tmp_path / "t"], limit=60)
     for _ in range(40):
         bad = bytearray(data)
         bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
         (tmp_path / "t").write_bytes(bad)
         done = run([ANALYZE, tmp_path / "t"], limit=60)
-        assert done.returncode == 1 and len(done.stderr.splitlines()) >= 1, done
+        # a bit of no meaning may be flipped: then nothing is different
+        assert (done.returncode == 1 and len(done.stderr.splitlines()) >= 1) or \
+            done.visible == whole.visible, done
 
 
 def test_names_from_a_trace_are_escaped(tmp_path):

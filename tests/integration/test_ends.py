@@ -76,6 +76,31 @@ def test_sigkill_loses_at_most_the_event_under_way(tmp_path, threads):
         support.assert_sound(whole["audit"])
 
 
+def test_killed_before_the_first_event_of_a_chunk(tmp_path):
+    """What stands in the chunks before is all there."""
+    process = subprocess.Popen(
+        ["bash", "-c", 'LD_PRELOAD=$1 exec "$2" "$3" 1 1022>"$4"', "bash", str(support.LIBRARY),
+         str(PROGRAMS / "counted"), str(tmp_path / "counts"), str(tmp_path / "t")],
+        env=support.clean_environment())
+    while not (tmp_path / "t").exists() or (tmp_path / "t").stat().st_size < 2_000_000:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = support.report(tmp_path / "t", "--summary")["summary"]["events"]
+    data, newest, at = bytearray((tmp_path / "t").read_bytes()), None, 4096
+    while at < len(data):
+        size = 4096
+        if data[at:at + 4] == b"mlck":
+            (size,) = struct.unpack_from("<I", data, at + 8)
+            newest = (at, min(size, len(data) - at)) if data[at + 4] == 1 else newest
+        at += size
+    at, size = newest
+    data[at + 48:at + size] = bytes(size - 48)
+    (tmp_path / "t").write_bytes(data)
+    assert before / 2 < support.report(tmp_path / "t", "--summary")["summary"]["events"] <= before
+
+
 def test_output_captured_by_the_shell_is_the_programs_alone(tmp_path):
     done = support.bash('x=$(LD_PRELOAD=$LIB "$1" 10 1022>"$2"); echo "[$x]"',
                         PROGRAMS / "churn", tmp_path / "t")

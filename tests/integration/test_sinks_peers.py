@@ -322,6 +322,7 @@ def test_process_killed_in_the_middle_of_a_frame(tmp_path, left):
     killed, other = ((tmp_path / name).read_bytes() for name in ("killed", "other"))
     last = killed.rindex(ZSTD_MAGIC)
     before = killed.rindex(ZSTD_MAGIC, 0, last)
+    left = min(left, last - before - 1)  # frames differ in size from run to run
     # GIVEN all frames but the last two, and a piece of the one before that
     (tmp_path / "t").write_bytes(killed[:before + left] + other)
     # WHEN read THEN it is said, and the other process is whole
