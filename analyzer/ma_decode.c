@@ -4,6 +4,11 @@
  * through the sticky cursor; a reserved value sets `problem`; both are checked
  * once per item, before the event is let out. A tag is read with acquire
  * order, because a mapped chunk may be written while we read it.
+ *
+ * The plain items (ALLOC and FREE without anything odd about them) are nearly
+ * all of a trace. While the piece holds more bytes than one of them can take,
+ * run_plain reads them without a check of bounds, its state in registers; what
+ * it will not judge it leaves to the other functions, as it found it.
  */
 #include "ma_decode.h"
 
@@ -16,6 +21,7 @@ void ma_decoder_begin(struct ma_decoder *decoder, const struct ma_process *proce
     decoder->header = process->record.block_header;
     decoder->grain = process->record.block_grain;
     decoder->smallest = process->record.smallest_usable;
+    decoder->grain_is_power = (decoder->grain & (decoder->grain - 1)) == 0;
 }
 
 void ma_decoder_piece(struct ma_decoder *decoder, const unsigned char *payload, size_t size)
@@ -208,6 +214,179 @@ static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_even
     return 1;
 }
 
+#define PLAIN_MOST 64 /* bytes from the start of a plain item that are looked at, at most */
+
+/* A vu; 16 bytes from *at on may be read. */
+static inline uint64_t plain_vu(const unsigned char **at)
+{
+    const unsigned char *p = *at;
+    if (__builtin_expect(*p & 1, 1)) {
+        *at = p + 1;
+        return *p >> 1;
+    }
+    if (__builtin_expect(!*p, 0)) {
+        *at = p + 9;
+        return mlf_get_u64(p + 1);
+    }
+    unsigned length = (unsigned)__builtin_ctz(*p) + 1;
+    *at = p + length;
+    return mlf_get_u64(p) << (64 - 8 * length) >> (64 - 7 * length);
+}
+
+static inline uint64_t plain_delta(const unsigned char **at, uint64_t last)
+{
+    return last + MLF_ADDR_GRAIN * (uint64_t)mlf_unzigzag(plain_vu(at));
+}
+
+/* The address of a FREE by its code: false if it is not plain. */
+static inline bool plain_old(const struct ma_decoder *decoder, unsigned code, uint32_t pushes,
+                             uint64_t last, const unsigned char **at, uint64_t *address)
+{
+    uint32_t distance = code + 1;
+    if (__builtin_expect(code > MLF_ADDR_NEAR_MAX, 0)) {
+        if (code == MLF_ADDR_DELTA) {
+            *address = plain_delta(at, last);
+            return true;
+        }
+        if (code == MLF_ADDR_ABSOLUTE) {
+            *address = mlf_get_u64(*at);
+            *at += 8;
+            return true;
+        }
+        distance = MLF_ADDR_RING_FIRST + *(*at)++;
+        if (code != MLF_ADDR_RING || distance > MLF_RING)
+            return false;
+    }
+    *address = decoder->addresses[(pushes - distance) % MLF_RING];
+    return distance <= pushes;
+}
+
+/* The address of an ALLOC by its flags: false if it is not plain. */
+static inline bool plain_new(const struct ma_decoder *decoder, unsigned flags, uint32_t pushes,
+                             uint64_t last, const unsigned char **at, uint64_t *address)
+{
+    uint32_t distance;
+    switch (flags & MLF_ALLOC_ADDRESS) {
+    case MLF_ALLOC_ADDRESS_RING:
+        distance = *(*at)++ + 1u;
+        *address = decoder->addresses[(pushes - distance) % MLF_RING];
+        return distance <= pushes;
+    case MLF_ALLOC_ADDRESS_NEXT:
+        *address = decoder->next;
+        return true;
+    case MLF_ALLOC_ADDRESS_DELTA:
+        *address = plain_delta(at, last);
+        return true;
+    default:
+        *address = mlf_get_u64(*at);
+        *at += 8;
+        return true;
+    }
+}
+
+/* The operands of a plain ALLOC behind its address, but for the time. */
+static inline bool plain_block(struct ma_decoder *decoder, unsigned flags,
+                               const unsigned char **at, struct ma_event *event)
+{
+    if (flags & MLF_ALLOC_STACK) {
+        uint64_t stack = decoder->explicit_stack + (uint64_t)mlf_unzigzag(plain_vu(at));
+        if (stack > UINT32_MAX || !(flags & MLF_ALLOC_SIZE))
+            return false;
+        event->stack = (uint32_t)stack;
+    } else {
+        uint32_t distance = *(*at)++ + 1u;
+        if (distance > decoder->n_stacks)
+            return false;
+        event->stack = decoder->stacks[(decoder->n_stacks - distance) % MLF_RING].stack;
+        event->size = decoder->stacks[(decoder->n_stacks - distance) % MLF_RING].size;
+    }
+    if (flags & MLF_ALLOC_SIZE)
+        event->size = plain_vu(at);
+    if (flags & MLF_ALLOC_USABLE) {
+        event->usable = event->size + plain_vu(at);
+    } else {
+        uint64_t usable = ((event->size + decoder->header + decoder->grain - 1) &
+                           -decoder->grain) - decoder->header;
+        event->usable = usable < decoder->smallest ? decoder->smallest : usable;
+    }
+    return true;
+}
+
+/* Decode plain items to event and on, up to end. Returns the end of what it
+ * decoded. */
+static struct ma_event *run_plain(struct ma_decoder *decoder, struct ma_event *event,
+                                  const struct ma_event *end)
+{
+    const unsigned char *item = decoder->cursor.at;
+    const unsigned char *const last_item = decoder->cursor.end - PLAIN_MOST;
+    uint64_t time = decoder->time, last = decoder->last, now;
+    uint32_t pushes = decoder->n_addresses;
+    for (; event < end && item <= last_item; event++) {
+        const unsigned char *at = item;
+        const unsigned tag = __atomic_load_n(at++, __ATOMIC_ACQUIRE);
+        uint64_t address;
+        if (tag >= MLF_EV_ALLOC) {
+            unsigned function = MLF_FN_malloc;
+            if (tag & MLF_ALLOC_FUNCTION) {
+                function = *at++;
+                if (function >= MLF_FN_COUNT ||
+                    (function >= MLF_FN_memalign && function <= MLF_FN_aligned_alloc))
+                    break;
+            }
+            if (!plain_new(decoder, tag, pushes, last, &at, &address) ||
+                !plain_block(decoder, tag, &at, event) ||
+                __builtin_add_overflow(time, plain_vu(&at), &now))
+                break;
+            event->type = MA_EVENT_ALLOC;
+            event->function = (uint8_t)function;
+            event->aligned = 0;
+            if (tag & MLF_ALLOC_STACK)
+                decoder->explicit_stack = event->stack;
+            decoder->stacks[decoder->n_stacks % MLF_RING].stack = event->stack;
+            decoder->stacks[decoder->n_stacks++ % MLF_RING].size = event->size;
+            decoder->next = address + event->usable + decoder->header;
+        } else if (tag >= MLF_EV_FREE) {
+            if (!plain_old(decoder, tag & 0x3f, pushes, last, &at, &address) ||
+                __builtin_add_overflow(time, plain_vu(&at), &now))
+                break;
+            event->type = MA_EVENT_FREE;
+            event->function = MLF_FN_free;
+        } else {
+            break;
+        }
+        event->time = time = now;
+        event->address = last = address;
+        decoder->addresses[pushes++ % MLF_RING] = address;
+        item = at;
+    }
+    decoder->cursor.at = item;
+    decoder->time = time;
+    decoder->last = last;
+    decoder->n_addresses = pushes;
+    return event;
+}
+
+/* Decode one item that is not plain, of this tag. Returns the number of events. */
+static int run_any(struct ma_decoder *decoder, unsigned tag, struct ma_event *event)
+{
+    if (tag < MLF_EV_FREE)
+        return decode_other(decoder, tag, event);
+    if (tag >= MLF_EV_ALLOC) {
+        *event = (struct ma_event){ .type = MA_EVENT_ALLOC, .function = MLF_FN_malloc };
+        new_block(decoder, tag & 0x3f, event);
+        advance(decoder);
+        event->time = decoder->time;
+        push_block(decoder, event);
+    } else {
+        *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = MLF_FN_free };
+        event->address = old_address(decoder, tag & 0x3f);
+        push_address(decoder, event->address);
+        advance(decoder);
+        event->time = decoder->time;
+    }
+    return 1;
+}
+
 enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event *out, size_t max,
                                      size_t *n)
 {
@@ -215,6 +394,11 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
     struct ma_event *event = out, *const end = out + max - 1; /* an item gives up to two */
     enum ma_decode_status status = MA_DECODE_MORE;
     while (event < end) {
+        if (decoder->grain_is_power && cursor->end - cursor->at > PLAIN_MOST) {
+            event = run_plain(decoder, event, end);
+            if (event == end)
+                break;
+        }
         decoder->item = cursor->at;
         unsigned tag =
             cursor->at < cursor->end ? __atomic_load_n(cursor->at, __ATOMIC_ACQUIRE) : 0;
@@ -223,22 +407,7 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
             break;
         }
         cursor->at++;
-        int events = 1;
-        if (tag >= MLF_EV_ALLOC) {
-            *event = (struct ma_event){ .type = MA_EVENT_ALLOC, .function = MLF_FN_malloc };
-            new_block(decoder, tag & 0x3f, event);
-            advance(decoder);
-            event->time = decoder->time;
-            push_block(decoder, event);
-        } else if (tag >= MLF_EV_FREE) {
-            *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = MLF_FN_free };
-            event->address = old_address(decoder, tag & 0x3f);
-            push_address(decoder, event->address);
-            advance(decoder);
-            event->time = decoder->time;
-        } else {
-            events = decode_other(decoder, tag, event);
-        }
+        int events = run_any(decoder, tag, event);
         if (__builtin_expect(cursor->failed | (decoder->problem != NULL), 0)) {
             status = cursor->failed ? MA_DECODE_CUT : MA_DECODE_BAD;
             cursor->at = decoder->item; /* another call shall meet the same end */

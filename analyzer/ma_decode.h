@@ -22,19 +22,20 @@ enum ma_event_type {
     MA_EVENT_RECORD,        /* a record with a moment: function is its tag */
 };
 
+/* Fields that its type does not have are undefined. */
 struct ma_event {
     uint64_t time;
-    uint64_t begin; /* REALLOC: the first time */
-    uint64_t address;
+    uint64_t begin;   /* REALLOC: the first time */
+    uint64_t address; /* ALLOC, FREE, REALLOC */
     union {
         uint64_t old_address;        /* REALLOC, REALLOC_BEGIN */
         const unsigned char *record; /* RECORD: its payload, of `size` bytes */
     };
-    uint64_t size, usable;
-    uint32_t stack;
+    uint64_t size, usable; /* ALLOC, REALLOC; size: FAILED, RECORD */
+    uint32_t stack;        /* ALLOC, REALLOC, FAILED */
     uint8_t type;     /* enum ma_event_type */
     uint8_t function; /* enum mlf_function, or the tag of a RECORD */
-    uint8_t aligned;  /* 0, or 1 + log2 of the alignment */
+    uint8_t aligned;  /* ALLOC, REALLOC: 0, or 1 + log2 of the alignment */
 };
 
 static inline unsigned ma_event_rank(const struct ma_event *event)
@@ -56,6 +57,7 @@ struct ma_decoder {
     /* section 7 */
     uint64_t time, last, next, explicit_stack;
     uint64_t header, grain, smallest; /* of default usable sizes */
+    bool grain_is_power;              /* of two */
     uint32_t n_addresses, n_stacks;   /* pushes so far */
     uint64_t addresses[MLF_RING];
     struct {

@@ -100,19 +100,19 @@ static int define_no_stack(struct heaptrack *to, uint32_t *trace)
 static int find_path(struct heaptrack *to, uint32_t id, const struct ma_frame **frames)
 {
     struct ma_stacks *stacks = &to->analysis->stacks;
+    const uint32_t *sites;
     long n = ma_stacks_frames(stacks, id, frames), at = 0;
-    if (n < 0)
+    long n_sites = n < 0 ? n : ma_stacks_sites(stacks, id, &sites);
+    if (n_sites < 0)
         return -ENOMEM;
     to->n_path = 0;
-    while (at < n && id >= MLF_FIRST_NODE) {
-        const struct ma_path *node = &stacks->paths[id - MLF_FIRST_NODE];
+    for (long i = 0; at < n && i < n_sites; i++) {
         long end = at;
         while (end < n - 1 && (*frames)[end].inlined)
             end++;
         if (!MA_RESERVE(to->path, to->n_path, to->path_capacity))
             return -ENOMEM;
-        to->path[to->n_path++] = (struct place){ node->site, at, end + 1 };
-        id = node->parent;
+        to->path[to->n_path++] = (struct place){ sites[i], at, end + 1 };
         at = end + 1;
     }
     return 0;

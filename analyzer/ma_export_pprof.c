@@ -224,14 +224,15 @@ static uint64_t location_of(struct writer *writer, uint32_t site, const struct m
 /* The stack's location ids, innermost first, into writer->path. */
 static void find_path(struct writer *writer, uint32_t stack)
 {
-    const struct ma_stacks *stacks = &writer->analysis->stacks;
+    struct ma_stacks *stacks = &writer->analysis->stacks;
     const struct ma_frame *frames;
-    long n = ma_stacks_frames(&writer->analysis->stacks, stack, &frames);
+    const uint32_t *sites;
+    long n = ma_stacks_frames(stacks, stack, &frames), at = 0;
+    long n_sites = ma_stacks_sites(stacks, stack, &sites);
     writer->n_path = 0;
-    writer->failed |= n < 0;
-    /* Each node of the path gave frames up to one that is not inlined. */
-    for (long at = 0; at < n && stack >= MLF_FIRST_NODE && !writer->failed;) {
-        const struct ma_path *node = &stacks->paths[stack - MLF_FIRST_NODE];
+    writer->failed |= n < 0 || n_sites < 0;
+    /* Each site of the path gave frames up to one that is not inlined. */
+    for (long i = 0; at < n && i < n_sites && !writer->failed; i++) {
         long end = at;
         while (end < n - 1 && frames[end].inlined)
             end++;
@@ -240,8 +241,7 @@ static void find_path(struct writer *writer, uint32_t stack)
             return;
         }
         writer->path[writer->n_path++] =
-            location_of(writer, node->site, frames + at, (size_t)(end + 1 - at));
-        stack = node->parent;
+            location_of(writer, sites[i], frames + at, (size_t)(end + 1 - at));
         at = end + 1;
     }
 }

@@ -61,20 +61,20 @@ static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *pr
     const struct ma_filter_spec *spec = filter->spec;
     struct ma_audit *audit = &filter->trace->audit;
     const uint64_t stacks = audit->unknown_stacks, modules = audit->unknown_modules;
+    const uint32_t *sites;
     unsigned found = 0;
     uint32_t id;
-    int result = ma_stacks_id(&filter->stacks, process, stack, &id);
+    long n = ma_stacks_id(&filter->stacks, process, stack, &id);
+    n = n < 0 ? n : ma_stacks_sites(&filter->stacks, id, &sites);
     audit->unknown_stacks = stacks; /* reports count them */
     audit->unknown_modules = modules;
-    if (result < 0)
+    if (n < 0)
         return 0;
-    while (id >= MLF_FIRST_NODE) {
-        const struct ma_path *path = &filter->stacks.paths[id - MLF_FIRST_NODE];
-        uint8_t one = match_site(filter, path->site);
+    for (long i = 0; i < n; i++) {
+        uint8_t one = match_site(filter, sites[i]);
         if (!one)
             return 0;
         found |= one;
-        id = path->parent;
     }
     bool accepted = (!spec->function.n || found & FUNCTION) &&
                     (!spec->module.n || found & MODULE) && !(found & EXCLUDE);

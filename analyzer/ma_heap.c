@@ -9,13 +9,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
+
+#include "ma_pages.h"
 
 #define ADDRESS_BITS 48
 #define TIME_BITS 44
 #define SLACK_WIDE 0xfffffu /* the entry's size is 1 + an index of wide ones */
-#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Slots of the nursery: the first ones, and the most. It grows when misses have
+ * come to so many a slot. */
+#define NURSERY_FIRST 5
+#define NURSERY_MOST 10
+#define MISSES_A_SLOT 4
 
 struct ma_heap_wide {
     uint64_t address, size, usable;
@@ -31,6 +37,11 @@ static uint64_t choose_multiplier(void)
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
         random = 0x9e3779b97f4a7c15ull;
     return random | 1;
+}
+
+static inline size_t nursery_slots(const struct ma_heap *heap)
+{
+    return heap->nursery ? (size_t)1 << (64 - heap->nursery_shift) : 0;
 }
 
 static inline uint64_t time_of(const struct ma_heap_entry *entry)
@@ -152,15 +163,6 @@ static inline uint64_t address_of(const struct ma_heap *heap, const struct ma_he
     return entry->address_low | (uint64_t)entry->address_high << 32;
 }
 
-/* Large tables are walked at random: huge pages spare their translations. */
-static void prefer_huge_pages(void *start, size_t size)
-{
-    uintptr_t from = ((uintptr_t)start + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    uintptr_t to = ((uintptr_t)start + size) & ~(HUGE_PAGE - 1);
-    if (to > from)
-        madvise((void *)from, to - from, MADV_HUGEPAGE);
-}
-
 static inline struct ma_heap_bucket *next(const struct ma_heap *heap,
                                           struct ma_heap_bucket *bucket)
 {
@@ -210,21 +212,19 @@ static inline bool search(const struct ma_heap *heap, uint64_t hash, uint64_t ad
 static int grow_buckets(struct ma_heap *heap)
 {
     size_t n = heap->n_buckets + heap->n_buckets / 3 + 1;
-    free(heap->buckets);
-    heap->buckets = NULL;
-    struct ma_heap_bucket *buckets = aligned_alloc(sizeof *buckets, n * sizeof *buckets);
-    if (!buckets) {
+    ma_pages_free(heap->buckets, heap->n_buckets * sizeof *heap->buckets);
+    heap->buckets = ma_pages_new(n * sizeof *heap->buckets);
+    if (!heap->buckets) {
+        heap->n_buckets = 0;
         ma_heap_free(heap);
         return -ENOMEM;
     }
-    prefer_huge_pages(buckets, n * sizeof *buckets);
-    memset(buckets, 0, n * sizeof *buckets);
-    heap->buckets = buckets;
     heap->n_buckets = n;
     heap->most = n * MA_HEAP_PLACES - (n * MA_HEAP_PLACES + 9) / 10;
     for (size_t i = 0; i < heap->n_entries; i++) {
         size_t ahead = i + 16 < heap->n_entries ? i + 16 : i;
-        ma_heap_prefetch(heap, address_of(heap, &heap->entries[ahead]));
+        uint64_t hash = ma_heap_hash(address_of(heap, &heap->entries[ahead]));
+        ma_heap_near(&heap->buckets[ma_heap_home(heap, hash)]);
         if (heap->entries[i].use != MA_HEAP_FREE)
             place(heap, ma_heap_hash(address_of(heap, &heap->entries[i])), (uint32_t)i);
     }
@@ -233,45 +233,29 @@ static int grow_buckets(struct ma_heap *heap)
 
 static int grow_entries(struct ma_heap *heap)
 {
+    const size_t size = sizeof *heap->entries;
     size_t capacity = heap->capacity + heap->capacity / 2 + 16;
-    struct ma_heap_entry *entries = realloc(heap->entries, capacity * sizeof *entries);
-    if (!entries || heap->n_entries >= UINT32_MAX - 1)
+    if (heap->n_entries >= UINT32_MAX - 1)
         return -ENOMEM;
-    prefer_huge_pages(entries, capacity * sizeof *entries);
+    struct ma_heap_entry *entries =
+        ma_pages_grow(heap->entries, heap->capacity * size, capacity * size);
+    if (!entries)
+        return -ENOMEM;
     heap->entries = entries;
     heap->capacity = capacity;
     return 0;
 }
 
-/* Make room for one more block. */
-static int reserve(struct ma_heap *heap, uint64_t time)
+/* Put a block into the table, which does not have its address. Returns 0 or
+ * -ENOMEM. */
+static int put_old(struct ma_heap *heap, const struct ma_block *block)
 {
-    if (!ma_heap_multiplier)
-        ma_heap_multiplier = choose_multiplier();
     if (!heap->buckets)
-        heap->origin = time;
+        heap->origin = block->time;
     if (!heap->free && heap->n_entries == heap->capacity && grow_entries(heap) < 0)
         return -ENOMEM;
-    return heap->count < heap->most ? 0 : grow_buckets(heap);
-}
-
-int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former)
-{
-    if (__builtin_expect(heap->count >= heap->most ||
-                             (!heap->free && heap->n_entries == heap->capacity), 0) &&
-        reserve(heap, block->time) < 0)
+    if (heap->n_old >= heap->most && grow_buckets(heap) < 0)
         return -ENOMEM;
-    struct found found;
-    uint64_t hash = ma_heap_hash(block->address);
-    if (__builtin_expect(search(heap, hash, block->address, &found), 0)) {
-        struct ma_heap_entry *entry = &heap->entries[found.bucket->entries[found.place]];
-        unpack(heap, entry, former);
-        struct ma_heap_entry old = *entry;
-        if (pack(heap, block, entry) < 0)
-            return -ENOMEM;
-        drop_wide(heap, &old);
-        return 1;
-    }
     uint32_t index = heap->free ? heap->free - 1 : (uint32_t)heap->n_entries;
     struct ma_heap_entry *entry = &heap->entries[index];
     uint32_t next_free = heap->free ? entry->size : 0;
@@ -279,57 +263,140 @@ int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_bl
         return -ENOMEM;
     heap->n_entries += !heap->free;
     heap->free = next_free;
-    heap->count++;
-    place(heap, hash, index);
+    if (next_free)
+        ma_heap_near(&heap->entries[next_free - 1]); /* the next one to be used */
+    heap->n_old++;
+    place(heap, ma_heap_hash(block->address), index);
     return 0;
 }
 
-bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct ma_block *block)
+/* Take the block that was found out of the table. */
+static void take_old(struct ma_heap *heap, uint64_t hash, const struct found *found,
+                     struct ma_block *block)
 {
-    struct found found;
-    uint64_t hash = ma_heap_hash(address);
-    if (__builtin_expect(!heap->count, 0) || !search(heap, hash, address, &found))
-        return false;
-    struct ma_heap_bucket *bucket = found.bucket;
-    uint32_t index = bucket->entries[found.place];
+    struct ma_heap_bucket *bucket = found->bucket;
+    uint32_t index = bucket->entries[found->place];
     struct ma_heap_entry *entry = &heap->entries[index];
     unpack(heap, entry, block);
     drop_wide(heap, entry);
     entry->time_high_slack = 0; /* not wide */
     bucket->used--;
-    bucket->tags[found.place] = bucket->tags[bucket->used];
-    bucket->entries[found.place] = bucket->entries[bucket->used];
+    bucket->tags[found->place] = bucket->tags[bucket->used];
+    bucket->entries[found->place] = bucket->entries[bucket->used];
     struct ma_heap_bucket *home = &heap->buckets[ma_heap_home(heap, hash)];
     for (; __builtin_expect(home != bucket, 0); home = next(heap, home))
         home->passed -= home->passed != UINT16_MAX;
     entry->use = MA_HEAP_FREE;
     entry->size = heap->free;
     heap->free = index + 1;
+    heap->n_old--;
+}
+
+/* Which slot an address goes to depends on nothing but the address, so a slot
+ * that knows of no address yet has one that goes to another slot. */
+static void empty_nursery(struct ma_heap *heap)
+{
+    size_t n = nursery_slots(heap);
+    uint64_t elsewhere = 1; /* an address whose slot is not 0, as that of 0 is */
+    while (ma_heap_slot(heap, elsewhere) == heap->nursery)
+        elsewhere++;
+    for (size_t i = 0; i < n; i++)
+        heap->nursery[i] = (struct ma_block){ .address = i ? 0 : elsewhere, .use = MA_HEAP_FREE };
+}
+
+/* The first nursery, or a larger one: the blocks of the one before go into the
+ * table. */
+static int grow_nursery(struct ma_heap *heap)
+{
+    size_t n = nursery_slots(heap);
+    unsigned log2 = n ? NURSERY_MOST : NURSERY_FIRST;
+    if (!ma_heap_multiplier)
+        ma_heap_multiplier = choose_multiplier();
+    for (size_t i = 0; i < n; i++) {
+        if (heap->nursery[i].use != MA_HEAP_FREE && put_old(heap, &heap->nursery[i]) < 0)
+            return -ENOMEM;
+    }
+    struct ma_block *nursery = aligned_alloc(64, sizeof *nursery << log2);
+    if (!nursery)
+        return -ENOMEM;
+    free(heap->nursery);
+    heap->nursery = nursery;
+    heap->nursery_shift = 64 - log2;
+    empty_nursery(heap);
+    return 0;
+}
+
+int ma_heap_put_slow(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former)
+{
+    size_t slots = nursery_slots(heap);
+    if (__builtin_expect(slots < (size_t)1 << NURSERY_MOST, 0) &&
+        heap->misses++ >= slots * MISSES_A_SLOT && grow_nursery(heap) < 0)
+        return -ENOMEM;
+    struct found found;
+    uint64_t hash = ma_heap_hash(block->address);
+    int taken = heap->n_old && search(heap, hash, block->address, &found);
+    if (__builtin_expect(taken, 0))
+        take_old(heap, hash, &found, former);
+    struct ma_block *slot = ma_heap_slot(heap, block->address);
+    if (slot->use != MA_HEAP_FREE && put_old(heap, slot) < 0)
+        return -ENOMEM;
+    *slot = *block;
+    heap->count += !taken;
+    return taken;
+}
+
+bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *block)
+{
+    struct found found;
+    uint64_t hash = ma_heap_hash(address);
+    if (!heap->n_old || !search(heap, hash, address, &found))
+        return false;
+    take_old(heap, hash, &found, block);
     heap->count--;
+    struct ma_block *slot = ma_heap_slot(heap, address);
+    if (slot->use == MA_HEAP_FREE)
+        slot->address = address;
     return true;
 }
 
 bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block *block)
 {
     struct found found;
-    if (!heap->count || !search(heap, ma_heap_hash(address), address, &found))
+    if (!heap->nursery)
+        return false;
+    *block = *ma_heap_slot(heap, address);
+    if (block->address == address)
+        return block->use != MA_HEAP_FREE;
+    if (!heap->n_old || !search(heap, ma_heap_hash(address), address, &found))
         return false;
     unpack(heap, &heap->entries[found.bucket->entries[found.place]], block);
     return true;
 }
 
+size_t ma_heap_places(const struct ma_heap *heap)
+{
+    return nursery_slots(heap) + heap->n_entries;
+}
+
 bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block)
 {
-    if (heap->entries[i].use == MA_HEAP_FREE)
+    size_t slots = nursery_slots(heap);
+    if (i < slots) {
+        *block = heap->nursery[i];
+        return block->use != MA_HEAP_FREE;
+    }
+    const struct ma_heap_entry *entry = &heap->entries[i - slots];
+    if (entry->use == MA_HEAP_FREE)
         return false;
-    unpack(heap, &heap->entries[i], block);
+    unpack(heap, entry, block);
     return true;
 }
 
 void ma_heap_free(struct ma_heap *heap)
 {
-    free(heap->buckets);
-    free(heap->entries);
+    ma_pages_free(heap->buckets, heap->n_buckets * sizeof *heap->buckets);
+    ma_pages_free(heap->entries, heap->capacity * sizeof *heap->entries);
+    free(heap->nursery);
     free(heap->wide);
     *heap = (struct ma_heap){ 0 };
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * The live set of one process: its blocks by address. Entries of 24 bytes lie
- * without gaps in one array, which grows in place; one that is freed is used
- * again first. A hash table finds them: buckets of one cache line, each with
- * twelve places of a tag (8 bits of the hash) and an entry's number, filled to
- * nine tenths and grown by a third. So a live block costs 30 to 32 bytes
- * whatever the number of blocks, an address that is not live is known from one
- * cache line, and one that is from two. The replay works on struct ma_block;
- * only this module knows the packed form:
+ * The live set of one process: its blocks by address, in two parts. Most blocks
+ * die young, and allocators hand an address that was freed out again at once: so
+ * a new block goes into a small direct-mapped cache of whole struct ma_block,
+ * the nursery, and leaves it for the table only when another block takes its
+ * slot. A slot whose block ended keeps the address, which says that the table
+ * does not have it: most allocations and frees touch a single slot.
+ *
+ * The table: entries of 24 bytes lie without gaps in one array, which grows in
+ * place; one that is freed is used again first. A hash table finds them: buckets
+ * of one cache line, each with twelve places of a tag (8 bits of the hash) and an
+ * entry's number, filled to nine tenths and grown by a third. So a live block
+ * costs 30 to 32 bytes whatever the number of blocks, an address that is not live
+ * is known from one cache line, and one that is from two. The replay works on
+ * struct ma_block; only this module knows the packed form:
  *
  *   address 48, thread 16 | size 32 | use 32 | time 44, slack 20
  *
@@ -59,12 +65,17 @@ struct ma_heap_bucket {
 struct ma_heap_wide;
 
 struct ma_heap {
+    struct ma_block *nursery; /* use MA_HEAP_FREE: not live, and not in the table either */
+    unsigned nursery_shift;   /* 64 less log2 of its slots */
+    uint32_t misses;          /* puts that found another address in their slot */
+    size_t count;             /* blocks in all */
+
     struct ma_heap_bucket *buckets;
     size_t n_buckets, most; /* most: blocks before it grows */
     struct ma_heap_entry *entries;
     size_t n_entries, capacity; /* ever used; allocated */
     uint32_t free;              /* 1 + index of the first free entry; 0: none */
-    size_t count;               /* blocks */
+    size_t n_old;               /* blocks in the table */
     uint64_t origin;            /* ticks */
     unsigned time_shift;
     struct ma_heap_wide *wide; /* blocks that do not fit an entry */
@@ -103,19 +114,52 @@ static inline unsigned ma_heap_match(const struct ma_heap_bucket *bucket, uint64
 #endif
 }
 
+static inline struct ma_block *ma_heap_slot(const struct ma_heap *heap, uint64_t address)
+{
+    return &heap->nursery[address * 0x9e3779b97f4a7c15u >> heap->nursery_shift];
+}
+
+/* The slow halves of the functions below. */
+int ma_heap_put_slow(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former);
+bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *block);
+
 /* Put a block. If its address was taken, the former block goes to *former and
  * 1 is returned; else 0, or -ENOMEM, after which the heap may have lost its
  * blocks. block->use is not MA_HEAP_FREE. */
-int ma_heap_put(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former);
+static inline int ma_heap_put(struct ma_heap *heap, const struct ma_block *block,
+                              struct ma_block *former)
+{
+    struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, block->address) : NULL;
+    if (__builtin_expect(!slot || slot->address != block->address, 0))
+        return ma_heap_put_slow(heap, block, former);
+    int live = slot->use != MA_HEAP_FREE;
+    if (__builtin_expect(live, 0))
+        *former = *slot;
+    *slot = *block;
+    heap->count += !live;
+    return live;
+}
 
 /* Take the block at address out. Returns whether there was one. */
-bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct ma_block *block);
+static inline bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct ma_block *block)
+{
+    struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, address) : NULL;
+    if (!slot || slot->address != address)
+        return ma_heap_take_slow(heap, address, block);
+    *block = *slot;
+    bool live = slot->use != MA_HEAP_FREE;
+    slot->use = MA_HEAP_FREE;
+    heap->count -= live;
+    return live;
+}
 
 /* Look at the block at address. Returns whether there is one. */
 bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block *block);
 
-/* The block in entries[i], i < n_entries. Returns false if there is none. For
- * walks over the whole live set, in no order; no block may be put in between. */
+/* For walks over the whole live set, in no order: the block in place i, which is
+ * less than ma_heap_places. Returns false if there is none. No block may be put
+ * in between. */
+size_t ma_heap_places(const struct ma_heap *heap);
 bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block);
 
 void ma_heap_free(struct ma_heap *heap);
@@ -133,11 +177,15 @@ static inline void ma_heap_near(const void *memory)
  * nothing. */
 static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
 {
-    ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
+    const struct ma_block *slot = ma_heap_slot(heap, address);
+    if (slot->address != address)
+        ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
 }
 
 static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
 {
+    if (ma_heap_slot(heap, address)->address == address)
+        return;
     uint64_t hash = ma_heap_hash(address);
     const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
     unsigned places = ma_heap_match(bucket, hash);

@@ -77,7 +77,7 @@ static int add_part(struct walk *walk, uint32_t row, const struct ma_block *bloc
 static int walk_blocks(struct walk *walk, const struct ma_account *account, struct ages *ages)
 {
     struct ma_block block;
-    for (size_t i = 0; i < account->heap.n_entries; i++) {
+    for (size_t i = 0; i < ma_heap_places(&account->heap); i++) {
         if (!ma_heap_at(&account->heap, i, &block) || block.use >= account->n_uses)
             continue;
         struct ages *its = &ages[block.use];

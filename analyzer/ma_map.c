@@ -6,6 +6,15 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
+
+uint64_t ma_map_key;
+
+__attribute__((constructor)) static void choose_key(void)
+{
+    if (getrandom(&ma_map_key, sizeof ma_map_key, GRND_NONBLOCK) != sizeof ma_map_key)
+        ma_map_key = (uint64_t)(uintptr_t)&ma_map_key; /* the loader's choice */
+}
 
 static void put(struct ma_map *map, uint64_t key, uint32_t value)
 {

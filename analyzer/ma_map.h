@@ -2,8 +2,8 @@
  *
  * Two small containers: a growing array by macro, and an open-addressing map
  * from 64-bit keys to 32-bit values (indices into such arrays). Keys come from
- * traces, so the hash is mixed well; a growth that fails leaves the container
- * as it was.
+ * traces, so the hash is mixed well, with a key of its own in every run: nobody
+ * can aim for collisions. A growth that fails leaves the container as it was.
  */
 #ifndef MA_MAP_H
 #define MA_MAP_H
@@ -22,8 +22,11 @@ struct ma_map {
     size_t count;
 };
 
+extern uint64_t ma_map_key; /* random; set before main begins */
+
 static inline uint64_t ma_mix(uint64_t x)
 {
+    x ^= ma_map_key;
     x ^= x >> 32;
     x *= 0xe9846af9b1a615dull;
     x ^= x >> 32;

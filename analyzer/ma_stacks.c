@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stacks of all processes in one trie; see ma_stacks.h.
+ * Stacks of all processes; see ma_stacks.h.
  */
 #include "ma_stacks.h"
 
@@ -11,14 +11,15 @@
 
 void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
 {
-    *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols };
+    *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols,
+                                  .latest_module = UINT64_MAX };
 }
 
 void ma_stacks_free(struct ma_stacks *stacks)
 {
     for (size_t i = 0; i < stacks->n_objects; i++) {
         free(stacks->objects[i].build_id_text);
-        ma_map_free(&stacks->objects[i].frame_of);
+        ma_map_free(&stacks->objects[i].site_of);
     }
     free(stacks->objects);
     free(stacks->sites);
@@ -26,9 +27,10 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->chain);
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
-    for (size_t i = 0; i < stacks->n_known; i++)
-        free(stacks->known[i].ids);
-    free(stacks->known);
+    for (size_t i = 0; i < stacks->n_hashes; i++)
+        free(stacks->hashes[i].at);
+    free(stacks->hashes);
+    free(stacks->path_sites);
     ma_map_free(&stacks->object_of);
 }
 
@@ -93,20 +95,23 @@ static int find_object(struct ma_stacks *stacks, const struct ma_process *proces
                        uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
-    *index = ma_map_get(&stacks->object_of, key);
-    if (*index != MA_NONE)
-        return 0;
-    const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
-    for (size_t i = 0; i < stacks->n_objects && module && *index == MA_NONE; i++) {
-        if (same_object(&stacks->objects[i], module))
-            *index = (uint32_t)i;
-    }
+    *index = key == stacks->latest_module ? stacks->latest_object
+                                          : ma_map_get(&stacks->object_of, key);
     if (*index == MA_NONE) {
-        int result = add_object(stacks, process, module, id == 0, index);
-        if (result < 0)
+        const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
+        for (size_t i = 0; i < stacks->n_objects && module && *index == MA_NONE; i++) {
+            if (same_object(&stacks->objects[i], module))
+                *index = (uint32_t)i;
+        }
+        int result = 0;
+        if ((*index == MA_NONE &&
+             (result = add_object(stacks, process, module, id == 0, index)) < 0) ||
+            (result = ma_map_set(&stacks->object_of, key, *index)) < 0)
             return result;
     }
-    return ma_map_set(&stacks->object_of, key, *index);
+    stacks->latest_module = key;
+    stacks->latest_object = *index;
+    return 0;
 }
 
 struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
@@ -133,7 +138,7 @@ static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
     int result = find_object(stacks, process, node->module, &object);
     if (result < 0)
         return result;
-    struct ma_map *map = &stacks->objects[object].frame_of;
+    struct ma_map *map = &stacks->objects[object].site_of;
     uint64_t key = node->offset << 1 | (node->exact != 0);
     *index = ma_map_get(map, key);
     if (*index != MA_NONE)
@@ -150,85 +155,107 @@ static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
     return ma_map_set(map, key, *index);
 }
 
-static int add_path(struct ma_stacks *stacks, uint32_t parent, uint32_t site, uint32_t *id)
+/* Where the hash of a node's path is noted, valid until the next call; NULL if
+ * memory is short. */
+static uint64_t *hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
 {
-    uint64_t key = (uint64_t)parent << 32 | site;
-    *id = ma_map_get(&stacks->path_of, key);
-    if (*id != MA_NONE)
-        return 0;
-    if (stacks->n_paths >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
-        !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity))
-        return -ENOMEM;
-    *id = (uint32_t)stacks->n_paths + MLF_FIRST_NODE;
-    stacks->paths[stacks->n_paths++] =
-        (struct ma_path){ parent, site, ma_stacks_root(stacks, parent) };
-    return ma_map_set(&stacks->path_of, key, *id);
-}
-
-/* Where the id of a node is noted, valid until the next call; NULL if memory is
- * short. */
-static uint32_t *known_id(struct ma_stacks *stacks, const struct ma_process *owner,
-                          const struct ma_node *node)
-{
-    if (owner->index >= stacks->n_known) {
+    if (owner->index >= stacks->n_hashes) {
         size_t n = stacks->trace->n_processes + stacks->trace->n_processes / 2;
         n += owner->index + 1 > n;
-        struct ma_known *known = realloc(stacks->known, n * sizeof *known);
-        if (!known)
+        struct ma_hashes *hashes = realloc(stacks->hashes, n * sizeof *hashes);
+        if (!hashes)
             return NULL;
-        for (size_t i = stacks->n_known; i < n; i++)
-            known[i] = (struct ma_known){ 0 };
-        stacks->known = known;
-        stacks->n_known = n;
+        memset(hashes + stacks->n_hashes, 0, (n - stacks->n_hashes) * sizeof *hashes);
+        stacks->hashes = hashes;
+        stacks->n_hashes = n;
     }
-    struct ma_known *known = &stacks->known[owner->index];
-    size_t index = (size_t)(node - owner->nodes);
-    if (index >= known->n) {
+    struct ma_hashes *own = &stacks->hashes[owner->index];
+    if (node >= own->n) {
         /* Most often the trace is read, and these are all. */
-        size_t n = known->n ? owner->n_nodes + owner->n_nodes / 2 : owner->n_nodes;
-        uint32_t *ids = realloc(known->ids, n * sizeof *ids);
-        if (!ids)
+        size_t n = own->n ? owner->n_nodes + owner->n_nodes / 2 : owner->n_nodes;
+        uint64_t *at = realloc(own->at, n * sizeof *at);
+        if (!at)
             return NULL;
-        memset(ids + known->n, 0, (n - known->n) * sizeof *ids);
-        *known = (struct ma_known){ ids, n };
+        memset(at + own->n, 0, (n - own->n) * sizeof *at);
+        *own = (struct ma_hashes){ at, n };
     }
-    return &known->ids[index];
+    return &own->at[node];
+}
+
+#define ROOT_MASK ((uint64_t)MLF_FIRST_NODE - 1)
+
+/* The hash of a path from that of its parent, or of the root itself. */
+static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
+                const struct ma_node *node, uint64_t parent, uint64_t *hash)
+{
+    uint32_t object;
+    int result = find_object(stacks, owner, node->module, &object);
+    uint64_t frame = node->offset << 1 | (node->exact != 0);
+    *hash = ma_mix(parent ^ ma_mix(frame + ((uint64_t)object << 56 | object)));
+    *hash = (*hash & ~ROOT_MASK) | (ROOT_MASK + 1) | (parent & ROOT_MASK); /* never 0 */
+    return result;
+}
+
+/* The hash of a process's stack, a root for one without frames; with the owner
+ * of its node and the node's index there. Returns 0 or -ENOMEM. */
+static int find_hash(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                     uint64_t *hash, struct ma_path *path)
+{
+    const struct ma_process *owner = process;
+    const struct ma_node *node;
+    stacks->n_chain = 0;
+    *hash = stack;
+    /* Outwards to a root or a node whose hash is known, then back. */
+    while (stack >= MLF_FIRST_NODE) {
+        node = ma_process_node(process, stack, &owner);
+        if (!node) {
+            stacks->trace->audit.unknown_stacks += stacks->n_chain == 0;
+            *hash = MA_ROOT_UNKNOWN;
+            break;
+        }
+        if (!stacks->n_chain)
+            *path = (struct ma_path){ owner->index, (uint32_t)(node - owner->nodes) };
+        const uint64_t *known = hash_at(stacks, owner, (size_t)(node - owner->nodes));
+        if (!known || !MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
+            return -ENOMEM;
+        if (*known) {
+            *hash = *known;
+            break;
+        }
+        stacks->chain[stacks->n_chain++] = stack;
+        *hash = stack = node->parent;
+    }
+    while (stacks->n_chain) {
+        node = ma_process_node(process, stacks->chain[--stacks->n_chain], &owner);
+        int result = fold(stacks, owner, node, *hash, hash);
+        if (result < 0)
+            return result;
+        *hash_at(stacks, owner, (size_t)(node - owner->nodes)) = *hash;
+    }
+    return 0;
 }
 
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                  uint32_t *id)
 {
-    const struct ma_process *owner = process;
-    stacks->n_chain = 0;
-    *id = stack;
-    /* Outwards to a root or a node that is known, then back. */
-    while (stack >= MLF_FIRST_NODE) {
-        const struct ma_node *node = ma_process_node(process, stack, &owner);
-        if (!node) {
-            if (stacks->n_chain == 0)
-                stacks->trace->audit.unknown_stacks++;
-            *id = MA_ROOT_UNKNOWN;
-            break;
-        }
-        uint32_t *known = known_id(stacks, owner, node);
-        if (!known || !MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
+    uint64_t hash;
+    struct ma_path path;
+    int result = find_hash(stacks, process, stack, &hash, &path);
+    if (result < 0)
+        return result;
+    *id = (uint32_t)hash;
+    if (hash < MLF_FIRST_NODE)
+        return 0;
+    uint32_t index = ma_map_get(&stacks->path_of, hash);
+    if (index == MA_NONE) {
+        index = (uint32_t)stacks->n_paths;
+        if (stacks->n_paths >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
+            !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity) ||
+            ma_map_set(&stacks->path_of, hash, index) < 0)
             return -ENOMEM;
-        if (*known) {
-            *id = *known;
-            break;
-        }
-        stacks->chain[stacks->n_chain++] = stack;
-        stack = node->parent;
-        *id = stack;
+        stacks->paths[stacks->n_paths++] = path;
     }
-    while (stacks->n_chain) {
-        uint32_t of = stacks->chain[--stacks->n_chain], site;
-        const struct ma_node *node = ma_process_node(process, of, &owner);
-        int result = find_site(stacks, owner, node, &site);
-        if (result < 0 || (result = add_path(stacks, *id, site, id)) < 0)
-            return result;
-        *known_id(stacks, owner, node) = *id;
-    }
+    *id = index + MLF_FIRST_NODE;
     return 0;
 }
 
@@ -283,32 +310,54 @@ static bool add_site(struct ma_stacks *stacks, struct ma_site *site)
 
 int ma_stacks_resolve_all(struct ma_stacks *stacks)
 {
+    const struct ma_symbol *symbols;
     for (size_t i = 0; i < stacks->trace->n_processes; i++) {
         const struct ma_process *process = stacks->trace->processes[i];
         for (size_t k = 0; k < process->n_nodes; k++) {
-            uint32_t id;
-            int result = ma_stacks_id(stacks, process, process->nodes[k].id, &id);
+            uint32_t site;
+            int result = find_site(stacks, process, &process->nodes[k], &site);
             if (result < 0)
                 return result;
         }
     }
-    const struct ma_symbol *symbols;
     for (size_t i = 0; i < stacks->n_sites; i++)
         resolve_site(stacks, &stacks->sites[i], &symbols);
     return 0;
 }
 
+long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sites)
+{
+    stacks->n_path_sites = 0;
+    *sites = NULL;
+    if (id < MLF_FIRST_NODE)
+        return 0;
+    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
+    const struct ma_process *owner = stacks->trace->processes[path->owner];
+    const struct ma_node *node = &owner->nodes[path->node];
+    for (unsigned depth = 0; node && depth < MLF_DEPTH_MAX; depth++) {
+        uint32_t site;
+        if (find_site(stacks, owner, node, &site) < 0 ||
+            !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
+            return -1;
+        stacks->path_sites[stacks->n_path_sites++] = site;
+        node = node->parent < MLF_FIRST_NODE ? NULL
+                                             : ma_process_node(owner, node->parent, &owner);
+    }
+    *sites = stacks->path_sites;
+    return (long)stacks->n_path_sites;
+}
+
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames)
 {
+    const uint32_t *sites;
+    long n = ma_stacks_sites(stacks, id, &sites);
     stacks->n_frames = 0;
-    for (unsigned depth = 0; id >= MLF_FIRST_NODE && depth < MLF_DEPTH_MAX; depth++) {
-        const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
-        if (!add_site(stacks, &stacks->sites[path->site]))
+    for (long i = 0; i < n; i++) {
+        if (!add_site(stacks, &stacks->sites[sites[i]]))
             return -1;
-        id = path->parent;
     }
     *frames = stacks->frames;
-    return (long)stacks->n_frames;
+    return n < 0 ? n : (long)stacks->n_frames;
 }
 
 long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames)
@@ -322,7 +371,10 @@ long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_fra
 
 uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)
 {
-    return id >= MLF_FIRST_NODE ? stacks->paths[id - MLF_FIRST_NODE].root : id;
+    if (id < MLF_FIRST_NODE)
+        return id;
+    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
+    return (uint32_t)(stacks->hashes[path->owner].at[path->node] & ROOT_MASK);
 }
 
 const char *ma_frame_name(const struct ma_frame *frame, char *buffer, size_t size)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stacks as reports see them: independent of process and generation. Nodes of
- * all processes are brought into one trie whose frames are (module by path and
- * build-id, offset), so that the same path in two processes is one stack. Done
- * for the stacks that are asked for, at the end of the pass or during it;
- * symbols are looked up frame by frame when asked.
+ * Stacks as reports see them: independent of process and generation, so that
+ * the same path in two processes is one stack. A node stands for its path, and
+ * paths are told apart by a hash of 59 bits folded along their frames (module by
+ * path and build-id, offset) from the outermost in, keyed anew in every run: of
+ * a million different paths two are taken for one with odds of 10^-6. A node's
+ * hash is computed once, when it or a node within it is asked for; sites and
+ * symbols are looked up for the frames that are shown.
  */
 #ifndef MA_STACKS_H
 #define MA_STACKS_H
@@ -26,7 +28,7 @@ struct ma_object_entry {
     size_t build_id_size;
     char *build_id_text; /* hexadecimal */
     bool vdso, known; /* known: the trace defines the module */
-    struct ma_map frame_of; /* offset and exactness to frame */
+    struct ma_map site_of; /* offset and exactness to site */
     uint64_t shown, unresolved; /* distinct frames */
     uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
     bool here;      /* its process ran on this machine */
@@ -38,9 +40,8 @@ struct ma_site { /* a frame */
     uint64_t offset, address; /* as captured, in the first process that had it */
 };
 
-struct ma_path { /* a node */
-    uint32_t parent, site;
-    uint32_t root; /* what the path ends at */
+struct ma_path { /* a stack */
+    uint32_t owner, node; /* the first node that was met for it: of which process, its index */
 };
 
 struct ma_frame {
@@ -53,8 +54,8 @@ struct ma_frame {
     bool inlined;
 };
 
-struct ma_known { /* of one process's own nodes */
-    uint32_t *ids; /* by index of the node; 0: not known yet */
+struct ma_hashes { /* of the paths of one process's own nodes */
+    uint64_t *at; /* by index of the node; the root in the low 4 bits; 0: not known yet */
     size_t n;
 };
 
@@ -67,12 +68,16 @@ struct ma_stacks {
     size_t n_sites, site_capacity;
     struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
     size_t n_paths, path_capacity;
-    struct ma_map path_of; /* parent and site */
-    struct ma_known *known; /* by process index */
-    size_t n_known;
+    struct ma_map path_of; /* hash to index */
+    struct ma_hashes *hashes; /* by process index */
+    size_t n_hashes;
     struct ma_map object_of; /* process and module to object */
+    uint64_t latest_module;  /* process and module, and the object they gave */
+    uint32_t latest_object;
     uint32_t *chain;       /* scratch */
     size_t n_chain, chain_capacity;
+    uint32_t *path_sites;  /* of the latest ma_stacks_sites */
+    size_t n_path_sites, path_site_capacity;
     struct ma_frame *frames; /* of the latest ma_stacks_frames */
     size_t n_frames, frame_capacity;
 };
@@ -89,6 +94,10 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
  * valid until the next call, its strings until ma_stacks_free. -1 if memory is
  * short. */
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames);
+
+/* The sites of a stack's frames, innermost first: as many as it has frames that
+ * are not inlined. Valid until the next call; -1 if memory is short. */
+long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sites);
 
 /* The frames of one return address, by the number of its site; as above. */
 long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames);
