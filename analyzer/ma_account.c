@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_pages.h"
+
 #define IDS_PER_USE 32
 
 struct ma_account *ma_account_new(struct ma_process *process)
@@ -29,7 +31,8 @@ void ma_account_free(struct ma_account *account)
     ma_history_free(&account->history);
     ma_map_free(&account->use_of);
     free(account->direct);
-    free(account->uses);
+    free(account->stacks);
+    ma_pages_free(account->uses, account->use_capacity * sizeof *account->uses);
     free(account);
 }
 
@@ -46,10 +49,36 @@ static int widen(struct ma_account *account, uint32_t stack)
     account->direct = direct;
     account->n_direct = n;
     for (size_t i = 0; i < account->n_uses; i++) {
-        if (account->uses[i].stack < n)
-            direct[account->uses[i].stack] = (uint32_t)i + 1;
+        if (account->stacks[i] < n)
+            direct[account->stacks[i]] = (uint32_t)i + 1;
     }
     return 0;
+}
+
+static bool grow_uses(struct ma_account *account)
+{
+    const size_t size = sizeof *account->uses;
+    size_t n = account->use_capacity + account->use_capacity / 2 + 8;
+    uint32_t *stacks = realloc(account->stacks, n * sizeof *stacks);
+    if (!stacks)
+        return false;
+    account->stacks = stacks;
+    struct ma_use *uses = ma_pages_grow(account->uses, account->use_capacity * size, n * size);
+    if (!uses)
+        return false;
+    account->uses = uses;
+    account->use_capacity = n;
+    return true;
+}
+
+uint32_t ma_account_add_use(struct ma_account *account, uint32_t stack)
+{
+    if (account->n_uses >= MA_NONE ||
+        (account->n_uses == account->use_capacity && !grow_uses(account)))
+        return MA_NONE;
+    account->stacks[account->n_uses] = stack;
+    account->uses[account->n_uses].slot = account->history.slot;
+    return (uint32_t)account->n_uses++;
 }
 
 struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack)
@@ -61,13 +90,12 @@ struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack)
         if (stack < IDS_PER_USE * (account->n_uses + 8) && widen(account, stack) < 0)
             return NULL;
     }
-    if (!MA_RESERVE(account->uses, account->n_uses, account->use_capacity))
+    uint32_t index = ma_account_add_use(account, stack);
+    if (index == MA_NONE)
         return NULL;
     if (stack < account->n_direct)
-        account->direct[stack] = (uint32_t)account->n_uses + 1;
-    else if (ma_map_set(&account->use_of, stack, (uint32_t)account->n_uses) < 0)
+        account->direct[stack] = index + 1;
+    else if (ma_map_set(&account->use_of, stack, index) < 0)
         return NULL;
-    struct ma_use *use = &account->uses[account->n_uses++];
-    *use = (struct ma_use){ .stack = stack, .slot = account->history.slot };
-    return use;
+    return &account->uses[index];
 }

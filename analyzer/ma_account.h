@@ -14,15 +14,14 @@
 #include "ma_inherit.h"
 #include "ma_process.h"
 
-struct ma_use {
-    uint64_t live_bytes, live_blocks;
-    uint64_t allocations, allocated_bytes;
-    uint64_t temporary;
-    uint64_t peak_bytes, peak_blocks, peak_epoch;
+struct ma_use { /* one cache line */
+    uint64_t live_bytes, allocations, allocated_bytes, temporary;
+    uint64_t peak_bytes;
     uint64_t floor; /* the least live bytes since its slot began */
-    uint32_t stack;
-    uint32_t slot; /* of its history, as it last changed */
-};
+    uint32_t live_blocks, peak_blocks; /* a live set has fewer than 2^32 (ma_heap.h) */
+    uint64_t slot : 8; /* of its history, as it last changed */
+    uint64_t peak_epoch : 56;
+} __attribute__((aligned(64)));
 
 /* Memory samples of a process against its heap: growth of its private memory
  * (resident less shared) since the first sample, less what the heap held at its
@@ -38,6 +37,7 @@ struct ma_account {
     struct ma_process *process;
     struct ma_heap heap; /* its own blocks */
     struct ma_use *uses;
+    uint32_t *stacks; /* of the uses */
     size_t n_uses, use_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
@@ -55,6 +55,10 @@ struct ma_account {
 
 struct ma_account *ma_account_new(struct ma_process *process);
 void ma_account_free(struct ma_account *account);
+
+/* One more use, of a stack that has none: its index, or MA_NONE if memory is
+ * short. Moves uses. */
+uint32_t ma_account_add_use(struct ma_account *account, uint32_t stack);
 
 /* The slow half of ma_account_use. */
 struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack);

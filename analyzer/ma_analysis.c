@@ -272,7 +272,7 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
                 .holders = use->live_blocks != 0,
             };
             ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
-            if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row.stack) < 0 ||
+            if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[k], &row.stack) < 0 ||
                 !MA_RESERVE(analysis->rows, analysis->n_rows, analysis->row_capacity))
                 return ma_fail_memory(error);
             analysis->rows[analysis->n_rows++] = row;

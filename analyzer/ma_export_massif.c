@@ -204,7 +204,7 @@ static int write_detailed(struct ma_analysis *analysis, size_t point, FILE *out)
         if (!candidate->bytes[point])
             continue;
         result = ma_stacks_id(&analysis->stacks, candidate->account->process,
-                              candidate->account->uses[candidate->use].stack, &stack);
+                              candidate->account->stacks[candidate->use], &stack);
         if (result == 0)
             result = add_stack(&tree, analysis, stack, candidate->bytes[point]);
     }

@@ -150,11 +150,8 @@ static struct ma_use *use_of(struct ma_account *account, const struct ma_seen *s
     if (!account)
         return NULL;
     while (account->n_uses <= block->use) {
-        if (!MA_RESERVE(account->uses, account->n_uses, account->use_capacity))
+        if (ma_account_add_use(account, seen->account->stacks[account->n_uses]) == MA_NONE)
             return NULL;
-        account->uses[account->n_uses] =
-            (struct ma_use){ .stack = seen->account->uses[account->n_uses].stack };
-        account->n_uses++;
     }
     return &account->uses[block->use];
 }

@@ -100,6 +100,7 @@ unsigned ma_history_read(const struct ma_account *account, const struct ma_use *
     const struct ma_history *history = &account->history;
     size_t index = (size_t)(use - account->uses);
     const float *floors = index < history->n_floors ? history->floors[index] : NULL;
+    const unsigned slot = use->slot;
     if (!history->until || history->failed)
         return 0;
     if (end < history->origin)
@@ -111,9 +112,9 @@ unsigned ma_history_read(const struct ma_account *account, const struct ma_use *
         fold++;
     unsigned n = (unsigned)(last >> fold) + 1;
     for (unsigned i = 0; i < n; i++)
-        out[i] = i <= use->slot >> fold ? INFINITY : (double)use->live_bytes;
-    for (uint64_t k = 0; k <= use->slot; k++) {
-        double value = k == use->slot ? (double)use->floor : floors ? (double)floors[k] : 0;
+        out[i] = i <= slot >> fold ? INFINITY : (double)use->live_bytes;
+    for (uint64_t k = 0; k <= slot; k++) {
+        double value = k == slot ? (double)use->floor : floors ? (double)floors[k] : 0;
         if (value < out[k >> fold])
             out[k >> fold] = value;
     }

@@ -101,7 +101,7 @@ static int walk_account(struct walk *walk, const struct ma_account *account)
         ages[i] = (struct ages){ MA_NONE, UINT64_MAX, 0 };
         if (!account->uses[i].live_blocks)
             continue;
-        result = ma_stacks_id(&analysis->stacks, account->process, account->uses[i].stack, &stack);
+        result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &stack);
         const struct ma_row *row = result < 0 ? NULL
                                               : bsearch(&stack, analysis->rows, analysis->n_rows,
                                                         sizeof *analysis->rows, by_stack);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The replay; see ma_replay.h. Events come in runs of one stream, so all that
- * depends on process and thread is found once a run; and since what follows is
+ * depends on process and thread is found once a run, sums that nobody sees
+ * before its end are added to the totals there; and since what follows is
  * decoded already, the memory that an event will need is asked for some events
  * ahead.
  */
@@ -16,7 +17,7 @@
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
 #define PLACES_AHEAD 48  /* events by which prefetches run ahead */
 #define THINGS_AHEAD 24
-#define PREFETCH_FROM 4096 /* blocks; fewer stay near by themselves */
+#define PREFETCH_FROM 4096 /* blocks or uses; fewer stay near by themselves */
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
 {
@@ -53,12 +54,16 @@ static bool reserve_workers(struct ma_replay *replay)
     return true;
 }
 
-/* The run at hand: what its events have in common. */
+/* The run at hand: what its events have in common, and their sums. */
 struct turn {
     struct ma_replay *replay;
     struct ma_account *account;
     struct ma_worker *stream, *thread; /* the stream's own, and its thread's */
     const struct ma_run *run;
+    struct {
+        uint64_t calls, allocations, allocated_bytes, usable_bytes;
+        uint64_t frees, freed_bytes, temporary;
+    } sums;
 };
 
 /* For observers. */
@@ -75,12 +80,12 @@ static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_
         .address = block->address, .size = block->size, .usable = block->usable,
         .ticks = block->time,
         .ns = ma_clock_ns(turn->replay->trace, account->process, block->time),
-        .stack = block->use == MA_NONE ? 0 : account->uses[block->use].stack,
+        .stack = block->use == MA_NONE ? 0 : account->stacks[block->use],
         .use = block->use, .thread = block->thread,
     };
 }
 
-static int tell_freed(const struct turn *turn, const struct ma_event *event,
+static __attribute__((noinline)) int tell_freed(const struct turn *turn, const struct ma_event *event,
                       const struct ma_block *block, bool temporary, bool unseen)
 {
     struct ma_seen seen;
@@ -91,7 +96,7 @@ static int tell_freed(const struct turn *turn, const struct ma_event *event,
     return ma_observers_freed(&turn->replay->observers, &seen, &old);
 }
 
-static int tell_allocated(const struct turn *turn, const struct ma_event *event,
+static __attribute__((noinline)) int tell_allocated(const struct turn *turn, const struct ma_event *event,
                           const struct ma_block *block)
 {
     struct ma_seen seen;
@@ -100,7 +105,7 @@ static int tell_allocated(const struct turn *turn, const struct ma_event *event,
     return ma_observers_allocated(&turn->replay->observers, &seen, &new);
 }
 
-static int tell_resized(const struct turn *turn, const struct ma_event *event,
+static __attribute__((noinline)) int tell_resized(const struct turn *turn, const struct ma_event *event,
                         const struct ma_block *from, const struct ma_block *block)
 {
     struct ma_seen seen;
@@ -178,16 +183,35 @@ static inline void grown(const struct turn *turn, const struct ma_event *event)
     replay->peak_epoch++;
 }
 
-static inline void count_free(const struct turn *turn, uint64_t size)
+static inline void count_free(struct turn *turn, uint64_t size)
 {
-    turn->account->frees++;
-    turn->account->freed_bytes += size;
-    turn->replay->totals.frees++;
-    turn->replay->totals.freed_bytes += size;
+    turn->sums.frees++;
+    turn->sums.freed_bytes += size;
+}
+
+/* The run is over. */
+static void add_sums(const struct turn *turn)
+{
+    struct ma_totals *totals = &turn->replay->totals;
+    struct ma_account *account = turn->account;
+    turn->stream->events += turn->sums.calls;
+    turn->thread->allocations += turn->sums.allocations;
+    turn->thread->allocated_bytes += turn->sums.allocated_bytes;
+    account->allocations += turn->sums.allocations;
+    account->allocated_bytes += turn->sums.allocated_bytes;
+    account->frees += turn->sums.frees;
+    account->freed_bytes += turn->sums.freed_bytes;
+    totals->events += turn->sums.calls;
+    totals->allocations += turn->sums.allocations;
+    totals->allocated_bytes += turn->sums.allocated_bytes;
+    totals->usable_bytes += turn->sums.usable_bytes;
+    totals->frees += turn->sums.frees;
+    totals->freed_bytes += turn->sums.freed_bytes;
+    totals->temporary += turn->sums.temporary;
 }
 
 /* The child of a fork ends its copy of a block of its parent's. */
-static void end_inherited(const struct turn *turn, uint64_t size)
+static void end_inherited(struct turn *turn, uint64_t size)
 {
     count_free(turn, size);
     turn->replay->totals.inherited_frees++;
@@ -195,7 +219,7 @@ static void end_inherited(const struct turn *turn, uint64_t size)
 }
 
 /* A block that is known ends: by free, or unseen. It is out of the live set. */
-static inline int end_block(const struct turn *turn, const struct ma_block *block, uint64_t time)
+static inline int end_block(struct turn *turn, const struct ma_block *block, uint64_t time)
 {
     struct ma_account *account = turn->account;
     if (__builtin_expect(block->use == MA_NONE, 0)) {
@@ -222,7 +246,7 @@ static inline int take(const struct turn *turn, uint64_t address, uint64_t time,
 }
 
 /* An allocation at a live address: its free was not seen, or comes late. */
-static int repair(const struct turn *turn, const struct ma_event *event,
+static __attribute__((noinline)) int repair(struct turn *turn, const struct ma_event *event,
                   const struct ma_block *former)
 {
     struct ma_replay *replay = turn->replay;
@@ -262,7 +286,7 @@ static bool was_repaired(const struct turn *turn, const struct ma_event *event)
     return false;
 }
 
-static inline int begin_block(const struct turn *turn, const struct ma_event *event,
+static inline int begin_block(struct turn *turn, const struct ma_event *event,
                               struct ma_block *block)
 {
     struct ma_replay *replay = turn->replay;
@@ -289,34 +313,32 @@ static inline int begin_block(const struct turn *turn, const struct ma_event *ev
     credit(turn, use, event->size);
     use->allocations++;
     use->allocated_bytes += event->size;
-    account->allocations++;
-    account->allocated_bytes += event->size;
-    replay->totals.allocations++;
-    replay->totals.allocated_bytes += event->size;
-    replay->totals.usable_bytes += event->usable;
+    turn->sums.allocations++;
+    turn->sums.allocated_bytes += event->size;
+    turn->sums.usable_bytes += event->usable;
     turn->thread->last_use = block->use;
     turn->thread->last_block = event->address;
-    turn->thread->allocations++;
-    turn->thread->allocated_bytes += event->size;
     grown(turn, event);
     return 0;
 }
 
-static inline int on_alloc(const struct turn *turn, const struct ma_event *event)
+static inline int on_alloc(struct turn *turn, const struct ma_event *event)
 {
     struct ma_block block;
     turn->replay->totals.calls[event->function]++;
+    turn->sums.calls++;
     int result = begin_block(turn, event, &block);
     if (result == 0 && is_observed(turn))
         result = tell_allocated(turn, event, &block);
     return result;
 }
 
-static inline int on_free(const struct turn *turn, const struct ma_event *event)
+static inline int on_free(struct turn *turn, const struct ma_event *event)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_block block;
     replay->totals.calls[event->function]++;
+    turn->sums.calls++;
     if (__builtin_expect(event->time <= replay->repair_until, 0) && was_repaired(turn, event))
         return 0;
     int result = take(turn, event->address, event->time, &block);
@@ -337,7 +359,7 @@ static inline int on_free(const struct turn *turn, const struct ma_event *event)
         if (worker->last_block == event->address) {
             temporary = event->function != MLF_FN_realloc && worker->last_use == block.use;
             turn->account->uses[block.use].temporary += temporary;
-            replay->totals.temporary += temporary;
+            turn->sums.temporary += temporary;
             worker->last_block = 0;
         }
     }
@@ -352,7 +374,7 @@ static inline int on_realloc_begin(const struct turn *turn, const struct ma_even
     return result < 0 ? result : 0;
 }
 
-static inline int on_realloc(const struct turn *turn, const struct ma_event *event)
+static inline int on_realloc(struct turn *turn, const struct ma_event *event)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_worker *worker = turn->stream;
@@ -361,6 +383,7 @@ static inline int on_realloc(const struct turn *turn, const struct ma_event *eve
     bool moved = worker->is_moving;
     replay->totals.calls[event->function]++;
     replay->totals.reallocations++;
+    turn->sums.calls++;
     if (__builtin_expect(moved, 1)) {
         result = end_block(turn, &worker->moving, event->time);
         worker->is_moving = false;
@@ -377,47 +400,43 @@ static inline int on_realloc(const struct turn *turn, const struct ma_event *eve
                              : 0;
 }
 
-static inline int apply(const struct turn *turn, const struct ma_event *event)
+/* Neither ALLOC nor FREE. */
+static __attribute__((noinline)) int apply_other(struct turn *turn, const struct ma_event *event)
 {
     switch ((enum ma_event_type)event->type) {
-    case MA_EVENT_ALLOC:
-        return on_alloc(turn, event);
-    case MA_EVENT_FREE:
-        return on_free(turn, event);
     case MA_EVENT_REALLOC_BEGIN:
         return on_realloc_begin(turn, event);
     case MA_EVENT_REALLOC:
         return on_realloc(turn, event);
     case MA_EVENT_FAILED:
         turn->replay->totals.failed++;
+        turn->sums.calls++;
         return 0;
-    case MA_EVENT_FORK:
-    case MA_EVENT_START:
-    case MA_EVENT_RECORD:
-        break;
+    default:
+        return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
     }
-    return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
-}
-
-static inline uint64_t address_of(const struct ma_event *event)
-{
-    return event->type == MA_EVENT_REALLOC_BEGIN ? event->old_address : event->address;
 }
 
 /* What an event will need, in two steps: where to look, and what is there. */
 static inline void prefetch_places(const struct ma_account *account, const struct ma_event *event)
 {
-    ma_heap_prefetch(&account->heap, address_of(event));
-    if (event->type == MA_EVENT_ALLOC)
+    if (event->type == MA_EVENT_FREE) {
+        ma_heap_prefetch(&account->heap, event->address);
+    } else if (event->type == MA_EVENT_ALLOC) {
+        ma_heap_prefetch_put(&account->heap, event->address);
         ma_account_prefetch(account, event->stack);
+    }
 }
 
 static inline void prefetch_things(const struct ma_account *account, const struct ma_event *event)
 {
-    if (event->type == MA_EVENT_FREE)
-        ma_heap_prefetch_entry(&account->heap, event->address);
-    else if (event->type == MA_EVENT_ALLOC)
+    if (event->type == MA_EVENT_FREE) {
+        uint32_t use = ma_heap_prefetch_entry(&account->heap, event->address);
+        if (use != MA_HEAP_FREE)
+            ma_heap_near(&account->uses[use]);
+    } else if (event->type == MA_EVENT_ALLOC) {
         ma_account_prefetch_use(account, event->stack);
+    }
 }
 
 /* The first events of a batch, all at once: their misses overlap. */
@@ -427,6 +446,40 @@ static void prefetch_first(const struct ma_account *account, const struct ma_run
         prefetch_places(account, &run->events[i]);
     for (size_t i = 0; i < THINGS_AHEAD && i < run->n_ahead; i++)
         prefetch_things(account, &run->events[i]);
+}
+
+static inline bool is_large(const struct ma_account *account)
+{
+    return account->heap.n_old >= PREFETCH_FROM;
+}
+
+/* A run of a thread's events. */
+static int apply_run(struct turn *turn)
+{
+    struct ma_account *account = turn->account;
+    const struct ma_run *run = turn->run;
+    const struct ma_event *event = run->events, *const end = event + run->n;
+    const struct ma_event *last_ahead = event;
+    if (is_large(account)) {
+        if (run->fresh)
+            prefetch_first(account, run);
+        if (run->n_ahead > PLACES_AHEAD)
+            last_ahead = event + (run->n_ahead - PLACES_AHEAD);
+    }
+    for (; event < end; event++) {
+        if (event < last_ahead) {
+            prefetch_places(account, event + PLACES_AHEAD);
+            prefetch_things(account, event + THINGS_AHEAD);
+        }
+        if (__builtin_expect(event->time >= account->history.until, 0))
+            ma_history_next_slot(account, event->time);
+        int result = event->type == MA_EVENT_FREE    ? on_free(turn, event)
+                     : event->type == MA_EVENT_ALLOC ? on_alloc(turn, event)
+                                                     : apply_other(turn, event);
+        if (__builtin_expect(result < 0, 0))
+            return result;
+    }
+    return 0;
 }
 
 int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
@@ -440,32 +493,16 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
         return result;
     if (!run->stream) {
         for (size_t i = 0; result == 0 && i < run->n; i++)
-            result = apply(&turn, &run->events[i]);
+            result = apply_other(&turn, &run->events[i]);
         return result;
     }
     turn.stream = &replay->workers[run->stream->index];
     turn.thread = &replay->workers[run->stream->thread];
-    const struct ma_heap *heap = &account->heap;
-    uint64_t calls = 0;
-    if (run->fresh && heap->count >= PREFETCH_FROM)
-        prefetch_first(account, run);
-    for (size_t i = 0; i < run->n; i++) {
-        const struct ma_event *event = &run->events[i];
-        if (heap->count >= PREFETCH_FROM && i + PLACES_AHEAD < run->n_ahead) {
-            prefetch_places(account, event + PLACES_AHEAD);
-            prefetch_things(account, event + THINGS_AHEAD);
-        }
-        if (__builtin_expect(event->time >= account->history.until, 0))
-            ma_history_next_slot(account, event->time);
-        result = apply(&turn, event);
-        if (__builtin_expect(result < 0, 0))
-            return result;
-        calls += event->type >= MA_EVENT_FREE && event->type <= MA_EVENT_FAILED &&
-                 event->type != MA_EVENT_REALLOC_BEGIN;
-    }
+    result = apply_run(&turn);
+    if (result < 0)
+        return result;
+    add_sums(&turn);
     const struct ma_event *last = &run->events[run->n - 1];
-    turn.stream->events += calls;
-    replay->totals.events += calls;
     if (last->type == MA_EVENT_RECORD && run->n > 1)
         last--;
     if (last->type != MA_EVENT_RECORD) {

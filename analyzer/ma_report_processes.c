@@ -43,7 +43,7 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
             .temporary = use->temporary,
         };
         ma_own_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
-        if (ma_stacks_id(&analysis->stacks, account->process, use->stack, &row->stack) < 0)
+        if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)
             return -ENOMEM;
     }
     ma_rows_unite(*rows, n);

@@ -38,7 +38,7 @@ static long gather(struct ma_analysis *analysis, struct series *series)
         const struct ma_candidate *candidate = &timeline->candidates[i];
         series[i].bytes = candidate->bytes;
         if (ma_stacks_id(&analysis->stacks, candidate->account->process,
-                         candidate->account->uses[candidate->use].stack, &series[i].stack) < 0)
+                         candidate->account->stacks[candidate->use], &series[i].stack) < 0)
             return -ENOMEM;
     }
     qsort(series, n, sizeof *series, by_stack);

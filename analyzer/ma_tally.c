@@ -83,7 +83,7 @@ static int gather(const struct ma_tally *tally, struct ma_analysis *analysis,
             if (is_empty(row.values, tally->counters))
                 continue;
             if (ma_stacks_id(&analysis->stacks, part->account->process,
-                             part->account->uses[use].stack, &row.stack) < 0 ||
+                             part->account->stacks[use], &row.stack) < 0 ||
                 !MA_RESERVE(rows->rows, rows->n, capacity))
                 return -ENOMEM;
             rows->rows[rows->n++] = row;

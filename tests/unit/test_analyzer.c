@@ -270,7 +270,7 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
     uint64_t stack_most = 0;
     for (size_t i = 0; i < timeline->n_candidates; i++) {
         const struct ma_candidate *candidate = &timeline->candidates[i];
-        if (candidate->account->uses[candidate->use].stack == 16 + 7777 % 700)
+        if (candidate->account->stacks[candidate->use] == 16 + 7777 % 700)
             stack_most = candidate->most;
     }
     CHECK(stack_most == 1000000, "the stack that made the peak is a candidate with its bytes");
