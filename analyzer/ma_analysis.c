@@ -205,10 +205,19 @@ static uint64_t row_bytes(const struct ma_row *row)
     return row->holder->uses[row->holder_use].live_bytes;
 }
 
+static bool are_sorted(const struct ma_row *rows, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (rows[i - 1].stack > rows[i].stack)
+            return false;
+    }
+    return true;
+}
+
 void ma_rows_unite(struct ma_row *rows, size_t *n)
 {
     size_t kept = 0;
-    if (*n)
+    if (!are_sorted(rows, *n)) /* ids are given in the order of asking: one process's are */
         qsort(rows, *n, sizeof *rows, by_value);
     for (size_t i = 0; i < *n; i++) {
         const struct ma_row *row = &rows[i];
@@ -248,9 +257,25 @@ static void measure_duration(struct ma_analysis *analysis)
     }
 }
 
+/* Room for a row of each use, made at once. */
+static bool reserve_rows(struct ma_analysis *analysis, const struct ma_replay *replay)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < replay->n_accounts; i++)
+        n += replay->accounts[i] ? replay->accounts[i]->n_uses : 0;
+    if (n <= analysis->row_capacity)
+        return true;
+    free(analysis->rows);
+    analysis->rows = malloc(n * sizeof *analysis->rows);
+    analysis->row_capacity = analysis->rows ? n : 0;
+    return analysis->rows != NULL;
+}
+
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
+    if (!reserve_rows(analysis, replay))
+        return ma_fail_memory(error);
     ma_leaks_free(analysis->leaks);
     analysis->leaks = NULL;
     analysis->n_rows = 0;
@@ -272,8 +297,7 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
                 .holders = use->live_blocks != 0,
             };
             ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
-            if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[k], &row.stack) < 0 ||
-                !MA_RESERVE(analysis->rows, analysis->n_rows, analysis->row_capacity))
+            if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[k], &row.stack) < 0)
                 return ma_fail_memory(error);
             analysis->rows[analysis->n_rows++] = row;
         }

@@ -10,8 +10,16 @@
 #include <string.h>
 
 #include "ma_account.h"
+#include "ma_pages.h"
 
 #define FIRST_SHIFT 10 /* ticks of a few nanoseconds at most */
+
+/* The floors of a use, or NULL: all is in the use itself. */
+static float *known_floors(const struct ma_history *history, size_t use)
+{
+    uint32_t index = use < history->n_floors_of ? history->floors_of[use] : 0;
+    return index ? history->floors[index - 1] : NULL;
+}
 
 static float lower(float a, float b)
 {
@@ -24,7 +32,7 @@ static void widen(struct ma_account *account)
     struct ma_history *history = &account->history;
     for (size_t i = 0; i < account->n_uses; i++) {
         struct ma_use *use = &account->uses[i];
-        float *floors = i < history->n_floors ? history->floors[i] : NULL;
+        float *floors = known_floors(history, i);
         if (floors) {
             if (use->slot & 1 && floors[use->slot - 1] < (float)use->floor)
                 use->floor = (uint64_t)floors[use->slot - 1];
@@ -56,21 +64,32 @@ void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
     history->until = until > UINT64_MAX ? UINT64_MAX : (uint64_t)until;
 }
 
-static float *floors_of(struct ma_account *account, size_t index)
+/* As above, made if there are none; NULL if memory is short. */
+static float *floors_of(struct ma_account *account, size_t use)
 {
     struct ma_history *history = &account->history;
-    if (index >= history->n_floors) {
+    if (use >= history->n_floors_of) {
         size_t n = account->use_capacity;
-        float **floors = realloc(history->floors, n * sizeof *floors);
+        uint32_t *of = realloc(history->floors_of, n * sizeof *of);
+        if (!of)
+            return NULL;
+        memset(of + history->n_floors_of, 0, (n - history->n_floors_of) * sizeof *of);
+        history->floors_of = of;
+        history->n_floors_of = n;
+    }
+    if (history->floors_of[use])
+        return history->floors[history->floors_of[use] - 1];
+    if (history->n_floors == history->floor_capacity) {
+        const size_t size = sizeof *history->floors;
+        size_t n = history->floor_capacity + history->floor_capacity / 2 + 4;
+        void *floors = ma_pages_grow(history->floors, history->floor_capacity * size, n * size);
         if (!floors)
             return NULL;
-        memset(floors + history->n_floors, 0, (n - history->n_floors) * sizeof *floors);
         history->floors = floors;
-        history->n_floors = n;
+        history->floor_capacity = n;
     }
-    if (!history->floors[index])
-        history->floors[index] = calloc(MA_SLOTS, sizeof **history->floors);
-    return history->floors[index];
+    history->floors_of[use] = (uint32_t)++history->n_floors;
+    return history->floors[history->n_floors - 1];
 }
 
 void ma_history_catch_up(struct ma_account *account, struct ma_use *use)
@@ -89,9 +108,8 @@ void ma_history_catch_up(struct ma_account *account, struct ma_use *use)
 
 void ma_history_free(struct ma_history *history)
 {
-    for (size_t i = 0; i < history->n_floors; i++)
-        free(history->floors[i]);
-    free(history->floors);
+    ma_pages_free(history->floors, history->floor_capacity * sizeof *history->floors);
+    free(history->floors_of);
 }
 
 unsigned ma_history_read(const struct ma_account *account, const struct ma_use *use,
@@ -99,7 +117,7 @@ unsigned ma_history_read(const struct ma_account *account, const struct ma_use *
 {
     const struct ma_history *history = &account->history;
     size_t index = (size_t)(use - account->uses);
-    const float *floors = index < history->n_floors ? history->floors[index] : NULL;
+    const float *floors = known_floors(history, index);
     const unsigned slot = use->slot;
     if (!history->until || history->failed)
         return 0;

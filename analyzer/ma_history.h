@@ -29,8 +29,10 @@ struct ma_history {
     uint64_t origin, until; /* ticks: of the first event; where the open slot ends (0: none yet) */
     unsigned shift;         /* a slot is 2^shift ticks */
     uint32_t slot;          /* the open one */
-    float **floors;         /* by use; NULL: all is in the use itself */
-    size_t n_floors;
+    float (*floors)[MA_SLOTS]; /* those of one use after the other */
+    size_t n_floors, floor_capacity;
+    uint32_t *floors_of;    /* by use: 1 + index in floors; 0: all is in the use itself */
+    size_t n_floors_of;
     bool failed; /* memory was short: nothing is known */
 };
 

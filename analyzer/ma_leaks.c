@@ -205,6 +205,8 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
     if (result == 0 && !(walk.leaks->of = calloc(n + 1, sizeof *walk.leaks->of)))
         result = -ENOMEM;
     for (size_t i = 0; i < n && result == 0; i++) {
+        if (!analysis->rows[i].leaked_blocks)
+            continue; /* most rows: not even their memory is touched */
         walk.latest[i] = MA_NONE;
         walk.leaks->of[i].youngest = UINT64_MAX;
     }

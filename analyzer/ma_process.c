@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_pages.h"
+
 void ma_trace_init(struct ma_trace *trace)
 {
     memset(trace, 0, sizeof *trace);
@@ -24,7 +26,7 @@ static void process_free(struct ma_process *process)
         free(process->modules[i].segments);
     }
     free(process->modules);
-    free(process->nodes);
+    ma_pages_free(process->nodes, process->node_capacity * sizeof *process->nodes);
     free(process->node_at);
     ma_map_free(&process->module_of);
     ma_map_free(&process->node_of);
@@ -191,11 +193,23 @@ static int index_node(struct ma_process *process, uint32_t id)
     return 0;
 }
 
+static bool grow_nodes(struct ma_process *process)
+{
+    const size_t size = sizeof *process->nodes;
+    size_t n = process->node_capacity + process->node_capacity / 2 + 8;
+    void *nodes = ma_pages_grow(process->nodes, process->node_capacity * size, n * size);
+    if (!nodes)
+        return false;
+    process->nodes = nodes;
+    process->node_capacity = n;
+    return true;
+}
+
 int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
 {
     if (ma_process_own_node(process, node->id) != MA_NONE)
         return 0;
-    if (!MA_RESERVE(process->nodes, process->n_nodes, process->node_capacity) ||
+    if ((process->n_nodes == process->node_capacity && !grow_nodes(process)) ||
         index_node(process, node->id) < 0)
         return -ENOMEM;
     process->nodes[process->n_nodes++] = *node;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ma_pages.h"
+
 void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
 {
     *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols,
@@ -28,7 +30,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
     for (size_t i = 0; i < stacks->n_hashes; i++)
-        free(stacks->hashes[i].at);
+        ma_pages_free(stacks->hashes[i].at, stacks->hashes[i].n * sizeof *stacks->hashes[i].at);
     free(stacks->hashes);
     free(stacks->path_sites);
     ma_map_free(&stacks->object_of);
@@ -173,10 +175,9 @@ static uint64_t *hash_at(struct ma_stacks *stacks, const struct ma_process *owne
     if (node >= own->n) {
         /* Most often the trace is read, and these are all. */
         size_t n = own->n ? owner->n_nodes + owner->n_nodes / 2 : owner->n_nodes;
-        uint64_t *at = realloc(own->at, n * sizeof *at);
+        uint64_t *at = ma_pages_grow(own->at, own->n * sizeof *at, n * sizeof *at);
         if (!at)
             return NULL;
-        memset(at + own->n, 0, (n - own->n) * sizeof *at);
         *own = (struct ma_hashes){ at, n };
     }
     return &own->at[node];
