@@ -178,7 +178,8 @@ static uint64_t *hash_at(struct ma_stacks *stacks, const struct ma_process *owne
         uint64_t *at = ma_pages_grow(own->at, own->n * sizeof *at, n * sizeof *at);
         if (!at)
             return NULL;
-        *own = (struct ma_hashes){ at, n };
+        own->at = at;
+        own->n = n;
     }
     return &own->at[node];
 }
@@ -197,25 +198,19 @@ static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
     return result;
 }
 
-/* The hash of a process's stack, a root for one without frames; with the owner
- * of its node and the node's index there. Returns 0 or -ENOMEM. */
-static int find_hash(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                     uint64_t *hash, struct ma_path *path)
+/* The hash of the path of a node of this process: outwards to a root or a node
+ * whose hash is known, then back. Returns 0 or -ENOMEM. */
+static int hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                      uint64_t *hash)
 {
     const struct ma_process *owner = process;
-    const struct ma_node *node;
     stacks->n_chain = 0;
-    *hash = stack;
-    /* Outwards to a root or a node whose hash is known, then back. */
-    while (stack >= MLF_FIRST_NODE) {
-        node = ma_process_node(process, stack, &owner);
+    for (*hash = stack; stack >= MLF_FIRST_NODE; *hash = stack) {
+        const struct ma_node *node = ma_process_node(process, stack, &owner);
         if (!node) {
-            stacks->trace->audit.unknown_stacks += stacks->n_chain == 0;
             *hash = MA_ROOT_UNKNOWN;
             break;
         }
-        if (!stacks->n_chain)
-            *path = (struct ma_path){ owner->index, (uint32_t)(node - owner->nodes) };
         const uint64_t *known = hash_at(stacks, owner, (size_t)(node - owner->nodes));
         if (!known || !MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
             return -ENOMEM;
@@ -224,10 +219,11 @@ static int find_hash(struct ma_stacks *stacks, const struct ma_process *process,
             break;
         }
         stacks->chain[stacks->n_chain++] = stack;
-        *hash = stack = node->parent;
+        stack = node->parent;
     }
     while (stacks->n_chain) {
-        node = ma_process_node(process, stacks->chain[--stacks->n_chain], &owner);
+        const struct ma_node *node =
+            ma_process_node(process, stacks->chain[--stacks->n_chain], &owner);
         int result = fold(stacks, owner, node, *hash, hash);
         if (result < 0)
             return result;
@@ -236,17 +232,34 @@ static int find_hash(struct ma_stacks *stacks, const struct ma_process *process,
     return 0;
 }
 
-int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                 uint32_t *id)
+/* The hashes of all nodes that a process has defined since: parents came before
+ * their children, most often. Returns 0 or -ENOMEM. */
+static int hash_nodes(struct ma_stacks *stacks, const struct ma_process *process)
 {
-    uint64_t hash;
-    struct ma_path path;
-    int result = find_hash(stacks, process, stack, &hash, &path);
-    if (result < 0)
-        return result;
-    *id = (uint32_t)hash;
-    if (hash < MLF_FIRST_NODE)
-        return 0;
+    if (!process->n_nodes || !hash_at(stacks, process, process->n_nodes - 1))
+        return process->n_nodes ? -ENOMEM : 0;
+    struct ma_hashes *own = &stacks->hashes[process->index];
+    int result = 0;
+    for (; own->done < process->n_nodes && result == 0; own->done++) {
+        const struct ma_node *node = &process->nodes[own->done];
+        uint32_t parent = node->parent < MLF_FIRST_NODE
+                              ? MA_NONE
+                              : ma_process_own_node(process, node->parent);
+        uint64_t hash = parent != MA_NONE ? own->at[parent] : node->parent;
+        if (parent == MA_NONE ? node->parent < MLF_FIRST_NODE : hash != 0) {
+            result = fold(stacks, process, node, hash, &own->at[own->done]);
+        } else if (!own->at[own->done]) {
+            result = hash_chain(stacks, process, node->id, &hash);
+            own = &stacks->hashes[process->index];
+        }
+    }
+    return result;
+}
+
+/* The path of a hash, made if it is new: the node is the first one that has it. */
+static int find_path(struct ma_stacks *stacks, uint64_t hash, const struct ma_process *owner,
+                     size_t node, uint32_t *id)
+{
     uint32_t index = ma_map_get(&stacks->path_of, hash);
     if (index == MA_NONE) {
         index = (uint32_t)stacks->n_paths;
@@ -254,10 +267,30 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
             !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity) ||
             ma_map_set(&stacks->path_of, hash, index) < 0)
             return -ENOMEM;
-        stacks->paths[stacks->n_paths++] = path;
+        stacks->paths[stacks->n_paths++] = (struct ma_path){ owner->index, (uint32_t)node };
     }
     *id = index + MLF_FIRST_NODE;
     return 0;
+}
+
+int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                 uint32_t *id)
+{
+    const struct ma_process *owner;
+    *id = stack;
+    if (stack < MLF_FIRST_NODE)
+        return 0;
+    const struct ma_node *node = ma_process_node(process, stack, &owner);
+    if (!node) {
+        stacks->trace->audit.unknown_stacks++;
+        *id = MA_ROOT_UNKNOWN;
+        return 0;
+    }
+    size_t index = (size_t)(node - owner->nodes);
+    if ((owner->index >= stacks->n_hashes || index >= stacks->hashes[owner->index].done) &&
+        hash_nodes(stacks, owner) < 0)
+        return -ENOMEM;
+    return find_path(stacks, stacks->hashes[owner->index].at[index], owner, index, id);
 }
 
 static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)

@@ -4,8 +4,8 @@
  * the same path in two processes is one stack. A node stands for its path, and
  * paths are told apart by a hash of 59 bits folded along their frames (module by
  * path and build-id, offset) from the outermost in, keyed anew in every run: of
- * a million different paths two are taken for one with odds of 10^-6. A node's
- * hash is computed once, when it or a node within it is asked for; sites and
+ * a million different paths two are taken for one with odds of 10^-6. Hashes are
+ * computed once for all nodes of a process, when one is asked for; sites and
  * symbols are looked up for the frames that are shown.
  */
 #ifndef MA_STACKS_H
@@ -57,6 +57,7 @@ struct ma_frame {
 struct ma_hashes { /* of the paths of one process's own nodes */
     uint64_t *at; /* by index of the node; the root in the low 4 bits; 0: not known yet */
     size_t n;
+    size_t done; /* all before are known */
 };
 
 struct ma_stacks {
