@@ -42,7 +42,9 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
                                 &analysis->trace, analysis->symbols,
                                 &analysis->replay.observers, error)) < 0)
         return result;
-    return ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
+    result = ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
+    analysis->merge.ahead_wanted = options->jobs != 1;
+    return result;
 }
 
 int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,

@@ -339,7 +339,6 @@ static struct ma_event *run_plain(struct ma_decoder *decoder, struct ma_event *e
                 break;
             event->type = MA_EVENT_ALLOC;
             event->function = (uint8_t)function;
-            event->aligned = 0;
             if (tag & MLF_ALLOC_STACK)
                 decoder->explicit_stack = event->stack;
             decoder->stacks[decoder->n_stacks % MLF_RING].stack = event->stack;
@@ -354,6 +353,7 @@ static struct ma_event *run_plain(struct ma_decoder *decoder, struct ma_event *e
         } else {
             break;
         }
+        event->aligned = 0;
         event->time = time = now;
         event->address = last = address;
         decoder->addresses[pushes++ % MLF_RING] = address;

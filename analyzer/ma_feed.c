@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LANE_LEAST 16384 /* bytes of a piece that is worth a lane */
+
 /* A timed record of a definitions chunk: its payload will not stay, so it is
  * copied. */
 static int add_timed(void *context, const struct ma_event *event)
@@ -14,8 +16,9 @@ static int add_timed(void *context, const struct ma_event *event)
     struct ma_feed *feed = context;
     if (feed->at == feed->n)
         feed->at = feed->n = 0;
-    if (!MA_RESERVE(feed->events, feed->n, feed->event_capacity))
+    if (!MA_RESERVE(feed->buffer, feed->n, feed->event_capacity))
         return -ENOMEM;
+    feed->events = feed->buffer;
     struct ma_event copy = *event;
     if (copy.type == MA_EVENT_RECORD) {
         unsigned char *payload = malloc(copy.size + 1);
@@ -29,14 +32,14 @@ static int add_timed(void *context, const struct ma_event *event)
 }
 
 struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, uint32_t number,
-                            unsigned kind, size_t *decoders)
+                            unsigned kind, struct ma_decoding *shared)
 {
     struct ma_feed *feed = calloc(1, sizeof *feed);
     if (!feed)
         return NULL;
     feed->process = process;
     feed->audit = &trace->audit;
-    feed->decoders = decoders;
+    feed->shared = shared;
     feed->number = number;
     feed->kind = (uint8_t)kind;
     if (kind == MLF_DEFINITIONS) {
@@ -51,6 +54,13 @@ struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, 
     return feed;
 }
 
+static void close_lane(struct ma_feed *feed)
+{
+    if (feed->lane)
+        ma_lane_close(feed->lane);
+    feed->lane = NULL;
+}
+
 static void release(struct ma_piece *piece)
 {
     if (piece->owned)
@@ -61,6 +71,7 @@ void ma_feed_free(struct ma_feed *feed)
 {
     if (!feed)
         return;
+    close_lane(feed);
     while (feed->kind == MLF_DEFINITIONS && feed->at < feed->n)
         ma_feed_pop(feed, 1);
     for (size_t i = feed->queue_at; i < feed->n_queue; i++)
@@ -71,7 +82,7 @@ void ma_feed_free(struct ma_feed *feed)
         ma_definer_free(&feed->definer);
     free(feed->queue);
     free(feed->decoder);
-    free(feed->events);
+    free(feed->buffer);
     free(feed);
 }
 
@@ -192,11 +203,11 @@ static int start_piece(struct ma_feed *feed, size_t *released)
         feed->queue_at = feed->n_queue = 0;
     if (!feed->decoder) {
         feed->decoder = malloc(sizeof *feed->decoder);
-        *feed->decoders += feed->decoder != NULL;
+        feed->shared->decoders += feed->decoder != NULL;
     }
-    if (!feed->events)
-        feed->events = malloc(MA_BATCH * sizeof *feed->events);
-    if (!feed->decoder || !feed->events) {
+    if (!feed->buffer)
+        feed->buffer = malloc(MA_BATCH * sizeof *feed->buffer);
+    if (!feed->decoder || !feed->buffer) {
         release(&piece);
         return -ENOMEM;
     }
@@ -222,6 +233,9 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     ma_decoder_piece(feed->decoder, piece.payload, piece.size);
     feed->piece = piece;
     feed->active = true;
+    if (piece.size >= LANE_LEAST)
+        feed->lane = ma_lane_open(feed->shared->lanes, feed->decoder);
+    feed->lane_ended = false;
     return 1;
 }
 
@@ -244,6 +258,7 @@ static void check_tail(struct ma_feed *feed)
 static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t *released)
 {
     struct ma_decoder *decoder = feed->decoder;
+    close_lane(feed);
     uint64_t at = feed->piece.offset + (uint64_t)(decoder->item - feed->piece.payload);
     uint64_t rest = feed->piece.offset + feed->piece.size - at;
     if (status == MA_DECODE_END) {
@@ -261,6 +276,23 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
     feed->active = false;
 }
 
+/* The next batch of the active piece. The last one of a lane stays there until
+ * it was merged; what may have been written to the piece since, the feed decodes
+ * itself. */
+static enum ma_decode_status next_batch(struct ma_feed *feed)
+{
+    if (feed->lane && !feed->lane_ended) {
+        struct ma_batch batch = ma_lane_take(feed->lane);
+        feed->lane_ended = batch.status != MA_DECODE_MORE;
+        feed->events = batch.events;
+        feed->n = batch.n;
+        return batch.status;
+    }
+    close_lane(feed);
+    feed->events = feed->buffer;
+    return ma_decoder_run(feed->decoder, feed->events, MA_BATCH, &feed->n);
+}
+
 int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released)
 {
     if (feed->kind == MLF_DEFINITIONS)
@@ -276,8 +308,7 @@ int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released)
             if (result == 0)
                 continue;
         }
-        enum ma_decode_status status =
-            ma_decoder_run(feed->decoder, feed->events, MA_BATCH, &feed->n);
+        enum ma_decode_status status = next_batch(feed);
         if (status == MA_DECODE_END && keep_open && feed->queue_at == feed->n_queue)
             break;
         if (status != MA_DECODE_MORE) {
@@ -287,17 +318,40 @@ int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released)
         }
     }
     bool idle = !feed->active && feed->at == feed->n;
-    if (idle && feed->decoder && (feed->whole_chunks || *feed->decoders > MA_DECODERS_KEPT)) {
+    if (idle && feed->decoder && (feed->whole_chunks || feed->shared->decoders > MA_DECODERS_KEPT)) {
         free(feed->decoder);
         feed->decoder = NULL;
         feed->begun = false; /* no piece can follow: the next chunk begins anew */
-        --*feed->decoders;
+        feed->shared->decoders--;
     }
     if (idle) {
-        free(feed->events);
-        feed->events = NULL;
+        free(feed->buffer);
+        feed->buffer = feed->events = NULL;
     }
     return 0;
+}
+
+static uint64_t latest(const struct ma_event *events, size_t n, uint64_t last)
+{
+    for (size_t i = 0; i < n; i++)
+        last = events[i].time > last ? events[i].time : last;
+    return last;
+}
+
+/* The decoder of the active piece as it is now; its lane may have decoded events
+ * that nobody took yet. */
+static struct ma_decoder decoder_now(const struct ma_feed *feed, uint64_t *last)
+{
+    if (feed->lane)
+        ma_lane_pause(feed->lane);
+    for (size_t i = 0; feed->lane && i < ma_lane_waiting(feed->lane); i++) {
+        const struct ma_batch *batch = ma_lane_peek(feed->lane, i);
+        *last = latest(batch->events, batch->n, *last);
+    }
+    struct ma_decoder decoder = *feed->decoder;
+    if (feed->lane)
+        ma_lane_resume(feed->lane);
+    return decoder;
 }
 
 uint64_t ma_feed_last_time(const struct ma_feed *feed)
@@ -306,8 +360,7 @@ uint64_t ma_feed_last_time(const struct ma_feed *feed)
     struct ma_event events[MA_BATCH];
     if (feed->kind == MLF_DEFINITIONS)
         return 0;
-    for (size_t i = feed->at; i < feed->n; i++)
-        last = feed->events[i].time > last ? feed->events[i].time : last;
+    last = latest(feed->events + feed->at, feed->n - feed->at, last);
     /* From the last piece inwards: a writer may have been killed before the first
      * event of its newest chunk. What is being decoded comes before them all. */
     for (size_t q = feed->n_queue;; q--) {
@@ -318,14 +371,13 @@ uint64_t ma_feed_last_time(const struct ma_feed *feed)
             ma_decoder_begin(&decoder, feed->process, piece->base_time);
             ma_decoder_piece(&decoder, piece->payload, piece->size);
         } else if (feed->active) {
-            decoder = *feed->decoder;
+            decoder = decoder_now(feed, &last);
         } else {
             return last;
         }
         for (size_t n = MA_BATCH; n;) {
             enum ma_decode_status status = ma_decoder_run(&decoder, events, MA_BATCH, &n);
-            for (size_t i = 0; i < n; i++)
-                last = events[i].time > last ? events[i].time : last;
+            last = latest(events, n, last);
             if (status != MA_DECODE_MORE)
                 break;
         }

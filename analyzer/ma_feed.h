@@ -10,6 +10,7 @@
 
 #include "ma_decode.h"
 #include "ma_define.h"
+#include "ma_lane.h"
 #include "ma_reader.h"
 
 #define MA_BATCH 256
@@ -26,6 +27,12 @@ struct ma_piece {
     uint64_t base_time;
     uint32_t sequence, position;
     bool cut, owned;
+};
+
+/* What all feeds of a merge share. */
+struct ma_decoding {
+    size_t decoders;        /* kept by feeds */
+    struct ma_lanes *lanes; /* NULL: no second core */
 };
 
 struct ma_feed {
@@ -53,20 +60,24 @@ struct ma_feed {
     bool begun;            /* sequence and position are those of a chunk */
     uint32_t sequence, position;
     struct ma_decoder *decoder;
-    size_t *decoders;
+    struct ma_decoding *shared;
+    struct ma_lane *lane; /* NULL: the feed decodes itself */
+    bool lane_ended;      /* all batches of the lane were taken */
 
     /* definitions */
     struct ma_definer definer;
 
-    struct ma_event *events; /* [at, n): decoded, not yet merged */
-    size_t at, n, event_capacity;
+    struct ma_event *events; /* [at, n): decoded, not yet merged; in buffer or in the lane */
+    size_t at, n;
+    struct ma_event *buffer;
+    size_t event_capacity;
 };
 
 enum ma_arrival { MA_ARRIVED, MA_DUPLICATE };
 
-/* *decoders counts those of all feeds, and must outlive them. */
+/* *shared must outlive all feeds. */
 struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, uint32_t number,
-                            unsigned kind, size_t *decoders);
+                            unsigned kind, struct ma_decoding *shared);
 void ma_feed_free(struct ma_feed *feed);
 
 /* Whether this chunk is new to the feed; counts gaps. */

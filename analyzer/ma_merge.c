@@ -16,6 +16,7 @@
 #define AHEAD_COPIED ((size_t)16 << 20)
 #define MOST_STABLE ((size_t)1 << 30)
 #define MOST_COPIED ((size_t)256 << 20)
+#define LANES_FROM ((uint64_t)4 << 20) /* bytes of a trace that is worth a thread */
 #define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
 #define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
 #define PROCESSES_MAX ((size_t)1 << 17)
@@ -42,6 +43,7 @@ void ma_merge_free(struct ma_merge *merge)
     free(merge->heap);
     free(merge->pending);
     ma_map_free(&merge->feed_of);
+    ma_lanes_stop(merge->decoding.lanes);
 }
 
 static bool less(const struct ma_feed *a, const struct ma_feed *b)
@@ -94,7 +96,7 @@ static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *proces
         return merge->feeds[index];
     if (!MA_RESERVE(merge->feeds, merge->n_feeds, merge->feed_capacity))
         return NULL;
-    struct ma_feed *feed = ma_feed_new(merge->trace, process, number, kind, &merge->decoders);
+    struct ma_feed *feed = ma_feed_new(merge->trace, process, number, kind, &merge->decoding);
     if (!feed || ma_map_set(&merge->feed_of, key, (uint32_t)merge->n_feeds) < 0) {
         ma_feed_free(feed);
         return NULL;
@@ -156,6 +158,10 @@ static int read_chunk(struct ma_merge *merge)
     if (!feed)
         return -ENOMEM;
     merge->chunks++;
+    if (merge->ahead_wanted && chunk.offset >= LANES_FROM) {
+        merge->ahead_wanted = false; /* asked once */
+        merge->decoding.lanes = ma_lanes_start();
+    }
     if (chunk.offset > 2 * merge->ahead)
         ma_source_forget(merge->reader.source, chunk.offset - 2 * merge->ahead);
     if (!process->known && !process->record.start)

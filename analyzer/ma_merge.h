@@ -3,8 +3,9 @@
  * The merge: one sequence of events out of the streams of all threads of all
  * processes of a trace, by time. It reads chunks ahead until watermarks
  * (FORMAT.md section 4) say that nothing earlier can follow, and further, so
- * that definitions and forks are known in time. Memory: what is read ahead,
- * with a bound, and one batch for each open stream.
+ * that definitions and forks are known in time. Where there is a second core it
+ * decodes ahead (ma_lane.h). Memory: what is read ahead, with a bound, and one
+ * batch for each open stream.
  *
  * Order of heads: time; forks and starts, then frees, then the rest; order of
  * appearance of the process; stream number; definitions before events.
@@ -32,7 +33,8 @@ struct ma_merge {
 
     struct ma_feed **feeds;
     size_t n_feeds, feed_capacity;
-    size_t decoders; /* of all feeds */
+    bool ahead_wanted; /* set by the caller: use a second core */
+    struct ma_decoding decoding; /* of all feeds */
     struct ma_map feed_of; /* process index, stream number, kind */
     struct ma_feed **heap; /* feeds with a head, smallest first */
     size_t n_heap, heap_capacity;

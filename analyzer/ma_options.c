@@ -37,6 +37,7 @@ enum {
     OPT_BUNDLE,
     OPT_PERF_MAP,
     OPT_NO_CACHE,
+    OPT_JOBS,
     OPT_SUPPRESSIONS,
     OPT_DIFF,
     OPT_OLD_FROM,
@@ -69,6 +70,7 @@ static const struct option fixed[] = {
     { "bundle", required_argument, NULL, OPT_BUNDLE },
     { "suppressions", required_argument, NULL, OPT_SUPPRESSIONS },
     { "no-cache", no_argument, NULL, OPT_NO_CACHE },
+    { "jobs", required_argument, NULL, OPT_JOBS },
     { "perf-map", required_argument, NULL, OPT_PERF_MAP },
     { "diff", no_argument, NULL, OPT_DIFF },
     { "old-from", required_argument, NULL, OPT_OLD_FROM },
@@ -153,7 +155,9 @@ static void help(void)
            "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
            "  --perf-map DIR         where perf-PID.map files of generated code lie (/tmp)\n"
            "  --no-cache             neither use nor keep names of earlier runs\n"
-           "\n  -h, --help             this text\n"
+           "\n      --jobs N           use so many processors at most, 0 for those there are (0);\n"
+           "                         a second one decodes ahead, more are of no use\n"
+           "  -h, --help             this text\n"
            "  --version              version\n"
            "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage, 3 if a\n"
            "condition of --fail-on holds.\n");
@@ -436,6 +440,11 @@ static enum ma_options_result take(struct ma_options *options, int option)
         if (options->n_suppressions == MA_SUPPRESSION_FILES)
             return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
         options->suppressions[options->n_suppressions++] = optarg;
+        break;
+    case OPT_JOBS:
+        if (!parse_count(optarg, &options->jobs))
+            return wrong("--jobs %s: expected a number of processors, 0 for those there are",
+                         optarg);
         break;
     case OPT_NO_CACHE:
         options->symbol_options.cache = false;

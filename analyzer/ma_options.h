@@ -44,6 +44,7 @@ struct ma_options {
     const char *callers, *callees; /* names or patterns of functions */
     bool tree_bottom_up;
     unsigned tree_cost; /* MA_COST_… of ma_paths.h */
+    size_t jobs; /* processors to use at most; SIZE_MAX: those there are */
     bool json;
     bool follow;       /* reports while the trace grows */
     uint64_t interval; /* ms between them */
