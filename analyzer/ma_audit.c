@@ -35,6 +35,16 @@ void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, cons
     va_end(arguments);
 }
 
+void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes, uint64_t units)
+{
+    size_t n = audit->n_unwritten;
+    audit->unwritten_units += units;
+    if (n && audit->unwritten[n - 1].offset + audit->unwritten[n - 1].bytes == offset)
+        audit->unwritten[n - 1].bytes += bytes;
+    else if (n < MA_UNWRITTEN_MAX)
+        audit->unwritten[audit->n_unwritten++] = (struct ma_range){ offset, bytes };
+}
+
 void ma_audit_truncated(struct ma_audit *audit, uint64_t offset)
 {
     if (offset < audit->truncated_at)

@@ -17,6 +17,12 @@ struct ma_skipped {
     char reason[88];
 };
 
+#define MA_UNWRITTEN_MAX 64 /* ranges kept; more are counted */
+
+struct ma_range {
+    uint64_t offset, bytes;
+};
+
 struct ma_audit {
     /* reader and decoder */
     struct ma_skipped skipped[MA_SKIPPED_MAX];
@@ -27,6 +33,8 @@ struct ma_audit {
     uint64_t missing_chunks;  /* gaps in sequence numbers */
     uint64_t duplicate_chunks;
     uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
+    struct ma_range unwritten[MA_UNWRITTEN_MAX]; /* where these are */
+    size_t n_unwritten;
     uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
     bool no_header;           /* the trace begins with a chunk */
     char input_problem[160];  /* why the input ended early, or empty */
@@ -52,6 +60,9 @@ void ma_audit_init(struct ma_audit *audit);
 /* Note that bytes [offset, offset + bytes) were not used; format is the reason. */
 void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Note that a mapped trace has nothing in `units` claimed units, which take `bytes`. */
+void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes, uint64_t units);
 
 /* True if part of what was written could not be read, or the writer gave up
  * before the program's end. In that case `sentence` says so in one line. */

@@ -180,7 +180,8 @@ static int decode_record(struct ma_decoder *decoder, unsigned tag, struct ma_eve
     if (ma_record_decode(&record, tag, MLF_EVENTS, payload, (size_t)size, &decoder->problem) <= 0)
         return 0;
     *event = (struct ma_event){
-        .type = MA_EVENT_RECORD, .function = (uint8_t)tag, .time = record.brief.time,
+        .type = MA_EVENT_RECORD, .function = (uint8_t)tag,
+        .time = tag == MLF_REC_FILLED ? decoder->time : record.brief.time,
         .record = payload, .size = size,
     };
     return 1;

@@ -212,6 +212,7 @@ int ma_definer_chunk(struct ma_definer *definer, const struct ma_chunk *chunk)
     definer->cursor =
         (struct ma_cursor){ chunk->payload, chunk->payload + chunk->size, false };
     definer->offset = chunk->payload_offset + chunk->size;
+    definer->cut = chunk->cut;
     return run(definer, chunk->cut);
 }
 

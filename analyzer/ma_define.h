@@ -30,6 +30,7 @@ struct ma_definer {
     uint32_t sequence, position; /* of that chunk; payload bytes seen */
     struct ma_cursor cursor;     /* the rest of the piece at hand */
     uint64_t offset;             /* in the trace, of cursor.end */
+    bool cut;                    /* the trace ends within that piece */
     uint32_t last_id;
     struct ma_frame_entry *frames;
     size_t n_frames, frame_capacity;

@@ -188,6 +188,34 @@ int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool cop
     return 0;
 }
 
+void ma_feed_end_definitions(struct ma_feed *feed, bool stays)
+{
+    struct ma_definer *definer = &feed->definer;
+    const struct ma_cursor *cursor = &definer->cursor;
+    if (feed->whole_chunks && cursor->at && definer->open && !definer->cut)
+        ma_fill_found(&feed->fill, feed->audit,
+                      &(struct ma_filled_chunk){
+                          .payload = cursor->end - definer->position,
+                          .size = definer->position,
+                          .used = definer->position - (size_t)(cursor->end - cursor->at),
+                          .offset = definer->offset - definer->position,
+                          .sequence = definer->sequence,
+                      }, stays);
+    definer->cursor = (struct ma_cursor){ 0 };
+}
+
+int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stays)
+{
+    ma_feed_end_definitions(feed, stays);
+    if (feed->whole_chunks)
+        ma_fill_follow(&feed->fill, feed->audit, feed->number, feed->kind, chunk->sequence,
+                       chunk->payload, chunk->size);
+    int result = ma_definer_chunk(&feed->definer, chunk);
+    if (!stays)
+        ma_feed_end_definitions(feed, stays);
+    return result;
+}
+
 static void skip_piece(struct ma_feed *feed, struct ma_piece *piece)
 {
     ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header,
@@ -228,6 +256,9 @@ static int start_piece(struct ma_feed *feed, size_t *released)
         feed->broken = false;
         feed->sequence = piece.sequence;
         feed->position = 0;
+        if (feed->whole_chunks)
+            ma_fill_follow(&feed->fill, feed->audit, feed->number, feed->kind, piece.sequence,
+                           piece.payload, piece.size);
     }
     feed->position += (uint32_t)piece.size;
     ma_decoder_piece(feed->decoder, piece.payload, piece.size);
@@ -239,22 +270,6 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     return 1;
 }
 
-/* The bytes behind the end of what is written should be zero, but for an item
- * that was never finished. Zeros in the middle are damage. */
-static void check_tail(struct ma_feed *feed)
-{
-    const unsigned char *from = feed->decoder->cursor.at;
-    const unsigned char *end = feed->piece.payload + feed->piece.size;
-    const size_t unfinished = 4096;
-    if ((size_t)(end - from) <= unfinished)
-        return;
-    while (end > from + unfinished && !end[-1])
-        end--;
-    if (end > from + unfinished)
-        ma_audit_skip(feed->audit, feed->piece.offset + (uint64_t)(from - feed->piece.payload),
-                      (uint64_t)(end - from), "zeros in the middle of a chunk");
-}
-
 static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t *released)
 {
     struct ma_decoder *decoder = feed->decoder;
@@ -262,7 +277,15 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
     uint64_t at = feed->piece.offset + (uint64_t)(decoder->item - feed->piece.payload);
     uint64_t rest = feed->piece.offset + feed->piece.size - at;
     if (status == MA_DECODE_END) {
-        check_tail(feed);
+        if (feed->whole_chunks && !feed->piece.cut)
+            ma_fill_found(&feed->fill, feed->audit,
+                          &(struct ma_filled_chunk){
+                              .payload = feed->piece.payload,
+                              .size = feed->piece.size,
+                              .used = (size_t)(decoder->item - feed->piece.payload),
+                              .offset = feed->piece.offset,
+                              .sequence = feed->piece.sequence,
+                          }, !feed->piece.owned);
     } else if (status == MA_DECODE_CUT && feed->piece.cut) {
         ma_audit_truncated(feed->audit, at);
     } else {

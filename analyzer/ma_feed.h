@@ -10,6 +10,7 @@
 
 #include "ma_decode.h"
 #include "ma_define.h"
+#include "ma_fill.h"
 #include "ma_lane.h"
 #include "ma_reader.h"
 
@@ -43,6 +44,7 @@ struct ma_feed {
     uint8_t kind;
     bool in_heap, pending;
     bool whole_chunks; /* a mapped trace: no chunk comes in pieces */
+    struct ma_fill fill; /* with whole chunks: how far they are filled */
 
     /* what has arrived, to tell duplicates from latecomers */
     uint32_t next_sequence, end_position; /* of the newest chunk */
@@ -82,6 +84,12 @@ void ma_feed_free(struct ma_feed *feed);
 
 /* Whether this chunk is new to the feed; counts gaps. */
 enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chunk);
+
+/* Apply a chunk of definitions, whose payload may stay. Returns 0 or -ENOMEM. */
+int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stays);
+
+/* No more is read of the chunk of definitions at hand, if there is one. */
+void ma_feed_end_definitions(struct ma_feed *feed, bool stays);
 
 /* Queue a chunk of events; `copy` if its payload will not stay. */
 int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool copy);

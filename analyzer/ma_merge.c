@@ -87,10 +87,15 @@ static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
     return 0;
 }
 
+static uint64_t feed_key(const struct ma_process *process, uint32_t number, unsigned kind)
+{
+    return (uint64_t)process->index << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+}
+
 static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
                                uint32_t number, unsigned kind)
 {
-    uint64_t key = (uint64_t)process->index << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+    uint64_t key = feed_key(process, number, kind);
     uint32_t index = ma_map_get(&merge->feed_of, key);
     if (index != MA_NONE)
         return merge->feeds[index];
@@ -172,15 +177,13 @@ static int read_chunk(struct ma_merge *merge)
         return 1;
     int result;
     if (chunk.kind == MLF_DEFINITIONS) {
-        result = ma_definer_chunk(&feed->definer, &chunk);
+        result = ma_feed_define(feed, &chunk, merge->stable);
         /* Often enough, and not again and again through thousands of processes. */
         if (merge->reader.layout == MLF_LAYOUT_STREAM &&
             ++merge->since_watermark > merge->trace->n_processes / 64) {
             update_stream_watermark(merge);
             merge->since_watermark = 0;
         }
-        if (!merge->stable)
-            feed->definer.cursor = (struct ma_cursor){ 0 };
         if (feed->at == feed->n)
             return result < 0 ? result : 1;
     } else {
@@ -369,7 +372,7 @@ static void note(struct ma_merge *merge, const struct ma_run *run)
         process->watermark = UINT64_MAX; /* nothing more is promised */
 }
 
-int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
+static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
 {
     int result = step(merge);
     if (result < 0)
@@ -413,9 +416,74 @@ int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
     };
     merge->current = feed;
     merge->n_current = n;
-    if (feed->stream)
-        note(merge, run);
     return 1;
+}
+
+/* Whether there may be a feed of which no chunk has come: as many as chunks have,
+ * and some, so that records alone cannot make memory grow. */
+static bool may_be_missing(const struct ma_merge *merge)
+{
+    return merge->n_feeds < STREAMS_MAX && merge->n_feeds < 2 * merge->chunks + 16;
+}
+
+/* A record tells how far a chunk of any stream of its process is filled. */
+static int take_filled(struct ma_merge *merge, const struct ma_run *run,
+                       const struct ma_event *event)
+{
+    struct ma_record record;
+    const char *problem;
+    unsigned kind = run->stream ? MLF_EVENTS : MLF_DEFINITIONS;
+    if (merge->reader.layout != MLF_LAYOUT_MAPPED ||
+        ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
+                         &problem) <= 0)
+        return 0;
+    uint64_t number = record.brief.filled.stream, of = record.brief.filled.kind;
+    if (number > UINT32_MAX || (of != MLF_EVENTS && of != MLF_DEFINITIONS))
+        return 0;
+    uint64_t key = feed_key(run->process, (uint32_t)number, (unsigned)of);
+    if (ma_map_get(&merge->feed_of, key) == MA_NONE && !may_be_missing(merge))
+        return 0;
+    struct ma_feed *feed = feed_of(merge, run->process, (uint32_t)number, (unsigned)of);
+    if (!feed)
+        return -ENOMEM;
+    ma_fill_said(&feed->fill, record.brief.filled.sequence, record.brief.filled.bytes);
+    return 0;
+}
+
+/* Everything has been read that there will be. Chunks that are told of and did
+ * not come are missing, unless they were claimed after we had begun. */
+static void finish(struct ma_merge *merge)
+{
+    bool grew = ma_reader_grew(&merge->reader);
+    for (size_t i = 0; i < merge->n_feeds && !merge->finished; i++) {
+        struct ma_feed *feed = merge->feeds[i];
+        if (feed->kind == MLF_DEFINITIONS)
+            ma_feed_end_definitions(feed, merge->stable);
+        uint64_t missing = ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
+        merge->trace->audit.missing_chunks += grew ? 0 : missing;
+    }
+    merge->finished = true;
+}
+
+int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
+{
+    for (;;) {
+        int result = next_run(merge, most, run);
+        if (result == 0)
+            finish(merge);
+        if (result <= 0)
+            return result;
+        const struct ma_event *last = &run->events[run->n - 1];
+        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED, 0)) {
+            if ((result = take_filled(merge, run, last)) < 0)
+                return result;
+            run->n--; /* it ends here; what is before it in its run goes out */
+        }
+        if (run->n && run->stream)
+            note(merge, run);
+        if (run->n)
+            return 1;
+    }
 }
 
 int ma_merge_poll(struct ma_merge *merge)

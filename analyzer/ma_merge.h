@@ -24,6 +24,7 @@ struct ma_merge {
     bool draining; /* prompt: doing so */
     uint64_t drained; /* ns of CLOCK_MONOTONIC: when that was done last */
     bool ended;  /* the reader has no more chunks */
+    bool finished; /* and their ends have been compared with what the trace says of them */
     uint64_t cut;
     uint64_t watermark;
     size_t since_watermark; /* definitions chunks since it was computed */

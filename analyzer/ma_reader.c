@@ -376,9 +376,9 @@ static bool skip_zeros(struct ma_reader *reader)
     uint64_t next = ma_source_next_data(reader->source, at + reader->unit);
     next -= (next - reader->origin) % reader->unit;
     reader->at = next;
+    uint64_t end = next < reader->claimed_end ? next : reader->claimed_end;
     if (at < reader->claimed_end)
-        reader->audit->unwritten_units +=
-            ((next < reader->claimed_end ? next : reader->claimed_end) - at) / reader->unit;
+        ma_audit_unwritten(reader->audit, at, end - at, (end - at) / reader->unit);
     else
         reader->zeros_beyond += reader->unit; /* holes cost nothing */
     return reader->zeros_beyond <= ZEROS_MAX;

@@ -25,6 +25,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_MEMORY] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_MARK] = IN_EVENTS,
     [MLF_REC_COUNTERS] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
 };
 
 static struct ma_bytes string(struct ma_cursor *cursor)
@@ -98,6 +99,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         return;
     case MLF_REC_SAMPLING:
         brief->sampling.interval = ma_cursor_vu(cursor);
+        return;
+    case MLF_REC_FILLED:
+        brief->filled.stream = ma_cursor_vu(cursor);
+        brief->filled.kind = ma_cursor_vu(cursor);
+        brief->filled.sequence = ma_cursor_vu(cursor);
+        brief->filled.bytes = ma_cursor_vu(cursor);
         return;
     default:
         break;
@@ -180,22 +187,6 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
         return -1;
     }
     return 1;
-}
-
-bool ma_record_is_timed(unsigned tag)
-{
-    switch (tag) {
-    case MLF_REC_CLOCK:
-    case MLF_REC_PROCESS_END:
-    case MLF_REC_LOSS:
-    case MLF_REC_STOP:
-    case MLF_REC_MEMORY:
-    case MLF_REC_MARK:
-    case MLF_REC_COUNTERS:
-        return true;
-    default:
-        return false;
-    }
 }
 
 static const char *name_of(const char *const *names, size_t n, uint64_t value)

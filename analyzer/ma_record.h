@@ -54,6 +54,7 @@ struct ma_short_record {
         struct { uint64_t virtual_bytes, resident, shared; } memory;
         struct { uint64_t kind; struct ma_bytes name; } mark;
         struct { struct ma_bytes pairs; } counters; /* vu, vu to the end */
+        struct { uint64_t stream, kind, sequence, bytes; } filled;
     };
 };
 
@@ -71,9 +72,6 @@ struct ma_record {
  * to skip, or -1 with *problem set if it must be refused. */
 int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
                      const unsigned char *payload, size_t size, const char **problem);
-
-/* True if a record of this tag has a moment, and so a place among the events. */
-bool ma_record_is_timed(unsigned tag);
 
 /* Names of a record's enumerations; "unknown" outside them. */
 const char *ma_loss_name(uint64_t reason);

@@ -22,6 +22,19 @@ struct sayer {
 #define S(number) ((number) == 1 ? "" : "s")
 #define SAY(sayer, ...) ma_model_format((sayer)->model, (sayer)->warnings, NULL, NULL, __VA_ARGS__)
 
+#define RANGES_SHOWN 10
+
+static void say_unwritten(struct sayer *sayer, const struct ma_audit *audit)
+{
+    SAY(sayer, "%s unit%s of the file claimed but never written, as when a program is killed:",
+        COUNT(audit->unwritten_units), audit->unwritten_units == 1 ? " was" : "s were");
+    for (size_t i = 0; i < audit->n_unwritten && i < RANGES_SHOWN; i++)
+        SAY(sayer, "  bytes %llu to %llu", (unsigned long long)audit->unwritten[i].offset,
+            (unsigned long long)(audit->unwritten[i].offset + audit->unwritten[i].bytes));
+    if (audit->n_unwritten > RANGES_SHOWN)
+        SAY(sayer, "  and more (see --json)");
+}
+
 static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
 {
     if (audit->input_problem[0])
@@ -33,12 +46,12 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
         SAY(sayer, "%s byte%s in %s damaged range%s skipped:", COUNT(audit->skipped_bytes),
             S(audit->skipped_bytes), COUNT(audit->skipped_ranges),
             audit->skipped_ranges == 1 ? " was" : "s were");
-        for (size_t i = 0; i < audit->n_skipped && i < 10; i++)
+        for (size_t i = 0; i < audit->n_skipped && i < RANGES_SHOWN; i++)
             SAY(sayer, "  bytes %llu to %llu: %s", (unsigned long long)audit->skipped[i].offset,
                 (unsigned long long)(audit->skipped[i].offset + audit->skipped[i].bytes),
                 audit->skipped[i].reason);
-        if (audit->skipped_ranges > 10)
-            SAY(sayer, "  and %s more (see --json)", COUNT(audit->skipped_ranges - 10));
+        if (audit->skipped_ranges > RANGES_SHOWN)
+            SAY(sayer, "  and %s more (see --json)", COUNT(audit->skipped_ranges - RANGES_SHOWN));
     }
     if (audit->no_header)
         SAY(sayer, "The trace has no header: what was in front of its first chunk is missing.");
@@ -48,8 +61,7 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
         SAY(sayer, "%s chunk%s missing: events are lost.", COUNT(audit->missing_chunks),
             audit->missing_chunks == 1 ? " is" : "s are");
     if (audit->unwritten_units)
-        SAY(sayer, "%s unit%s of the file claimed but never written, as when a program is killed.",
-            COUNT(audit->unwritten_units), audit->unwritten_units == 1 ? " was" : "s were");
+        say_unwritten(sayer, audit);
 }
 
 #define LOSSES_SHOWN 5
@@ -367,6 +379,12 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
         ma_model_number(model, one, "offset", NULL, MA_PLAIN, audit->skipped[i].offset);
         ma_model_number(model, one, "bytes", NULL, MA_PLAIN, audit->skipped[i].bytes);
         ma_model_text(model, one, "reason", NULL, audit->skipped[i].reason);
+    }
+    array = ma_model_array(model, object, "unwritten", NULL, MA_TABLE);
+    for (size_t i = 0; i < audit->n_unwritten; i++) {
+        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_number(model, one, "offset", NULL, MA_PLAIN, audit->unwritten[i].offset);
+        ma_model_number(model, one, "bytes", NULL, MA_PLAIN, audit->unwritten[i].bytes);
     }
     if (audit->truncated_at != UINT64_MAX)
         ma_model_number(model, object, "truncated_at", NULL, MA_PLAIN, audit->truncated_at);

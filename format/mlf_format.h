@@ -9,7 +9,7 @@
 #define MLF_FORMAT_H
 
 #define MLF_MAJOR 1
-#define MLF_MINOR 0
+#define MLF_MINOR 1
 #define MLF_MAGIC "\x89mlog\r\n\x1a"
 #define MLF_MAGIC_SIZE 8
 
@@ -71,6 +71,7 @@ enum mlf_record {
     MLF_REC_MEMORY = 0x20,
     MLF_REC_MARK = 0x21,
     MLF_REC_COUNTERS = 0x22,
+    MLF_REC_FILLED = 0x25,          /* 0x23, 0x24: never given */
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {

@@ -25,9 +25,11 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, NamedTuple
 
 from reference_items import (
-    ALIGNED_FUNCTIONS, Audit, BlockLayout, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS, EVENTS,
-    Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MARKS, MASK, REALLOC, REASONS,
-    RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (some for tests)
+    ALIGNED_FUNCTIONS, Audit, BlockLayout, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
+    EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
+    REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
+
+UNFINISHED_MAX = 4096       # bytes behind its last item that a killed writer may leave in a chunk
 
 # --- the trace --------------------------------------------------------------------------------
 
@@ -51,6 +53,39 @@ class Process:
         return self.record["pid"] if self.record else 0
 
 
+@dataclass
+class Fill:
+    """How far the chunks of a mapped trace are filled: as found, and as FILLED records say."""
+
+    found: list[tuple[Chunk, int]] = field(default_factory=list)    # bytes of payload used
+    said: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+
+    def say(self, process: int, values: dict[str, Any]) -> None:
+        key = process, values["of_stream"], values["of_kind"], values["of_sequence"]
+        self.said[key] = max(values["bytes"], self.said.get(key, 0))
+
+    def check(self, data: bytes, chunks: list[Chunk], audit: Audit) -> None:
+        """Name bytes that were filled and are zero, and count chunks told of that are missing."""
+        for chunk, used in self.found:
+            payload = data[chunk.begin:chunk.end]
+            zeros = len(payload[:used].rstrip(b"\0"))   # the last item may end in lost bytes
+            last = max(zeros, len(payload.rstrip(b"\0")))
+            if last - used > UNFINISHED_MAX:
+                audit.skip(chunk.begin + zeros, chunk.begin + last, "zeros in the middle")
+                used = zeros = last
+            said = min(self.said.get((*chunk.key(), chunk.sequence), 0), len(payload))
+            if used < said or last < said:
+                audit.skip(chunk.begin + zeros, chunk.begin + said, "zeros where it was filled")
+        behind: dict[tuple[int, int, int], int] = {}
+        for chunk in chunks:
+            behind[chunk.key()] = max(behind.get(chunk.key(), 0), chunk.sequence + 1)
+        for process, stream, kind, sequence in self.said:
+            key = process, stream, kind
+            if kind in (EVENTS, DEFINITIONS) and sequence >= behind.get(key, 0):
+                audit.missing_chunks += sequence + 1 - behind.get(key, 0)
+                behind[key] = sequence + 1
+
+
 class Trace:
     """A whole trace: header, processes, items by chunk, audit."""
 
@@ -63,8 +98,11 @@ class Trace:
             self.processes.setdefault(chunk.process, Process(chunk.process, len(self.processes)))
         # In a mapped trace a definition may stand behind the event that needs it.
         self.items: dict[int, list[Item]] = {chunk.offset: [] for chunk in self.chunks}
+        self.fill = Fill()
         self.decode_all(DEFINITIONS)
         self.decode_all(EVENTS)
+        if self.header.layout == MAPPED:
+            self.fill.check(data, self.chunks, self.audit)
         self.audit.unknown_processes = sum(p.record is None for p in self.processes.values())
 
     def decode_all(self, kind: int) -> None:
@@ -88,6 +126,8 @@ class Trace:
             for item in decoder.items(self.data, chunk, self.audit):
                 self.items[chunk.offset].append(item)
                 self.define(process, item)
+            if decoder.broken is None and not chunk.cut:
+                self.fill.found.append((chunk, decoder.used))
 
     def define(self, process: Process, item: Item) -> None:
         values = item.fields
@@ -101,6 +141,8 @@ class Trace:
             process.block.header = values["block_header"]
             process.block.grain = values["block_grain"] or 1
             process.block.smallest = values["smallest_usable"]
+        elif item.name == "FILLED":
+            self.fill.say(process.key, values)
 
     # Inheritance: an id below the limit that a fork recorded is the parent's (section 5).
 

@@ -409,6 +409,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                   ("shared", "vu"))),
     0x21: ("MARK", "E", fields(("time", "vu"), ("kind", "vu"), ("name", "string"))),
     0x22: ("COUNTERS", "DE", decode_counters),
+    0x25: ("FILLED", "DE", fields(("of_stream", "vu"), ("of_kind", "vu"), ("of_sequence", "vu"),
+                                  ("bytes", "vu"))),
 }
 
 
@@ -431,6 +433,7 @@ class ChunkDecoder:
         self.sequence = chunk.sequence
         self.position = 0
         self.broken: str | None = None      # why the rest of this chunk cannot be read
+        self.used = 0                       # bytes of the payload before its first zero tag
         self.block = block
         # section 6
         self.last_id = FIRST_NODE - 1
@@ -449,6 +452,7 @@ class ChunkDecoder:
         self.position += chunk.end - chunk.begin
         while cursor.left():
             start = cursor.at
+            self.used = start - chunk.begin
             tag = cursor.u8()
             if tag == 0:
                 return
@@ -466,6 +470,7 @@ class ChunkDecoder:
             if self.broken is not None:
                 audit.skip(start, chunk.end, self.broken)
                 return
+        self.used = chunk.end - chunk.begin
         if chunk.cut:
             audit.truncated = chunk.end
 

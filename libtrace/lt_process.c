@@ -240,9 +240,9 @@ void lt_stop(int reason, int error)
         return;
     /* The slack behind the limit of the chunk in hand is kept for this. */
     struct lt_writer *w = &self->main.events;
-    if (!w->limit || w->position > w->limit + LT_ITEM_MAX)
+    if (!lt_writer_has_slack(w, LT_STOP_MAX))
         w = &self->main.definitions;
-    if (!w->limit || w->position > w->limit + LT_ITEM_MAX)
+    if (!lt_writer_has_slack(w, LT_STOP_MAX))
         return;
     unsigned char payload[3 * MLF_VU_SLACK], *p = mlf_put_vu(payload, lt_now());
     p = mlf_put_vu(p, (uint64_t)reason);

@@ -36,12 +36,13 @@ struct lt_sink {
      * base_time. Returns 0, or an enum mlf_loss after which tracing stops; on
      * LT_SINK_BUSY (a signal handler inside the sink's lock) only this event is lost. */
     int (*begin)(struct lt_writer *writer, size_t need);
-    /* The context's thread ends: give up its chunks. */
+    /* The context's thread ends: give up its chunks. Called by that thread. */
     void (*release)(struct lt_context *context);
     /* Deliver what all contexts have written; nothing to do for a mapped file.
      * `self` is the caller's context, not in the middle of an event. */
     void (*flush)(struct lt_context *self);
-    /* The same at the end of the process: what was dropped and not yet said is said. */
+    /* The same at the end of the process: what was dropped and not yet said is said,
+     * and how far the chunks of a mapped file are filled. */
     void (*end)(struct lt_context *self);
     /* Once, in the library's constructor, the first moment at which libc may be
      * called for more than a system call. */

@@ -27,6 +27,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lt_fill.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
 
@@ -222,7 +223,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     unsigned growth = writer->sequence < most ? writer->sequence : most;
     size_t unit = (size_t)1 << sink.unit_log2;
     size_t size = unit << growth;
-    need += MLF_CHUNK_HEADER + LT_ITEM_MAX + LT_CHUNK_SLACK;
+    need += MLF_CHUNK_HEADER + LT_FILL_MAX + LT_ITEM_MAX + LT_CHUNK_SLACK;
     if (size < need)
         size = (need + unit - 1) & ~(unit - 1);
 
@@ -254,6 +255,8 @@ static int file_begin(struct lt_writer *writer, size_t need)
     while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
+    struct lt_fill filled;
+    bool follows = lt_fill_look(writer, true, &filled);
     give_up_chunk(writer);
     writer->size = size;
     writer->base_time = base_time;
@@ -266,16 +269,14 @@ static int file_begin(struct lt_writer *writer, size_t need)
         __atomic_store_n(&sink.witness_key, lt_process.key, __ATOMIC_RELEASE);
     }
     LT_SIGNAL_FENCE();
-    writer->sequence++; /* once the chunk can be seen: lt_thread.c recovers by that */
+    /* Once the chunk can be seen: lt_thread.c recovers by that. */
+    __atomic_store_n(&writer->sequence, writer->sequence + 1, __ATOMIC_RELAXED);
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
-    writer->drained = writer->position = chunk + MLF_CHUNK_HEADER;
+    writer->drained = chunk + MLF_CHUNK_HEADER;
+    __atomic_store_n(&writer->position, chunk + MLF_CHUNK_HEADER, __ATOMIC_RELEASE);
+    if (follows)
+        lt_fill_say(writer, &filled);
     return 0;
-}
-
-static void file_release(struct lt_context *context)
-{
-    give_up_chunk(&context->events);
-    give_up_chunk(&context->definitions);
 }
 
 /* Nothing waits; but this is called now and then, so see whether the file lives. */
@@ -287,9 +288,22 @@ static void file_flush(struct lt_context *self)
         lt_stop(forsake(), 0);
 }
 
+static void file_release(struct lt_context *context)
+{
+    file_flush(context);
+    if (lt_page.active == LT_ACTIVE)
+        lt_fill_say_own(context);
+    give_up_chunk(&context->events);
+    give_up_chunk(&context->definitions);
+}
+
 static void file_end(struct lt_context *self)
 {
-    (void)self;
+    file_flush(self);
+    if (lt_page.active == LT_ACTIVE)
+        lt_fill_say_others(self);
+    if (lt_page.active == LT_ACTIVE)
+        lt_fill_say_own(self);
 }
 
 /* The child has inherited the mappings of the parent's chunks: only the parent

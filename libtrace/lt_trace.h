@@ -95,6 +95,7 @@ struct lt_writer {
 #define LT_ITEM_MAX 112
 /* Kept free behind the limit of every chunk, for a LOSS or STOP record. */
 #define LT_CHUNK_SLACK 64
+#define LT_STOP_MAX 32          /* longest STOP record, with its tag */
 
 /* What one thread writes at one nesting level. */
 struct lt_context {
@@ -223,6 +224,14 @@ static inline void lt_commit(struct lt_writer *writer, unsigned char tag, unsign
 {
     __atomic_store_n(writer->position, tag, __ATOMIC_RELEASE);
     __atomic_store_n(&writer->position, end, __ATOMIC_RELEASE);
+}
+
+/* Whether `size` bytes are left in the writer's chunk, the slack behind its limit
+ * included. */
+static inline bool lt_writer_has_slack(const struct lt_writer *writer, size_t size)
+{
+    return writer->limit &&
+           writer->position + size <= writer->limit + LT_ITEM_MAX + LT_CHUNK_SLACK;
 }
 
 /* lt_writer.c. lt_writer_room: make room for an item of `size` bytes by

@@ -26,7 +26,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
-MEMORY, MARK, COUNTERS = 0x20, 0x21, 0x22
+MEMORY, MARK, COUNTERS, FILLED = 0x20, 0x21, 0x22, 0x25
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -242,6 +242,11 @@ class ChunkWriter:
     def counters(self, ticks: int, values: dict[int, int]) -> None:
         self.record(COUNTERS, vu(ticks), *(vu(k) + vu(v) for k, v in values.items()))
         self.line("counters", ticks, counters={str(k): v for k, v in values.items()})
+
+    def filled(self, of: "ChunkWriter") -> int:
+        """Say how far a chunk is filled by now."""
+        return self.record(FILLED, vu(of.stream), vu(of.kind), vu(of.sequence),
+                           vu(len(of.payload.rstrip(b"\0"))))
 
 
 class Definitions(ChunkWriter):

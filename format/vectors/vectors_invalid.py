@@ -228,6 +228,56 @@ def unknown_process() -> Bad:
     return Bad(trace.bytes(), events=2)
 
 
+def lost_fill(of: str) -> Bad:
+    """A program whose chunks tell how far others are filled, and zeros at the end of one that
+    was: of the first of two, of the last of events, or of the last of definitions."""
+    trace = Trace(MAPPED, minor=1)
+    process = trace.process(0)
+    definitions = process.definitions()
+    definitions.thread(1, 1000)
+    first = process.events(1, 10)
+    first.alloc(10, HEAP, 100, 0)
+    within_item = first.raw(b"") + 1
+    first.alloc(11, HEAP + 112, 100, 0)
+    first.alloc(12, HEAP + 224, 100, 0)
+    second = process.events(1, 20)
+    second.filled(first)
+    at_item = second.raw(b"")
+    second.free(20, HEAP)
+    at_record = definitions.raw(b"")
+    definitions.process_end(30, "exit", 1, 0)
+    filled = {"first": len(first.payload), "last": len(second.payload)}
+    definitions.filled(second)
+    filled["definitions"] = len(definitions.payload)
+    second.filled(definitions)
+    at = {"definitions": definitions.write() + CHUNK_HEADER}
+    at["first"] = first.write() + CHUNK_HEADER
+    at["last"] = second.write() + CHUNK_HEADER
+    begin = at[of] + {"first": within_item, "last": at_item, "definitions": at_record}[of]
+    data = bytearray(trace.bytes())
+    data[begin:at[of] + 4096 - CHUNK_HEADER] = bytes(at[of] + 4096 - CHUNK_HEADER - begin)
+    # Of the item that begins before the zeros a reader makes what it can.
+    events = {"first": 2 + 1 + 1, "last": 3 + 1, "definitions": 3 + 1}[of]
+    return Bad(bytes(data), events=events,
+               skipped=[(begin, at[of] + filled[of], "zeros where it was filled")])
+
+
+def zeros_in_middle() -> Bad:
+    """A page of a chunk of three is zero, and nothing tells how far the chunk was filled."""
+    trace = Trace(MAPPED)
+    process = trace.process(0)
+    events = process.events(1, 10)
+    events.alloc(10, HEAP, 100, 0)
+    for _ in range(20):
+        events.record(0x30, b"x" * 500)
+    events.free(11, HEAP)
+    begin = events.write()
+    data = bytearray(trace.bytes())
+    data[begin + 4096:begin + 8192] = bytes(4096)
+    end = begin + CHUNK_HEADER + len(events.payload)
+    return Bad(bytes(data), skipped=[(begin + 4096, end, "zeros in the middle")], events=1)
+
+
 def cut_trace(layout: int) -> tuple[bytes, dict[str, int]]:
     """A trace to be cut, and the offsets of its parts."""
     trace, process, stack = traced_program(layout)
@@ -401,6 +451,11 @@ def invalid() -> dict[str, Bad]:
                                        "reserved function 255"),
         "time-overflow": faulty_item(b"\x80" + vu(MASK), "time out of range"),
         "unknown-process": unknown_process(),
+        # zeros
+        "zeros-in-middle": zeros_in_middle(),
+        "zeros-behind-first": lost_fill("first"),
+        "zeros-behind-last": lost_fill("last"),
+        "zeros-behind-definitions": lost_fill("definitions"),
     }
     # A number that goes on past the end of its chunk, in each layout.
     bad["vu-past-end"] = stream_end(alloc + b"\x80\0\0\0\0\0\0",

@@ -372,6 +372,45 @@ def mapped() -> Trace:
     return trace
 
 
+def filled() -> Trace:
+    """A mapped trace of version 1.1 whose chunks tell how far others are filled: the one before,
+    and at the end of a thread and of the program its last ones, a thread's that goes on among
+    them. A killed program's say nothing."""
+    trace = Trace(MAPPED, minor=1)
+    process, definitions = program(trace)
+    definitions.thread(2, 1001, time=5, name=b"worker")
+    definitions.text(3, b"an argument\0\0")         # zeros at the end do not count
+    definitions.write()
+    more = process.definitions(base_time=10)
+    more.filled(definitions)
+    node = more.node(1, 0x4321, id=20, parent=18)
+    first, worker = process.events(1, 11), process.events(2, 12)
+    first.alloc(11, HEAP, 100, node)
+    worker.alloc(12, HEAP + 0x1000, 100, node)
+    first.write()
+    second = process.events(1, 20)
+    second.filled(first)
+    second.free(21, HEAP)
+    second.filled(worker)                       # and goes on
+    worker.free(23, HEAP + 0x1000)
+    worker.write()
+    more.thread_end(1, 30)
+    more.process_end(31, "exit", 1, 0)
+    more.filled(second)
+    second.filled(more)
+    more.write()
+    second.write()
+    killed = trace.process(2000)
+    definitions = killed.definitions(base_time=40)
+    definitions.process_record(start=40)
+    definitions.thread(1, 2000, time=40)
+    definitions.write()
+    events = killed.events(1, 41)
+    events.alloc(41, HEAP, 200, 0)
+    events.write()
+    return trace
+
+
 def large_units(unit_log2: int = 13) -> Trace:
     """Units other than 4 KiB (tests try the largest, which are too large to keep)."""
     trace = Trace(MAPPED, unit_log2)
@@ -390,6 +429,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "numbers": numbers,
     "handover": handover, "nested": nested, "fork-and-exec": fork_and_exec, "reload": reload,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
-    "later-minor": later_minor, "mapped": mapped, "large-units": large_units,
+    "later-minor": later_minor, "mapped": mapped, "filled": filled,
+    "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -20,6 +20,7 @@ from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "format"))
 
+import reference  # noqa: E402
 from reference_items import Audit, Chunk, MAPPED, STREAM, TraceHeader, find_chunks  # noqa: E402
 
 PAGE = 4096
@@ -38,6 +39,21 @@ class Original:
         self.unit = self.header.unit if self.mapped else 1
         self.first = self.unit if self.mapped else self.header.size
         self.end = max(chunk.end for chunk in self.chunks)
+        self.closing: dict[int, int] = {}   # by chunk: where a FILLED at its end begins
+        items = reference.Trace(data).items if self.mapped else {}
+        for offset, of_chunk in items.items():
+            if of_chunk and of_chunk[-1].name == "FILLED":
+                self.closing[offset] = of_chunk[-1].offset
+
+    def last_told(self, begin: int, end: int) -> int:
+        """Behind the last byte in [begin, end) of which a reader can tell that it was there,
+        in a mapped trace of programs that have ended: all that is not zero, but for a record at
+        the end of a chunk that tells of another chunk. `begin`: there is none."""
+        end = begin + len(self.data[begin:end].rstrip(b"\0"))
+        for chunk in self.chunks:
+            if chunk.offset <= begin < chunk.end and end > self.closing.get(chunk.offset, end):
+                return max(begin, self.closing[chunk.offset])
+        return end
 
 
 @dataclass
@@ -104,7 +120,7 @@ def zeroed_page(trace: Original, chance: random.Random) -> Mutant:
     data = trace.data[:at] + bytes(end - at) + trace.data[end:]
     changed = data != trace.data
     return Mutant("zeroed page", data, [(at, end)] if changed else [],
-                  told=changed and not trace.mapped)
+                  told=changed and (not trace.mapped or trace.last_told(at, end) > at))
 
 
 @mutation
@@ -121,7 +137,7 @@ def overwritten(trace: Original, chance: random.Random) -> Mutant:
 def dropped_chunk(trace: Original, chance: random.Random) -> Mutant:
     chunk = span(trace, chance)
     return Mutant("dropped chunk", trace.data[:chunk.offset] + trace.data[chunk.end:],
-                  [(chunk.offset, chunk.end)], told=False)     # the last of a stream: who knows
+                  [(chunk.offset, chunk.end)], told=trace.mapped)  # the last of a stream: who knows
 
 
 @mutation

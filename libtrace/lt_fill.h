@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How far the chunks of a mapped trace are filled, said by FILLED records
+ * (FORMAT.md section 5) in pages other than those they tell of: so a reader
+ * knows zeros that were never written from bytes that were lost.
+ */
+#ifndef LT_FILL_H
+#define LT_FILL_H
+
+#include "lt_trace.h"
+
+/* Longest FILLED record, with its tag. */
+#define LT_FILL_MAX 32
+
+/* A chunk of this process that has been begun in the trace. */
+struct lt_fill {
+    uint32_t stream, kind, sequence;
+    uint32_t bytes;             /* of payload, all visible; the last one is not zero */
+};
+
+/* What the writer has filled of its chunk. It may be another thread's, at work:
+ * then its chunk is not looked into. False if there is none, or it is changing. */
+bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill);
+
+/* Say it in a chunk of the calling thread, in the room that is left or not at all. */
+void lt_fill_say(struct lt_writer *writer, const struct lt_fill *fill);
+
+/* The calling thread's context writes no more for now: each of its chunks says
+ * it of the other one. */
+void lt_fill_say_own(struct lt_context *context);
+
+/* Say it of all other contexts' chunks, in the definitions of `self`. */
+void lt_fill_say_others(struct lt_context *self);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How far chunks are filled, as found and as said: what is damage, and what is
+ * a chunk that is being written.
+ */
+#include <string.h>
+
+#include "ma_fill.h"
+#include "tap.h"
+
+enum { SIZE = 16384, OFFSET = 48 };
+
+/* A chunk with `used` bytes, the last of which is not zero, and zeros behind. */
+static struct ma_filled_chunk chunk_of(unsigned char payload[SIZE], size_t used)
+{
+    memset(payload, 0, SIZE);
+    memset(payload, 0x81, used);
+    return (struct ma_filled_chunk){
+        .payload = payload, .size = SIZE, .used = used, .offset = OFFSET, .sequence = 7,
+    };
+}
+
+static bool skipped(const struct ma_audit *audit, uint64_t offset, uint64_t bytes)
+{
+    return audit->n_skipped == 1 && audit->skipped[0].offset == offset &&
+           audit->skipped[0].bytes == bytes;
+}
+
+static void test_said_and_found(void)
+{
+    unsigned char payload[SIZE];
+    struct ma_filled_chunk chunk = chunk_of(payload, 1000);
+    const struct {
+        uint64_t sequence, bytes, lost, missing;
+        const char *what;
+    } cases[] = {
+        { 7, 1000, 0, 0, "a chunk is filled as far as is said" },
+        { 7, 900, 0, 0, "a chunk may have got more" },
+        { 7, 1234, 234, 0, "a chunk that was filled further lacks the rest" },
+        { 7, UINT64_MAX, SIZE - 1000, 0, "no chunk is filled beyond its end" },
+        { 6, 1234, 0, 0, "an older chunk is not the one that was found" },
+        { 9, 55, 0, 2, "chunks that are told of and did not come are missing" },
+        { UINT64_MAX, 55, 0, 0, "nonsense is ignored" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int before = 0; before < 2; before++) {
+            struct ma_fill fill = { 0 };
+            struct ma_audit audit;
+            ma_audit_init(&audit);
+            if (before)
+                ma_fill_said(&fill, cases[i].sequence, cases[i].bytes);
+            ma_fill_found(&fill, &audit, &chunk, false);
+            if (!before)
+                ma_fill_said(&fill, cases[i].sequence, cases[i].bytes);
+            uint64_t missing = ma_fill_finish(&fill, &audit, 8);
+            CHECK(missing == cases[i].missing &&
+                      (cases[i].lost ? skipped(&audit, OFFSET + 1000, cases[i].lost)
+                                     : audit.n_skipped == 0),
+                  "%s", cases[i].what);
+        }
+    }
+}
+
+/* Bytes that come between the reading of a chunk and the record that tells of them. */
+static void test_a_chunk_that_grows(void)
+{
+    unsigned char payload[SIZE];
+    for (int grows = 0; grows < 2; grows++) {
+        struct ma_filled_chunk chunk = chunk_of(payload, 1000);
+        struct ma_fill fill = { 0 };
+        struct ma_audit audit;
+        ma_audit_init(&audit);
+        ma_fill_found(&fill, &audit, &chunk, true);
+        memset(payload + 1000, grows ? 0x82 : 0, 9000);
+        ma_fill_said(&fill, 7, 10000);
+        ma_fill_finish(&fill, &audit, 8);
+        if (grows)
+            CHECK(audit.n_skipped == 0, "a chunk that is being written is no damage");
+        else
+            CHECK(skipped(&audit, OFFSET + 1000, 9000), "one whose bytes never come is");
+    }
+}
+
+static void test_zeros(void)
+{
+    unsigned char payload[SIZE];
+    struct ma_filled_chunk chunk = chunk_of(payload, 1000);
+    struct ma_fill fill = { 0 };
+    struct ma_audit audit;
+    ma_audit_init(&audit);
+    memset(payload + 5096, 0x83, 1); /* behind an item of the most that one may be */
+    chunk.used = 1000;
+    ma_fill_found(&fill, &audit, &chunk, false);
+    CHECK(skipped(&audit, OFFSET + 1000, 4097), "zeros in the middle are damage");
+
+    ma_audit_init(&audit);
+    fill = (struct ma_fill){ 0 };
+    payload[5096] = 0;
+    payload[5095] = 0x83;
+    ma_fill_found(&fill, &audit, &chunk, false);
+    CHECK(audit.n_skipped == 0, "an item that was never finished is not");
+
+    /* The last item was read into the zeros, even beyond where the chunk ended. */
+    ma_audit_init(&audit);
+    fill = (struct ma_fill){ 0 };
+    chunk = chunk_of(payload, 1000);
+    chunk.used = 1018;
+    ma_fill_found(&fill, &audit, &chunk, false);
+    ma_fill_said(&fill, 7, 1005);
+    ma_fill_finish(&fill, &audit, 8);
+    CHECK(skipped(&audit, OFFSET + 1000, 5), "zeros within the last item are damage");
+}
+
+int main(void)
+{
+    test_said_and_found();
+    test_a_chunk_that_grows();
+    test_zeros();
+    return TAP_DONE();
+}
