@@ -39,7 +39,7 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
     }
     if (options->filter.active &&
         (result = ma_filter_new(&analysis->filter, &options->filter, options->trace,
-                                &analysis->trace, analysis->symbols,
+                                &analysis->trace, &analysis->merge, analysis->symbols,
                                 &analysis->replay.observers, error)) < 0)
         return result;
     result = ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
@@ -123,13 +123,13 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     int result;
     ma_progress_begin(progress);
     progress->on &= !analysis->options->follow;
-    analysis->merge.prompt = analysis->options->follow || !replays;
+    analysis->merge.prompt = analysis->options->follow || (pass && pass->prompt);
     ma_source_on_wait(analysis->source, now_and_then, analysis);
     while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {
         struct ma_merged merged = { run.events, run.process, run.stream, run.number };
-        if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
-            break;
         if (replays && (result = ma_replay_run(&analysis->replay, &run)) < 0)
+            break;
+        if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
             break;
         if (ma_progress_due(progress, run.n) && now_and_then(analysis))
             break;
@@ -271,6 +271,17 @@ static bool reserve_rows(struct ma_analysis *analysis, const struct ma_replay *r
     analysis->rows = malloc(n * sizeof *analysis->rows);
     analysis->row_capacity = analysis->rows ? n : 0;
     return analysis->rows != NULL;
+}
+
+struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
+{
+    const struct ma_filter *filter = analysis->filter;
+    struct ma_window window = { 0, analysis->duration };
+    if (filter && filter->to < window.to)
+        window.to = filter->to;
+    if (filter)
+        window.from = filter->from < window.to ? filter->from : window.to;
+    return window;
 }
 
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)

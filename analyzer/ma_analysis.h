@@ -65,13 +65,15 @@ struct ma_analysis {
     struct ma_progress progress;
 };
 
-/* What takes part in the pass beside the replay: sees each event before the
- * replay does. All functions may be NULL. */
+/* What takes part in the pass beside the replay: sees each event just after the
+ * replay did, so that an observer may tell it of the blocks. All functions may be
+ * NULL. */
 struct ma_pass {
     int (*event)(void *context, struct ma_analysis *analysis, const struct ma_merged *merged);
     int (*end)(void *context, struct ma_analysis *analysis);
     void *context;
     bool no_replay; /* the books are not needed */
+    bool prompt;    /* of a pipe, hold no event back for more than a moment */
 };
 
 /* Open the trace. Observers (ma_observer.h) may register with replay from then on
@@ -103,6 +105,13 @@ static inline const struct ma_replay *ma_analysis_books(const struct ma_analysis
 {
     return analysis->filter ? &analysis->filter->books : &analysis->replay;
 }
+
+/* What of the trace's time reports are about, ns since its start: all of it, or
+ * what --from and --to leave. For after ma_analysis_rows. */
+struct ma_window {
+    uint64_t from, to;
+};
+struct ma_window ma_analysis_window(const struct ma_analysis *analysis);
 
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);

@@ -40,6 +40,22 @@ static int read_trace(const char *path, const struct ma_options *options,
     return result;
 }
 
+/* A part of one trace says nothing of the whole of another. */
+static int read_report(const char *path, const struct ma_options *options,
+                       struct ma_figures *figures, struct ma_error *error)
+{
+    int result = ma_figures_read(path, figures, error);
+    if (result < 0 || figures->filtered == options->filter.active)
+        return result;
+    return ma_fail(error, -EINVAL,
+                   figures->filtered
+                       ? "%s: is the report of a part of its trace (its \"filter\" says which): "
+                         "give the same filters, or a baseline without"
+                       : "%s: is the report of a whole trace: give a trace as the baseline, which "
+                         "is filtered too, or a report with the same filters",
+                   path);
+}
+
 int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
                struct ma_error *error)
 {
@@ -53,7 +69,7 @@ int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *
         return result;
     ci->has_baseline = true;
     return ma_figures_in_report(options->baseline)
-               ? ma_figures_read(options->baseline, &ci->baseline, error)
+               ? read_report(options->baseline, options, &ci->baseline, error)
                : read_trace(options->baseline, options, &ci->baseline, error);
 }
 

@@ -4,11 +4,14 @@
  */
 #include "ma_dump.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "ma_clock.h"
+
 static const struct ma_dumper dumpers[] = {
-    { "text", { .event = ma_dump_text_event, .end = ma_dump_text_end } },
-    { "json", { .event = ma_dump_json_event, .no_replay = true } },
+    { "text", ma_dump_text_begin, ma_dump_text_event, ma_dump_text_end, .replays = true },
+    { "json", ma_dump_json_begin, ma_dump_json_event, .prompt = true },
 };
 
 const char *const ma_function_names[MLF_FN_COUNT] = {
@@ -24,6 +27,119 @@ const struct ma_dumper *ma_dumper_find(const char *name)
             return &dumpers[i];
     }
     return NULL;
+}
+
+static int on_allocated(void *context, const struct ma_seen *seen,
+                        const struct ma_seen_block *block)
+{
+    struct ma_dump *dump = context;
+    (void)seen;
+    (void)block;
+    dump->sight.begins = true;
+    return 0;
+}
+
+static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+{
+    struct ma_dump *dump = context;
+    (void)seen;
+    if (block->unseen)
+        return 0; /* it has no event */
+    dump->sight.ends = true;
+    dump->sight.ended_size = block->size;
+    return 0;
+}
+
+static int on_failed(void *context, const struct ma_seen *seen,
+                     const struct ma_seen_failure *failure)
+{
+    struct ma_dump *dump = context;
+    (void)seen;
+    (void)failure;
+    dump->sight.failed = true;
+    return 0;
+}
+
+static int on_event(void *context, struct ma_analysis *analysis, const struct ma_merged *merged)
+{
+    struct ma_dump *dump = context;
+    (void)analysis;
+    int result = dump->dumper->event(dump, merged);
+    dump->sight = (struct ma_dump_sight){ 0 };
+    return result;
+}
+
+static int on_end(void *context, struct ma_analysis *analysis)
+{
+    struct ma_dump *dump = context;
+    (void)analysis;
+    return dump->dumper->end ? dump->dumper->end(dump) : 0;
+}
+
+int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
+                  struct ma_analysis *analysis, FILE *out)
+{
+    const bool replays = dumper->replays || analysis->filter;
+    *dump = (struct ma_dump){
+        .dumper = dumper, .analysis = analysis, .out = out,
+        .pass = { .context = dump, .event = on_event, .end = on_end, .no_replay = !replays,
+                  .prompt = dumper->prompt },
+        .observer = { .context = dump, .allocated = on_allocated, .freed = on_freed,
+                      .failed = on_failed },
+    };
+    int result = replays ? ma_observers_add(&analysis->replay.observers, &dump->observer) : 0;
+    return result < 0 ? result : dumper->begin(dump);
+}
+
+void ma_dump_free(struct ma_dump *dump)
+{
+    free(dump->told);
+}
+
+/* A realloc of which the filter accepts one of the two blocks is a free of the
+ * old, which left at the first of its times, or an allocation of the new. */
+static enum ma_dump_extent split(const struct ma_dump_sight *sight, const struct ma_event *event,
+                                 struct ma_event *part)
+{
+    if (sight->begins == sight->ends)
+        return sight->begins ? MA_DUMP_ALL : MA_DUMP_NOTHING;
+    *part = *event;
+    part->type = sight->begins ? MA_EVENT_ALLOC : MA_EVENT_FREE;
+    if (sight->ends)
+        part->address = event->old_address;
+    return MA_DUMP_PART;
+}
+
+enum ma_dump_extent ma_dump_extent(const struct ma_dump *dump, const struct ma_merged *merged,
+                                   struct ma_event *part)
+{
+    const struct ma_dump_sight *sight = &dump->sight;
+    const struct ma_event *event = merged->event;
+    const struct ma_analysis *analysis = dump->analysis;
+    bool all = true;
+    if (!analysis->filter)
+        return MA_DUMP_ALL;
+    switch ((enum ma_event_type)event->type) {
+    case MA_EVENT_REALLOC:
+        return split(sight, event, part);
+    case MA_EVENT_ALLOC:
+        all = sight->begins;
+        break;
+    case MA_EVENT_FREE:
+        all = sight->ends;
+        break;
+    case MA_EVENT_FAILED:
+        all = sight->failed;
+        break;
+    case MA_EVENT_REALLOC_BEGIN:
+    case MA_EVENT_FORK:
+    case MA_EVENT_START:
+    case MA_EVENT_RECORD:
+        all = ma_filter_has(analysis->filter, merged->process,
+                            ma_clock_ns(&analysis->trace, merged->process, event->time));
+        break;
+    }
+    return all ? MA_DUMP_ALL : MA_DUMP_NOTHING;
 }
 
 int ma_dump_stack(struct ma_analysis *analysis, const struct ma_process *process, uint32_t stack,

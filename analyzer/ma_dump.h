@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Dumpers: write every event in merged order while the trace is read. One file
- * and one row in ma_dump.c each.
+ * and one row in ma_dump.c each. With a filter they write the events that begin
+ * or end an accepted block, or fail and are accepted: those that reports count.
  */
 #ifndef MA_DUMP_H
 #define MA_DUMP_H
@@ -10,17 +11,55 @@
 
 #include "ma_analysis.h"
 
+struct ma_dump;
+
 struct ma_dumper {
     const char *name; /* after --dump= */
-    struct ma_pass pass; /* its context is a FILE */
+    int (*begin)(struct ma_dump *dump); /* before the first event */
+    int (*event)(struct ma_dump *dump, const struct ma_merged *merged);
+    int (*end)(struct ma_dump *dump);   /* NULL: nothing is left to do */
+    bool replays; /* it wants to know of blocks, also without a filter */
+    bool prompt;  /* events of a pipe are to be written soon */
+};
+
+/* What the replay told of the event at hand. */
+struct ma_dump_sight {
+    bool begins, ends, failed; /* a block that is accepted; a call that is */
+    uint64_t ended_size;
+};
+
+struct ma_dump {
+    const struct ma_dumper *dumper;
+    struct ma_analysis *analysis;
+    FILE *out;
+    struct ma_pass pass; /* for ma_analysis_run */
+    struct ma_observer observer;
+    struct ma_dump_sight sight;
+    const struct ma_process *current; /* of the latest entry of text */
+    unsigned char *told;              /* text, by process index: it has its header */
+    size_t n_told;
 };
 
 /* The dumper of this name, or NULL. */
 const struct ma_dumper *ma_dumper_find(const char *name);
 
-int ma_dump_json_event(void *out, struct ma_analysis *analysis, const struct ma_merged *merged);
-int ma_dump_text_event(void *out, struct ma_analysis *analysis, const struct ma_merged *merged);
-int ma_dump_text_end(void *out, struct ma_analysis *analysis);
+/* Begin: dump->pass is then what ma_analysis_run needs. The analysis is open, its
+ * pass not begun; both outlive dump. Returns 0 or -ENOMEM; free in either case. */
+int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
+                  struct ma_analysis *analysis, FILE *out);
+void ma_dump_free(struct ma_dump *dump);
+
+int ma_dump_json_begin(struct ma_dump *dump);
+int ma_dump_json_event(struct ma_dump *dump, const struct ma_merged *merged);
+int ma_dump_text_begin(struct ma_dump *dump);
+int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged);
+int ma_dump_text_end(struct ma_dump *dump);
+
+/* Whether a filter leaves the event out, and of a realloc what is left: one part
+ * of it, as an event of its own in *part, or all. */
+enum ma_dump_extent { MA_DUMP_NOTHING, MA_DUMP_PART, MA_DUMP_ALL };
+enum ma_dump_extent ma_dump_extent(const struct ma_dump *dump, const struct ma_merged *merged,
+                                   struct ma_event *part);
 
 /* Call visit for each frame of a stack, innermost first, waiting for
  * definitions that are still being written. */

@@ -25,12 +25,31 @@ static int write_stack(FILE *out, struct ma_analysis *analysis, const struct ma_
     return result;
 }
 
+int ma_dump_json_begin(struct ma_dump *dump)
+{
+    const struct ma_filter *filter = dump->analysis->filter;
+    if (!filter)
+        return 0;
+    char *text = ma_filter_text(filter);
+    if (!text)
+        return -ENOMEM;
+    fputs("{\"type\":\"filter\",\"text\":", dump->out);
+    ma_write_json_string(dump->out, text);
+    fprintf(dump->out, ",\"from_ns\":%" PRIu64, filter->from);
+    if (filter->to != UINT64_MAX)
+        fprintf(dump->out, ",\"to_ns\":%" PRIu64, filter->to);
+    fputs("}\n", dump->out);
+    free(text);
+    return 0;
+}
+
+/* began: the event has a moment of its beginning, too. */
 static void write_head(FILE *out, const struct ma_analysis *analysis, const char *type,
-                       const struct ma_merged *merged)
+                       const struct ma_merged *merged, bool began)
 {
     const struct ma_event *event = merged->event;
     fprintf(out, "{\"type\":\"%s\",\"ticks\":%" PRIu64, type, event->time);
-    if (event->type == MA_EVENT_REALLOC)
+    if (began)
         fprintf(out, ",\"begin_ticks\":%" PRIu64, event->begin);
     fprintf(out, ",\"time_ns\":%" PRIu64 ",\"pid\":%" PRIu64,
             ma_clock_ns(&analysis->trace, merged->process, event->time),
@@ -80,7 +99,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_MEMORY] = "memory", [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters",
     };
-    write_head(out, analysis, types[record.tag], merged);
+    write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
     case MLF_REC_CLOCK:
         fprintf(out, ",\"monotonic_ns\":%" PRIu64 ",\"realtime_ns\":%" PRIu64,
@@ -113,23 +132,16 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     fputs("}\n", out);
 }
 
-int ma_dump_json_event(void *context, struct ma_analysis *analysis,
-                       const struct ma_merged *merged)
+static int write_event(FILE *out, struct ma_analysis *analysis, const struct ma_merged *merged,
+                       bool began)
 {
     static const char *const types[] = {
         [MA_EVENT_ALLOC] = "alloc",     [MA_EVENT_FREE] = "free",
         [MA_EVENT_REALLOC] = "realloc", [MA_EVENT_FAILED] = "failed",
     };
     const struct ma_event *event = merged->event;
-    FILE *out = context;
     int result = 0;
-    if (event->type == MA_EVENT_RECORD) {
-        write_record(out, analysis, merged);
-        return ferror(out) ? -EIO : 0;
-    }
-    if (event->type < MA_EVENT_FREE || event->type == MA_EVENT_REALLOC_BEGIN)
-        return 0;
-    write_head(out, analysis, types[event->type], merged);
+    write_head(out, analysis, types[event->type], merged, began);
     fprintf(out, ",\"function\":\"%s\"", ma_function_names[event->function]);
     if (event->type != MA_EVENT_FAILED)
         fprintf(out, ",\"address\":\"0x%" PRIx64 "\"", event->address);
@@ -144,5 +156,26 @@ int ma_dump_json_event(void *context, struct ma_analysis *analysis,
     if (event->type != MA_EVENT_FREE)
         result = write_stack(out, analysis, merged);
     fputs("}\n", out);
-    return result < 0 ? result : ferror(out) ? -EIO : 0;
+    return result;
+}
+
+int ma_dump_json_event(struct ma_dump *dump, const struct ma_merged *merged)
+{
+    const unsigned type = merged->event->type;
+    struct ma_event part;
+    struct ma_merged shown = *merged;
+    int result = 0;
+    if (type < MA_EVENT_FREE || type == MA_EVENT_REALLOC_BEGIN)
+        return 0;
+    enum ma_dump_extent extent = ma_dump_extent(dump, merged, &part);
+    if (extent == MA_DUMP_NOTHING)
+        return 0;
+    if (extent == MA_DUMP_PART)
+        shown.event = &part;
+    if (type == MA_EVENT_RECORD)
+        write_record(dump->out, dump->analysis, merged);
+    else
+        result = write_event(dump->out, dump->analysis, &shown,
+                             type == MA_EVENT_REALLOC && shown.event->type != MA_EVENT_ALLOC);
+    return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }

@@ -10,11 +10,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ma_clock.h"
 #include "ma_dump.h"
 #include "ma_text.h"
-
-/* Where the dump is: there is one at a time. */
-static const struct ma_process *current;
 
 static void header_line(FILE *out, const char *name, const char *text)
 {
@@ -43,19 +41,51 @@ static void begin_process(FILE *out, const struct ma_process *process)
     fputs("+ INIT\n-\n", out);
 }
 
-static void end_process(FILE *out)
+/* The end of the latest process, if it has ended, and in the window. */
+static void end_process(const struct ma_dump *dump)
 {
-    if (current && current->ended)
-        fputs("+ FINI\n-\n", out);
+    const struct ma_process *process = dump->current;
+    const struct ma_analysis *analysis = dump->analysis;
+    if (process && process->ended &&
+        (!analysis->filter ||
+         ma_filter_has(analysis->filter, process,
+                       ma_clock_ns(&analysis->trace, process, process->end_time))))
+        fputs("+ FINI\n-\n", dump->out);
 }
 
-static void enter(FILE *out, const struct ma_process *process)
+/* Whether it has its header; a filter keeps back those that have no entries. */
+static bool is_told(const struct ma_dump *dump, const struct ma_process *process)
 {
-    if (process == current)
-        return;
-    end_process(out);
-    fprintf(out, "# PID %" PRIu64 "\n", ma_process_pid(process));
-    current = process;
+    return process->index < dump->n_told && dump->told[process->index];
+}
+
+static int tell(struct ma_dump *dump, const struct ma_process *process)
+{
+    if (process->index >= dump->n_told) {
+        size_t n = process->index + process->index / 2 + 16;
+        unsigned char *told = realloc(dump->told, n);
+        if (!told)
+            return -ENOMEM;
+        memset(told + dump->n_told, 0, n - dump->n_told);
+        dump->told = told;
+        dump->n_told = n;
+    }
+    dump->told[process->index] = 1;
+    begin_process(dump->out, process);
+    return 0;
+}
+
+/* What follows is of this process. */
+static int enter(struct ma_dump *dump, const struct ma_process *process)
+{
+    if (process != dump->current) {
+        end_process(dump);
+        fprintf(dump->out, "# PID %" PRIu64 "\n", ma_process_pid(process));
+        dump->current = process;
+    }
+    return dump->analysis->filter && process->known && !is_told(dump, process)
+               ? tell(dump, process)
+               : 0;
 }
 
 static void frame(FILE *out, const struct ma_process *process, const struct ma_node *node,
@@ -69,90 +99,90 @@ static void frame(FILE *out, const struct ma_process *process, const struct ma_n
             ma_process_address(process, node));
 }
 
-/* The size of the block at an address, before it ends; 0 if it is not known. */
-static uint64_t size_at(const struct ma_analysis *analysis, const struct ma_process *process,
-                        uint64_t address)
-{
-    const struct ma_replay *replay = &analysis->replay;
-    if (process->index >= replay->n_accounts || !replay->accounts[process->index])
-        return 0;
-    const struct ma_account *account = replay->accounts[process->index];
-    struct ma_block block;
-    return ma_heap_find(&account->heap, address, &block) ||
-                   ma_inherit_find(account, address, &block)
-               ? block.size
-               : 0;
-}
-
-static uint64_t moving_size(const struct ma_analysis *analysis, const struct ma_merged *merged)
-{
-    const struct ma_replay *replay = &analysis->replay;
-    if (merged->stream->index >= replay->n_workers)
-        return 0;
-    const struct ma_worker *worker = &replay->workers[merged->stream->index];
-    return worker->is_moving ? worker->moving.size : 0;
-}
-
 static void entry(FILE *out, const char *name, uint64_t size, uint64_t address)
 {
     fprintf(out, "+ %s %" PRIu64 " 0x%" PRIx64 "\n", name, size, address);
 }
 
-static int allocation(FILE *out, struct ma_analysis *analysis, const struct ma_merged *merged,
+static int allocation(const struct ma_dump *dump, const struct ma_merged *merged,
                       const char *name)
 {
     const struct ma_event *event = merged->event;
-    entry(out, name, event->size, event->address);
-    int result = ma_dump_stack(analysis, merged->process, event->stack, frame, out);
-    fputs("-\n", out);
+    entry(dump->out, name, event->size, event->address);
+    int result =
+        ma_dump_stack(dump->analysis, merged->process, event->stack, frame, dump->out);
+    fputs("-\n", dump->out);
     return result;
 }
 
-int ma_dump_text_event(void *context, struct ma_analysis *analysis,
-                       const struct ma_merged *merged)
+static int write_event(const struct ma_dump *dump, const struct ma_merged *merged)
 {
     const struct ma_event *event = merged->event;
-    FILE *out = context;
-    int result = 0;
+    const uint64_t size = dump->sight.ended_size;
     switch (event->type) {
+    case MA_EVENT_ALLOC:
+        return allocation(dump, merged,
+                          event->function == MLF_FN_realloc ? "realloc-alloc"
+                                                            : ma_function_names[event->function]);
+    case MA_EVENT_FREE:
+        entry(dump->out, event->function == MLF_FN_realloc ? "realloc-free" : "free", size,
+              event->address);
+        fputs("-\n", dump->out);
+        return 0;
+    default: /* a realloc */
+        if (event->address == event->old_address)
+            return allocation(dump, merged, "realloc-inplace");
+        entry(dump->out, "realloc-free", size, event->old_address);
+        fputs("-\n", dump->out);
+        return allocation(dump, merged, "realloc-realloc");
+    }
+}
+
+int ma_dump_text_begin(struct ma_dump *dump)
+{
+    const struct ma_filter *filter = dump->analysis->filter;
+    char *text = filter ? ma_filter_text(filter) : NULL;
+    if (filter && !text)
+        return -ENOMEM;
+    if (filter)
+        header_line(dump->out, "FILTER", text);
+    free(text);
+    return 0;
+}
+
+int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged)
+{
+    struct ma_event part;
+    struct ma_merged shown = *merged;
+    int result = 0;
+    switch (merged->event->type) {
     case MA_EVENT_FORK:
     case MA_EVENT_START:
-        enter(out, merged->process);
-        begin_process(out, merged->process);
+        if (dump->analysis->filter)
+            break;
+        if ((result = enter(dump, merged->process)) == 0)
+            begin_process(dump->out, merged->process);
         break;
     case MA_EVENT_ALLOC:
-        enter(out, merged->process);
-        result = allocation(out, analysis, merged,
-                            event->function == MLF_FN_realloc
-                                ? "realloc-alloc"
-                                : ma_function_names[event->function]);
-        break;
     case MA_EVENT_FREE:
-        enter(out, merged->process);
-        entry(out, event->function == MLF_FN_realloc ? "realloc-free" : "free",
-              size_at(analysis, merged->process, event->address), event->address);
-        fputs("-\n", out);
+    case MA_EVENT_REALLOC: {
+        enum ma_dump_extent extent = ma_dump_extent(dump, merged, &part);
+        if (extent == MA_DUMP_NOTHING)
+            break;
+        if (extent == MA_DUMP_PART)
+            shown.event = &part;
+        if ((result = enter(dump, merged->process)) == 0)
+            result = write_event(dump, &shown);
         break;
-    case MA_EVENT_REALLOC:
-        enter(out, merged->process);
-        if (event->address != event->old_address) {
-            entry(out, "realloc-free", moving_size(analysis, merged), event->old_address);
-            fputs("-\n", out);
-        }
-        result = allocation(out, analysis, merged,
-                            event->address == event->old_address ? "realloc-inplace"
-                                                                 : "realloc-realloc");
-        break;
+    }
     default:
         break;
     }
-    return result < 0 ? result : ferror(out) ? -EIO : 0;
+    return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }
 
-int ma_dump_text_end(void *context, struct ma_analysis *analysis)
+int ma_dump_text_end(struct ma_dump *dump)
 {
-    (void)analysis;
-    end_process(context);
-    current = NULL;
+    end_process(dump);
     return 0;
 }

@@ -129,6 +129,7 @@ static void write_time(struct chrome *to, uint64_t ns)
 static int marked(void *context, const struct ma_seen *seen, const struct ma_mark *mark)
 {
     struct chrome *to = context;
+    const struct ma_replay *books = ma_analysis_books(to->analysis);
     const char *phase = mark->kind == MLF_MARK_BEGIN ? "b" : mark->kind == MLF_MARK_END ? "e" : "i";
     uint32_t id = ma_strings_add(&to->marks, mark->name);
     if (id == MA_NONE)
@@ -143,7 +144,7 @@ static int marked(void *context, const struct ma_seen *seen, const struct ma_mar
     else
         fprintf(to->out, ",\"id\":\"0x%" PRIx32 "\"", id + 1);
     fprintf(to->out, ",\"args\":{\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 "}}",
-            mark->live_bytes, mark->live_blocks);
+            books->live_bytes, books->live_blocks);
     return 0;
 }
 
@@ -176,10 +177,9 @@ static void write_process(struct chrome *to, const struct ma_process *process)
         if (slot->last.ns != slot->high.ns || slot->last.bytes != slot->high.bytes)
             write_moment(to, pid, &slot->last);
     }
-    if (series && process->ended) {
-        uint64_t ns = ma_clock_ns(&to->analysis->trace, process, process->end_time);
-        write_moment(to, pid, &(struct moment){ .ns = ns });
-    }
+    uint64_t end = ma_clock_ns(&to->analysis->trace, process, process->end_time);
+    if (series && series->n && process->ended && end <= ma_analysis_window(to->analysis).to)
+        write_moment(to, pid, &(struct moment){ .ns = end });
 }
 
 int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state)

@@ -245,7 +245,7 @@ int ma_export_heaptrack(struct ma_analysis *analysis, void *state, FILE *out)
     (void)out;
     if (!to->told_program)
         tell_program(to);
-    uint64_t end = analysis->duration / 1000000;
+    uint64_t end = ma_analysis_window(analysis).to / 1000000;
     if (end > to->ms)
         fprintf(to->out, "c %" PRIx64 "\n", end);
     return 0;

@@ -293,9 +293,10 @@ static void emit_head(struct writer *writer)
                            string(writer, command ? command : "") };
     piece.n_comment = 2;
     piece.comment = comments;
-    piece.duration_nanos = clamp(writer->analysis->duration);
+    const struct ma_window window = ma_analysis_window(writer->analysis);
+    piece.duration_nanos = clamp(window.to - window.from);
     if (trace->n_processes)
-        piece.time_nanos = clamp(trace->processes[0]->record.realtime_ns);
+        piece.time_nanos = clamp(trace->processes[0]->record.realtime_ns + window.from);
     emit(writer, &piece);
     free(command);
 }

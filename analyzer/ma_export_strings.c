@@ -139,7 +139,14 @@ char *ma_export_command(const struct ma_analysis *analysis)
             at += strlen(text->data + at) + 1;
         }
     }
-    if (fclose(out) != 0) {
+    char *filter = analysis->filter ? ma_filter_text(analysis->filter) : NULL;
+    bool failed = analysis->filter && !filter;
+    if (filter) {
+        fputs(", ", out);
+        ma_write_text(out, filter, SIZE_MAX);
+    }
+    free(filter);
+    if (fclose(out) != 0 || failed) {
         free(line);
         return NULL;
     }

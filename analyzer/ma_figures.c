@@ -157,6 +157,7 @@ static int take(yajl_val tree, const char *path, struct ma_figures *figures,
         return ma_fail(error, -EILSEQ,
                        "%s: is the report of a trace that is damaged or has losses: make a "
                        "baseline of a whole one", path);
+    figures->filtered = yajl_tree_get(tree, (const char *[]){ "filter", NULL }, yajl_t_object);
     for (size_t i = 0; i < MA_FIGURES; i++) {
         yajl_val value = yajl_tree_get(summary, (const char *[]){ ma_figure_table[i].name, NULL },
                                        yajl_t_number);

@@ -24,6 +24,7 @@ extern const struct ma_figure ma_figure_table[MA_FIGURES];
 struct ma_figures {
     uint64_t value[MA_FIGURES];
     bool known[MA_FIGURES]; /* a report of an older version may lack some */
+    bool filtered;          /* of ma_figures_read: the report is about a part of its trace */
 };
 
 /* The index of the figure whose name or alias is these `length` bytes, or -1. */

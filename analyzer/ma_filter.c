@@ -61,9 +61,14 @@ static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *pr
     const struct ma_filter_spec *spec = filter->spec;
     struct ma_audit *audit = &filter->trace->audit;
     const uint64_t stacks = audit->unknown_stacks, modules = audit->unknown_modules;
+    const struct ma_process *owner;
     const uint32_t *sites;
     unsigned found = 0;
     uint32_t id;
+    /* The names of a trace that is being written may come a little later. */
+    if (stack >= MLF_FIRST_NODE && !ma_process_node(process, stack, &owner) &&
+        ma_merge_poll(filter->merge) < 0)
+        return 0;
     long n = ma_stacks_id(&filter->stacks, process, stack, &id);
     n = n < 0 ? n : ma_stacks_sites(&filter->stacks, id, &sites);
     audit->unknown_stacks = stacks; /* reports count them */
@@ -81,11 +86,16 @@ static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *pr
     return accepted ? ACCEPTED : REJECTED;
 }
 
+static bool asks_stacks(const struct ma_filter *filter)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    return spec->function.n || spec->module.n || spec->exclude.n;
+}
+
 static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
                          const struct ma_seen_block *block)
 {
-    const struct ma_filter_spec *spec = filter->spec;
-    if (!spec->function.n && !spec->module.n && !spec->exclude.n)
+    if (!asks_stacks(filter))
         return true;
     struct ma_filter_verdicts *verdicts;
     uint8_t *verdict = NULL;
@@ -101,10 +111,27 @@ static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
     return verdict && *verdict == ACCEPTED;
 }
 
+/* The stack of a call that failed has no use. */
+static bool accept_failed_stack(struct ma_filter *filter, const struct ma_process *process,
+                                uint32_t stack)
+{
+    if (!asks_stacks(filter))
+        return true;
+    const uint64_t key = (uint64_t)process->index << 32 | stack;
+    uint32_t verdict = ma_map_get(&filter->of_failures, key);
+    if (verdict == MA_NONE) {
+        verdict = judge_stack(filter, process, stack);
+        filter->failed |= !verdict || ma_map_set(&filter->of_failures, key, verdict) < 0;
+    }
+    return verdict == ACCEPTED;
+}
+
 static bool accept_thread(const struct ma_filter *filter, uint32_t thread)
 {
     if (!filter->spec->n_threads)
         return true;
+    if (thread == MA_NONE)
+        return false;
     const struct ma_stream *stream = filter->trace->streams[thread];
     uint64_t key = (uint64_t)stream->process->index << 32 | stream->number;
     uint32_t known = ma_map_get(&filter->named, key);
@@ -121,18 +148,50 @@ static bool accept_process(const struct ma_filter_spec *spec, const struct ma_pr
     return spec->n_pids == 0;
 }
 
-static bool accept_block(void *context, const struct ma_seen *seen,
+/* All but the stack of a call that asks for memory. */
+static bool accept_call(const struct ma_filter *filter, const struct ma_seen *seen,
+                        uint64_t size, uint32_t thread)
+{
+    const struct ma_filter_spec *spec = filter->spec;
+    return seen->ns >= filter->from && seen->ns < filter->to &&
+           (!spec->min_age ||
+            (filter->end >= spec->min_age && seen->ns <= filter->end - spec->min_age)) &&
+           size >= spec->min_size && (!spec->has_max_size || size <= spec->max_size) &&
+           accept_process(spec, seen->process) && accept_thread(filter, thread);
+}
+
+static bool accept_begin(void *context, const struct ma_seen *seen,
                          const struct ma_seen_block *block)
 {
-    struct ma_filter *filter = context;
-    const struct ma_filter_spec *spec = filter->spec;
-    return block->use != MA_NONE && seen->ns < filter->to && block->ns >= filter->from &&
-           (!spec->min_age ||
-            (filter->end >= spec->min_age && block->ns <= filter->end - spec->min_age)) &&
-           block->size >= spec->min_size &&
-           (!spec->has_max_size || block->size <= spec->max_size) &&
-           accept_process(spec, seen->process) && accept_thread(filter, block->thread) &&
-           accept_stack(filter, seen, block);
+    return accept_call(context, seen, block->size, block->thread) &&
+           accept_stack(context, seen, block);
+}
+
+/* Of a block that was accepted; not judged anew, for a clock whose rate turns out
+ * only now would put its begin elsewhere. */
+static bool accept_end(void *context, const struct ma_seen *seen,
+                       const struct ma_seen_block *block)
+{
+    const struct ma_filter *filter = context;
+    const struct ma_replay *books = &filter->books;
+    const uint32_t index = seen->process->index;
+    struct ma_block own;
+    return block->use != MA_NONE && seen->ns < filter->to && index < books->n_accounts &&
+           books->accounts[index] &&
+           ma_heap_find(&books->accounts[index]->heap, block->address, &own) &&
+           own.use == block->use;
+}
+
+static bool accept_failure(void *context, const struct ma_seen *seen,
+                           const struct ma_seen_failure *failure)
+{
+    return accept_call(context, seen, failure->size, failure->thread) &&
+           accept_failed_stack(context, seen->process, failure->stack);
+}
+
+bool ma_filter_has(const struct ma_filter *filter, const struct ma_process *process, uint64_t ns)
+{
+    return ns >= filter->from && ns < filter->to && accept_process(filter->spec, process);
 }
 
 static bool accept_moment(void *context, const struct ma_seen *seen, bool after)
@@ -218,8 +277,6 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
     struct ma_use *use = use_of(account, seen, block);
     if (!use)
         return -ENOMEM;
-    if (!use->live_blocks)
-        return 0; /* a clock whose rate turned out only now put its begin elsewhere */
     struct ma_block own;
     ma_heap_take(&account->heap, block->address, &own);
     touch(books, account, use, seen->ticks);
@@ -286,6 +343,17 @@ static int resized(void *context, const struct ma_seen *seen, const struct ma_se
     return 0;
 }
 
+static int failed(void *context, const struct ma_seen *seen,
+                  const struct ma_seen_failure *failure)
+{
+    struct ma_filter *filter = context;
+    (void)seen;
+    (void)failure;
+    filter->books.totals.failed++;
+    filter->books.totals.events++;
+    return 0;
+}
+
 static int process(void *context, const struct ma_seen *seen, enum ma_process_change change)
 {
     struct ma_filter *filter = context;
@@ -311,7 +379,7 @@ static int finished(void *context, const struct ma_replay *replay)
 }
 
 int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, const char *path,
-                  struct ma_trace *trace, struct ma_symbols *symbols,
+                  struct ma_trace *trace, struct ma_merge *merge, struct ma_symbols *symbols,
                   struct ma_observers *observers, struct ma_error *error)
 {
     struct ma_filter *filter = *made = calloc(1, sizeof *filter);
@@ -319,6 +387,7 @@ int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, co
         return ma_fail_memory(error);
     filter->spec = spec;
     filter->trace = trace;
+    filter->merge = merge;
     filter->from = spec->from.ns;
     filter->to = spec->to.kind == MA_MOMENT_NS ? spec->to.ns : UINT64_MAX;
     filter->end = filter->to;
@@ -326,10 +395,11 @@ int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, co
     ma_stacks_init(&filter->stacks, trace, symbols);
     filter->observer = (struct ma_observer){
         .context = filter, .process = process, .allocated = allocated, .freed = freed,
-        .resized = resized, .finished = finished,
+        .resized = resized, .failed = failed, .finished = finished,
     };
     filter->acceptor = (struct ma_acceptor){
-        .context = filter, .block = accept_block, .moment = accept_moment,
+        .context = filter, .begin = accept_begin, .end = accept_end, .failure = accept_failure,
+        .moment = accept_moment,
     };
     if (ma_filter_spec_looks_ahead(spec)) {
         int result = ma_filter_scan(filter, path, error);
@@ -347,6 +417,7 @@ void ma_filter_free(struct ma_filter *filter)
     ma_replay_free(&filter->books);
     ma_stacks_free(&filter->stacks);
     ma_map_free(&filter->named);
+    ma_map_free(&filter->of_failures);
     for (size_t i = 0; i < filter->n_verdicts; i++)
         free(filter->verdicts[i].of_use);
     free(filter->verdicts);

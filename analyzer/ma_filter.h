@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Filters: which blocks reports are about. A block is accepted or not for its
- * whole life, by what does not change: its process, the thread that allocated
- * it, its size, its stack and the moment of its allocation. What happens after
- * the window's end is not told. The filter stands between the replay, whose own
+ * Filters: which blocks reports are about. A block is accepted or not when it
+ * begins, for its whole life: by its process, the thread that allocates it, its
+ * size, its stack and the moment. A call that failed is judged by the same. What
+ * happens after the window's end is not told. The filter stands between the replay, whose own
  * books stay whole (so no free lacks its allocation), and its observers
  * (ma_observer.h); it is the first of these and keeps the books of what it
  * accepts, in the form of the replay's and with its numbers of uses (those of
@@ -31,6 +31,7 @@ struct ma_filter_verdicts { /* on the stacks of one process */
 struct ma_filter {
     const struct ma_filter_spec *spec;
     struct ma_trace *trace;
+    struct ma_merge *merge; /* that reads it */
     struct ma_observer observer;
     struct ma_acceptor acceptor;
     struct ma_replay books;
@@ -43,19 +44,24 @@ struct ma_filter {
     size_t n_sites;
     struct ma_filter_verdicts *verdicts; /* by process index */
     size_t n_verdicts;
+    struct ma_map of_failures; /* process index << 32 | stack, to the verdict */
     uint8_t *allocated; /* by thread: it allocated an accepted block */
     size_t n_allocated, threads;
     bool failed; /* memory ran out */
 };
 
-/* A filter for the replay of `trace`, which is read from `path`: reads it once
- * before if the spec asks for its end, and registers with observers, as the
+/* A filter for the replay of `trace`, which `merge` will read from `path`: reads it
+ * once before if the spec asks for its end, and registers with observers, as the
  * first. symbols may be NULL. Returns 0 or a negative errno with a message;
  * free in either case. */
 int ma_filter_new(struct ma_filter **filter, const struct ma_filter_spec *spec,
-                  const char *path, struct ma_trace *trace, struct ma_symbols *symbols,
-                  struct ma_observers *observers, struct ma_error *error);
+                  const char *path, struct ma_trace *trace, struct ma_merge *merge,
+                  struct ma_symbols *symbols, struct ma_observers *observers,
+                  struct ma_error *error);
 void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
+
+/* Whether reports are about this process, and this moment (ns) lies in the window. */
+bool ma_filter_has(const struct ma_filter *filter, const struct ma_process *process, uint64_t ns);
 
 /* The moment up to which a process is looked at, in its ticks: `end`, or the
  * window's end if that comes first. */

@@ -124,7 +124,7 @@ static void measure(struct scan *scan)
 }
 
 /* The first mark of this name: for --from one that begins something or a point,
- * for --to one that ends something, if there is any, not before `least`. */
+ * for --to one that ends something, if there is any, and behind `least`. */
 static int find_mark(const struct scan *scan, const char *option, const struct ma_moment *moment,
                      bool to, uint64_t least, uint64_t *ns, struct ma_error *error)
 {
@@ -136,7 +136,7 @@ static int find_mark(const struct scan *scan, const char *option, const struct m
             continue;
         uint64_t at = ma_clock_ns(&scan->trace, mark->process, mark->ticks);
         seen = true;
-        if (at < least || (found && !ends))
+        if ((to && at <= least) || (found && !ends))
             continue;
         *ns = at;
         found = true;
@@ -160,7 +160,7 @@ static int find_mark(const struct scan *scan, const char *option, const struct m
         ma_fail_memory(error);
     else if (seen)
         ma_fail(error, -EINVAL,
-                "%s: the mark \"%s\" lies before the window's beginning; name a later moment",
+                "%s: no mark \"%s\" lies behind the window's beginning; name a later moment",
                 option, moment->mark);
     else
         ma_fail(error, -EINVAL,
@@ -194,7 +194,7 @@ static int place_window(struct scan *scan, struct ma_error *error)
     if (result < 0)
         return result;
     filter->end = filter->to < scan->duration ? filter->to : scan->duration;
-    return filter->from >= filter->to
+    return from->kind && filter->from >= filter->to
                ? ma_fail(error, -EINVAL, "--from and --to: the window ends at %.9g s, but begins at "
                          "%.9g s; expected a beginning before the end", (double)filter->to / 1e9,
                          (double)filter->from / 1e9)

@@ -124,15 +124,29 @@ static const char *program_of(const struct ma_analysis *analysis)
                : NULL;
 }
 
-/* The program and what the graph leaves out; NULL without a filter. */
-static int filtered_subtitle(const struct ma_analysis *analysis, char **subtitle)
+/* What one side of the graph leaves out: to be freed. NULL: memory is short. */
+static char *filter_of(const struct ma_analysis *analysis)
 {
-    char *text = analysis->filter ? ma_filter_text(analysis->filter) : NULL;
-    const char *program = program_of(analysis);
-    if (analysis->filter && (!text || asprintf(subtitle, "%s, %s", program ? program : "", text) < 0))
+    return analysis->filter ? ma_filter_text(analysis->filter) : strdup("not filtered");
+}
+
+/* The program and what the graph leaves out; NULL without a filter. */
+static int filtered_subtitle(const struct ma_analysis *analysis, const struct ma_analysis *old,
+                             char **subtitle)
+{
+    const char *program = program_of(analysis) ? program_of(analysis) : "";
+    if (!analysis->filter && !(old && old->filter))
+        return 0;
+    char *of_new = filter_of(analysis), *of_old = filter_of(old ? old : analysis);
+    int n = !of_new || !of_old ? -1
+            : strcmp(of_new, of_old) == 0
+                ? asprintf(subtitle, "%s, %s", program, of_new)
+                : asprintf(subtitle, "%s, OLD %s, NEW %s", program, of_old, of_new);
+    free(of_new);
+    free(of_old);
+    if (n < 0)
         *subtitle = NULL;
-    free(text);
-    return analysis->filter && !*subtitle ? -ENOMEM : 0;
+    return n < 0 ? -ENOMEM : 0;
 }
 
 int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
@@ -146,7 +160,7 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     int result = flame ? 0 : -ENOMEM;
     char *subtitle = NULL;
     if (result == 0)
-        result = filtered_subtitle(analysis, &subtitle);
+        result = filtered_subtitle(analysis, old, &subtitle);
     if (result == 0)
         result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_add);
     if (result == 0 && old)

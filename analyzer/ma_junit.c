@@ -108,6 +108,18 @@ static int put_case(FILE *out, const char *class, const char *name, const char *
     return result;
 }
 
+static int put_filter(const struct ma_filter *filter, FILE *out)
+{
+    char *text = ma_filter_text(filter);
+    if (!text)
+        return -ENOMEM;
+    fputs("      <property name=\"filter\" value=\"", out);
+    int result = put(out, text);
+    fputs("\"/>\n", out);
+    free(text);
+    return result;
+}
+
 int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
 {
     const char *path = analysis->options->trace, *slash = strrchr(path, '/');
@@ -121,7 +133,10 @@ int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, 
             "      <property name=\"trace\" value=\"",
             counts, counts);
     int result = put(out, path);
-    fputs("\"/>\n    </properties>\n", out);
+    fputs("\"/>\n", out);
+    if (result == 0 && analysis->filter)
+        result = put_filter(analysis->filter, out);
+    fputs("    </properties>\n", out);
     if (result == 0)
         result = put_case(out, class, "the trace is whole", gate->doubt[0] ? "error" : NULL,
                           "damaged", gate->doubt);

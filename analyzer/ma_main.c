@@ -64,7 +64,7 @@ static int work(struct ma_options *options, struct ma_error *error)
     struct ma_analysis analysis;
     struct ma_output output = { 0 };
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
-    struct ma_pass pass = { 0 };
+    struct ma_dump dump = { 0 };
     struct ma_exports exports = { 0 };
     struct ma_ci ci = { 0 };
     FILE *spool = NULL;
@@ -83,8 +83,10 @@ static int work(struct ma_options *options, struct ma_error *error)
     if (result < 0)
         goto out;
     if (dumper) {
-        pass = dumper->pass;
-        pass.context = output.file;
+        if (ma_dump_begin(&dump, dumper, &analysis, output.file) < 0) {
+            result = ma_fail_memory(error);
+            goto out;
+        }
     } else if (!options->flamegraph && !options->exports_only &&
                (result = ma_report_observe(&analysis, error)) < 0) {
         goto out;
@@ -94,7 +96,7 @@ static int work(struct ma_options *options, struct ma_error *error)
         result = ma_ci_open(&ci, &options->gate, options, error);
     if (result < 0)
         goto out;
-    result = ma_analysis_run(&analysis, dumper ? &pass : NULL, error);
+    result = ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, error);
     if (result == -EIO && dumper && ferror(output.file))
         result = 0; /* the commit says why */
     if (result < 0)
@@ -121,6 +123,7 @@ out:
     ma_output_discard(&output);
     ma_exports_close(&exports);
     ma_ci_close(&ci);
+    ma_dump_free(&dump);
     ma_analysis_free(&analysis);
 spooled:
     if (spool)

@@ -23,6 +23,20 @@ int ma_observers_add(struct ma_observers *observers, const struct ma_observer *o
             return result_;                                                                       \
     }
 
+static bool accept_begin(const struct ma_observers *observers, const struct ma_seen *seen,
+                         const struct ma_seen_block *block)
+{
+    const struct ma_acceptor *acceptor = observers->acceptor;
+    return !acceptor || acceptor->begin(acceptor->context, seen, block);
+}
+
+static bool accept_end(const struct ma_observers *observers, const struct ma_seen *seen,
+                       const struct ma_seen_block *block)
+{
+    const struct ma_acceptor *acceptor = observers->acceptor;
+    return !acceptor || acceptor->end(acceptor->context, seen, block);
+}
+
 /* Whether observers are told of what happens now beside blocks. */
 static bool accept_moment(const struct ma_observers *observers, const struct ma_seen *seen,
                           bool after)
@@ -42,7 +56,7 @@ int ma_observers_process(const struct ma_observers *observers, const struct ma_s
 int ma_observers_allocated(const struct ma_observers *observers, const struct ma_seen *seen,
                            const struct ma_seen_block *block)
 {
-    if (ma_observers_accept(observers, seen, block))
+    if (accept_begin(observers, seen, block))
         TELL(observers, allocated, seen, block);
     return 0;
 }
@@ -50,7 +64,7 @@ int ma_observers_allocated(const struct ma_observers *observers, const struct ma
 int ma_observers_freed(const struct ma_observers *observers, const struct ma_seen *seen,
                        const struct ma_seen_block *block)
 {
-    if (ma_observers_accept(observers, seen, block))
+    if (accept_end(observers, seen, block))
         TELL(observers, freed, seen, block);
     return 0;
 }
@@ -59,8 +73,8 @@ int ma_observers_freed(const struct ma_observers *observers, const struct ma_see
 int ma_observers_resized(const struct ma_observers *observers, const struct ma_seen *seen,
                          const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
-    bool begins = ma_observers_accept(observers, seen, block);
-    bool ends = old && ma_observers_accept(observers, seen, old);
+    bool begins = accept_begin(observers, seen, block);
+    bool ends = old && accept_end(observers, seen, old);
     for (size_t i = 0; i < observers->n; i++) {
         const struct ma_observer *one = observers->all[i];
         int result = 0;
@@ -75,6 +89,15 @@ int ma_observers_resized(const struct ma_observers *observers, const struct ma_s
         if (result < 0)
             return result;
     }
+    return 0;
+}
+
+int ma_observers_failed(const struct ma_observers *observers, const struct ma_seen *seen,
+                        const struct ma_seen_failure *failure)
+{
+    const struct ma_acceptor *acceptor = observers->acceptor;
+    if (!acceptor || acceptor->failure(acceptor->context, seen, failure))
+        TELL(observers, failed, seen, failure);
     return 0;
 }
 

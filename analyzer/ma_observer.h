@@ -6,11 +6,10 @@
  * registers one only if it is asked for (`observe` of struct ma_report), before
  * the pass; without observers the replay pays one predictable branch an event.
  *
- * Filters. All that reaches an observer's allocated, freed and resized goes
- * through ma_observers_accept below, and nowhere else: a filter by process,
- * thread, size, stack, time window or age (ma_filter.h) is hung into struct
- * ma_observers as a struct ma_acceptor, and asked there. What it needs to
- * decide is in struct ma_seen and struct ma_seen_block. Observers thus never
+ * Filters. All that reaches an observer goes through the struct ma_acceptor that
+ * a filter by process, thread, size, stack, time window or age (ma_filter.h)
+ * hangs into struct ma_observers, and is asked in ma_observer.c, nowhere else.
+ * What it needs to decide is in struct ma_seen and its like. Observers thus never
  * filter themselves. The replay's own books are not filtered: the filter keeps
  * books of its own, as an observer, and reports take those of
  * ma_analysis_books.
@@ -42,6 +41,7 @@ struct ma_seen {
     uint64_t ticks;  /* its moment by the clock of the process */
     uint64_t ns;     /* the same in ns since the start of the trace's first process */
     uint32_t thread; /* that made the call: index of a stream in the trace */
+    uint64_t made;   /* allocations that it made so far, of a block's event */
     uint8_t function; /* enum mlf_function, of a block's event */
 };
 
@@ -55,6 +55,12 @@ struct ma_seen_block {
     uint32_t thread;    /* that allocated it */
     bool temporary;     /* ended before that thread allocated again */
     bool unseen;        /* its end is not in the trace: the address was given out again */
+};
+
+/* A call that failed: it has no block. */
+struct ma_seen_failure {
+    uint64_t size;
+    uint32_t stack, thread; /* node id in the process; that made it */
 };
 
 enum ma_process_change {
@@ -79,6 +85,8 @@ struct ma_observer {
      * allocation is not in the trace. */
     int (*resized)(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
                    const struct ma_seen_block *block);
+    int (*failed)(void *context, const struct ma_seen *seen,
+                  const struct ma_seen_failure *failure);
     int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
     /* The end of the trace; when a trace is followed also each report on the way,
      * after which events go on. */
@@ -90,8 +98,11 @@ struct ma_observer {
 /* What a filter decides. */
 struct ma_acceptor {
     void *context;
-    /* Whether observers are told of this block now: of its begin and its end alike. */
-    bool (*block)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
+    /* Whether observers are told of this block now, of its begin or its end. */
+    bool (*begin)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
+    bool (*end)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
+    bool (*failure)(void *context, const struct ma_seen *seen,
+                    const struct ma_seen_failure *failure);
     /* Whether they are told of something else now: that may lie before the
      * window, unless `after` is set. */
     bool (*moment)(void *context, const struct ma_seen *seen, bool after);
@@ -106,15 +117,6 @@ struct ma_observers {
 /* Register; the observer must outlive the replay. Returns 0 or -ENOMEM. */
 int ma_observers_add(struct ma_observers *observers, const struct ma_observer *observer);
 
-/* Whether observers are told of this block. The one place for filters. */
-static inline bool ma_observers_accept(const struct ma_observers *observers,
-                                       const struct ma_seen *seen,
-                                       const struct ma_seen_block *block)
-{
-    const struct ma_acceptor *acceptor = observers->acceptor;
-    return !acceptor || acceptor->block(acceptor->context, seen, block);
-}
-
 /* For the replay: tell all. */
 int ma_observers_process(const struct ma_observers *observers, const struct ma_seen *seen,
                          enum ma_process_change change);
@@ -124,6 +126,8 @@ int ma_observers_freed(const struct ma_observers *observers, const struct ma_see
                        const struct ma_seen_block *block);
 int ma_observers_resized(const struct ma_observers *observers, const struct ma_seen *seen,
                          const struct ma_seen_block *old, const struct ma_seen_block *block);
+int ma_observers_failed(const struct ma_observers *observers, const struct ma_seen *seen,
+                        const struct ma_seen_failure *failure);
 int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
                         const struct ma_mark *mark);
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay);

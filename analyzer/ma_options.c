@@ -115,7 +115,7 @@ static void help(void)
            "  -o, --output FILE      write to FILE instead of standard output\n"
            "  --diff OLD NEW         what changed between two traces, also of two builds\n"
            "  --old-from T, --old-to T  the window of OLD, if it is not that of --from, --to\n"
-           "\nOnly a part (numbers and all other outputs are about the blocks that fit):\n"
+           "\nOnly a part (all outputs but --bundle are then about the blocks that fit):\n"
            "  --from T, --to T       allocated from T on, before T, as things were at T: seconds\n"
            "                         (1.5, 200ms, 2m), percent of the run (50%%), or a mark's name\n"
            "  --pid N                allocated by this process (repeatable: any of them)\n"
@@ -126,7 +126,6 @@ static void help(void)
            "  --function REGEX       with such a function on the stack (repeatable)\n"
            "  --module REGEX         with a frame in such an object (repeatable)\n"
            "  --exclude REGEX        without such a function or object (repeatable)\n"
-           "  --diff OLD NEW         what changed between two traces, also of two builds\n"
            "\nWhile the program runs:\n"
            "  --follow               a fresh report every few seconds, until the program ends\n"
            "                         or Ctrl-C, then the last one\n"
@@ -369,9 +368,10 @@ static enum ma_options_result check_filter(const struct ma_options *options)
         return wrong("%s", problem);
     if (!options->filter.active)
         return MA_OPTIONS_RUN;
-    if (options->bundle || options->dump)
-        return wrong("%s holds the whole trace: leave out the filters, or give them to a report, "
-                     "a flame graph or an export", options->bundle ? "--bundle" : "--dump");
+    if (options->bundle)
+        return wrong("--bundle packs the whole trace: leave out the filters here, and give them "
+                     "when the bundle is read, as in: mlog-analyze %s --from 50%%",
+                     options->bundle_output);
     if (options->filter.function.n && !options->symbols)
         return wrong("--function needs the names that --no-symbols leaves out");
     if (options->follow && ma_filter_spec_looks_ahead(&options->filter))

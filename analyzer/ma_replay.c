@@ -71,6 +71,7 @@ static void describe(const struct turn *turn, const struct ma_event *event, stru
 {
     ma_replay_describe(turn->replay, turn->account, turn->run, event->time, seen);
     seen->function = event->function;
+    seen->made = turn->thread->allocations + turn->sums.allocations;
 }
 
 static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_block *block)
@@ -400,6 +401,20 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
                              : 0;
 }
 
+static int on_failed(struct turn *turn, const struct ma_event *event)
+{
+    turn->replay->totals.failed++;
+    turn->sums.calls++;
+    if (!is_observed(turn))
+        return 0;
+    struct ma_seen seen;
+    describe(turn, event, &seen);
+    return ma_observers_failed(&turn->replay->observers, &seen,
+                               &(struct ma_seen_failure){ .size = event->size,
+                                                          .stack = event->stack,
+                                                          .thread = seen.thread });
+}
+
 /* Neither ALLOC nor FREE. */
 static __attribute__((noinline)) int apply_other(struct turn *turn, const struct ma_event *event)
 {
@@ -409,9 +424,7 @@ static __attribute__((noinline)) int apply_other(struct turn *turn, const struct
     case MA_EVENT_REALLOC:
         return on_realloc(turn, event);
     case MA_EVENT_FAILED:
-        turn->replay->totals.failed++;
-        turn->sums.calls++;
-        return 0;
+        return on_failed(turn, event);
     default:
         return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
     }

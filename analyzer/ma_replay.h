@@ -35,7 +35,7 @@ struct ma_repair {
 
 struct ma_mark {
     const struct ma_process *process;
-    uint64_t ticks, kind, live_bytes, live_blocks;
+    uint64_t ticks, kind;
     char *name;
 };
 #define MA_MARKS 4096 /* kept */

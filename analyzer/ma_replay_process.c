@@ -141,7 +141,6 @@ static int add_mark(struct ma_replay *replay, const struct ma_account *account,
         return -ENOMEM;
     struct ma_mark mark = {
         .process = run->process, .ticks = record->time, .kind = record->mark.kind, .name = name,
-        .live_bytes = replay->live_bytes, .live_blocks = replay->live_blocks,
     };
     int result = 0;
     if (replay->observers.n) {

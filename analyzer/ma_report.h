@@ -108,6 +108,11 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
                     struct ma_value *parent, uint32_t stack);
 
+/* What the filter leaves out, as "filter" of parent: null without one. title: NULL,
+ * not for people, or "". Returns 0 or -ENOMEM. */
+int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *model,
+                         struct ma_value *parent, const char *title);
+
 /* The process whose private memory grew most without a call in the trace, by
  * enough to be worth a word (its `unseen`); NULL: none did. */
 const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Churn: bytes allocated plus bytes freed, by the stack that allocated them,
- * and how many that is in a second of the run. Memory: four counters a stack.
+ * and how many that is in a second of the run, or of the window. Memory: four counters a stack.
  */
 #include <errno.h>
 
@@ -62,10 +62,17 @@ int ma_report_churn_observe(struct ma_analysis *analysis)
     return ma_analysis_observe(analysis, churn ? &churn->observer : NULL, &key, churn, release);
 }
 
+static uint64_t duration(const struct ma_analysis *analysis)
+{
+    const struct ma_window window = ma_analysis_window(analysis);
+    return window.to - window.from;
+}
+
 static uint64_t per_second(const struct ma_analysis *analysis, const uint64_t *values)
 {
     double bytes = (double)values[BYTES] + (double)values[FREED_BYTES];
-    double rate = analysis->duration ? bytes * 1e9 / (double)analysis->duration : 0;
+    uint64_t time = duration(analysis);
+    double rate = time ? bytes * 1e9 / (double)time : 0;
     return rate < 1e18 ? (uint64_t)rate : (uint64_t)1e18;
 }
 
@@ -122,7 +129,7 @@ int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[BYTES] + total[FREED_BYTES]);
     ma_model_number(model, object, "bytes_per_second", NULL, MA_BYTES,
                     per_second(analysis, total));
-    ma_model_number(model, object, "duration_ns", NULL, MA_NANOSECONDS, analysis->duration);
+    ma_model_number(model, object, "duration_ns", NULL, MA_NANOSECONDS, duration(analysis));
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
     for (size_t i = 0; i < rows.n && i < options->top && result == 0; i++)
         result = add_entry(analysis, model, array, &rows.rows[i], total);

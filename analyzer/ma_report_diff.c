@@ -243,9 +243,12 @@ static int add_audits(struct ma_diff *diff, struct ma_model *model)
         ma_model_text(model, object, "trace", NULL, diff->sides[side]->options->trace);
         ma_model_number(model, object, "stacks_without_names", NULL, MA_COUNT,
                         diff->nameless[side]);
+        int result = ma_report_add_filter(diff->sides[side], model, object, NULL);
+        if (result < 0)
+            return result;
         struct ma_model audit;
         ma_model_init(&audit);
-        int result = ma_report_audit(diff->sides[side], &audit);
+        result = ma_report_audit(diff->sides[side], &audit);
         const struct ma_value *of =
             result == 0 && !audit.failed ? ma_model_find(&audit.root, "audit") : NULL;
         const struct ma_value *complete = of ? ma_model_find(of, "complete") : NULL;

@@ -23,19 +23,20 @@ static void add_patterns(struct ma_model *model, struct ma_value *object, const 
         ma_model_text(model, array, NULL, NULL, patterns->all[i].text);
 }
 
-int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model)
+int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *model,
+                         struct ma_value *parent, const char *title)
 {
     const struct ma_filter *filter = analysis->filter;
     if (!filter) {
-        ma_model_null(model, &model->root, "filter");
+        ma_model_null(model, parent, "filter");
         return 0;
     }
     const struct ma_filter_spec *spec = filter->spec;
     char *text = ma_filter_text(filter);
     if (!text)
         return -ENOMEM;
-    struct ma_value *object = ma_model_object(model, &model->root, "filter", "", MA_FIELDS);
-    ma_model_text(model, object, "text", "", text);
+    struct ma_value *object = ma_model_object(model, parent, "filter", title, MA_FIELDS);
+    ma_model_text(model, object, "text", title, text);
     free(text);
     add_number(model, object, "from_ns", spec->from.kind != MA_MOMENT_NONE, filter->from);
     add_number(model, object, "to_ns", filter->to != UINT64_MAX, filter->to);
@@ -52,4 +53,9 @@ int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model)
     add_patterns(model, object, "module", &spec->module);
     add_patterns(model, object, "exclude", &spec->exclude);
     return 0;
+}
+
+int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model)
+{
+    return ma_report_add_filter(analysis, model, &model->root, "");
 }

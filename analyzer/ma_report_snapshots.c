@@ -387,7 +387,8 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
         memcpy(open->held[i].sums,
                ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].use),
                sizeof open->held[i].sums);
-    open->ns = analysis->duration > snapshots->ns ? analysis->duration : snapshots->ns;
+    const uint64_t end = ma_analysis_window(analysis).to;
+    open->ns = end > snapshots->ns ? end : snapshots->ns;
     open->churn = snapshots->churn;
     struct ma_value *object =
         ma_model_object(model, &model->root, "snapshots", "Snapshots", MA_FIELDS);

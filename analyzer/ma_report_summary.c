@@ -72,10 +72,7 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "duration_ns", "duration", MA_NANOSECONDS,
                     analysis->duration);
     add_calls(model, summary, totals);
-    if (analysis->filter) /* a call that failed has no block */
-        ma_model_null(model, summary, "failed_calls");
-    else
-        ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
+    ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
     ma_model_number(model, summary, "allocations", NULL, MA_COUNT, totals->allocations);
     ma_model_number(model, summary, "frees", NULL, MA_COUNT, totals->frees);
     ma_model_number(model, summary, "reallocations", NULL, MA_COUNT, totals->reallocations);

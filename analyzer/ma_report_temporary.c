@@ -5,15 +5,16 @@
  * allocated more than N times (0 is the same as without).
  *
  * Whether N allocations lie between is told by the moments of the thread's last
- * N + 1: a block is among them if it is not older than the oldest (in a run of a
- * day and more to within a few ticks: ma_heap.h rounds moments then). Memory: four
- * counters a stack, and 16 bytes times N + 1 for each thread that allocates, N
- * being 65,535 at most.
+ * N + 1, or of those among them that a filter accepts: a block is among them if it
+ * is not older than the oldest (in a run of a day and more to within a few ticks:
+ * ma_heap.h rounds moments then). Memory: four counters a stack, and 24 bytes
+ * times N + 1 for each thread that allocates, N being 65,535 at most.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_replay.h"
 #include "ma_report.h"
 #include "ma_tally.h"
 #include "ma_text.h"
@@ -24,12 +25,14 @@ enum { CALLS, BYTES, TEMPORARY, TEMPORARY_BYTES, COUNTERS };
 
 struct moment {
     uint64_t ticks, address;
+    uint64_t number; /* of all that the thread made */
 };
 
 /* A thread's latest allocations, as a ring. */
 struct recent {
     struct moment *moments;
-    uint64_t n; /* ever */
+    uint64_t n;    /* ever */
+    uint64_t from; /* the first that is recent still */
 };
 
 struct temporary {
@@ -72,6 +75,12 @@ static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
     return recent->moments ? recent : NULL;
 }
 
+/* How often a thread has allocated, whatever a filter accepts. */
+static uint64_t count_of(const struct ma_seen *seen, uint32_t thread)
+{
+    return thread == seen->thread ? seen->made : seen->replay->workers[thread].allocations;
+}
+
 static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
@@ -87,19 +96,27 @@ static int on_allocated(void *context, const struct ma_seen *seen,
     if (!recent)
         return -ENOMEM;
     recent->moments[recent->n++ % temporary->size] =
-        (struct moment){ block->ticks, block->address };
+        (struct moment){ block->ticks, block->address, count_of(seen, block->thread) };
     return 0;
 }
 
 /* Whether the block is among the thread's latest. Moments may be the same. */
-static bool is_recent(const struct temporary *temporary, const struct ma_seen_block *block)
+static bool is_recent(const struct temporary *temporary, const struct ma_seen *seen,
+                      const struct ma_seen_block *block)
 {
-    const struct recent *recent = &temporary->threads[block->thread];
+    struct recent *recent = &temporary->threads[block->thread];
     const size_t size = temporary->size;
-    const uint64_t from = recent->n > size ? recent->n - size : 0;
-    if (from == 0 || block->ticks > recent->moments[from % size].ticks)
+    const uint64_t made = count_of(seen, block->thread);
+    if (recent->n > size && recent->from < recent->n - size)
+        recent->from = recent->n - size;
+    while (recent->from < recent->n &&
+           made - recent->moments[recent->from % size].number >= size)
+        recent->from++;
+    if (recent->from == recent->n)
+        return false;
+    if (recent->from == 0 || block->ticks > recent->moments[recent->from % size].ticks)
         return true;
-    for (uint64_t i = from; i < recent->n; i++) {
+    for (uint64_t i = recent->from; i < recent->n; i++) {
         const struct moment *moment = &recent->moments[i % size];
         if (moment->ticks > block->ticks)
             return false;
@@ -117,7 +134,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     if (temporary->size == 1 ? !block->temporary
                              : block->thread >= temporary->n_threads ||
                                    !temporary->threads[block->thread].moments ||
-                                   !is_recent(temporary, block))
+                                   !is_recent(temporary, seen, block))
         return 0;
     uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
     if (!values)

@@ -106,6 +106,8 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
 static const char *sentence(const struct ma_analysis *analysis, const struct sums *sums,
                             char *buffer, size_t size)
 {
+    const struct ma_window window = ma_analysis_window(analysis);
+    const uint64_t lasted = window.to - window.from;
     uint64_t stacks = 0;
     for (int kind = 0; kind < MA_TRENDS; kind++)
         stacks += sums->stacks[kind];
@@ -119,9 +121,9 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
                  ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
                  sums->stacks[MA_TREND_GROWING] == 1 ? " was" : "s were",
                  ma_leak_rate(sums->rate, rate, sizeof rate));
-    else if ((double)analysis->duration / 1e9 < MA_TREND_SHORTEST)
-        snprintf(buffer, size, "The run lasted %s: too short to tell leaks from caches.",
-                 ma_human_time(count, analysis->duration));
+    else if ((double)lasted / 1e9 < MA_TREND_SHORTEST)
+        snprintf(buffer, size, "The %s lasted %s: too short to tell leaks from caches.",
+                 lasted < analysis->duration ? "window" : "run", ma_human_time(count, lasted));
     else if (sums->bytes[MA_TREND_UNCLEAR])
         snprintf(buffer, size, "Nothing surely grew, but %s is unclear: a longer run tells.",
                  HUMAN(sums->bytes[MA_TREND_UNCLEAR]));

@@ -145,6 +145,18 @@ static void put_invocation(struct sarif *sarif, const struct ma_gate *gate)
     fputs("]}],\n", out);
 }
 
+static int put_filter(const struct ma_filter *filter, FILE *out)
+{
+    char *text = ma_filter_text(filter);
+    if (!text)
+        return -ENOMEM;
+    fputs("      \"properties\": {\"filter\": ", out);
+    ma_write_json_string(out, text);
+    fputs("},\n", out);
+    free(text);
+    return 0;
+}
+
 int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
 {
     struct sarif sarif = { .analysis = analysis, .out = out };
@@ -164,6 +176,8 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
           "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
           "{\"text\": \"The trace is not whole\"}}]}},\n", out);
     put_invocation(&sarif, gate);
+    if (analysis->filter && result == 0)
+        result = put_filter(analysis->filter, out);
     fputs("      \"results\": [", out);
     size_t shown = n;
     if (analysis->options->top_given && analysis->options->top < n)

@@ -310,6 +310,8 @@ static int process(void *context, const struct ma_seen *seen, enum ma_process_ch
     share->gone = what == MA_PROCESS_LEFT;
     timeline->bytes += share->gone ? -share->bytes : share->bytes;
     timeline->blocks += share->gone ? -share->blocks : share->blocks;
+    if (share->blocks) /* of those that go on a filter may accept nothing */
+        sample(timeline, seen);
     return 0;
 }
 

@@ -176,7 +176,7 @@ def draw(heap: Heap, width: float, height: float) -> Figure:
         draw_blocks(heap, lower)
         legend(page, heap, legend_left, top, legend_width, top - bottom, own_axis)
     else:
-        plain(upper.text(0.5, 0.5, "the trace has no heap events", ha="center", va="center",
+        plain(upper.text(0.5, 0.5, "there are no heap events", ha="center", va="center",
                          transform=upper.transAxes, color=SOFT, fontsize=11))
         for axes in (upper, lower):
             axes.set_xticks([])
@@ -207,10 +207,9 @@ def footnote(page: Page, heap: Heap) -> None:
 
 def draw_time(heap: Heap, upper: Axes, lower: Axes) -> None:
     end = max(heap.end, heap.peak[0] if heap.peak else 0.0, 1.0)
-    begin = min(0.0, heap.times[0])
-    axis = scales.time_axis(end)
-    lower.set_xlim(begin, end)
+    axis = scales.time_axis(end, begin=heap.begin)
     lower.set_xticks(axis.ticks, axis.labels)
+    lower.set_xlim(heap.begin, end)
     plain(lower.set_xlabel(f"time since the start ({axis.unit})"))
     upper.tick_params(labelbottom=False)
 

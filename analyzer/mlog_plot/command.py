@@ -13,6 +13,10 @@ from . import environment, labels, model, report
 from .errors import AnalyzerFailed, PlotError
 
 FORMATS = ("pdf", "png", "svg")
+FILTERS = {     # options that are handed to the analyser as they are
+    "from": "T", "to": "T", "pid": "N", "tid": "N|GLOB", "min-size": "BYTES",
+    "max-size": "BYTES", "min-age": "DURATION", "function": "REGEX", "module": "REGEX",
+    "exclude": "REGEX"}
 SMALLEST, LARGEST = 100.0, 2000.0    # millimetres
 
 
@@ -54,7 +58,16 @@ def parser(version: str) -> argparse.ArgumentParser:
                          help="width in millimetres (default 297, A4 landscape)")
     options.add_argument("--height", metavar="MM", type=length, default=210.0,
                          help="height in millimetres (default 210)")
+    group = options.add_argument_group("only a part of the trace, as with mlog-analyze(1)")
+    for name, value in FILTERS.items():
+        group.add_argument(f"--{name}", metavar=value, dest=f"filter_{name}", action="append",
+                           default=[])
     return options
+
+
+def filters_of(options: argparse.Namespace) -> list[str]:
+    return [f"--{name}={value}" for name in FILTERS
+            for value in getattr(options, f"filter_{name}")]
 
 
 def format_of(output: str) -> str:
@@ -74,7 +87,7 @@ def draw(options: argparse.Namespace, analyze: str) -> bool:
     if options.from_json is not None:
         contents, whole = report.from_file(options.from_json), True
     else:
-        contents, whole = report.from_analyzer(analyze, options.trace)
+        contents, whole = report.from_analyzer(analyze, options.trace, filters_of(options))
     heap = model.build(contents, options.top, options.title)
     environment.prepare()
     from . import chart     # after prepare: matplotlib looks for its directories when imported
@@ -87,10 +100,13 @@ def main(analyze: str, version: str) -> int:
     options = options_parser.parse_args()
     if (options.trace is None) == (options.from_json is None):
         options_parser.error("give either a TRACE or --from-json FILE")
+    if options.from_json is not None and filters_of(options):
+        options_parser.error("a report is filtered already or not: give the filters to "
+                             "mlog-analyze, which makes it")
     try:
         return 0 if draw(options, analyze) else 1
-    except AnalyzerFailed:
-        return 1
+    except AnalyzerFailed as failure:
+        return 2 if failure.wrong_usage else 1
     except PlotError as error:
         print(f"mlog-plot: {labels.printable(str(error))}", file=sys.stderr)
         return 1

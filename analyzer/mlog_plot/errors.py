@@ -8,3 +8,7 @@ class PlotError(Exception):
 
 class AnalyzerFailed(PlotError):
     """The analyser has said on standard error what is wrong: nothing is to be added."""
+
+    def __init__(self, message: str, wrong_usage: bool = False):
+        super().__init__(message)
+        self.wrong_usage = wrong_usage      # of options that are the analyser's

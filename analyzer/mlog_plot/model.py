@@ -33,6 +33,7 @@ class Heap:
     rss: list[tuple[float, float]] = field(default_factory=list)
     areas: list[Area] = field(default_factory=list)             # largest first, the rest last
     peak: tuple[float, float] | None = None                     # ns, bytes
+    begin: float = 0.0                                          # ns, of the window if it has one
     end: float = 0.0                                            # ns
     title: str = ""
     facts: str = ""
@@ -47,8 +48,8 @@ def build(report: dict[str, Any], top: int, title: str | None) -> Heap:
     """The model of a report. Raises PlotError if the report is not built as REPORT.md says."""
     try:
         heap = Heap()
-        add_points(heap, report["timeline"], report["summary"])
-        add_areas(heap, report["timeline"].get("stacks") or [], top)
+        add_points(heap, report["timeline"], report["summary"], report.get("filter") or {})
+        add_areas(heap, report["timeline"], top)
         heap.title = printable(title) if title is not None else program_title(report)
         heap.facts = facts(report, heap)
         audit = report.get("audit") or {}
@@ -60,7 +61,8 @@ def build(report: dict[str, Any], top: int, title: str | None) -> Heap:
         raise PlotError(f"the report cannot be drawn: {what}") from None
 
 
-def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any]) -> None:
+def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any],
+               window: dict[str, Any]) -> None:
     last = float("-inf")
     for point in timeline["points"]:
         time = float(point["time_ns"])
@@ -72,18 +74,28 @@ def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any]) ->
         heap.blocks.append(float(point["blocks"]))
         if point.get("rss_bytes") is not None:
             heap.rss.append((time, float(point["rss_bytes"])))
-    heap.end = max(heap.times[-1:] + [float(summary.get("duration_ns") or 0)])
+    end = float(summary.get("duration_ns") or 0)
+    if window.get("to_ns") is not None:
+        end = min(end, float(window["to_ns"]))
+    heap.end = max(heap.times[-1:] + [end])
+    heap.begin = min(heap.times[:1] + [float(window.get("from_ns") or 0)])
+    if window and heap.times and heap.times[-1] < heap.end:     # what is left stays to the end
+        heap.times.append(heap.end)
+        heap.total.append(heap.total[-1])
+        heap.blocks.append(heap.blocks[-1])
     if heap.total and summary.get("peak_bytes"):
         heap.peak = float(summary["peak_time_ns"]), float(summary["peak_bytes"])
 
 
-def add_areas(heap: Heap, stacks: list[dict[str, Any]], top: int) -> None:
+def add_areas(heap: Heap, timeline: dict[str, Any], top: int) -> None:
     """Stacks grouped by label: the largest `top`, and the rest of the total as one."""
     groups: dict[str, list[float]] = {}
-    for stack in stacks:
+    points = len(timeline["points"])
+    for stack in timeline.get("stacks") or []:
         values = [float(value) for value in stack["bytes"]]
-        if len(values) != len(heap.times):
+        if len(values) != points:
             raise ValueError("a stack of the timeline has not one value for each point")
+        values += values[-1:] * (len(heap.times) - points)
         label = printable(str(stack.get("label") or "?"))
         group = groups.get(label)
         groups[label] = values if group is None else [a + b for a, b in zip(group, values)]
@@ -146,6 +158,8 @@ def facts(report: dict[str, Any], heap: Heap) -> str:
     """One line under the title."""
     summary = report["summary"]
     parts = []
+    if report.get("filter"):    # first: what is cut off at the end is less
+        parts.append(printable(str(report["filter"]["text"])))
     if summary.get("duration_ns") is not None:
         parts.append(f"{format_time(float(summary['duration_ns']))} traced")
     if summary.get("allocations") is not None:

@@ -15,23 +15,27 @@ from .errors import AnalyzerFailed, PlotError
 
 SCHEMA = "mlog-report/"
 REPORTS = ["--json", "--summary", "--timeline", "--peak"]
+WRONG_USAGE = 2     # the analyser's exit status
 
 
-def from_analyzer(analyze: str, trace: str) -> tuple[dict[str, Any], bool]:
-    """The report on a trace, and whether the analyser found the trace whole.
+def from_analyzer(analyze: str, trace: str, filters: list[str]) -> tuple[dict[str, Any], bool]:
+    """The report on a trace, and whether the analyser found the trace whole. Filters are
+    options of the analyser.
 
     Of a damaged trace there is a report on what could be read. The analyser's own messages go
     straight to standard error.
     """
     try:
-        run = subprocess.run([analyze, *REPORTS, "--", trace], stdout=subprocess.PIPE, check=False)
+        run = subprocess.run([analyze, *REPORTS, *filters, "--", trace], stdout=subprocess.PIPE,
+                             check=False)
     except OSError as error:
         raise PlotError(f"cannot run {analyze}: {error.strerror}") from None
     if run.returncode < 0:
         name = signal.Signals(-run.returncode).name
         raise PlotError(f"{analyze} was killed by {name}")
     if run.returncode and not run.stdout:
-        raise AnalyzerFailed(f"{analyze} ended with status {run.returncode}")
+        raise AnalyzerFailed(f"{analyze} ended with status {run.returncode}",
+                             wrong_usage=run.returncode == WRONG_USAGE)
     return parse(run.stdout, analyze), run.returncode == 0
 
 

@@ -53,13 +53,13 @@ def format_count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def tick_label(value: float) -> str:
-    text = f"{value:,.4f}"
+def tick_label(value: float, digits: int = 4) -> str:
+    text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".")
 
 
-def ticks_up_to(top: float, step: float) -> list[float]:
-    return [step * i for i in range(int(top / step * (1 + 1e-9)) + 1)]
+def ticks_up_to(top: float, step: float, first: float = 0.0) -> list[float]:
+    return [step * i for i in range(math.ceil(first / step), int(top / step * (1 + 1e-9)) + 1)]
 
 
 def byte_axis(top: float, most: int = 8) -> Axis:
@@ -84,17 +84,20 @@ def decimal_step(top: float, most: int, steps: tuple[float, ...] = (1, 2, 5)) ->
         magnitude *= 10
 
 
-def time_axis(top: float, most: int = 10) -> Axis:
+def time_axis(top: float, most: int = 10, begin: float = 0.0) -> Axis:
     """Decimal steps in one unit; minutes and hours step by parts of sixty."""
     unit, size = next(((unit, size) for unit, size in TIME_UNITS
                        if top >= (2 if size > 1e9 else 1) * size), TIME_UNITS[-1])
-    scaled = top / size
+    first = begin / size
+    scaled = top / size - first
     if unit in ("min", "h") and scaled <= 60 * most:
         step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60) if scaled / s <= most)
     else:
         step = decimal_step(scaled, most)
-    ticks = ticks_up_to(scaled, step)
-    return Axis([tick * size for tick in ticks], [tick_label(tick) for tick in ticks], unit)
+    ticks = ticks_up_to(top / size, step, first)
+    digits = max(4, -math.floor(math.log10(step)))
+    return Axis([tick * size for tick in ticks], [tick_label(tick, digits) for tick in ticks],
+                unit)
 
 
 def count_axis(top: float, most: int = 5) -> Axis:

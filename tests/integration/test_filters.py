@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Windows and filters: every number of a filtered report against a reference
-that is computed here from --dump=json."""
+"""Windows and filters, one by one: numbers of filtered reports against
+tests/filter_oracle.py, and what users may type. test_filter_oracle.py has all
+filters on all outputs."""
 import json
 import re
 import subprocess
+import sys
+import types
 
 import pytest
 
 import support
-from support import PROGRAMS, analyze, report, trace
+from filter_oracle import Expected
+from support import PROGRAMS, PLOT, analyze, report, trace
+
+sys.path[:0] = [str(support.ROOT / "format" / "vectors")]
+
+from trace_writer import Trace  # noqa: E402
 
 ALL = ("--summary", "--leaks", "--peak", "--allocations")
 SQL = """create table t(a, b);
@@ -37,62 +45,21 @@ def events_of(path):
 
 
 def reference(path, accept=lambda block: True, to=None):
-    """What a report of the blocks that `accept` takes must say, at `to` (ns). The
-    peak is right for traces of one process."""
-    steps = []
-    events = events_of(path)
-    for i, event in enumerate(events):
-        steps.append((i, 1, event["type"], event))
-        if event["type"] == "realloc":
-            # Its block left its address before what others did meanwhile.
-            while i and events[i - 1]["ticks"] >= event["begin_ticks"] and \
-                    events[i - 1]["stream"] != event["stream"]:
-                i -= 1
-            steps.append((i, 0, "take", event))
-    live, moving = {}, {}
-    total = dict.fromkeys("allocations allocated_bytes frees freed_bytes peak_bytes "
-                          "peak_blocks leaked_bytes leaked_blocks".split(), 0)
-
-    def count(block, sign):
-        if block is None or not accept(block):
-            return
-        kind, size = ("allocations", "allocated_bytes") if sign > 0 else ("frees", "freed_bytes")
-        total[kind] += 1
-        total[size] += block["size"]
-        total["leaked_blocks"] += sign
-        total["leaked_bytes"] += sign * block["size"]
-
-    for _, _, kind, event in sorted(steps, key=lambda step: step[:2]):
-        pid = event["pid"]
-        if kind == "process_end":
-            live = {key: block for key, block in live.items() if key[0] != pid}
-        elif kind == "take":
-            moving[event["stream"], pid] = live.pop((pid, event["old_address"]), None)
-        elif kind not in ("alloc", "free", "realloc") or \
-                to is not None and event["time_ns"] >= to:
-            continue
-        else:
-            if kind == "free":
-                count(live.pop((pid, event["address"]), None), -1)
-            if kind == "realloc":
-                count(moving.pop((event["stream"], pid), None), -1)
-            if kind != "free":
-                live[pid, event["address"]] = event
-                count(event, 1)
-        if total["leaked_bytes"] > total["peak_bytes"]:
-            total["peak_bytes"] = total["leaked_bytes"]
-            total["peak_blocks"] = total["leaked_blocks"]
-    return total
+    """What a report of the blocks that `accept` takes must say, at `to` (ns)."""
+    right = Expected(path, types.SimpleNamespace(accepts=accept, since=None, until=to, pids=()))
+    names = "allocations allocated_bytes frees freed_bytes failed_calls".split()
+    return {name: right.totals[name] for name in names} | {
+        "peak_bytes": right.peak, "peak_blocks": right.peak_blocks,
+        "leaked_bytes": right.leaked, "leaked_blocks": len(right.live)}
 
 
-def check(path, *options, accept=lambda block: True, to=None, peak=True):
+def check(path, *options, accept=lambda block: True, to=None):
     """The report with these options equals the reference; returns the report."""
     wanted = reference(path, accept, to)
     whole = report(path, *ALL, *options)
     summary = whole["summary"]
     for key, value in wanted.items():
-        if peak or not key.startswith("peak"):
-            assert summary[key] == value, (key, options, wanted)
+        assert summary[key] == value, (key, options, wanted)
     for what, total, count in (("leaks", "leaked_bytes", "leaked_blocks"),
                                ("peak", "peak_bytes", "peak_blocks"),
                                ("allocations", "allocated_bytes", "allocations")):
@@ -100,7 +67,7 @@ def check(path, *options, accept=lambda block: True, to=None, peak=True):
         assert sum(entry["blocks"] for entry in whole[what]) == summary[count], what
     assert sum(p["allocations"] for p in whole["processes"]) == summary["allocations"]
     assert sum(p["leaked_bytes"] for p in whole["processes"]) == summary["leaked_bytes"]
-    assert sum(summary["calls"].values()) == summary["events"]
+    assert sum(summary["calls"].values()) + summary["failed_calls"] == summary["events"]
     assert whole["audit"]["unmatched_frees"] == 0
     assert whole["filter"]["text"].startswith("filtered: ")
     return whole
@@ -120,7 +87,6 @@ def test_a_window_in_seconds(traces, program):
     assert seen["filter"]["from_ns"] == begin and seen["filter"]["to_ns"] == end
     assert 0 < seen["summary"]["allocations"]
     assert seen["summary"]["duration_ns"] == whole
-    assert seen["summary"]["failed_calls"] is None
 
 
 def test_halves_make_the_whole(traces):
@@ -231,7 +197,7 @@ def test_a_process(traces):
     pids = {e["pid"] for e in events_of(path) if e["type"] == "alloc"}
     assert len(pids) > 3
     for pid in pids:
-        seen = check(path, "--pid", pid, accept=lambda b: b["pid"] == pid, peak=False)
+        seen = check(path, "--pid", pid, accept=lambda b: b["pid"] == pid)
         assert all(p["pid"] == pid or not p["allocations"] for p in seen["processes"])
     assert report(path, "--pid", "1")["summary"]["allocations"] == 0
 
@@ -392,6 +358,159 @@ def test_differences_are_filtered(traces):
     assert done.stdout.count("filtered: blocks allocated from") == 2, done
 
 
+def test_a_difference_says_how_both_sides_are_filtered(traces, tmp_path):
+    old, new = traces / "sqlite3", traces / "threads"
+    options = ("--from", "50%", "--min-size", "100", "--exclude", "no such")
+
+    def compared(*more):
+        done = support.run([support.ANALYZE, "--json", *options, *more, "--diff", old, new])
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)
+
+    seen = compared()
+    for side, path in (("old", old), ("new", new)):
+        assert seen[side]["filter"] == report(path, *options)["filter"]
+        for key in ("allocations", "leaked_bytes", "peak_bytes", "failed_calls"):
+            assert seen["summary"][key][side] == report(path, *options)["summary"][key]
+    assert seen["old"]["filter"]["from_ns"] != seen["new"]["filter"]["from_ns"]
+    window = compared("--old-to", "25%")
+    assert window["old"]["filter"]["from_ns"] is None
+    assert window["old"]["filter"]["to_ns"] == duration_of(old) // 4
+    assert window["new"]["filter"] == seen["new"]["filter"]
+    whole = json.loads(support.run([support.ANALYZE, "--json", "--diff", old, new]).stdout)
+    assert whole["old"]["filter"] is whole["new"]["filter"] is None
+    support.run([support.ANALYZE, "--flamegraph=leaks", "-o", tmp_path / "d.svg", *options,
+                 "--old-to", "25%", "--diff", old, new])
+    assert re.search(r"OLD filtered: .*, NEW filtered: ", (tmp_path / "d.svg").read_text())
+
+
+def test_marks_of_chrome_have_the_filtered_heap(tmp_path):
+    """The program holds 17 * 8 bytes of its own at its second mark."""
+    trace([PROGRAMS / "marks"], tmp_path / "t")
+
+    def marks(*options):
+        text = analyze(tmp_path / "t", "--export=chrome", *options).stdout
+        return {(e["ph"], e["name"]): e["args"]["bytes"]
+                for e in json.loads(text)["traceEvents"] if e.get("cat") == "mark"}
+
+    span = 'span "quoted"'
+    assert marks("--min-size", "136", "--max-size", "152") == {
+        ("i", "before"): 0, ("b", span): 136, ("e", span): 288}
+    assert marks("--from", span) == {("b", span): 0, ("e", span): 152}
+
+
+def test_a_point_that_comes_again_ends_the_window(tmp_path):
+    script = ("import ctypes\n"
+              "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p\n"
+              "for i in range(3):\n"
+              "    libc.mlog_api_mark(1, b'tick'); libc.malloc(123457 + i)\n"
+              "libc.mlog_api_mark(1, b'once')\n")
+    trace([support.PYTHON, "-c", script], tmp_path / "t")
+    seen = report(tmp_path / "t", "--leaks", "--min-size", "120K", "--from", "tick", "--to", "tick")
+    assert [entry["bytes"] for entry in seen["leaks"]] == [123457]
+    done = analyze(tmp_path / "t", "--from", "once", "--to", "once", status=1)
+    assert "behind the window's beginning" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("end", ["0", "0%", "0ns"])
+def test_a_window_up_to_the_start_is_empty(traces, end):
+    seen = check(traces / "threads", "--to", end, accept=lambda b: False, to=0)
+    assert seen["filter"]["from_ns"] is None and seen["filter"]["to_ns"] == 0
+
+
+def test_a_rate_of_a_window_is_the_windows(traces):
+    path = traces / "sqlite3"
+    whole = duration_of(path)
+    seen = report(path, "--churn", "--snapshots=time:100", "--from", "50%", "--to", "75%")
+    churn, window = seen["churn"], seen["filter"]
+    assert churn["duration_ns"] == window["to_ns"] - window["from_ns"] < whole // 3
+    assert churn["bytes_per_second"] == churn["bytes"] * 10 ** 9 // churn["duration_ns"] or \
+        abs(churn["bytes_per_second"] - churn["bytes"] * 1e9 / churn["duration_ns"]) <= 1024
+    assert seen["snapshots"]["snapshots"][-1]["time_ns"] == window["to_ns"]
+    held = report(path, "--from", "20%", "--to", "60%")
+    assert held["verdict"]["sentence"].startswith("The window lasted ")
+
+
+def test_a_report_of_another_part_is_no_baseline(traces, tmp_path):
+    path, part = traces / "sqlite3", ("--min-size", "1K")
+    (tmp_path / "whole").write_text(analyze(path, "--json").stdout)
+    (tmp_path / "part").write_text(analyze(path, "--json", *part).stdout)
+    condition = ("--fail-on", "peak_bytes>+0")
+    for baseline in (tmp_path / "part", path):
+        analyze(path, *condition, "--baseline", baseline, *part)
+    analyze(path, *condition, "--baseline", tmp_path / "whole")
+    for baseline, options, says in (("whole", part, "whole trace"), ("part", (), "a part of")):
+        done = analyze(path, *condition, "--baseline", tmp_path / baseline, *options, status=1)
+        assert says in done.stderr and len(done.stderr.splitlines()) == 1, done
+
+
+def test_a_plot_of_a_window(traces, tmp_path):
+    """The page says what it shows; the analyser judges the values."""
+    path = traces / "sqlite3"
+    options = ("--from=50%", "--to=90%", "--min-size=64", "--exclude=no such")
+    done = support.run([PLOT, path, "-o", tmp_path / "p.svg", *options])
+    assert done.returncode == 0 and not done.stderr, done
+    drawn = (tmp_path / "p.svg").read_text()
+    seen = report(path, *options)
+    assert seen["filter"]["text"].removeprefix("filtered: ")[:40] in drawn
+    assert ">0<" not in re.sub(r"\s", "", drawn.rpartition("time since the start")[0][-4000:])
+    done = support.run([PLOT, path, "-o", tmp_path / "q.svg", "--min-size", "many"])
+    assert done.returncode == 2 and "64K" in done.stderr and not (tmp_path / "q.svg").exists()
+    (tmp_path / "j").write_text(analyze(path, "--json", "--summary", "--timeline").stdout)
+    done = support.run([PLOT, "--from-json", tmp_path / "j", "-o", tmp_path / "q.svg", *options])
+    assert done.returncode == 2 and "mlog-analyze" in done.stderr
+
+
+def test_a_pid_that_is_given_out_again(tmp_path):
+    """Both processes of the number are meant; what one held is not the other's."""
+    made = Trace()
+    for key, (first, size) in enumerate(((1000, 111), (9000, 222))):
+        process = made.process(77, key=0x4000 + key)
+        definitions = process.definitions(base_time=first)
+        definitions.process_record(start=first, monotonic_ns=first)
+        definitions.thread(1, 77)
+        definitions.node(0, 0x1234, parent=0)
+        definitions.write()
+        events = process.events(1, first)
+        events.alloc(first + 10, 0x10000, size, 16)
+        events.alloc(first + 20, 0x20000, size + 1, 16)
+        events.free(first + 30, 0x20000)
+        events.write()
+    (tmp_path / "t").write_bytes(made.bytes())
+    options = ("--pid", "77", "--min-size", "112")
+    seen = report(tmp_path / "t", *ALL, *options)
+    assert (seen["summary"]["leaked_bytes"], seen["summary"]["allocations"]) == (222, 3)
+    assert [p["leaked_bytes"] for p in seen["processes"]] == [0, 222]
+    lines = analyze(tmp_path / "t", "--dump=json", *options).stdout.splitlines()[1:]
+    assert [json.loads(line)["type"] for line in lines] == ["alloc", "free", "alloc", "alloc", "free"]
+
+
+def test_a_clock_that_is_known_late_splits_no_block(tmp_path):
+    """GIVEN no rate but that of a CLOCK record THEN moments before it are taken for
+    others than after it; a block that fitted when it began fits when it ends."""
+    made = Trace()
+    process = made.process(5)
+    definitions = process.definitions()
+    definitions.process_record(counts_per_second=0, clock=1)
+    definitions.thread(1, 5)
+    definitions.node(0, 0x1234, parent=0)
+    definitions.write()
+    events = process.events(1, 0)
+    events.alloc(1000, 0x10000, 100, 16)            # at 1,000 ns, as it seems
+    events.alloc(1100, 0x20000, 200, 16)
+    events.clock(2000, 1000, 1_700_000_000_000_001_000)     # two ticks are a nanosecond
+    events.free(2100, 0x10000)                      # began at 500 ns, as it seems now
+    events.alloc(2200, 0x30000, 400, 16)            # at 1,100 ns
+    events.free(2300, 0x20000)
+    events.write()
+    (tmp_path / "t").write_bytes(made.bytes())
+    seen = report(tmp_path / "t", *ALL, "--sizes", "--threads", "--from", "900ns")
+    summary = seen["summary"]
+    assert (summary["allocations"], summary["frees"], summary["leaked_bytes"]) == (3, 2, 400)
+    assert sum(row["live_blocks"] for row in seen["sizes"]["histogram"]) == 1
+    assert seen["threads"]["threads"][0]["live_bytes"] == 400
+
+
 def test_the_screen_says_what_is_left_out(traces):
     lines = analyze(traces / "sqlite3", "--from", "10%", "--min-size", "1K", "--function",
                     "step").stdout.splitlines()
@@ -429,7 +548,8 @@ def test_a_pipe_has_no_end_yet(traces):
     (("--min-size", "99999999999G"), "64K"), (("--min-age", "old"), "200ms"),
     (("--function", "("), "POSIX extended"), (("--module", ""), "regular expression"),
     (("--exclude", "["), "POSIX extended"), (("--function", "x", "--no-symbols"), "names"),
-    (("--from", "50%", "--follow"), "--follow"),
+    (("--from", "50%", "--follow"), "--follow"), (("--from", "9s", "--to", "9"), "--from 1.5 --to 3"),
+    (("--bundle", "x.mlogz", "--pid", "1"), "mlog-analyze x.mlogz --from 50%"),
 ])
 def test_wrong_values(traces, options, says):
     done = analyze(traces / "marks", *options, status=2)

@@ -10,29 +10,10 @@ import shutil
 import pytest
 
 import support
+from filter_oracle import rows_of
 from support import PROGRAMS, PYTHON, analyze
 
 Block = collections.namedtuple("Block", "size usable time tid stack number")
-
-
-def moment(row):
-    return row["begin_ticks" if row["type"] == "begin" else "ticks"]
-
-
-def rows_of(path):
-    """The heap calls of a trace in the order of time; a realloc's old block leaves
-    at its begin, and counts as ended at its end."""
-    rows = []
-    for line in analyze(path, "--dump=json").stdout.splitlines():
-        row = json.loads(line)
-        if row["type"] == "realloc":
-            at = len(rows)
-            while at and rows[at - 1].get("tid") != row["tid"] and \
-                    moment(rows[at - 1]) > row["begin_ticks"]:
-                at -= 1
-            rows.insert(at, dict(row, type="begin"))
-        rows.append(row)
-    return rows
 
 
 @functools.lru_cache(maxsize=None)
