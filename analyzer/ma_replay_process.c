@@ -124,7 +124,10 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     if (!parent)
         return -ENOMEM;
     bool late = process->parent->last_time > event->time;
-    if (!ma_inherit(account, parent, event->time))
+    int inherits = ma_inherit(account, parent, event->time);
+    if (inherits < 0)
+        return inherits;
+    if (!inherits)
         account->inherits_loosely = true;
     if (late) {
         account->inherits_loosely = true; /* we learn of the fork too late */
