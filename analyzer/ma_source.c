@@ -245,10 +245,16 @@ size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
     return source->length - drop;
 }
 
-static int open_file(struct ma_source *source, const char *path, struct stat *status,
+/* Opens path, unless fd is there to be read from its beginning. */
+static int open_file(struct ma_source *source, const char *path, int fd, struct stat *status,
                      struct ma_error *error)
 {
-    if (strcmp(path, "-") == 0) {
+    if (fd >= 0) {
+        source->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (source->fd < 0 || lseek(source->fd, 0, SEEK_SET) != 0)
+            return ma_fail(error, -errno, "%s: cannot read the trace again: %s", source->name,
+                           strerror(errno));
+    } else if (strcmp(path, "-") == 0) {
         source->fd = STDIN_FILENO;
     } else {
         source->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -319,7 +325,7 @@ static int start_zstd(struct ma_source *source, struct ma_error *error)
     return 0;
 }
 
-int ma_source_open(const char *path, struct ma_source **out, struct ma_error *error)
+static int open_source(const char *path, int fd, struct ma_source **out, struct ma_error *error)
 {
     struct stat status;
     struct ma_source *source = calloc(1, sizeof *source);
@@ -330,7 +336,7 @@ int ma_source_open(const char *path, struct ma_source **out, struct ma_error *er
     source->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
     if (!source->name)
         goto out;
-    result = open_file(source, path, &status, error);
+    result = open_file(source, path, fd, &status, error);
     if (result < 0)
         goto out;
     if (S_ISREG(status.st_mode) && status.st_size > 0) {
@@ -382,6 +388,16 @@ out:
     else
         *out = source;
     return result;
+}
+
+int ma_source_open(const char *path, struct ma_source **out, struct ma_error *error)
+{
+    return open_source(path, -1, out, error);
+}
+
+int ma_source_open_fd(int fd, const char *name, struct ma_source **out, struct ma_error *error)
+{
+    return open_source(name, fd, out, error);
 }
 
 void ma_source_close(struct ma_source *source)

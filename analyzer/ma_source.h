@@ -19,6 +19,11 @@ struct ma_source;
 /* Open path, "-" being standard input. A directory, a missing or an empty file
  * is refused. Returns 0 or a negative errno with a message. */
 int ma_source_open(const char *path, struct ma_source **source, struct ma_error *error);
+
+/* The file behind fd, which stays the caller's, from its beginning; whatever has
+ * its name by now. */
+int ma_source_open_fd(int fd, const char *name, struct ma_source **source,
+                      struct ma_error *error);
 void ma_source_close(struct ma_source *source); /* NULL is allowed */
 
 /* Point *data at the bytes from offset on and return how many there are: at
