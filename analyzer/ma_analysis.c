@@ -22,9 +22,10 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
             return ma_fail_memory(error);
     }
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
+    struct ma_source **source = &analysis->source;
     int result = options->trace_fd
-                     ? ma_source_open_fd(options->trace_fd, options->trace, &analysis->source, error)
-                     : ma_source_open(options->trace, &analysis->source, error);
+                     ? ma_source_open_fd(options->trace_fd, options->trace, source, error)
+                     : ma_source_open(options->trace, source, error);
     if (result < 0)
         return result;
     for (size_t i = 0; i < options->n_suppressions && result == 0; i++)

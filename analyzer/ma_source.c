@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -40,6 +41,7 @@ struct ma_source {
     uint64_t consumed; /* read from fd */
     bool ended;
     bool (*wait)(void *); /* may be NULL */
+    uint64_t waited;      /* ms: when it was called last */
     void *wait_context;
 
     ZSTD_DStream *zstd;
@@ -78,15 +80,24 @@ static bool has_input(const struct ma_source *source)
     return poll(&one, 1, WAIT_MS) > 0; /* the end of the input counts */
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* read() until something comes. Returns the count, 0 at the end or on an error
  * (then with a problem). */
 static size_t read_some(struct ma_source *source, unsigned char *to, size_t size)
 {
     ssize_t n;
     do {
-        while (source->wait && !has_input(source)) {
+        /* Called all the same while the input trickles and never pauses. */
+        while (source->wait && (now_ms() - source->waited >= WAIT_MS || !has_input(source))) {
             if (source->wait(source->wait_context))
                 return 0;
+            source->waited = now_ms();
         }
         n = read(source->fd, to, size);
     } while (n < 0 && (errno == EINTR || errno == EAGAIN));

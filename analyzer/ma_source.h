@@ -41,8 +41,8 @@ bool ma_source_stable(const struct ma_source *source);
  * their memory, and gets them again if they are looked at all the same. */
 void ma_source_forget(struct ma_source *source, uint64_t offset);
 
-/* Call wait(context) five times a second while the input, a pipe or the like,
- * makes us wait. It returns true to end the input there. */
+/* Call wait(context) five times a second while the input, a pipe or the like, makes
+ * us wait or trickles, from within what reads it. It returns true to end the input there. */
 void ma_source_on_wait(struct ma_source *source, bool (*wait)(void *), void *context);
 
 /* False if bytes behind `offset` have yet to come and none came for 0.2 s. */

@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
@@ -211,6 +212,35 @@ def test_follow_a_stream_prints_what_has_happened_so_far():
     until(followed, lambda text: 20 in events_of(text))
     after, err, status = finished_with(followed, trace.bytes()[len(half):])
     assert (status, err) == (0, "") and events_of(after)[-1] == 40
+
+
+def test_a_stream_that_trickles_is_reported_on():
+    """GIVEN a stream that never pauses and brings little, THEN reports come."""
+    trace = Trace()
+    process = start(trace, 1000)
+    followed = follow("--summary", "-", stdin=subprocess.PIPE)
+    sent, end = 0, threading.Event()
+
+    def feed():
+        nonlocal sent
+        for when in range(1, 2000):
+            pairs(process, when * SECOND)
+            sync(process, when * SECOND + 100)
+            followed.stdin.write(trace.bytes()[sent:])
+            followed.stdin.flush()
+            sent = len(trace.bytes())
+            if end.wait(0.02):
+                return
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        until(followed, lambda text: len(set(events_of(text))) > 3)
+    finally:
+        end.set()
+        feeder.join()
+    _, err, status = finished_with(followed, b"")
+    assert (status, err) == (0, "")
 
 
 def finished_with(process, data):
