@@ -232,6 +232,17 @@ static void test_fork(void)
     make(&world, 1, 1, 60, 0x5000, 1, 18);
     CHECK(world.replay.live_bytes == 1001, "a process that ended has left the joint heap");
     CHECK(world.replay.accounts[1]->live_bytes == 100, "its leaks stay known");
+    drop(&world, 2, 1, 61, 0x1000);
+    drop(&world, 2, 1, 62, 0x2000);
+    make(&world, 2, 1, 63, 0x7000, 5, 16);
+    drop(&world, 2, 1, 64, 0x7000);
+    finish_process(&world, 2, 65);
+    make(&world, 1, 1, 66, 0x6000, 1, 18);
+    drop(&world, 1, 1, 67, 0x6000);
+    CHECK(!world.replay.accounts[1]->heap.nursery, "a process that left nothing keeps no table");
+    make(&world, 2, 1, 68, 0x7000, 5, 16);
+    drop(&world, 2, 1, 69, 0x7000);
+    CHECK(!world.trace.audit.unmatched_frees, "and may come back");
     uint64_t bytes, blocks;
     ma_replay_at_peak(&world.replay, world.replay.accounts[1], use(&world, 1, 16), &bytes,
                       &blocks);
