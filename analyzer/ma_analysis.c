@@ -22,7 +22,10 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
             return ma_fail_memory(error);
     }
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
-    int result = ma_source_open(options->trace, &analysis->source, error);
+    struct ma_source **source = &analysis->source;
+    int result = options->trace_fd
+                     ? ma_source_open_fd(options->trace_fd, options->trace, source, error)
+                     : ma_source_open(options->trace, source, error);
     if (result < 0)
         return result;
     for (size_t i = 0; i < options->n_suppressions && result == 0; i++)
@@ -105,11 +108,8 @@ void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key)
 static bool now_and_then(void *context)
 {
     struct ma_analysis *analysis = context;
-    uint64_t done, size;
-    if (analysis->progress.on) {
-        ma_source_progress(analysis->source, analysis->merge.reader.at, &done, &size);
-        ma_progress_show(&analysis->progress, done, size);
-    }
+    uint64_t size, done = ma_merge_progress(&analysis->merge, &size);
+    ma_progress_show(&analysis->progress, done, size);
     return analysis->poll && analysis->poll(analysis->poll_context, analysis);
 }
 
@@ -121,8 +121,8 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     bool replays = !(pass && pass->no_replay);
     size_t most = pass && pass->event ? 1 : SIZE_MAX;
     int result;
-    ma_progress_begin(progress);
-    progress->on &= !analysis->options->follow;
+    ma_progress_begin(progress, NULL);
+    progress->on &= !analysis->silent;
     analysis->merge.prompt = analysis->options->follow || (pass && pass->prompt);
     ma_source_on_wait(analysis->source, now_and_then, analysis);
     while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {

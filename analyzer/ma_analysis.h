@@ -63,6 +63,7 @@ struct ma_analysis {
     bool (*poll)(void *context, struct ma_analysis *analysis);
     void *poll_context;
     struct ma_progress progress;
+    bool silent; /* a report is in sight already: no progress of the pass */
 };
 
 /* What takes part in the pass beside the replay: sees each event just after the

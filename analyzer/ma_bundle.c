@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "ma_progress.h"
 #include "mlf_codec.h"
 
 enum { LEVEL = 6, COPY = 1 << 18 };
@@ -20,7 +21,10 @@ enum { LEVEL = 6, COPY = 1 << 18 };
 static int copy(int from, FILE *to, const char *name, struct ma_error *error)
 {
     static char bytes[COPY];
+    struct ma_progress progress;
+    uint64_t done = 0;
     ssize_t n;
+    ma_progress_begin(&progress, "copying the trace");
     while ((n = read(from, bytes, sizeof bytes)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
@@ -29,7 +33,9 @@ static int copy(int from, FILE *to, const char *name, struct ma_error *error)
         if (fwrite(bytes, 1, (size_t)n, to) != (size_t)n)
             return ma_fail(error, -EIO, "no room for a temporary copy of the trace: %s",
                            strerror(errno));
+        ma_progress_show(&progress, done += (uint64_t)n, 0);
     }
+    ma_progress_end(&progress);
     if (fflush(to) != 0)
         return ma_fail(error, -EIO, "no room for a temporary copy of the trace: %s",
                        strerror(errno));
@@ -112,6 +118,7 @@ static int compress(ZSTD_CCtx *context, const unsigned char *data, size_t n, boo
 static int write_trace(const char *path, FILE *out, struct ma_error *error)
 {
     struct ma_source *source = NULL;
+    struct ma_progress progress;
     const unsigned char *data;
     int result = ma_source_open(path, &source, error);
     if (result < 0)
@@ -123,6 +130,7 @@ static int write_trace(const char *path, FILE *out, struct ma_error *error)
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, LEVEL);
     if (context)
         ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+    ma_progress_begin(&progress, "writing");
     for (uint64_t at = 0; result == 0 && !ferror(out);) {
         size_t n = ma_source_window(source, at, COPY, &data);
         n = n < COPY ? n : COPY;
@@ -131,7 +139,11 @@ static int write_trace(const char *path, FILE *out, struct ma_error *error)
             break;
         at += n;
         ma_source_forget(source, at);
+        uint64_t done, size;
+        ma_source_progress(source, at, &done, &size);
+        ma_progress_show(&progress, done, size);
     }
+    ma_progress_end(&progress);
     ZSTD_freeCCtx(context);
     ma_source_close(source);
     return result == -ENOMEM ? ma_fail_memory(error) : result;

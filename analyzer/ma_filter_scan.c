@@ -13,6 +13,7 @@
 
 #include "ma_clock.h"
 #include "ma_filter.h"
+#include "ma_progress.h"
 #include "ma_text.h"
 
 #define NAMES_TOLD 8 /* marks that a message lists */
@@ -95,7 +96,9 @@ static int on_record(struct scan *scan, const struct ma_run *run, const struct m
 static int read_all(struct scan *scan)
 {
     struct ma_run run;
+    struct ma_progress progress;
     int result;
+    ma_progress_begin(&progress, "looking ahead");
     while ((result = ma_merge_next(&scan->merge, SIZE_MAX, &run)) > 0) {
         const struct ma_event *last = &run.events[run.n - 1];
         if (last->type == MA_EVENT_RECORD) {
@@ -107,7 +110,12 @@ static int read_all(struct scan *scan)
             scan->end_process = run.process;
             scan->end_ticks = last->time;
         }
+        if (ma_progress_due(&progress, run.n)) {
+            uint64_t size, done = ma_merge_progress(&scan->merge, &size);
+            ma_progress_show(&progress, done, size);
+        }
     }
+    ma_progress_end(&progress);
     return result;
 }
 

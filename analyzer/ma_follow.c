@@ -3,7 +3,8 @@
  * Following; see ma_follow.h. A stream is read once, and reports are built
  * from within the pass. A file is read anew for each report, because a mapped
  * trace is complete at every instant and says nothing of what will change; the
- * pause is never shorter than the reading took. Each report is built in memory
+ * pause is never shorter than the reading took. It stays the file that it was
+ * when it was opened, whatever becomes of its name. Each report is built in memory
  * and appears at once: redrawn in place on a terminal, behind a separating
  * line otherwise, or as the new contents of the output file.
  */
@@ -31,6 +32,7 @@ struct follow {
     int result;            /* of what was done within the pass */
     unsigned long reports; /* so far */
     bool terminal;         /* redraw */
+    int fd;                /* of a regular file, or -1 */
     uint64_t due;          /* ms: when the next report is */
     uint64_t chunks;       /* when we looked last */
     bool ended;            /* and whether all programs had ended then */
@@ -148,6 +150,31 @@ static bool is_over(struct follow *follow, const struct ma_analysis *analysis)
     return over;
 }
 
+/* True if the kernel says that no process can write to the file any more, by a
+ * descriptor or a mapping: whoever wrote it has ended, be it by SIGKILL. A lease
+ * for reading is granted only then, to the file's owner, where its file system
+ * has leases; we hold it for no longer than the asking takes. */
+static bool has_no_writer(int fd)
+{
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+        return false;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return true;
+}
+
+/* Whether a process lives that the trace does not say to have ended: one that
+ * closed every descriptor opens the file again when it has something to write. */
+static bool has_living(const struct ma_trace *trace)
+{
+    bool living = false;
+    for (size_t i = 0; i < trace->n_processes && !living; i++) {
+        const struct ma_process *process = trace->processes[i];
+        pid_t pid = (pid_t)ma_process_pid(process);
+        living = !process->ended && pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+    }
+    return living;
+}
+
 /* Within the pass over a stream. */
 static bool poll_stream(void *context, struct ma_analysis *analysis)
 {
@@ -186,19 +213,26 @@ static void pause_until(uint64_t until)
 
 static int follow_file(struct follow *follow, struct ma_analysis *analysis)
 {
-    for (;;) {
+    struct stat status;
+    for (bool written = true;;) {
         const uint64_t begin = now_ms();
         const bool last = interrupted; /* a second one ends us where we are */
         int result = ma_analysis_run(analysis, NULL, follow->error);
         if (result < 0)
             return result;
-        const bool over = last || is_over(follow, analysis);
+        const bool over = last || is_over(follow, analysis) ||
+                          (!written && !has_living(&analysis->trace));
         result = show(follow, analysis, over);
         if (result < 0 || over)
             return result;
         const uint64_t end = now_ms(), pause = follow->options->interval;
         pause_until(end + (end - begin > pause ? end - begin : pause));
+        written = !has_no_writer(follow->fd); /* before its size is looked at */
+        if (fstat(follow->fd, &status) == 0 && status.st_size == 0)
+            return ma_fail(follow->error, -ENODATA, "%s: was emptied while it was followed",
+                           ma_source_name(analysis->source));
         result = ma_analysis_reopen(analysis, follow->error);
+        analysis->silent = true;
         if (result == 0)
             result = ma_report_observe(analysis, follow->error);
         if (result < 0)
@@ -232,6 +266,7 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
         .options = &options,
         .write = write,
         .error = error,
+        .fd = -1,
         .terminal = !options.output && !options.json && isatty(STDOUT_FILENO) && type &&
                     strcmp(type, "dumb") != 0,
     };
@@ -242,14 +277,19 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
                              == 0 && S_ISREG(status.st_mode);
     if (standard && regular)
         options.trace = "/dev/stdin"; /* each reading begins at its beginning */
-    if (regular)
+    if (regular) {
         wait_for_begin(options.trace);
+        follow.fd = open(options.trace, O_RDONLY | O_CLOEXEC);
+        options.trace_fd = follow.fd > 0 ? follow.fd : 0; /* or opening it says why not */
+        signal(SIGIO, SIG_IGN); /* of somebody who would write while we look whether one does */
+    }
     int result = ma_analysis_open(&analysis, &options, error);
     if (result == 0)
         result = ma_report_observe(&analysis, error);
     if (result == 0) {
         struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
         sigaction(SIGINT, &action, NULL);
+        analysis.silent = !regular;
         follow.due = now_ms() + options.interval;
         result = regular ? follow_file(&follow, &analysis) : follow_stream(&follow, &analysis);
     }
@@ -258,5 +298,7 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
         ma_audit_is_damaged(&analysis.trace.audit, damage, sizeof damage))
         result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
     ma_analysis_free(&analysis);
+    if (follow.fd >= 0)
+        close(follow.fd);
     return result;
 }

@@ -250,8 +250,6 @@ static int grow_entries(struct ma_heap *heap)
  * -ENOMEM. */
 static int put_old(struct ma_heap *heap, const struct ma_block *block)
 {
-    if (!heap->buckets)
-        heap->origin = block->time;
     if (!heap->free && heap->n_entries == heap->capacity && grow_entries(heap) < 0)
         return -ENOMEM;
     if (heap->n_old >= heap->most && grow_buckets(heap) < 0)
@@ -329,6 +327,8 @@ static int grow_nursery(struct ma_heap *heap)
 int ma_heap_put_slow(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former)
 {
     size_t slots = nursery_slots(heap);
+    if (!slots)
+        heap->origin = block->time; /* of the first block: those that leave first may be younger */
     if (__builtin_expect(slots < (size_t)1 << NURSERY_MOST, 0) &&
         heap->misses++ >= slots * MISSES_A_SLOT && grow_nursery(heap) < 0)
         return -ENOMEM;

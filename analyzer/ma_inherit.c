@@ -6,21 +6,48 @@
 #include "ma_inherit.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "ma_account.h"
 
-bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time)
+#define SWEEP_FROM 4096 /* ended blocks that are kept without a look */
+
+/* How many of the forks lie before or at `when`. */
+static size_t forks_until(const struct ma_inheritance *inherits, uint64_t when)
 {
-    if (parent->inherits.depth + 1 >= MA_INHERIT_DEPTH)
-        return false;
+    size_t from = 0, to = inherits->n_forks;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (inherits->forks[middle] <= when)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+/* Whether a child that may still ask was forked in (begin, end]. */
+static bool is_needed(const struct ma_inheritance *inherits, uint64_t begin, uint64_t end)
+{
+    size_t at = forks_until(inherits, begin);
+    return at < inherits->n_forks && inherits->forks[at] <= end;
+}
+
+int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time)
+{
+    struct ma_inheritance *of = &parent->inherits;
+    if (of->depth + 1 >= MA_INHERIT_DEPTH)
+        return 0;
+    if (!MA_RESERVE(of->forks, of->n_forks, of->fork_capacity))
+        return -ENOMEM;
+    size_t at = forks_until(of, fork_time);
+    memmove(&of->forks[at + 1], &of->forks[at], (of->n_forks++ - at) * sizeof *of->forks);
+    of->forks[at] = fork_time;
     child->inherits.parent = parent;
     child->inherits.fork_time = fork_time;
-    child->inherits.depth = parent->inherits.depth + 1;
+    child->inherits.depth = of->depth + 1;
     child->inherits_loosely = parent->inherits_loosely;
-    parent->inherits.children++;
-    if (fork_time > parent->inherits.last_fork)
-        parent->inherits.last_fork = fork_time;
-    return true;
+    return 1;
 }
 
 /* Whether the process's own live set had a block there just before `when`. */
@@ -90,20 +117,55 @@ int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
     return 0;
 }
 
+static int add_ended(struct ma_inheritance *inherits, uint64_t address, struct ma_ended ended)
+{
+    uint32_t former = ma_map_get(&inherits->ended_of, address);
+    if (!MA_RESERVE(inherits->ended, inherits->n_ended, inherits->ended_capacity) ||
+        ma_map_set(&inherits->ended_of, address, (uint32_t)inherits->n_ended) < 0)
+        return -ENOMEM;
+    ended.former = former == MA_NONE ? 0 : former + 1;
+    inherits->ended[inherits->n_ended++] = ended;
+    return 0;
+}
+
+/* Forget what only children needed that are gone. */
+static int sweep(struct ma_inheritance *inherits)
+{
+    size_t n = inherits->n_ended;
+    ma_map_free(&inherits->ended_of);
+    inherits->n_ended = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct ma_ended *ended = &inherits->ended[i];
+        if (is_needed(inherits, ended->begin, ended->end) &&
+            add_ended(inherits, ended->address, *ended) < 0)
+            return -ENOMEM;
+    }
+    inherits->sweep_at = 2 * inherits->n_ended;
+    return 0;
+}
+
 int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time)
 {
     struct ma_inheritance *inherits = &account->inherits;
-    if (__builtin_expect(!inherits->children || block->time >= inherits->last_fork, 1))
+    if (__builtin_expect(!inherits->n_forks ||
+                             block->time >= inherits->forks[inherits->n_forks - 1], 1) ||
+        !is_needed(inherits, block->time, time))
         return 0;
-    uint32_t former = ma_map_get(&inherits->ended_of, block->address);
-    if (!MA_RESERVE(inherits->ended, inherits->n_ended, inherits->ended_capacity) ||
-        ma_map_set(&inherits->ended_of, block->address, (uint32_t)inherits->n_ended) < 0)
+    if (inherits->n_ended >= SWEEP_FROM && inherits->n_ended >= inherits->sweep_at &&
+        sweep(inherits) < 0)
         return -ENOMEM;
-    inherits->ended[inherits->n_ended++] = (struct ma_ended){
-        .begin = block->time, .end = time, .size = block->size, .usable = block->usable,
-        .thread = block->thread, .former = former == MA_NONE ? 0 : former + 1,
-    };
-    return 0;
+    return add_ended(inherits, block->address, (struct ma_ended){
+        .address = block->address, .begin = block->time, .end = time, .size = block->size,
+        .usable = block->usable, .thread = block->thread,
+    });
+}
+
+/* A child with this fork asks no more. */
+static void forget_fork(struct ma_inheritance *inherits, uint64_t fork_time)
+{
+    size_t at = forks_until(inherits, fork_time) - 1;
+    memmove(&inherits->forks[at], &inherits->forks[at + 1],
+            (--inherits->n_forks - at) * sizeof *inherits->forks);
 }
 
 static void forget_ended(struct ma_inheritance *inherits)
@@ -111,7 +173,7 @@ static void forget_ended(struct ma_inheritance *inherits)
     ma_map_free(&inherits->ended_of);
     free(inherits->ended);
     inherits->ended = NULL;
-    inherits->n_ended = inherits->ended_capacity = 0;
+    inherits->n_ended = inherits->ended_capacity = inherits->sweep_at = 0;
 }
 
 static void forget_dropped(struct ma_inheritance *inherits)
@@ -124,12 +186,13 @@ static void forget_dropped(struct ma_inheritance *inherits)
 
 void ma_inherit_release(struct ma_account *account)
 {
-    while (account->gone && !account->inherits.children && account->inherits.parent) {
+    while (account->gone && !account->inherits.n_forks && account->inherits.parent) {
         struct ma_account *parent = account->inherits.parent;
+        forget_fork(&parent->inherits, account->inherits.fork_time);
         account->inherits.parent = NULL;
         account->inherits_loosely = true;
         forget_dropped(&account->inherits);
-        if (--parent->inherits.children == 0)
+        if (!parent->inherits.n_forks)
             forget_ended(&parent->inherits);
         account = parent;
     }
@@ -139,4 +202,5 @@ void ma_inheritance_free(struct ma_inheritance *inheritance)
 {
     forget_ended(inheritance);
     forget_dropped(inheritance);
+    free(inheritance->forks);
 }

@@ -6,9 +6,11 @@
  * has ended since then (kept only while a child may ask), from what the parent
  * inherited itself, and from those the child has ended already.
  *
- * Costs: nothing for a fork; about 40 bytes for an inherited block that a child
- * ends; about 56 bytes for a block from before a fork that a parent ends while
- * a child lives.
+ * Costs: 8 bytes for a fork; about 40 bytes for an inherited block that a child
+ * ends; up to about 130 bytes for a block that a parent ended, as long as a child
+ * lives that was forked while the block did. So what is kept is bounded by the
+ * live sets at the forks of the children that live, however long a parent goes
+ * on forking.
  */
 #ifndef MA_INHERIT_H
 #define MA_INHERIT_H
@@ -21,7 +23,7 @@
 struct ma_account;
 
 struct ma_ended { /* a block that ended while a child of before lived */
-    uint64_t begin, end, size, usable;
+    uint64_t address, begin, end, size, usable;
     uint32_t thread, former; /* 1 + index of an earlier one at its address; 0: none */
 };
 
@@ -34,16 +36,17 @@ struct ma_inheritance {
     uint64_t *dropped;        /* when */
     size_t n_dropped, dropped_capacity;
     /* as a parent */
-    size_t children;    /* that may still ask */
-    uint64_t last_fork; /* ticks: blocks that began before may be theirs */
+    uint64_t *forks; /* of the children that may still ask: ticks, rising */
+    size_t n_forks, fork_capacity;
     struct ma_map ended_of; /* address to the latest */
     struct ma_ended *ended;
     size_t n_ended, ended_capacity;
+    size_t sweep_at; /* n_ended that makes us look for what no child needs */
 };
 
-/* The child begins as a copy of the parent as it was at fork_time. Returns
- * false if it cannot be followed so deep. */
-bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time);
+/* The child begins as a copy of the parent as it was at fork_time. Returns 1, 0
+ * if it cannot be followed so deep, or -ENOMEM. */
+int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time);
 
 /* The inherited block at address, if the process has not ended it: its use is
  * MA_NONE. */

@@ -87,6 +87,7 @@ static int work(struct ma_options *options, struct ma_error *error)
             result = ma_fail_memory(error);
             goto out;
         }
+        analysis.silent = isatty(fileno(output.file)); /* the events are what is seen */
     } else if (!options->flamegraph && !options->exports_only &&
                (result = ma_report_observe(&analysis, error)) < 0) {
         goto out;

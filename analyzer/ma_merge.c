@@ -502,3 +502,13 @@ int ma_merge_poll(struct ma_merge *merge)
     }
     return 0;
 }
+
+/* What is read ahead counts for more than it is where chunks are small. */
+uint64_t ma_merge_progress(const struct ma_merge *merge, uint64_t *size)
+{
+    uint64_t done, at = merge->reader.at;
+    ma_source_progress(merge->reader.source, at, &done, size);
+    if (merge->queued >= at)
+        return 0;
+    return (uint64_t)((double)done * ((double)(at - merge->queued) / (double)at));
+}

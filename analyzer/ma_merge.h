@@ -76,6 +76,10 @@ void ma_merge_free(struct ma_merge *merge);
  * errno (no memory). */
 int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run);
 
+/* How far the merge has come in its source, of *size (0: unknown), in bytes of the
+ * source: about, for progress only. */
+uint64_t ma_merge_progress(const struct ma_merge *merge, uint64_t *size);
+
 /* Look for definitions that were written since: for a name that is unknown.
  * Returns 0 or -ENOMEM. */
 int ma_merge_poll(struct ma_merge *merge);

@@ -27,6 +27,7 @@ struct ma_export_request {
 
 struct ma_options {
     const char *trace;
+    int trace_fd;       /* open and not 0: the trace itself, which `trace` is the name of */
     const char *output; /* NULL: standard output */
     const char *dump;   /* name of a dumper, or NULL */
     const char *flamegraph; /* name of a cost, or NULL */

@@ -56,6 +56,8 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_blocks -= account->live_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
+    if (!account->heap.count)
+        ma_heap_free(&account->heap); /* thousands of children end so; one may come back */
     ma_inherit_release(account);
     return tell(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }
@@ -124,7 +126,10 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     if (!parent)
         return -ENOMEM;
     bool late = process->parent->last_time > event->time;
-    if (!ma_inherit(account, parent, event->time))
+    int inherits = ma_inherit(account, parent, event->time);
+    if (inherits < 0)
+        return inherits;
+    if (!inherits)
         account->inherits_loosely = true;
     if (late) {
         account->inherits_loosely = true; /* we learn of the fork too late */

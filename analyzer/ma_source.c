@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -40,6 +41,7 @@ struct ma_source {
     uint64_t consumed; /* read from fd */
     bool ended;
     bool (*wait)(void *); /* may be NULL */
+    uint64_t waited;      /* ms: when it was called last */
     void *wait_context;
 
     ZSTD_DStream *zstd;
@@ -78,15 +80,24 @@ static bool has_input(const struct ma_source *source)
     return poll(&one, 1, WAIT_MS) > 0; /* the end of the input counts */
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* read() until something comes. Returns the count, 0 at the end or on an error
  * (then with a problem). */
 static size_t read_some(struct ma_source *source, unsigned char *to, size_t size)
 {
     ssize_t n;
     do {
-        while (source->wait && !has_input(source)) {
+        /* Called all the same while the input trickles and never pauses. */
+        while (source->wait && (now_ms() - source->waited >= WAIT_MS || !has_input(source))) {
             if (source->wait(source->wait_context))
                 return 0;
+            source->waited = now_ms();
         }
         n = read(source->fd, to, size);
     } while (n < 0 && (errno == EINTR || errno == EAGAIN));
@@ -245,10 +256,16 @@ size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
     return source->length - drop;
 }
 
-static int open_file(struct ma_source *source, const char *path, struct stat *status,
+/* Opens path, unless fd is there to be read from its beginning. */
+static int open_file(struct ma_source *source, const char *path, int fd, struct stat *status,
                      struct ma_error *error)
 {
-    if (strcmp(path, "-") == 0) {
+    if (fd >= 0) {
+        source->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (source->fd < 0 || lseek(source->fd, 0, SEEK_SET) != 0)
+            return ma_fail(error, -errno, "%s: cannot read the trace again: %s", source->name,
+                           strerror(errno));
+    } else if (strcmp(path, "-") == 0) {
         source->fd = STDIN_FILENO;
     } else {
         source->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -319,7 +336,7 @@ static int start_zstd(struct ma_source *source, struct ma_error *error)
     return 0;
 }
 
-int ma_source_open(const char *path, struct ma_source **out, struct ma_error *error)
+static int open_source(const char *path, int fd, struct ma_source **out, struct ma_error *error)
 {
     struct stat status;
     struct ma_source *source = calloc(1, sizeof *source);
@@ -330,7 +347,7 @@ int ma_source_open(const char *path, struct ma_source **out, struct ma_error *er
     source->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
     if (!source->name)
         goto out;
-    result = open_file(source, path, &status, error);
+    result = open_file(source, path, fd, &status, error);
     if (result < 0)
         goto out;
     if (S_ISREG(status.st_mode) && status.st_size > 0) {
@@ -382,6 +399,16 @@ out:
     else
         *out = source;
     return result;
+}
+
+int ma_source_open(const char *path, struct ma_source **out, struct ma_error *error)
+{
+    return open_source(path, -1, out, error);
+}
+
+int ma_source_open_fd(int fd, const char *name, struct ma_source **out, struct ma_error *error)
+{
+    return open_source(name, fd, out, error);
 }
 
 void ma_source_close(struct ma_source *source)

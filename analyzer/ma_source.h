@@ -19,6 +19,11 @@ struct ma_source;
 /* Open path, "-" being standard input. A directory, a missing or an empty file
  * is refused. Returns 0 or a negative errno with a message. */
 int ma_source_open(const char *path, struct ma_source **source, struct ma_error *error);
+
+/* The file behind fd, which stays the caller's, from its beginning; whatever has
+ * its name by now. */
+int ma_source_open_fd(int fd, const char *name, struct ma_source **source,
+                      struct ma_error *error);
 void ma_source_close(struct ma_source *source); /* NULL is allowed */
 
 /* Point *data at the bytes from offset on and return how many there are: at
@@ -36,8 +41,8 @@ bool ma_source_stable(const struct ma_source *source);
  * their memory, and gets them again if they are looked at all the same. */
 void ma_source_forget(struct ma_source *source, uint64_t offset);
 
-/* Call wait(context) five times a second while the input, a pipe or the like,
- * makes us wait. It returns true to end the input there. */
+/* Call wait(context) five times a second while the input, a pipe or the like, makes
+ * us wait or trickles, from within what reads it. It returns true to end the input there. */
 void ma_source_on_wait(struct ma_source *source, bool (*wait)(void *), void *context);
 
 /* False if bytes behind `offset` have yet to come and none came for 0.2 s. */

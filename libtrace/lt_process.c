@@ -34,7 +34,7 @@ static uint64_t next_clock_ns;
 
 #define TICK_NS 10000000u       /* between samples of the resident size */
 #define CLOCK_NS 1000000000u    /* between CLOCK records */
-#define STREAM_FLUSH_TICKS 25   /* a stream's tail is at most that many samples old */
+#define FLUSH_NS 250000000u     /* an event finds the tail of a stream at most that old */
 
 static uint64_t to_ticks(uint64_t ns)
 {
@@ -222,9 +222,12 @@ void lt_tick(struct lt_context *c, uint64_t now)
     write_memory(c, now);
     if (lt_clock_monotonic() >= next_clock_ns)
         write_clock(c);
-    static uint32_t ticks;
-    if (++ticks % STREAM_FLUSH_TICKS == 0 && lt_page.active == LT_ACTIVE)
-        lt_sink->flush(c);
+    static uint64_t next_flush; /* by the clock: a process that allocates seldom is late enough */
+    if (now >= next_flush && lt_page.active == LT_ACTIVE) {
+        if (next_flush)
+            lt_sink->flush(c);
+        next_flush = now + to_ticks(FLUSH_NS);
+    }
 }
 
 void lt_stop(int reason, int error)

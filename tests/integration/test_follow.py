@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Live traces: --follow on files and streams, the merge of threads and
 processes that sleep or were killed, and what a terminal is shown."""
+import fcntl
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
@@ -119,6 +121,82 @@ def test_a_file_that_is_not_begun_is_waited_for(tmp_path, content):
     assert (status, err) == (0, "") and json.loads(out)["summary"]["events"] == 203
 
 
+@pytest.fixture
+def waiting(tmp_path):
+    """A traced program that has begun and waits for a line, and its trace."""
+    script = ('import sys; keep = [bytearray(1234 * 8) for _ in range(50)]; '
+              'sys.stdin.readline(); keep += [bytearray(1234 * 8) for _ in range(50)]')
+    env = support.clean_environment(LD_PRELOAD=support.LIBRARY, PYTHONMALLOC="malloc")
+    program = subprocess.Popen(
+        ["bash", "-c", 'exec "$0" -c "$1" 1022>"$2"', support.PYTHON, script, tmp_path / "t"],
+        stdin=subprocess.PIPE, env=env)
+    while not (tmp_path / "t").exists():
+        time.sleep(0.02)
+    yield program, tmp_path / "t"
+    program.kill()
+    program.communicate()
+
+
+def has_leases(path):
+    """Whether the file system tells that nobody writes to a file."""
+    with open(path, "rb") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError:
+            return False
+        return True
+
+
+def test_follow_ends_with_a_program_that_is_killed(waiting, tmp_path):
+    program, path = waiting
+    (tmp_path / "other").write_bytes(b"")
+    if not has_leases(tmp_path / "other"):
+        pytest.skip("no leases here")
+    followed = follow("--summary", path)
+    before = until(followed, lambda text: text.count("===") >= 10)
+    assert "last report" not in before
+    program.kill()
+    program.wait()
+    after, err, status = finished(followed)
+    assert (status, err) == (0, "") and "=== last report, " in after
+    assert events_of(after)[-1] == support.summary(path)["events"]
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+def test_the_file_that_was_opened_is_followed_whatever_its_name_becomes(waiting, tmp_path, what):
+    program, path = waiting
+    with open(path, "rb") as kept:
+        followed = follow("--summary", path)
+        before = until(followed, lambda text: text.count("===") >= 4)
+        path.unlink()
+        if what == "replaced":
+            support.trace([PROGRAMS / "churn", 100], path)
+        until(followed, lambda text: text.count("===") >= 6)
+        program.communicate(b"\n", timeout=60)
+        after, err, status = finished(followed)
+        (tmp_path / "kept").write_bytes(kept.read())
+    assert (status, err) == (0, "") and "=== last report, " in after
+    assert events_of(after)[-1] == support.summary(tmp_path / "kept")["events"] \
+        > events_of(before)[0]
+
+
+def test_a_file_that_is_emptied_while_it_is_followed_is_told(tmp_path):
+    """GIVEN a file that somebody could still write to, THEN it is followed until
+    it is cut."""
+    trace = Trace()
+    process = start(trace, 1000)
+    pairs(process, 10)
+    sync(process, 100)
+    with open(tmp_path / "t", "wb") as file:
+        file.write(trace.bytes())
+        file.flush()
+        followed = follow("--summary", tmp_path / "t")
+        until(followed, lambda text: text.count("===") >= 8)
+        file.truncate(0)
+        _, err, status = finished(followed)
+    assert status == 1 and err == f"mlog-analyze: {tmp_path}/t: was emptied while it was followed\n"
+
+
 def test_follow_a_stream_prints_what_has_happened_so_far():
     """GIVEN a stream that pauses, all that was promised shows up in the pause."""
     trace = Trace()
@@ -134,6 +212,35 @@ def test_follow_a_stream_prints_what_has_happened_so_far():
     until(followed, lambda text: 20 in events_of(text))
     after, err, status = finished_with(followed, trace.bytes()[len(half):])
     assert (status, err) == (0, "") and events_of(after)[-1] == 40
+
+
+def test_a_stream_that_trickles_is_reported_on():
+    """GIVEN a stream that never pauses and brings little, THEN reports come."""
+    trace = Trace()
+    process = start(trace, 1000)
+    followed = follow("--summary", "-", stdin=subprocess.PIPE)
+    sent, end = 0, threading.Event()
+
+    def feed():
+        nonlocal sent
+        for when in range(1, 2000):
+            pairs(process, when * SECOND)
+            sync(process, when * SECOND + 100)
+            followed.stdin.write(trace.bytes()[sent:])
+            followed.stdin.flush()
+            sent = len(trace.bytes())
+            if end.wait(0.02):
+                return
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        until(followed, lambda text: len(set(events_of(text))) > 3)
+    finally:
+        end.set()
+        feeder.join()
+    _, err, status = finished_with(followed, b"")
+    assert (status, err) == (0, "")
 
 
 def finished_with(process, data):
@@ -267,15 +374,17 @@ def test_a_terminal_is_redrawn_unless_it_cannot(tmp_path, terminal):
     assert b"\033[1m" not in shown
 
 
-@pytest.mark.parametrize("terminal", ["xterm", "dumb", "pipe"])
+@pytest.mark.parametrize("terminal", ["xterm", "dumb", "pipe", "dump"])
 def test_progress_is_for_terminals_only(terminal):
     """GIVEN an input that keeps the analyser waiting, THEN a terminal is told
-    after two seconds; a pipe and a terminal that cannot redraw are not."""
+    after two seconds; a pipe, a terminal that cannot redraw and one on which the
+    events appear are not."""
     master, slave = pty.openpty()
     waiting = subprocess.Popen(
-        [ANALYZE, "--no-symbols", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        [ANALYZE, "--dump=text" if terminal == "dump" else "--no-symbols", "-"],
+        stdin=subprocess.PIPE, stdout=slave if terminal == "dump" else subprocess.DEVNULL,
         stderr=subprocess.PIPE if terminal == "pipe" else slave,
-        env=support.clean_environment(TERM="xterm" if terminal == "pipe" else terminal))
+        env=support.clean_environment(TERM="dumb" if terminal == "dumb" else "xterm"))
     os.close(slave)
     trace = Trace()
     pairs(start(trace, 1000), 10)
@@ -283,12 +392,78 @@ def test_progress_is_for_terminals_only(terminal):
     waiting.stdin.flush()
     source = waiting.stderr.fileno() if terminal == "pipe" else master
     shown = b""
-    if select.select([source], [], [], 3 if terminal != "xterm" else 60)[0]:
-        shown = os.read(source, 4096)   # a line comes in one piece
+    end = time.monotonic() + (3 if terminal != "xterm" else 60)
+    while b"million" not in shown and (left := end - time.monotonic()) > 0:
+        if select.select([source], [], [], left)[0]:
+            shown += os.read(source, 4096)
     waiting.stdin.close()
     waiting.wait(60)
     os.close(master)
-    assert (b"events" in shown) == (terminal == "xterm"), shown
+    assert (b"million a second" in shown) == (terminal == "xterm"), shown
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A trace that takes some tenths of a second to read, and its events."""
+    path = tmp_path_factory.mktemp("large") / "t"
+    support.trace([PROGRAMS / "handover", 4, 1_200_000], path)
+    return path, support.summary(path)["events"]
+
+
+def mappings(process, path):
+    with open(f"/proc/{process.pid}/maps") as maps:
+        return sum(line.rstrip().endswith(str(path)) for line in maps)
+
+
+def suspended(args, in_the_midst_of):
+    """What a terminal is told by mlog-analyze that stands still for two seconds as
+    soon as it is in the midst of something."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([ANALYZE, *map(str, args)], stderr=slave,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               env=support.clean_environment(TERM="xterm"))
+    os.close(slave)
+    while not in_the_midst_of(process):
+        assert process.poll() is None, "too fast"
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.3)
+    process.send_signal(signal.SIGCONT)
+    shown = b""
+    try:
+        while more := os.read(master, 1 << 16):
+            shown += more
+    except OSError:     # the other side is closed
+        pass
+    os.close(master)
+    assert process.wait(60) == 0
+    return shown.decode()
+
+
+def test_percent_is_of_what_is_done_not_of_what_is_read_ahead(large):
+    path, events = large
+    shown = suspended(["--summary", path], lambda process: mappings(process, path))
+    percent, millions = re.search(r"(\d+) %, ([\d.]+) million events", shown).groups()
+    assert abs(float(percent) - 100 * float(millions) * 1e6 / events) < 15, (shown, events)
+
+
+def test_the_reading_before_the_reading_tells_its_progress(large):
+    path, _ = large
+    shown = suspended(["--summary", "--from", "10%", path],
+                      lambda process: mappings(process, path) == 2)
+    assert re.search(r"mlog-analyze: looking ahead: \d+ %, .* events", shown), shown
+
+
+def test_a_bundle_that_is_being_written_tells_its_progress(large, tmp_path):
+    def is_writing(_):
+        return any(path.stat().st_size > 100_000 for path in tmp_path.iterdir())
+    shown = suspended([large[0], "--bundle", tmp_path / "b.mlogz"], is_writing)
+    assert re.search(r"mlog-analyze: writing: \d+ %, \d+ MiB, \d+ MiB a second", shown), shown
+
+
+def test_the_first_reading_of_a_followed_file_tells_its_progress(large):
+    path, _ = large
+    shown = suspended(["--follow", "--summary", path], lambda process: mappings(process, path))
+    assert "million events" in shown
 
 
 @pytest.mark.parametrize("wrong, word", [

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every form of sink, as users type it in bash, carries the same trace."""
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -83,6 +84,24 @@ def test_fifo(tmp_path):
                  status=$?; wait; exit $status'''
     same_output(bash(script, PROGRAMS / "churn", tmp_path / "fifo", tmp_path / "t"))
     check_churn(tmp_path / "t")
+
+
+def test_a_reader_learns_soon_of_a_program_that_seldom_allocates(tmp_path):
+    """GIVEN a program that allocates ten times a second, THEN its events come by
+    threes, not when a buffer is full or after so many."""
+    reader, writer = os.pipe()
+    program = subprocess.Popen(
+        ["bash", "-c", f'exec "$@" 1022>&{writer}', "bash", PROGRAMS / "seldom", "20"],
+        env=support.clean_environment(LD_PRELOAD=support.LIBRARY), pass_fds=[writer],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    os.close(writer)
+    assert program.stdout.read(4) == b"done"
+    os.set_blocking(reader, False)
+    (tmp_path / "t").write_bytes(os.read(reader, 65536))
+    blocks = support.summary(tmp_path / "t")["allocations"]
+    program.communicate()
+    os.close(reader)
+    assert blocks >= 15
 
 
 @pytest.mark.smoke

@@ -232,6 +232,17 @@ static void test_fork(void)
     make(&world, 1, 1, 60, 0x5000, 1, 18);
     CHECK(world.replay.live_bytes == 1001, "a process that ended has left the joint heap");
     CHECK(world.replay.accounts[1]->live_bytes == 100, "its leaks stay known");
+    drop(&world, 2, 1, 61, 0x1000);
+    drop(&world, 2, 1, 62, 0x2000);
+    make(&world, 2, 1, 63, 0x7000, 5, 16);
+    drop(&world, 2, 1, 64, 0x7000);
+    finish_process(&world, 2, 65);
+    make(&world, 1, 1, 66, 0x6000, 1, 18);
+    drop(&world, 1, 1, 67, 0x6000);
+    CHECK(!world.replay.accounts[1]->heap.nursery, "a process that left nothing keeps no table");
+    make(&world, 2, 1, 68, 0x7000, 5, 16);
+    drop(&world, 2, 1, 69, 0x7000);
+    CHECK(!world.trace.audit.unmatched_frees, "and may come back");
     uint64_t bytes, blocks;
     ma_replay_at_peak(&world.replay, world.replay.accounts[1], use(&world, 1, 16), &bytes,
                       &blocks);
@@ -239,6 +250,83 @@ static void test_fork(void)
           "the joint peak, %llu, holds what the child had",
           (unsigned long long)world.replay.peak_bytes);
     end(&world);
+}
+
+/* A tree of processes told twice: to the replay, and as plain copies of what each
+ * process has. */
+struct nursery {
+    struct world world;
+    struct {
+        bool alive, has[32];
+    } of[12];
+    uint64_t keys[12], n_keys, time;
+};
+
+static void fork_one(struct nursery *nursery, unsigned parent, unsigned child)
+{
+    nursery->of[child] = nursery->of[parent];
+    nursery->keys[child] = ++nursery->n_keys;
+    start_fork(&nursery->world, nursery->keys[child], 100 + nursery->n_keys,
+               nursery->keys[parent], nursery->time);
+    nursery->time++; /* it starts one later */
+}
+
+static void change_one(struct nursery *nursery, unsigned process, unsigned block)
+{
+    bool *has = &nursery->of[process].has[block];
+    uint64_t address = 0x1000 * (block + 1);
+    if (!*has)
+        make(&nursery->world, nursery->keys[process], 1, nursery->time, address, 100, 16);
+    else if (block % 4 == 0)
+        move(&nursery->world, nursery->keys[process], 1, nursery->time, address, address, 90, 17);
+    else
+        drop(&nursery->world, nursery->keys[process], 1, nursery->time, address);
+    *has = !*has || block % 4 == 0;
+}
+
+/* What the parents keep for their children must not grow with the events: the
+ * first process always has children, most of them short, and lives for ever. */
+static void test_forks_against_plain_copies(void)
+{
+    const unsigned processes = 12, blocks = 32, turns = 1000000;
+    struct nursery *nursery = calloc(1, sizeof *nursery);
+    uint64_t unmatched = 0;
+    size_t most = 0;
+    bool agrees = true;
+    begin(&nursery->world);
+    nursery->of[0].alive = true;
+    nursery->keys[0] = ++nursery->n_keys;
+    start(&nursery->world, 1, 101, 0);
+    srand(5);
+    for (unsigned i = 0; i < turns && agrees; i++) {
+        unsigned what = (unsigned)rand() % 100, a = (unsigned)rand() % processes;
+        unsigned b = what == 2 ? 0 : (unsigned)rand() % processes;
+        nursery->time += 2;
+        if (nursery->of[b].alive && !nursery->of[a].alive && what < 3) {
+            fork_one(nursery, b, a);
+        } else if (a > 2 && nursery->of[a].alive && what == 4) {
+            finish_process(&nursery->world, nursery->keys[a], nursery->time);
+            nursery->of[a].alive = false;
+        } else if (nursery->of[a].alive && what == 5) {
+            unsigned block = (unsigned)rand() % blocks; /* freed twice: none of it must be left */
+            if (nursery->of[a].has[block])
+                continue;
+            drop(&nursery->world, nursery->keys[a], 1, nursery->time, 0x1000 * (block + 1));
+            unmatched++;
+        } else if (nursery->of[a].alive) {
+            change_one(nursery, a, (unsigned)rand() % blocks);
+        }
+        agrees = nursery->world.trace.audit.unmatched_frees == unmatched &&
+                 !nursery->world.trace.audit.order_repairs;
+        size_t kept = nursery->world.replay.accounts[0]->inherits.n_ended;
+        most = kept > most ? kept : most;
+    }
+    CHECK(agrees && nursery->n_keys > 5000 && unmatched > 100,
+          "%llu processes have what plain copies have, at %llu",
+          (unsigned long long)nursery->n_keys, (unsigned long long)nursery->time);
+    CHECK(most > 1000 && most < 10000, "a parent keeps no more than its children need: %zu", most);
+    end(&nursery->world);
+    free(nursery);
 }
 
 static void test_timeline_is_bounded_and_keeps_the_peak(void)
@@ -395,6 +483,7 @@ int main(void)
     test_temporary();
     test_what_does_not_fit();
     test_fork();
+    test_forks_against_plain_copies();
     test_timeline_is_bounded_and_keeps_the_peak();
     test_clock();
     test_labels();
