@@ -11,7 +11,7 @@
 
 bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time)
 {
-    if (parent->inherits.depth + 1 >= MA_INHERIT_DEPTH)
+    if (parent->inherits.depth + 1 >= MA_FORKS_DEEP)
         return false;
     child->inherits.parent = parent;
     child->inherits.fork_time = fork_time;
@@ -23,6 +23,24 @@ bool ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fo
     return true;
 }
 
+/* Of the blocks that ended at an address the latest that began (or `ends`: ended)
+ * at `when` at the latest: 1 + index, or 0. In order of time they form a list
+ * with jumps, so the search is short however many there are. */
+static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t address,
+                             uint64_t when, bool ends)
+{
+    uint32_t index = ma_map_get(&inherits->ended_of, address);
+    uint32_t i = index == MA_NONE ? 0 : index + 1;
+    while (i) {
+        const struct ma_ended *one = &inherits->ended[i - 1];
+        const struct ma_ended *far = one->jump ? &inherits->ended[one->jump - 1] : NULL;
+        if ((ends ? one->end : one->begin) <= when)
+            break;
+        i = far && (ends ? far->end : far->begin) > when ? one->jump : one->former;
+    }
+    return i;
+}
+
 /* Whether the process's own live set had a block there just before `when`. */
 static bool had(const struct ma_account *account, uint64_t address, uint64_t when,
                 struct ma_block *block)
@@ -30,19 +48,15 @@ static bool had(const struct ma_account *account, uint64_t address, uint64_t whe
     const struct ma_inheritance *inherits = &account->inherits;
     if (ma_heap_find(&account->heap, address, block) && block->time < when)
         return true;
-    uint32_t index = ma_map_get(&inherits->ended_of, address);
-    for (uint32_t i = index == MA_NONE ? 0 : index + 1; i;
-         i = inherits->ended[i - 1].former) {
-        const struct ma_ended *ended = &inherits->ended[i - 1];
-        if (ended->begin < when && when <= ended->end) {
-            *block = (struct ma_block){
-                .address = address, .size = ended->size, .usable = ended->usable,
-                .time = ended->begin, .thread = ended->thread,
-            };
-            return true;
-        }
-    }
-    return false;
+    uint32_t i = when ? latest_ended(inherits, address, when - 1, false) : 0;
+    if (!i || inherits->ended[i - 1].end < when)
+        return false;
+    const struct ma_ended *ended = &inherits->ended[i - 1];
+    *block = (struct ma_block){
+        .address = address, .size = ended->size, .usable = ended->usable,
+        .time = ended->begin, .thread = ended->thread,
+    };
+    return true;
 }
 
 static bool has_dropped(const struct ma_inheritance *inherits, uint64_t address, uint64_t when)
@@ -70,12 +84,9 @@ bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address)
 {
     for (; account->inherits.parent; account = account->inherits.parent) {
         const struct ma_inheritance *parent = &account->inherits.parent->inherits;
-        uint32_t index = ma_map_get(&parent->ended_of, address);
-        for (uint32_t i = index == MA_NONE ? 0 : index + 1; i; i = parent->ended[i - 1].former) {
-            uint64_t end = parent->ended[i - 1].end;
-            if (end >= account->inherits.fork_time && end <= account->process->record.start)
-                return true;
-        }
+        uint32_t i = latest_ended(parent, address, account->process->record.start, true);
+        if (i && parent->ended[i - 1].end >= account->inherits.fork_time)
+            return true;
     }
     return false;
 }
@@ -90,6 +101,18 @@ int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
     return 0;
 }
 
+/* Where the one before jumped as far as the one it jumped to, jump over both; else
+ * to the one before: so any place is a few jumps away, in the logarithm of all. */
+static void link_back(const struct ma_ended *all, struct ma_ended *ended)
+{
+    const struct ma_ended *former = &all[ended->former - 1];
+    const struct ma_ended *to = former->jump ? &all[former->jump - 1] : NULL;
+    uint32_t reach = to ? former->depth - to->depth : 0;
+    uint32_t next = to && to->jump ? to->depth - all[to->jump - 1].depth : 0;
+    ended->depth = former->depth + 1;
+    ended->jump = reach && reach == next ? to->jump : ended->former;
+}
+
 int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time)
 {
     struct ma_inheritance *inherits = &account->inherits;
@@ -99,10 +122,13 @@ int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, ui
     if (!MA_RESERVE(inherits->ended, inherits->n_ended, inherits->ended_capacity) ||
         ma_map_set(&inherits->ended_of, block->address, (uint32_t)inherits->n_ended) < 0)
         return -ENOMEM;
-    inherits->ended[inherits->n_ended++] = (struct ma_ended){
+    struct ma_ended *ended = &inherits->ended[inherits->n_ended++];
+    *ended = (struct ma_ended){
         .begin = block->time, .end = time, .size = block->size, .usable = block->usable,
         .thread = block->thread, .former = former == MA_NONE ? 0 : former + 1,
     };
+    if (former != MA_NONE)
+        link_back(inherits->ended, ended);
     return 0;
 }
 

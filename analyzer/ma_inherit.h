@@ -7,7 +7,7 @@
  * inherited itself, and from those the child has ended already.
  *
  * Costs: nothing for a fork; about 40 bytes for an inherited block that a child
- * ends; about 56 bytes for a block from before a fork that a parent ends while
+ * ends; about 64 bytes for a block from before a fork that a parent ends while
  * a child lives.
  */
 #ifndef MA_INHERIT_H
@@ -16,13 +16,12 @@
 #include "ma_heap.h"
 #include "ma_map.h"
 
-#define MA_INHERIT_DEPTH 256 /* forks within forks that are looked through */
-
 struct ma_account;
 
 struct ma_ended { /* a block that ended while a child of before lived */
     uint64_t begin, end, size, usable;
-    uint32_t thread, former; /* 1 + index of an earlier one at its address; 0: none */
+    uint32_t thread, former; /* 1 + index of the one before at its address; 0: none */
+    uint32_t depth, jump;    /* how many came before; 1 + index of one some way back */
 };
 
 struct ma_inheritance {

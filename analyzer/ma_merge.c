@@ -18,8 +18,6 @@
 #define MOST_COPIED ((size_t)256 << 20)
 #define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
 #define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
-#define PROCESSES_MAX ((size_t)1 << 17)
-#define STREAMS_MAX ((size_t)1 << 21)
 
 int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
                   struct ma_error *error)
@@ -85,10 +83,15 @@ static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
     return 0;
 }
 
+static uint64_t feed_key(uint32_t process, uint32_t number, unsigned kind)
+{
+    return (uint64_t)process << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+}
+
 static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
                                uint32_t number, unsigned kind)
 {
-    uint64_t key = (uint64_t)process->index << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+    uint64_t key = feed_key(process->index, number, kind);
     uint32_t index = ma_map_get(&merge->feed_of, key);
     if (index != MA_NONE)
         return merge->feeds[index];
@@ -138,13 +141,24 @@ static void update_stream_watermark(struct ma_merge *merge)
     merge->watermark = least;
 }
 
+/* True if the chunk is of a process or thread beyond those that are told apart. */
+static bool is_beyond(const struct ma_merge *merge, const struct ma_chunk *chunk)
+{
+    const struct ma_trace *trace = merge->trace;
+    uint32_t process = ma_map_get(&trace->process_of, chunk->process);
+    if (process == MA_NONE)
+        return trace->n_processes >= MA_PROCESSES_MAX || merge->n_feeds >= MA_STREAMS_MAX;
+    return merge->n_feeds >= MA_STREAMS_MAX &&
+           ma_map_get(&merge->feed_of, feed_key(process, chunk->stream, chunk->kind)) == MA_NONE;
+}
+
 /* Take the next chunk of the trace. Returns 1, 0 at its end, or -ENOMEM. */
 static int read_chunk(struct ma_merge *merge)
 {
     struct ma_chunk chunk;
     if (!ma_reader_next(&merge->reader, &chunk))
         return 0;
-    if (merge->trace->n_processes >= PROCESSES_MAX || merge->n_feeds >= STREAMS_MAX) {
+    if (is_beyond(merge, &chunk)) {
         ma_audit_skip(&merge->trace->audit, chunk.offset,
                       chunk.payload_offset + chunk.size - chunk.offset,
                       "beyond the number of processes or threads that can be");
