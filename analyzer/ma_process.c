@@ -299,3 +299,12 @@ const char *ma_process_text(const struct ma_process *process, unsigned what)
 {
     return what < MA_TEXTS && process->texts[what].data ? process->texts[what].data : "";
 }
+
+const struct ma_process *ma_process_program(const struct ma_process *process)
+{
+    unsigned depth = 0;
+    while (process->parent && depth++ < MA_FORKS_DEEP &&
+           !ma_process_text(process, MLF_TEXT_EXE)[0])
+        process = process->parent;
+    return process;
+}

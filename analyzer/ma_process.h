@@ -133,6 +133,10 @@ uint64_t ma_process_address(const struct ma_process *process, const struct ma_no
 /* Text of a process; "" if the trace has none. */
 const char *ma_process_text(const struct ma_process *process, unsigned what);
 
+/* The process whose texts tell what this one runs: a child of a fork has none of
+ * its own and runs its parent's program. */
+const struct ma_process *ma_process_program(const struct ma_process *process);
+
 /* The pid, or 0 if unknown. */
 static inline uint64_t ma_process_pid(const struct ma_process *process)
 {
