@@ -47,6 +47,7 @@ struct ma_account {
     struct ma_unseen unseen;
     bool ending;            /* its end was told; it leaves the joint heap soon */
     bool gone;              /* it left: it counts in nothing joint */
+    uint8_t returns;        /* how often it came back after that */
     bool inherits_loosely;  /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
     struct ma_history history;

@@ -165,12 +165,8 @@ static int read_program(struct ma_analysis *analysis, const struct ma_process *p
         .n_segments = module->n_segments,
         .since = process->known ? process->record.realtime_ns : 0,
     };
-    enum ma_object_state state = ma_symbols_object_state(analysis->symbols, &object);
-    const char *file = ma_symbols_object_file(analysis->symbols, &object);
-    if (!file || (state != MA_OBJECT_DEBUG && state != MA_OBJECT_SYMBOLS &&
-                  state != MA_OBJECT_NO_SYMBOLS))
-        return 0;
-    if (ma_program_read(&analysis->program, file) < 0)
+    Elf *elf = ma_symbols_object_elf(analysis->symbols, &object);
+    if (elf && ma_program_read(&analysis->program, elf) < 0)
         return -ENOMEM;
     if (!analysis->program.suppressions)
         return 0;

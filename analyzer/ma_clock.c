@@ -68,9 +68,7 @@ uint64_t ma_clock_ns(const struct ma_trace *trace, const struct ma_process *proc
                      uint64_t ticks)
 {
     int64_t since = ma_clock_since_start(process, ticks), sum;
-    const struct ma_process *first = NULL;
-    for (size_t i = 0; i < trace->n_processes && !first; i++)
-        first = trace->processes[i]->known ? trace->processes[i] : NULL;
+    const struct ma_process *first = trace->first_known;
     if (first && first != process &&
         !__builtin_add_overflow(since, origin(first, process), &sum))
         since = sum;

@@ -82,7 +82,8 @@ static int define_process(struct ma_definer *definer, const struct ma_process_re
 static int define_stream(struct ma_definer *definer, unsigned tag,
                          const struct ma_stream_record *record)
 {
-    if (record->stream > UINT32_MAX)
+    if (record->stream > UINT32_MAX ||
+        ma_trace_is_full(definer->trace, definer->process, (uint32_t)record->stream))
         return 0;
     struct ma_stream *stream =
         ma_trace_stream(definer->trace, definer->process, (uint32_t)record->stream);

@@ -151,7 +151,7 @@ static int write_event(FILE *out, struct ma_analysis *analysis, const struct ma_
         fprintf(out, ",\"size\":%" PRIu64, event->size);
     if (event->type == MA_EVENT_ALLOC || event->type == MA_EVENT_REALLOC)
         fprintf(out, ",\"usable\":%" PRIu64, event->usable);
-    if (event->aligned)
+    if ((event->type == MA_EVENT_ALLOC || event->type == MA_EVENT_REALLOC) && event->aligned)
         fprintf(out, ",\"alignment\":%" PRIu64, (uint64_t)1 << (event->aligned - 1));
     if (event->type != MA_EVENT_FREE)
         result = write_stack(out, analysis, merged);

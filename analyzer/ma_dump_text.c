@@ -23,9 +23,7 @@ static void header_line(FILE *out, const char *name, const char *text)
 
 static void begin_process(FILE *out, const struct ma_process *process)
 {
-    const struct ma_process *named = process;
-    while (named->parent && !ma_process_text(named, MLF_TEXT_EXE)[0])
-        named = named->parent;
+    const struct ma_process *named = ma_process_program(process);
     header_line(out, "EXE", ma_process_text(named, MLF_TEXT_EXE));
     header_line(out, "CWD", ma_process_text(named, MLF_TEXT_CWD));
     fputs("# MAPS\n", out);

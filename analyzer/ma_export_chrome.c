@@ -162,9 +162,7 @@ static void write_process(struct chrome *to, const struct ma_process *process)
 {
     const struct series *series =
         process->index < to->n_series ? &to->series[process->index] : NULL;
-    const struct ma_process *named = process;
-    while (named->parent && !ma_process_text(named, MLF_TEXT_EXE)[0])
-        named = named->parent; /* a child without text of its own runs its parent's program */
+    const struct ma_process *named = ma_process_program(process);
     const char *program = ma_process_text(named, MLF_TEXT_EXE), *slash = strrchr(program, '/');
     uint64_t pid = ma_process_pid(process);
     begin_event(to, "process_name", "M", pid);

@@ -94,28 +94,17 @@ static int64_t clamp(uint64_t value)
     return value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
-/* The first module of the trace that an object stands for. */
-static const struct ma_module *find_module(const struct writer *writer,
-                                           const struct ma_object_entry *object)
+/* The first module that was met of those an object stands for. */
+static const struct ma_module *module_of(const struct ma_object_entry *object)
 {
-    const struct ma_trace *trace = &writer->analysis->trace;
-    for (size_t i = 0; i < trace->n_processes && object->known; i++) {
-        for (size_t k = 0; k < trace->processes[i]->n_modules; k++) {
-            const struct ma_module *module = &trace->processes[i]->modules[k];
-            if (strcmp(module->path, object->path) == 0 &&
-                module->build_id_size == object->build_id_size &&
-                memcmp(module->build_id, object->build_id, object->build_id_size) == 0)
-                return module;
-        }
-    }
-    return NULL;
+    return object->known ? ma_process_module(object->first, object->first_id) : NULL;
 }
 
 static void emit_mapping(struct writer *writer, uint32_t index)
 {
     const struct ma_object_entry *entry = &writer->analysis->stacks.objects[index];
     struct object *object = &writer->objects[index];
-    const struct ma_module *module = find_module(writer, entry);
+    const struct ma_module *module = module_of(entry);
     Perftools__Profiles__Mapping mapping = PERFTOOLS__PROFILES__MAPPING__INIT;
     Perftools__Profiles__Mapping *mappings[] = { &mapping };
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
@@ -316,7 +305,7 @@ static void emit_main_first(struct writer *writer)
 {
     const struct ma_stacks *stacks = &writer->analysis->stacks;
     for (size_t i = 0; i < stacks->n_objects; i++) {
-        const struct ma_module *module = find_module(writer, &stacks->objects[i]);
+        const struct ma_module *module = module_of(&stacks->objects[i]);
         if (module && module->flags & MLF_MODULE_MAIN) {
             emit_mapping(writer, (uint32_t)i);
             return;

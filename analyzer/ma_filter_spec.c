@@ -40,8 +40,10 @@ static bool parse(const char *text, const struct unit *units, uint64_t *value)
         if (strcmp(units->name, text + n) != 0)
             continue;
         number = number * (long double)units->factor + 0.5L;
+        if (number >= 9e18L)
+            return false;
         *value = (uint64_t)number;
-        return number < 9e18L;
+        return true;
     }
     return false;
 }

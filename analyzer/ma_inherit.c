@@ -36,7 +36,7 @@ static bool is_needed(const struct ma_inheritance *inherits, uint64_t begin, uin
 int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time)
 {
     struct ma_inheritance *of = &parent->inherits;
-    if (of->depth + 1 >= MA_INHERIT_DEPTH)
+    if (of->depth + 1 >= MA_FORKS_DEEP)
         return 0;
     if (!MA_RESERVE(of->forks, of->n_forks, of->fork_capacity))
         return -ENOMEM;
@@ -50,6 +50,24 @@ int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t for
     return 1;
 }
 
+/* Of the blocks that ended at an address the latest that began (or `ends`: ended)
+ * at `when` at the latest: 1 + index, or 0. In order of time they form a list
+ * with jumps, so the search is short however many there are. */
+static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t address,
+                             uint64_t when, bool ends)
+{
+    uint32_t index = ma_map_get(&inherits->ended_of, address);
+    uint32_t i = index == MA_NONE ? 0 : index + 1;
+    while (i) {
+        const struct ma_ended *one = &inherits->ended[i - 1];
+        const struct ma_ended *far = one->jump ? &inherits->ended[one->jump - 1] : NULL;
+        if ((ends ? one->end : one->begin) <= when)
+            break;
+        i = far && (ends ? far->end : far->begin) > when ? one->jump : one->former;
+    }
+    return i;
+}
+
 /* Whether the process's own live set had a block there just before `when`. */
 static bool had(const struct ma_account *account, uint64_t address, uint64_t when,
                 struct ma_block *block)
@@ -57,19 +75,15 @@ static bool had(const struct ma_account *account, uint64_t address, uint64_t whe
     const struct ma_inheritance *inherits = &account->inherits;
     if (ma_heap_find(&account->heap, address, block) && block->time < when)
         return true;
-    uint32_t index = ma_map_get(&inherits->ended_of, address);
-    for (uint32_t i = index == MA_NONE ? 0 : index + 1; i;
-         i = inherits->ended[i - 1].former) {
-        const struct ma_ended *ended = &inherits->ended[i - 1];
-        if (ended->begin < when && when <= ended->end) {
-            *block = (struct ma_block){
-                .address = address, .size = ended->size, .usable = ended->usable,
-                .time = ended->begin, .thread = ended->thread,
-            };
-            return true;
-        }
-    }
-    return false;
+    uint32_t i = when ? latest_ended(inherits, address, when - 1, false) : 0;
+    if (!i || inherits->ended[i - 1].end < when)
+        return false;
+    const struct ma_ended *ended = &inherits->ended[i - 1];
+    *block = (struct ma_block){
+        .address = address, .size = ended->size, .usable = ended->usable,
+        .time = ended->begin, .thread = ended->thread,
+    };
+    return true;
 }
 
 static bool has_dropped(const struct ma_inheritance *inherits, uint64_t address, uint64_t when)
@@ -97,12 +111,9 @@ bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address)
 {
     for (; account->inherits.parent; account = account->inherits.parent) {
         const struct ma_inheritance *parent = &account->inherits.parent->inherits;
-        uint32_t index = ma_map_get(&parent->ended_of, address);
-        for (uint32_t i = index == MA_NONE ? 0 : index + 1; i; i = parent->ended[i - 1].former) {
-            uint64_t end = parent->ended[i - 1].end;
-            if (end >= account->inherits.fork_time && end <= account->process->record.start)
-                return true;
-        }
+        uint32_t i = latest_ended(parent, address, account->process->record.start, true);
+        if (i && parent->ended[i - 1].end >= account->inherits.fork_time)
+            return true;
     }
     return false;
 }
@@ -117,6 +128,18 @@ int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
     return 0;
 }
 
+/* Where the one before jumped as far as the one it jumped to, jump over both; else
+ * to the one before: so any place is a few jumps away, in the logarithm of all. */
+static void link_back(const struct ma_ended *all, struct ma_ended *ended)
+{
+    const struct ma_ended *former = &all[ended->former - 1];
+    const struct ma_ended *to = former->jump ? &all[former->jump - 1] : NULL;
+    uint32_t reach = to ? former->depth - to->depth : 0;
+    uint32_t next = to && to->jump ? to->depth - all[to->jump - 1].depth : 0;
+    ended->depth = former->depth + 1;
+    ended->jump = reach && reach == next ? to->jump : ended->former;
+}
+
 static int add_ended(struct ma_inheritance *inherits, uint64_t address, struct ma_ended ended)
 {
     uint32_t former = ma_map_get(&inherits->ended_of, address);
@@ -124,6 +147,9 @@ static int add_ended(struct ma_inheritance *inherits, uint64_t address, struct m
         ma_map_set(&inherits->ended_of, address, (uint32_t)inherits->n_ended) < 0)
         return -ENOMEM;
     ended.former = former == MA_NONE ? 0 : former + 1;
+    ended.depth = ended.jump = 0;
+    if (ended.former)
+        link_back(inherits->ended, &ended);
     inherits->ended[inherits->n_ended++] = ended;
     return 0;
 }

@@ -7,7 +7,7 @@
  * inherited itself, and from those the child has ended already.
  *
  * Costs: 8 bytes for a fork; about 40 bytes for an inherited block that a child
- * ends; up to about 130 bytes for a block that a parent ended, as long as a child
+ * ends; up to about 140 bytes for a block that a parent ended, as long as a child
  * lives that was forked while the block did. So what is kept is bounded by the
  * live sets at the forks of the children that live, however long a parent goes
  * on forking.
@@ -18,13 +18,12 @@
 #include "ma_heap.h"
 #include "ma_map.h"
 
-#define MA_INHERIT_DEPTH 256 /* forks within forks that are looked through */
-
 struct ma_account;
 
 struct ma_ended { /* a block that ended while a child of before lived */
     uint64_t address, begin, end, size, usable;
-    uint32_t thread, former; /* 1 + index of an earlier one at its address; 0: none */
+    uint32_t thread, former; /* 1 + index of the one before at its address; 0: none */
+    uint32_t depth, jump;    /* how many came before; 1 + index of one some way back */
 };
 
 struct ma_inheritance {

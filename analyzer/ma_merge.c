@@ -19,8 +19,6 @@
 #define LANES_FROM ((uint64_t)4 << 20) /* bytes of a trace that is worth a thread */
 #define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
 #define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
-#define PROCESSES_MAX ((size_t)1 << 17)
-#define STREAMS_MAX ((size_t)1 << 21)
 
 int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
                   struct ma_error *error)
@@ -87,15 +85,15 @@ static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
     return 0;
 }
 
-static uint64_t feed_key(const struct ma_process *process, uint32_t number, unsigned kind)
+static uint64_t feed_key(uint32_t process, uint32_t number, unsigned kind)
 {
-    return (uint64_t)process->index << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
+    return (uint64_t)process << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
 }
 
 static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
                                uint32_t number, unsigned kind)
 {
-    uint64_t key = feed_key(process, number, kind);
+    uint64_t key = feed_key(process->index, number, kind);
     uint32_t index = ma_map_get(&merge->feed_of, key);
     if (index != MA_NONE)
         return merge->feeds[index];
@@ -145,13 +143,24 @@ static void update_stream_watermark(struct ma_merge *merge)
     merge->watermark = least;
 }
 
+/* True if the chunk is of a process or thread beyond those that are told apart. */
+static bool is_beyond(const struct ma_merge *merge, const struct ma_chunk *chunk)
+{
+    const struct ma_trace *trace = merge->trace;
+    uint32_t process = ma_map_get(&trace->process_of, chunk->process);
+    if (process == MA_NONE)
+        return trace->n_processes >= MA_PROCESSES_MAX || merge->n_feeds >= MA_STREAMS_MAX;
+    return merge->n_feeds >= MA_STREAMS_MAX &&
+           ma_map_get(&merge->feed_of, feed_key(process, chunk->stream, chunk->kind)) == MA_NONE;
+}
+
 /* Take the next chunk of the trace. Returns 1, 0 at its end, or -ENOMEM. */
 static int read_chunk(struct ma_merge *merge)
 {
     struct ma_chunk chunk;
     if (!ma_reader_next(&merge->reader, &chunk))
         return 0;
-    if (merge->trace->n_processes >= PROCESSES_MAX || merge->n_feeds >= STREAMS_MAX) {
+    if (is_beyond(merge, &chunk)) {
         ma_audit_skip(&merge->trace->audit, chunk.offset,
                       chunk.payload_offset + chunk.size - chunk.offset,
                       "beyond the number of processes or threads that can be");
@@ -423,7 +432,7 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
  * and some, so that records alone cannot make memory grow. */
 static bool may_be_missing(const struct ma_merge *merge)
 {
-    return merge->n_feeds < STREAMS_MAX && merge->n_feeds < 2 * merge->chunks + 16;
+    return merge->n_feeds < MA_STREAMS_MAX && merge->n_feeds < 2 * merge->chunks + 16;
 }
 
 /* A record tells how far a chunk of any stream of its process is filled. */
@@ -440,7 +449,7 @@ static int take_filled(struct ma_merge *merge, const struct ma_run *run,
     uint64_t number = record.brief.filled.stream, of = record.brief.filled.kind;
     if (number > UINT32_MAX || (of != MLF_EVENTS && of != MLF_DEFINITIONS))
         return 0;
-    uint64_t key = feed_key(run->process, (uint32_t)number, (unsigned)of);
+    uint64_t key = feed_key(run->process->index, (uint32_t)number, (unsigned)of);
     if (ma_map_get(&merge->feed_of, key) == MA_NONE && !may_be_missing(merge))
         return 0;
     struct ma_feed *feed = feed_of(merge, run->process, (uint32_t)number, (unsigned)of);

@@ -45,6 +45,7 @@ void ma_trace_free(struct ma_trace *trace)
     free(trace->streams);
     ma_map_free(&trace->process_of);
     ma_map_free(&trace->stream_of);
+    ma_map_free(&trace->thread_of);
 }
 
 struct ma_process *ma_trace_process(struct ma_trace *trace, uint64_t key)
@@ -91,6 +92,13 @@ struct ma_stream *ma_trace_stream(struct ma_trace *trace, struct ma_process *pro
     return stream;
 }
 
+bool ma_trace_is_full(const struct ma_trace *trace, const struct ma_process *process,
+                      uint32_t number)
+{
+    return trace->n_streams >= MA_STREAMS_MAX &&
+           ma_map_get(&trace->stream_of, (uint64_t)process->index << 32 | number) == MA_NONE;
+}
+
 int ma_process_define(struct ma_trace *trace, struct ma_process *process,
                       const struct ma_process_record *record)
 {
@@ -98,6 +106,8 @@ int ma_process_define(struct ma_trace *trace, struct ma_process *process,
         return 0;
     process->known = true;
     process->record = *record;
+    if (!trace->first_known || process->index < trace->first_known->index)
+        trace->first_known = process;
     if (!process->record.block_grain)
         process->record.block_grain = 1;
     process->watermark = record->start;
@@ -230,18 +240,18 @@ int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
     stream->tid = record->tid;
     stream->flags = record->flags;
     stream->start = record->time;
+    if (record->tid > UINT32_MAX)
+        return 0; /* no thread has such a one */
+    uint64_t key = (uint64_t)stream->process->index << 32 | record->tid;
+    uint32_t latest = ma_map_get(&trace->thread_of, key);
     if (!(record->flags & MLF_STREAM_NESTED))
-        return 0;
+        return latest != MA_NONE && latest > stream->index
+                   ? 0
+                   : ma_map_set(&trace->thread_of, key, stream->index);
     /* A nested stream belongs to the thread that was interrupted: the latest
      * ordinary stream with its tid. */
-    for (size_t i = trace->n_streams; i-- > 0;) {
-        const struct ma_stream *other = trace->streams[i];
-        if (other != stream && other->process == stream->process && other->known &&
-            other->tid == stream->tid && !(other->flags & MLF_STREAM_NESTED)) {
-            stream->thread = other->index;
-            break;
-        }
-    }
+    if (latest != MA_NONE)
+        stream->thread = latest;
     return 0;
 }
 
@@ -258,8 +268,9 @@ void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *reco
 const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
                                       const struct ma_process **owner)
 {
+    unsigned depth = 0;
     while (process && process->known && id < process->record.inherited_nodes)
-        process = process->parent;
+        process = depth++ < MA_FORKS_DEEP ? process->parent : NULL;
     if (!process)
         return NULL;
     uint32_t index = ma_process_own_node(process, id);
@@ -269,8 +280,9 @@ const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t
 
 const struct ma_module *ma_process_module(const struct ma_process *process, uint32_t id)
 {
+    unsigned depth = 0;
     while (process && process->known && id < process->record.inherited_modules)
-        process = process->parent;
+        process = depth++ < MA_FORKS_DEEP ? process->parent : NULL;
     if (!process || !id)
         return NULL;
     uint32_t index = ma_map_get(&process->module_of, id);
@@ -286,4 +298,13 @@ uint64_t ma_process_address(const struct ma_process *process, const struct ma_no
 const char *ma_process_text(const struct ma_process *process, unsigned what)
 {
     return what < MA_TEXTS && process->texts[what].data ? process->texts[what].data : "";
+}
+
+const struct ma_process *ma_process_program(const struct ma_process *process)
+{
+    unsigned depth = 0;
+    while (process->parent && depth++ < MA_FORKS_DEEP &&
+           !ma_process_text(process, MLF_TEXT_EXE)[0])
+        process = process->parent;
+    return process;
 }

@@ -13,6 +13,9 @@
 #include "ma_record.h"
 
 #define MA_TEXTS 9
+#define MA_FORKS_DEEP 256 /* forks within forks that are looked through */
+#define MA_PROCESSES_MAX ((size_t)1 << 17) /* told apart */
+#define MA_STREAMS_MAX ((size_t)1 << 21)   /* by their chunks, and as many by records */
 #define MA_TEXT_MAX ((size_t)16 << 20) /* bytes kept of one text */
 
 struct ma_text {
@@ -78,9 +81,11 @@ struct ma_trace {
     struct ma_process **processes;
     size_t n_processes, process_capacity;
     struct ma_map process_of;
+    const struct ma_process *first_known; /* of the known ones the first to appear, or NULL */
     struct ma_stream **streams;
     size_t n_streams, stream_capacity;
     struct ma_map stream_of; /* process index << 32 | number */
+    struct ma_map thread_of; /* process index << 32 | tid, to the latest stream not nested */
     struct ma_audit audit;
 };
 
@@ -91,6 +96,10 @@ void ma_trace_free(struct ma_trace *trace);
 struct ma_process *ma_trace_process(struct ma_trace *trace, uint64_t key);
 struct ma_stream *ma_trace_stream(struct ma_trace *trace, struct ma_process *process,
                                   uint32_t number);
+
+/* True if a record alone is no reason any more to make this stream. */
+bool ma_trace_is_full(const struct ma_trace *trace, const struct ma_process *process,
+                      uint32_t number);
 
 /* Apply definitions. All return 0 or -ENOMEM; what is defined twice keeps its
  * first meaning. */
@@ -123,6 +132,10 @@ uint64_t ma_process_address(const struct ma_process *process, const struct ma_no
 
 /* Text of a process; "" if the trace has none. */
 const char *ma_process_text(const struct ma_process *process, unsigned what);
+
+/* The process whose texts tell what this one runs: a child of a fork has none of
+ * its own and runs its parent's program. */
+const struct ma_process *ma_process_program(const struct ma_process *process);
 
 /* The pid, or 0 if unknown. */
 static inline uint64_t ma_process_pid(const struct ma_process *process)

@@ -7,13 +7,10 @@
 #include "ma_program.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <gelf.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define SUPPRESSIONS "__lsan_default_suppressions"
 #define TEXT_MAX ((size_t)1 << 20)
@@ -191,26 +188,17 @@ static int scan_table(struct ma_program *program, Elf *elf, Elf_Scn *section,
     return 0;
 }
 
-int ma_program_read(struct ma_program *program, const char *file)
+int ma_program_read(struct ma_program *program, Elf *elf)
 {
+    int result = 0;
     *program = (struct ma_program){ 0 };
-    struct stat status;
-    int result = 0, fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
-        goto out;
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-    for (Elf_Scn *section = elf ? elf_nextscn(elf, NULL) : NULL; section && result == 0;
+    for (Elf_Scn *section = elf_nextscn(elf, NULL); section && result == 0;
          section = elf_nextscn(elf, section)) {
         GElf_Shdr header;
         if (gelf_getshdr(section, &header) &&
             (header.sh_type == SHT_SYMTAB || header.sh_type == SHT_DYNSYM))
             result = scan_table(program, elf, section, &header);
     }
-    elf_end(elf);
-out:
-    if (fd >= 0)
-        close(fd);
     return result;
 }
 

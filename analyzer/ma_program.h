@@ -8,6 +8,7 @@
 #ifndef MA_PROGRAM_H
 #define MA_PROGRAM_H
 
+#include <libelf.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,9 +26,9 @@ struct ma_program {
     char *suppressions;    /* the text, or NULL: it is not a plain constant */
 };
 
-/* Read `file`. What is not there or no ELF file tells nothing. Free in any case.
+/* Read a file that was held against the recorded build-id. Free in any case.
  * Returns 0 or -ENOMEM. */
-int ma_program_read(struct ma_program *program, const char *file);
+int ma_program_read(struct ma_program *program, Elf *elf);
 void ma_program_free(struct ma_program *program);
 
 #endif

@@ -15,6 +15,9 @@
 #define RECOVERY_SPAN ((uint64_t)64 << 20) /* how far a lost trace header makes us look */
 #define ZEROS_MAX ((uint64_t)256 << 20)    /* reserved space read behind what is claimed */
 #define SCAN_WINDOW ((size_t)1 << 20)
+/* Bytes of payloads with a wrong CRC in which other chunks are looked for, beside
+ * one for each byte read: headers within headers would have each of them checked. */
+#define SEARCHED_MAX ((uint64_t)64 << 20)
 
 struct trace_header {
     unsigned major, minor, layout, size;
@@ -127,17 +130,29 @@ static bool header_begins(const struct ma_reader *reader, uint64_t at, const uns
     return chunk_begins(reader, at, p, size);
 }
 
+static size_t find_byte(const unsigned char *data, size_t from, size_t last, unsigned char byte)
+{
+    const unsigned char *found = from < last ? memchr(data + from, byte, last - from) : NULL;
+    return found ? (size_t)(found - data) : last;
+}
+
 /* The first place in data[0, last) where a header begins that holds, or last.
  * size >= last bytes are at hand. */
 static size_t find_header(const struct ma_reader *reader, uint64_t at, const unsigned char *data,
                           size_t last, size_t size)
 {
-    for (size_t i = 0; i < last; i++) {
-        if ((data[i] == 'm' || data[i] == 0x89) &&
-            header_begins(reader, at + i, data + i, size - i))
+    const unsigned char chunk_byte = 'm', trace_byte = (unsigned char)MLF_MAGIC[0];
+    size_t chunk = find_byte(data, 0, last, chunk_byte);
+    size_t trace = find_byte(data, 0, last, trace_byte);
+    for (;;) {
+        size_t i = chunk < trace ? chunk : trace;
+        if (i == last || header_begins(reader, at + i, data + i, size - i))
             return i;
+        if (i == chunk)
+            chunk = find_byte(data, i + 1, last, chunk_byte);
+        else
+            trace = find_byte(data, i + 1, last, trace_byte);
     }
-    return last;
 }
 
 /* The next place from `at` on where a chunk (stream: or a trace header) begins
@@ -441,7 +456,8 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
         }
         problem = check_payload(reader, chunk, p, size);
         if (problem) {
-            if (reader->layout == MLF_LAYOUT_MAPPED) {
+            reader->searched += chunk->cut ? 0 : held;
+            if (reader->layout == MLF_LAYOUT_MAPPED || reader->searched > at + SEARCHED_MAX) {
                 ma_audit_skip(reader->audit, at, held, "%s", problem);
                 reader->at += held;
             } else {

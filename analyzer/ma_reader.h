@@ -36,6 +36,7 @@ struct ma_reader {
     uint64_t claimed_end; /* the offset behind them */
     uint64_t unit; /* mapped: bytes; stream: 1 */
     uint64_t zeros_beyond; /* bytes of zeros seen behind what is claimed */
+    uint64_t searched;     /* bytes of payloads with a wrong CRC */
     unsigned layout, major, minor;
     unsigned waits; /* for chunks that were claimed a moment ago */
     bool recovered; /* the trace header is damaged: layout and unit are guesses */

@@ -68,6 +68,7 @@ int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
     for (size_t i = 0; i < account->n_uses; i++)
         ma_replay_touch(replay, account, &account->uses[i]);
     account->gone = false;
+    account->returns++;
     replay->live_bytes += account->live_bytes;
     replay->live_blocks += account->live_blocks;
     return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);
@@ -92,9 +93,12 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
     return result;
 }
 
+/* Who came back so often is not believed any more: leaving and coming back cost
+ * a walk through all stacks. */
 static int will_end(struct ma_replay *replay, struct ma_account *account)
 {
-    if (account->ending)
+    const unsigned believed = 8;
+    if (account->ending || account->returns >= believed)
         return 0;
     if (!MA_RESERVE(replay->ending, replay->n_ending, replay->ending_capacity))
         return -ENOMEM;
@@ -181,12 +185,15 @@ static int on_loss(struct ma_trace *trace, struct ma_process *process,
                    const struct ma_short_record *brief)
 {
     const unsigned reason = brief->loss.reason < 8 ? (unsigned)brief->loss.reason : 0;
-    struct ma_stream *stream = ma_trace_stream(trace, process, (uint32_t)brief->loss.stream);
+    const uint32_t number = (uint32_t)brief->loss.stream;
+    trace->audit.lost_events += brief->loss.lost;
+    trace->audit.lost_by_reason[reason] += brief->loss.lost;
+    if (ma_trace_is_full(trace, process, number))
+        return 0;
+    struct ma_stream *stream = ma_trace_stream(trace, process, number);
     if (!stream)
         return -ENOMEM;
     stream->lost[reason] += brief->loss.lost;
-    trace->audit.lost_events += brief->loss.lost;
-    trace->audit.lost_by_reason[reason] += brief->loss.lost;
     return 0;
 }
 

@@ -50,12 +50,9 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
     return 0;
 }
 
-/* What the program is: of a child that did not exec, its parent's. */
 static const char *executable(const struct ma_process *process)
 {
-    while (process->parent && !ma_process_text(process, MLF_TEXT_EXE)[0])
-        process = process->parent;
-    const char *text = ma_process_text(process, MLF_TEXT_EXE);
+    const char *text = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
     return text[0] ? text : NULL;
 }
 

@@ -35,9 +35,7 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
                   !process->known                    ? "unknown"
                   : record->how == MLF_HOW_FORK ? "fork"
                                                 : "start");
-    const struct ma_process *named = process;
-    while (named->parent && !ma_process_text(named, MLF_TEXT_EXE)[0])
-        named = named->parent; /* a child that has no text of its own runs its parent's program */
+    const struct ma_process *named = ma_process_program(process);
     ma_model_text(model, object, "executable", NULL, text_or_null(named, MLF_TEXT_EXE));
     add_arguments(model, object, named);
     ma_model_text(model, object, "working_directory", NULL, text_or_null(named, MLF_TEXT_CWD));

@@ -3,7 +3,8 @@
  * Inputs of ma_source.h. A regular file without compression is mapped; all
  * else goes through one sliding buffer that `fill` extends, either straight
  * from read or by way of a zstd stream. Only a zstd window of up to 128 MiB is
- * accepted, so that a hostile file cannot ask for more.
+ * accepted, and of a stream only so much as a trace may shrink, so that a
+ * hostile file cannot ask for more.
  */
 #include "ma_source.h"
 
@@ -26,6 +27,10 @@
 #define READ_SIZE ((size_t)1 << 17)
 #define FRAME_KEPT_MAX ((size_t)1 << 19) /* bytes of a frame kept to be searched again */
 #define ZSTD_WINDOW_LOG_MAX 27
+/* A compressed trace yields so many times its size, beside the first bytes: even a
+ * mapped one full of chunks that are hardly begun. More is a bomb. */
+#define YIELD_MAX 1000
+#define YIELD_FREE ((uint64_t)16 << 30)
 #define FORGET_SIZE ((uint64_t)16 << 20)
 
 struct ma_source {
@@ -166,9 +171,23 @@ static bool find_frame(struct ma_source *source)
     }
 }
 
+/* True, with a problem, if the input yields more than any trace does. */
+static bool is_bomb(struct ma_source *source)
+{
+    uint64_t yield = source->base + source->length;
+    if (yield < YIELD_FREE || (yield - YIELD_FREE) / YIELD_MAX < source->consumed)
+        return false;
+    snprintf(source->problem, sizeof source->problem,
+             "%llu compressed bytes yield more than %d times as many and %llu GiB",
+             (unsigned long long)source->consumed, YIELD_MAX,
+             (unsigned long long)(YIELD_FREE >> 30));
+    return true;
+}
+
 static void fill_zstd(struct ma_source *source)
 {
-    for (;;) {
+    source->ended |= is_bomb(source);
+    while (!source->ended) {
         if (source->input_at == source->input_length && refill(source) == 0) {
             if (source->in_frame && !source->problem[0])
                 snprintf(source->problem, sizeof source->problem,

@@ -34,6 +34,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->hashes);
     free(stacks->path_sites);
     ma_map_free(&stacks->object_of);
+    ma_map_free(&stacks->named);
 }
 
 static bool same_object(const struct ma_object_entry *object, const struct ma_module *module)
@@ -41,6 +42,16 @@ static bool same_object(const struct ma_object_entry *object, const struct ma_mo
     return object->known && strcmp(object->path, module->path) == 0 &&
            object->build_id_size == module->build_id_size &&
            memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
+}
+
+static uint64_t hash_of(const struct ma_module *module)
+{
+    uint64_t hash = 0;
+    for (const char *c = module->path; *c; c++)
+        hash = ma_mix(hash ^ (unsigned char)*c);
+    for (size_t i = 0; i < module->build_id_size; i++)
+        hash = ma_mix(hash ^ module->build_id[i]);
+    return hash;
 }
 
 static char *hexadecimal(const unsigned char *bytes, size_t size)
@@ -63,25 +74,27 @@ static bool is_here(const struct ma_process *process)
 }
 
 static int add_object(struct ma_stacks *stacks, const struct ma_process *process,
-                      const struct ma_module *module, bool bare, uint32_t *index)
+                      const struct ma_module *module, uint32_t id, uint32_t *index)
 {
     if (!MA_RESERVE(stacks->objects, stacks->n_objects, stacks->object_capacity))
         return -ENOMEM;
     struct ma_object_entry object = {
-        .owner = bare ? process : NULL,
+        .owner = id ? NULL : process,
         .path = "",
         .known = module != NULL,
         .since = process->known ? process->record.realtime_ns : 0,
         .here = is_here(process),
     };
     if (module) {
+        object.first = process;
+        object.first_id = id;
         object.segments = module->segments;
         object.n_segments = module->n_segments;
         object.path = module->path;
         object.build_id = module->build_id;
         object.build_id_size = module->build_id_size;
         object.vdso = module->flags & MLF_MODULE_VDSO;
-    } else if (!bare) {
+    } else if (id) {
         stacks->trace->audit.unknown_modules++;
     }
     object.build_id_text = hexadecimal(object.build_id, object.build_id_size);
@@ -90,6 +103,24 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
     *index = (uint32_t)stacks->n_objects;
     stacks->objects[stacks->n_objects++] = object;
     return 0;
+}
+
+/* The object that a module is, by its name and build-id; made if it is new. */
+static int find_named(struct ma_stacks *stacks, const struct ma_process *process,
+                      const struct ma_module *module, uint32_t id, uint32_t *index)
+{
+    uint64_t hash = module ? hash_of(module) : 0;
+    uint32_t first = module ? ma_map_get(&stacks->named, hash) : MA_NONE;
+    *index = first;
+    while (*index != MA_NONE && !same_object(&stacks->objects[*index], module))
+        *index = stacks->objects[*index].other;
+    if (*index != MA_NONE)
+        return 0;
+    int result = add_object(stacks, process, module, id, index);
+    if (result < 0)
+        return result;
+    stacks->objects[*index].other = first;
+    return module ? ma_map_set(&stacks->named, hash, *index) : 0;
 }
 
 /* The object of a module id; 0 is code that its process has in no module. */
@@ -101,14 +132,8 @@ static int find_object(struct ma_stacks *stacks, const struct ma_process *proces
                                           : ma_map_get(&stacks->object_of, key);
     if (*index == MA_NONE) {
         const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
-        for (size_t i = 0; i < stacks->n_objects && module && *index == MA_NONE; i++) {
-            if (same_object(&stacks->objects[i], module))
-                *index = (uint32_t)i;
-        }
-        int result = 0;
-        if ((*index == MA_NONE &&
-             (result = add_object(stacks, process, module, id == 0, index)) < 0) ||
-            (result = ma_map_set(&stacks->object_of, key, *index)) < 0)
+        int result = find_named(stacks, process, module, id, index);
+        if (result < 0 || (result = ma_map_set(&stacks->object_of, key, *index)) < 0)
             return result;
     }
     stacks->latest_module = key;

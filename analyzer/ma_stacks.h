@@ -21,7 +21,9 @@
  * lies in no module. */
 struct ma_object_entry {
     const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_segment *segments; /* of the first one that was met */
+    const struct ma_process *first; /* of the first one that was met, its process and id there */
+    uint32_t first_id;
+    const struct ma_segment *segments; /* of the same */
     size_t n_segments;
     const char *path;    /* "" if the trace does not tell */
     const unsigned char *build_id;
@@ -29,6 +31,7 @@ struct ma_object_entry {
     char *build_id_text; /* hexadecimal */
     bool vdso, known; /* known: the trace defines the module */
     struct ma_map site_of; /* offset and exactness to site */
+    uint32_t other;        /* the next with the same hash of path and build-id, or MA_NONE */
     uint64_t shown, unresolved; /* distinct frames */
     uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
     bool here;      /* its process ran on this machine */
@@ -75,6 +78,7 @@ struct ma_stacks {
     struct ma_map object_of; /* process and module to object */
     uint64_t latest_module;  /* process and module, and the object they gave */
     uint32_t latest_object;
+    struct ma_map named;     /* hash of path and build-id to object */
     uint32_t *chain;       /* scratch */
     size_t n_chain, chain_capacity;
     uint32_t *path_sites;  /* of the latest ma_stacks_sites */

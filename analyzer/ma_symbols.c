@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_map.h"
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
@@ -20,9 +21,8 @@ enum {
 };
 
 struct object {
-    struct object *next; /* of the same bucket */
+    struct object *next; /* with the same hash */
     struct ma_object key;
-    uint64_t hash;
     enum ma_object_state state;
     bool opened, unverified, dwarf_tried, table_tried;
     struct ma_elf main, debug, packed;
@@ -38,12 +38,12 @@ struct object {
     size_t n_cached; /* answers that are there */
 };
 
-enum { OBJECT_BUCKETS = 256 };
-
 struct ma_symbols {
     struct ma_symbol_options options;
     char *sysroot, *perf_map_dir, **debug_dirs; /* what the options point to */
-    struct object *objects[OBJECT_BUCKETS];
+    struct object **objects;
+    size_t n_objects, object_room;
+    struct ma_map object_of; /* hash to the latest with it */
     struct ma_names *names;
     struct ma_cache *cache; /* NULL: none */
     void *loaded; /* the strings of loaded answers */
@@ -109,11 +109,10 @@ void ma_symbols_close(struct ma_symbols *symbols)
 {
     if (!symbols)
         return;
-    for (size_t i = 0; i < OBJECT_BUCKETS; i++)
-        for (struct object *object = symbols->objects[i], *next; object; object = next) {
-            next = object->next;
-            object_free(symbols, object);
-        }
+    for (size_t i = 0; i < symbols->n_objects; i++)
+        object_free(symbols, symbols->objects[i]);
+    free(symbols->objects);
+    ma_map_free(&symbols->object_of);
     ma_names_free(symbols->names);
     ma_cache_free(symbols->cache);
     ma_fetch_free(symbols->options.fetcher);
@@ -169,25 +168,26 @@ static void complete_key(struct ma_object *to, const struct ma_object *key)
 /* The object as known so far; a new one is not opened yet. NULL without memory. */
 static struct object *object_get(struct ma_symbols *symbols, const struct ma_object *key)
 {
-    uint64_t hash = ma_hash_bytes(0xcbf29ce484222325u, key->build_id, key->build_id_size);
+    uint64_t hash = ma_hash_bytes(ma_map_key, key->build_id, key->build_id_size);
     if (key->path)
         hash = ma_hash_bytes(hash, key->path, strlen(key->path));
     hash = ma_hash_bytes(hash, &key->process, sizeof(key->process));
-    struct object **bucket = &symbols->objects[hash % OBJECT_BUCKETS];
-    for (struct object *object = *bucket; object; object = object->next)
-        if (object->hash == hash && same_object(&object->key, key))
+    uint32_t index = ma_map_get(&symbols->object_of, hash);
+    struct object *first = index == MA_NONE ? NULL : symbols->objects[index];
+    for (struct object *object = first; object; object = object->next)
+        if (same_object(&object->key, key))
             return object;
     struct object *object = calloc(1, sizeof(*object));
     if (!object)
         return NULL;
-    object->hash = hash;
-    if (!copy_key(&object->key, key)) {
+    if (!copy_key(&object->key, key) || symbols->n_objects >= MA_NONE ||
+        !MA_RESERVE(symbols->objects, symbols->n_objects, symbols->object_room) ||
+        ma_map_set(&symbols->object_of, hash, (uint32_t)symbols->n_objects) < 0) {
         object_free(symbols, object);
         return NULL;
     }
-    object->next = *bucket;
-    *bucket = object;
-    return object;
+    object->next = first;
+    return symbols->objects[symbols->n_objects++] = object;
 }
 
 static bool has_dwarf(const struct ma_elf *file)
@@ -434,23 +434,37 @@ const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_o
                                : object->debug.path;
 }
 
+Elf *ma_symbols_object_elf(struct ma_symbols *symbols, const struct ma_object *key)
+{
+    struct object *object = object_get(symbols, key);
+    if (!object)
+        return NULL;
+    object_open(symbols, object, key);
+    /* Saved answers stand for the file, which was not looked for then. */
+    if (object->loaded && !object->main.path && !object->key.vdso && !object->key.generated) {
+        complete_key(&object->key, key);
+        ma_elf_open_object(&symbols->options, &object->key, &object->main);
+    }
+    return object->main.elf ? object->main.elf : object->debug.elf;
+}
+
 int ma_symbols_save(struct ma_symbols *symbols, void **data, size_t *size)
 {
     struct ma_pack *pack = ma_pack_new();
     if (!pack)
         return -ENOMEM;
-    for (size_t i = 0; i < OBJECT_BUCKETS; i++)
-        for (struct object *object = symbols->objects[i]; object; object = object->next) {
-            if (!object->opened)
-                continue;
-            ma_pack_add(pack, &(struct ma_packed){
-                                  .key = object->key,
-                                  .state = object->state,
-                                  .unverified = object->unverified,
-                                  .file = ma_symbols_object_file(symbols, &object->key),
-                                  .answers = &object->answers,
-                              });
-        }
+    for (size_t i = 0; i < symbols->n_objects; i++) {
+        struct object *object = symbols->objects[i];
+        if (!object->opened)
+            continue;
+        ma_pack_add(pack, &(struct ma_packed){
+                              .key = object->key,
+                              .state = object->state,
+                              .unverified = object->unverified,
+                              .file = ma_symbols_object_file(symbols, &object->key),
+                              .answers = &object->answers,
+                          });
+    }
     int result = ma_pack_finish(pack, data, size);
     ma_pack_free(pack);
     return result;

@@ -15,6 +15,7 @@
 #ifndef MA_SYMBOLS_H
 #define MA_SYMBOLS_H
 
+#include <libelf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -148,6 +149,13 @@ bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_objec
  * was none. Lives until ma_symbols_close.
  */
 const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_object *object);
+
+/*
+ * The object's own file, else its debug file, as it lies open here and was held
+ * against the build-id; NULL if there is none, whatever saved answers say. The
+ * caller reads it only. Lives until ma_symbols_close.
+ */
+Elf *ma_symbols_object_elf(struct ma_symbols *symbols, const struct ma_object *object);
 
 /* A state as the end of a sentence that starts with the object's name: "is not an ELF object".
  * Static. */

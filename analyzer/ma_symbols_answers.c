@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_map.h"
 #include "ma_symbols_impl.h"
 
 struct ma_answer_block {
@@ -35,7 +36,7 @@ struct ma_answer *ma_answers_find(const struct ma_answers *answers, uint64_t add
     if (!answers->room)
         return NULL;
     size_t mask = answers->room - 1;
-    size_t i = (size_t)(address * 0x9e3779b97f4a7c15u >> 32) & mask;
+    size_t i = (size_t)ma_mix(address) & mask;
     while (answers->at[i].calls && answers->at[i].address != address)
         i = (i + 1) & mask;
     return &answers->at[i];

@@ -177,6 +177,8 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
     } else if (!whole || elf_kind(out->elf) != ELF_K_ELF || !gelf_getehdr(out->elf, &header) ||
                (header.e_type != ET_EXEC && header.e_type != ET_DYN && header.e_type != ET_REL)) {
         state = MA_OBJECT_NOT_ELF;
+    } else if (!ma_elf_is_bounded(out->elf)) {
+        state = MA_OBJECT_NO_MEMORY;
     } else {
         const void *found = NULL;
         ssize_t size = dwelf_elf_gnu_build_id(out->elf, &found);

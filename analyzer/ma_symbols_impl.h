@@ -73,6 +73,9 @@ bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct
 /* The symbol tables that .gnu_debugdata packs, if this build can unpack them. */
 bool ma_elf_open_packed(const struct ma_elf *main, struct ma_elf *out);
 
+/* False if the sections say that they unpack to more than is accepted. */
+bool ma_elf_is_bounded(Elf *elf);
+
 /* A copy with plain sections of a file that has some compressed with zstd; false if it has none. */
 bool ma_elf_inflate(const struct ma_elf *file, struct ma_elf *out);
 

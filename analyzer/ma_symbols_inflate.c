@@ -46,6 +46,45 @@ static bool find_packed(const unsigned char *raw, size_t size, const Elf64_Shdr 
            ZSTD_getFrameContentSize(out->data, out->size) == packed.ch_size;
 }
 
+/* What a section says that it unpacks to; 0 if it is not compressed. */
+static uint64_t unpacked_size(Elf_Scn *section, const GElf_Shdr *header, const char *name)
+{
+    GElf_Chdr packed;
+    if (header->sh_type == SHT_NOBITS)
+        return 0;
+    if (header->sh_flags & SHF_COMPRESSED)
+        return gelf_getchdr(section, &packed) ? packed.ch_size : 0;
+    if (!name || strncmp(name, ".zdebug", 7) != 0)
+        return 0;
+    /* The older form: "ZLIB" and the size, the highest byte first. */
+    Elf_Data *data = elf_rawdata(section, NULL);
+    uint64_t size = 0;
+    if (data && data->d_buf && data->d_size >= 12)
+        memcpy(&size, (const char *)data->d_buf + 4, sizeof(size));
+    return be64toh(size);
+}
+
+bool ma_elf_is_bounded(Elf *elf)
+{
+    size_t names;
+    uint64_t sum = 0;
+    GElf_Shdr header;
+    if (elf_getshdrstrndx(elf, &names) != 0)
+        return true; /* no sections */
+    /* Names that are compressed themselves would be unpacked to be read. */
+    if (gelf_getshdr(elf_getscn(elf, names), &header) && header.sh_flags & SHF_COMPRESSED)
+        return false;
+    for (Elf_Scn *section = elf_nextscn(elf, NULL); section; section = elf_nextscn(elf, section)) {
+        if (!gelf_getshdr(section, &header))
+            continue;
+        const char *name = elf_strptr(elf, names, header.sh_name);
+        if (__builtin_add_overflow(sum, unpacked_size(section, &header, name), &sum) ||
+            sum > MAX_INFLATED)
+            return false;
+    }
+    return true;
+}
+
 bool ma_elf_inflate(const struct ma_elf *file, struct ma_elf *out)
 {
     *out = (struct ma_elf){0};

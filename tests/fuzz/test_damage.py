@@ -9,8 +9,11 @@ MLOG_MUTANTS=5000 tries as many mutants of each trace instead of the usual few.
 import collections
 import json
 import os
+import random
 import subprocess
+import zlib
 
+import hostile
 import mutate
 import pytest
 import reference
@@ -48,13 +51,32 @@ def analyze(path, *args):
     return done
 
 
+def in_sequence(chunks):
+    """With numbers that rise, as they come from traces that all begin at 0."""
+    numbers = collections.Counter()
+    for chunk in chunks:
+        head = bytearray(chunk[:44])
+        stream = bytes(head[4:5] + head[16:28])
+        head[28:32] = numbers[stream].to_bytes(4, "little")
+        numbers[stream] += 1
+        yield bytes(head) + zlib.crc32(head).to_bytes(4, "little") + chunk[48:]
+
+
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory):
-    """The same two programs as mapped traces and as streams: six threads, and
-    perl with two forks."""
+    """The same programs as mapped traces and as streams: one thread, six threads, and
+    perl with two forks; and a stream of everything that is seldom recorded."""
     root = tmp_path_factory.mktemp("traces")
-    commands = {"threads": [PROGRAMS / "threads", 6, 300], "perl": ["perl", "-e", PERL]}
+    commands = {"threads": [PROGRAMS / "threads", 6, 300], "perl": ["perl", "-e", PERL],
+                "alone": [PROGRAMS / "churn", 2000]}
     made = {}
+    records = [hostile.definitions([hostile.program(), hostile.thread(1, 1)])] + \
+        [chunk for name in ("marks", "texts", "threads_that_lost", "reallocs", "times",
+                            "processes_forking", "processes_ending", "stack_ids")
+         for chunk in hostile.TRACES[name](48)]
+    made["records", "stream"] = root / "records"
+    made["records", "stream"].write_bytes(
+        hostile.trace_header(hostile.STREAM, 0) + b"".join(in_sequence(records)))
     for name, command in commands.items():
         path = root / f"{name}-mapped"
         support.trace(command, path)
@@ -66,7 +88,8 @@ def traces(tmp_path_factory):
     return made
 
 
-KINDS = [(name, layout) for name in ("threads", "perl") for layout in ("mapped", "stream")]
+KINDS = [(name, layout) for name in ("threads", "perl", "alone")
+         for layout in ("mapped", "stream")] + [("records", "stream")]
 EVENTS = {"alloc", "free", "realloc", "failed"}
 
 
@@ -162,7 +185,59 @@ def test_no_damage_to_zstd_crashes_the_analyser(traces, tmp_path, layout):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("target", ["trace", "zstd", "elf"])
+def whole_chunks(original):
+    """Chunks of events whose place in the file tells nothing: in a stream, those that came in
+    one piece."""
+    numbers = collections.Counter((chunk.key(), chunk.sequence) for chunk in original.chunks)
+    return [chunk for chunk in original.chunks
+            if numbers[chunk.key(), chunk.sequence] == 1 and chunk.kind == 1]
+
+
+@pytest.mark.parametrize("name, layout", KINDS)
+def test_what_came_twice_is_counted_and_left_out(traces, tmp_path, name, layout):
+    """Each chunk a second time, right behind itself: the report is the same but for the audit,
+    which counts and names each."""
+    original = mutate.Original(traces[name, layout].read_bytes())
+    data = original.data
+    twice = data[:original.first] + b"".join(
+        data[chunk.offset:chunk.end] * 2 for chunk in original.chunks)
+    (tmp_path / "t").write_bytes(twice)
+    whole, again = (json.loads(analyze(path, "--json", "--leaks", "--peak", "--summary").stdout)
+                    for path in (traces[name, layout], tmp_path / "t"))
+    assert again["summary"] == whole["summary"]
+    assert [stack["bytes"] for stack in again["leaks"]] == \
+        [stack["bytes"] for stack in whole["leaks"]]
+    assert reported(tmp_path / "t") == reported(traces[name, layout])
+    audit = again["audit"]
+    assert audit["duplicate_chunks"] == len(original.chunks) and not audit["complete"]
+    assert audit["skipped_bytes"] == sum(chunk.end - chunk.offset for chunk in original.chunks)
+    assert {one["reason"] for one in audit["skipped"]} == {"a chunk seen before"}
+
+
+@pytest.mark.parametrize("name, layout", KINDS)
+def test_the_order_of_chunks_changes_nothing(traces, tmp_path, name, layout):
+    """Whole chunks of events of one stream change places: numbers put them right again."""
+    original = mutate.Original(traces[name, layout].read_bytes())
+    by_stream = collections.defaultdict(list)
+    for chunk in whole_chunks(original):
+        by_stream[chunk.key()].append(chunk)
+    data, chance = original.data, random.Random(1)
+    places = {}
+    for chunks in by_stream.values():
+        for place, chunk in zip(chunks, chance.sample(chunks, len(chunks))):
+            places[place.offset] = chunk
+    moved = data[:original.first] + b"".join(
+        data[one.offset:one.end]
+        for one in (places.get(chunk.offset, chunk) for chunk in original.chunks))
+    (tmp_path / "t").write_bytes(moved)
+    whole, again = (json.loads(analyze(path, "--json", "--summary").stdout)
+                    for path in (traces[name, layout], tmp_path / "t"))
+    assert again["summary"] == whole["summary"]
+    assert again["audit"]["missing_chunks"] == whole["audit"]["missing_chunks"]
+    assert reported(tmp_path / "t") == reported(traces[name, layout])
+
+
+@pytest.mark.parametrize("target", ["trace", "zstd", "elf", "pack", "text"])
 def test_nothing_found_by_fuzzing_comes_back(target):
     folders = [CORPUS / target] + ([support.ROOT / "format" / "vectors"] * (target == "trace"))
     done = support.run([BUILD / f"tests/fuzz/replay-{target}", *folders], env=environment())

@@ -15,7 +15,7 @@ from support import ANALYZE, ROOT, run
 
 sys.path[:0] = [str(ROOT / "format" / "vectors")]
 
-from trace_writer import Trace                              # noqa: E402
+from trace_writer import Trace, string, vu                  # noqa: E402
 
 HEAP = 0x7f0000000000
 # Escape sequences of 7 and 8 bits, quotes, markup, newline, invalid UTF-8, and
@@ -24,7 +24,7 @@ NASTY = "\x1b[31m\x1b]0;title\x07\x9b1m\"'<b>&;\n\r\t\x7f\u202e\u2066\u200b\u202
     + b"\xff\xc0\xaf\xed\xa0\x80$x^2$"
 
 
-def trace_of(tmp_path, path=b"/a.out", build_id=b"\xab\xcd", name=b"main", texts=()):
+def trace_of(tmp_path, path=b"/a.out", build_id=b"\xab\xcd", name=b"main", texts=(), flags=0):
     """One leak, whose frame lies in the module `path`."""
     trace = Trace()
     process = trace.process(4242)
@@ -32,7 +32,7 @@ def trace_of(tmp_path, path=b"/a.out", build_id=b"\xab\xcd", name=b"main", texts
     definitions.process_record(start=5000, monotonic_ns=5000)
     for what, text in texts:
         definitions.text(what, text)
-    definitions.module(1, 0x400000, path, time=5000, flags=0, build_id=build_id,
+    definitions.module(1, 0x400000, path, time=5000, flags=flags, build_id=build_id,
                        segments=[(0x1000, 0x200, 0x1000, 5)])
     definitions.thread(1, 4242, time=5000, name=name)
     definitions.node(1, 0x1040, parent=0)
@@ -108,6 +108,32 @@ def test_nothing_but_a_regular_file_is_opened(tmp_path, place, build_id):
         assert all("O_PATH" in line for line in opened), opened
         # Which is how it would be opened again, to be read.
         assert '"/proc/self/fd/' not in log.read_text()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_is_opened_because_a_bundle_names_it(tmp_path, place):
+    """GIVEN a bundle that says where the program's symbols were read from: that is told, and
+    nothing there is opened."""
+    root = tmp_path / "place"
+    root.mkdir()
+    path = os.fsencode(PLACES[place](root))
+    trace = trace_of(tmp_path, flags=1).read_bytes()
+    texts = [b"/a.out", path, b"named_by_the_bundle"]
+    data = vu(1) + vu(len(texts)) + b"".join(string(text) + b"\0" for text in texts) + \
+        vu(1) + vu(1) + string(b"\xab\xcd") + vu(0) + vu(0) + vu(0) + vu(2) + \
+        vu(1) + vu(0x103f) + vu(1) + vu(3) + vu(0) + vu(0)
+    frames = [run(["zstd", "-q", "-c", f"--stream-size={len(plain)}"], input=plain,
+                  binary=True).stdout for plain in (data, trace)]
+    (tmp_path / "b").write_bytes((0x184d2a5b).to_bytes(4, "little") +
+                                 (8 + len(frames[0])).to_bytes(4, "little") + b"mlogsyms" +
+                                 frames[0] + frames[1])
+    log = tmp_path / "log"
+    done = run(["strace", "-f", "-e", "trace=open,openat,openat2", "-o", log,
+                ANALYZE, "--leaks", tmp_path / "b"], limit=60)
+    assert done.returncode == 0 and "named_by_the_bundle" in done.stdout, done
+    name = f'"{os.fsdecode(path)}"'
+    opened = [line for line in log.read_text().splitlines() if name in line]
+    assert not opened, opened
 
 
 def texts():

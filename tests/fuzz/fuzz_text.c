@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fuzz target: the small languages of text. The first byte chooses which:
+ *
+ *     s  a file of suppressions    f  values of filters, one option a line
+ *     g  conditions of --fail-on   j  a report in JSON as baseline
+ *     p  a perf map                d  names to demangle
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "ma_demangle.h"
+#include "ma_figures.h"
+#include "ma_gate.h"
+#include "ma_suppress.h"
+
+static const char *const names[] = { "main", "std::vector<int>::push_back(int&&)", "", "a.so", "xx" };
+
+static void suppressions(const char *text)
+{
+    struct ma_suppressions all = { 0 };
+    struct ma_error error = { 0 };
+    ma_suppress_parse(&all, text, "fuzz", &error);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct ma_frame frame = { .function = names[i], .file = "/a/b.c", .module = "/lib/a.so" };
+        ma_suppress_find(&all, &frame, 1);
+    }
+    ma_suppress_free(&all);
+}
+
+/* A line is the number of an option, as a letter from "a", and its value. */
+static void filters(char *text)
+{
+    struct ma_filter_spec spec = { 0 };
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        unsigned option = (unsigned char)*line - 'a';
+        /* What glibc's regcomp makes of patterns is not ours to search. */
+        if (option < MA_FILTER_FUNCTION || (option < MA_FILTER_OPTIONS && strlen(line) < 12))
+            ma_filter_spec_take(&spec, (enum ma_filter_option)option, line + 1);
+    }
+    ma_filter_spec_problem(&spec);
+    ma_filter_spec_looks_ahead(&spec);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ma_filter_spec_thread(&spec, i, names[i]);
+        ma_patterns_match(&spec.function, names[i]);
+    }
+    ma_filter_spec_free(&spec);
+}
+
+static void gates(char *text)
+{
+    struct ma_gate gate = { 0 };
+    char why[512], *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        ma_gate_parse(&gate, line, why, sizeof why);
+    ma_gate_needs_baseline(&gate);
+}
+
+static void baseline(const uint8_t *data, size_t size)
+{
+    struct ma_figures figures = { 0 };
+    struct ma_error error = { 0 };
+    const char *path;
+    int fd = fuzz_file(data, size, &path);
+    ma_figures_in_report(path);
+    ma_figures_read(path, &figures, &error);
+    close(fd);
+}
+
+static char folder[] = "/tmp/mlog-fuzz-XXXXXX", map[sizeof folder + sizeof "/perf-1.map"];
+
+static void remove_folder(void)
+{
+    unlink(map);
+    rmdir(folder);
+}
+
+static void perf_map(const uint8_t *data, size_t size)
+{
+    if (!map[0]) {
+        if (!mkdtemp(folder))
+            abort();
+        snprintf(map, sizeof map, "%s/perf-1.map", folder);
+        atexit(remove_folder);
+    }
+    FILE *file = fopen(map, "w");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0)
+        abort();
+    const struct ma_symbol_options options = { .perf_map_dir = folder, .demangle = true };
+    const struct ma_object object = { .process = 1, .pid = 1, .generated = true, .here = true };
+    struct ma_symbols *symbols = ma_symbols_open(&options);
+    const struct ma_symbol *out;
+    for (uint64_t at = 0; symbols && at < 256; at++)
+        ma_symbols_resolve(symbols, &object, at * 16, at % 2, &out);
+    ma_symbols_close(symbols);
+}
+
+static void demangle(char *text)
+{
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        free(ma_demangle(line, true));
+        free(ma_demangle(line, false));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!size)
+        return 0;
+    char *text = malloc(size);
+    if (!text)
+        abort();
+    memcpy(text, data + 1, size - 1);
+    text[size - 1] = '\0';
+    switch (*data) {
+    case 's': suppressions(text); break;
+    case 'f': filters(text); break;
+    case 'g': gates(text); break;
+    case 'j': baseline(data + 1, size - 1); break;
+    case 'p': perf_map(data + 1, size - 1); break;
+    case 'd': demangle(text); break;
+    default: break;
+    }
+    free(text);
+    return 0;
+}
+
+#ifdef FUZZING
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    (void)seed;
+    if (size < 2)
+        return LLVMFuzzerMutate(data, size, max_size);
+    return 1 + LLVMFuzzerMutate(data + 1, size - 1, max_size - 1);
+}
+#endif
