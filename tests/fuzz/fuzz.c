@@ -98,16 +98,13 @@ void fuzz_analyse(const char *path, const struct ma_options *wanted)
     struct ma_options options = *wanted;
     struct ma_analysis analysis;
     struct ma_error error = { 0 };
-    struct ma_pass pass = { 0 };
+    struct ma_dump dump = { 0 };
     char sentence[400];
     options.trace = path;
     const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
-    if (dumper) {
-        pass = dumper->pass;
-        pass.context = fuzz_nowhere();
-    }
     if (ma_analysis_open(&analysis, &options, &error) == 0 &&
-        ma_analysis_run(&analysis, dumper ? &pass : NULL, &error) == 0 && !dumper &&
+        (!dumper || ma_dump_begin(&dump, dumper, &analysis, fuzz_nowhere()) == 0) &&
+        ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, &error) == 0 && !dumper &&
         ma_analysis_rows(&analysis, &error) == 0) {
         if (options.flamegraph)
             ma_flamegraph_write(&analysis, NULL, true, fuzz_nowhere(), &error);
@@ -115,6 +112,7 @@ void fuzz_analyse(const char *path, const struct ma_options *wanted)
             report(&analysis, &error);
         ma_audit_is_damaged(&analysis.trace.audit, sentence, sizeof sentence);
     }
+    ma_dump_free(&dump);
     ma_analysis_free(&analysis);
 }
 
