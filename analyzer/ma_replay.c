@@ -229,7 +229,9 @@ static inline int end_block(struct turn *turn, const struct ma_block *block, uin
     }
     count_free(turn, block->size);
     debit(turn, &account->uses[block->use], block->size);
-    return ma_inherit_keep(account, block, time);
+    return __builtin_expect(account->inherits.n_forks != 0, 0)
+               ? ma_inherit_keep(account, block, time)
+               : 0;
 }
 
 /* Take the block at address out of what the process sees: its own or its copy

@@ -206,7 +206,9 @@ def main(argv):
     page = bench_report.markdown(results)
     print(page)
     if arguments.write:
-        (root / "docs" / "benchmarks.md").write_text(page)
+        document = root / "docs" / "benchmarks.md"
+        document.write_text(bench_report.merged(document.read_text(), page, results)
+                            if arguments.only else page)
     run.say(f"raw results in {out}")
     return 0
 

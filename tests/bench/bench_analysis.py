@@ -63,8 +63,11 @@ def analyser(bench):
 def measure(bench, work):
     """One program's trace through mlog-analyze and heaptrack's through heaptrack_print."""
     bench.run("mlog", work)
+    command = [analyser(bench), "--no-symbols", bench.trace]
+    timed(command)      # the trace into the page cache
     result = {"events": bench_traces.mlog_trace(bench)["events"],
-              "mlog": repeat([analyser(bench), "--no-symbols", bench.trace], RUNS)}
+              "mlog": repeat([*command, "--jobs", "1"], RUNS),
+              "ahead": repeat(command, RUNS)}
     os.unlink(bench.trace)
     if shutil.which("heaptrack_print") and "heaptrack" in bench.ways():
         try:
@@ -81,7 +84,7 @@ def memory(bench, say, quick):
     for live, millions in LIVE_AND_EVENTS[:2] if quick else LIVE_AND_EVENTS:
         work = Work("live", "live", [bench.program("pairs"), "live", live, millions * 500_000])
         bench.run("mlog", work)
-        once = timed([analyser(bench), "--no-symbols", bench.trace])
+        once = timed([analyser(bench), "--no-symbols", "--jobs", "1", bench.trace])
         rows.append({"live": live, "events": bench_traces.mlog_trace(bench)["events"],
                      "trace": os.path.getsize(bench.trace), **once})
         os.unlink(bench.trace)

@@ -264,6 +264,22 @@ def markdown(results):
     return "\n".join(text)
 
 
+def merged(page, part, results):
+    """A page with the sections that `part`, the page of a run of some parts only,
+    measured anew: each then says when and how. Remarks stay."""
+    def split(text):
+        head, *sections = text.split("\n## ")
+        return head, dict(section.split("\n", 1) for section in sections)
+    machine = results["machine"]
+    when = (f"\nMeasured on its own: `{results['command']}`, {machine['date']}, load "
+            f"{machine['load']} when it began.\n")
+    head, sections = split(page)
+    for title, body in split(part)[1].items():
+        if title != "Remarks":
+            sections[title] = when + body.rstrip("\n") + "\n"
+    return "\n## ".join([head] + [f"{title}\n{body}" for title, body in sections.items()])
+
+
 def analysis_table(works):
     rows = []
     for name, result in works:
@@ -271,16 +287,18 @@ def analysis_table(works):
         if not part:
             continue
         mlog, other, events = part["mlog"], part.get("heaptrack"), part["events"]
+        ahead = part["ahead"]["wall"]["median"]
         rows.append([
             name, number(events / 1e6, 2), number(mlog["cpu"]["median"], 2),
             f"**{events / mlog['cpu']['median'] / 1e6:.1f}** "
             f"({events / mlog['cpu']['max'] / 1e6:.1f}–{events / mlog['cpu']['min'] / 1e6:.1f})",
+            number(mlog["wall"]["median"], 2), number(ahead, 2),
             number(mlog["anonymous_kb"] / 1024, 1),
             number(other and other["cpu"]["median"], 2),
             number(other and events / other["cpu"]["median"] / 1e6, 1),
             number(other and other["anonymous_kb"] / 1024, 1)])
-    return table(["program", "million events", "CPU, s", "million events a CPU second",
-                  "memory, MB", "heaptrack_print: CPU, s", "million events a CPU second",
+    return table(["program", "million events", "one core: CPU, s", "million events a CPU second",
+                  "wall, s", "with a second core: wall, s", "memory, MB", "heaptrack_print: CPU, s", "million events a CPU second",
                   "memory, MB"], rows) if rows else ""
 
 
