@@ -281,6 +281,16 @@ NOINLINE static void test_coroutines(void)
 
 /* --- signals ----------------------------------------------------------------- */
 
+/* One SIGALRM after so many microseconds (0: none). A handler asks for the next as
+ * its last act: at an interval, a slow machine would do nothing but handle signals. */
+static volatile sig_atomic_t tick;
+static void tick_after(int microseconds)
+{
+    struct itimerval once = {{0, 0}, {0, microseconds}};
+    tick = microseconds;
+    setitimer(ITIMER_REAL, &once, NULL);
+}
+
 static volatile sig_atomic_t signals;
 static void on_signal(int sig)
 {
@@ -288,12 +298,13 @@ static void on_signal(int sig)
     (void)sig;
     signals++;
     probe_nested();
+    if (tick)
+        tick_after(tick);
     errno = saved;
 }
 NOINLINE static void test_signals(int flags)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = flags | SA_RESTART};
-    struct itimerval on = {{0, 150}, {0, 150}}, off = {{0, 0}, {0, 0}};
     static char alt[1 << 18];
     stack_t ss = {.ss_sp = alt, .ss_size = sizeof alt};
     sigaltstack(&ss, NULL);
@@ -305,10 +316,10 @@ NOINLINE static void test_signals(int flags)
 #if defined(__i386__)
     stray = 1;
 #endif
-    setitimer(ITIMER_REAL, &on, NULL);
+    tick_after(150);
     for (int i = 0; i < 3000 && (signals < 1500 || i < 40); i++)
         grow(5);
-    setitimer(ITIMER_REAL, &off, NULL);
+    tick_after(0);
     stray = 0;
 }
 
@@ -319,6 +330,7 @@ static volatile sig_atomic_t escapes;
 static void on_escape(int sig)
 {
     (void)sig;
+    tick_after(tick);
     if (!unwinding)
         return;
     unwinding = 0;
@@ -328,9 +340,8 @@ static void on_escape(int sig)
 NOINLINE static void test_escapes(void)
 {
     struct sigaction sa = {.sa_handler = on_escape, .sa_flags = SA_RESTART};
-    struct itimerval on = {{0, 60}, {0, 60}}, off = {{0, 0}, {0, 0}};
     sigaction(SIGALRM, &sa, NULL);
-    setitimer(ITIMER_REAL, &on, NULL);
+    tick_after(60);
     /* volatile: it lives through siglongjmp */
     for (volatile int i = 0; i < 20000 && escapes < 200; i++) {
         if (sigsetjmp(escape, 1)) {
@@ -340,7 +351,7 @@ NOINLINE static void test_escapes(void)
         }
         grow(4);
     }
-    setitimer(ITIMER_REAL, &off, NULL);
+    tick_after(0);
     printf("# left lt_unwind by longjmp %d times\n", (int)escapes);
 }
 
