@@ -170,8 +170,9 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
                0x100000001b3u;
         path ^= path >> 29;
     }
-    unsettled = false;
-    for (unsigned i = p->shadow->kept < p->n_before ? p->shadow->kept : 0; i < n; i++) {
+    /* What was kept of an unwind that was left is not what was there before it. */
+    for (unsigned i = !unsettled && p->shadow->kept < p->n_before ? p->shadow->kept : 0; i < n;
+         i++) {
         uint32_t *id = lt_unwinder_id(p->shadow, i);
         if (!*id)
             *id = ++p->ids;
@@ -179,6 +180,7 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
                                        lt_unwinder_hash(p->shadow, i), *id};
     }
     p->n_before = n;
+    unsettled = false;
     if (!handling || !stray) {
         _Unwind_Backtrace(gcc_frame, p);
         compare("_Unwind_Backtrace", p->shadow, p, at);
