@@ -388,13 +388,20 @@ static int run_any(struct ma_decoder *decoder, unsigned tag, struct ma_event *ev
     return 1;
 }
 
+static inline enum ma_decode_status judge(const struct ma_decoder *decoder)
+{
+    if (__builtin_expect(!decoder->cursor.failed & !decoder->problem, 1))
+        return MA_DECODE_MORE;
+    return decoder->cursor.failed ? MA_DECODE_CUT : MA_DECODE_BAD;
+}
+
 enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event *out, size_t max,
                                      size_t *n)
 {
     struct ma_cursor *cursor = &decoder->cursor;
     struct ma_event *event = out, *const end = out + max - 1; /* an item gives up to two */
-    enum ma_decode_status status = MA_DECODE_MORE;
-    while (event < end) {
+    enum ma_decode_status status = judge(decoder); /* refused once: not judged by what it changed */
+    while (status == MA_DECODE_MORE && event < end) {
         if (decoder->grain_is_power && cursor->end - cursor->at > PLAIN_MOST) {
             event = run_plain(decoder, event, end);
             if (event == end)
@@ -409,11 +416,9 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
         }
         cursor->at++;
         int events = run_any(decoder, tag, event);
-        if (__builtin_expect(cursor->failed | (decoder->problem != NULL), 0)) {
-            status = cursor->failed ? MA_DECODE_CUT : MA_DECODE_BAD;
-            cursor->at = decoder->item; /* another call shall meet the same end */
+        status = judge(decoder);
+        if (__builtin_expect(status != MA_DECODE_MORE, 0))
             break;
-        }
         event += events;
         if (__builtin_expect(tag <= MLF_REC_LAST, 0) && events)
             break; /* a record ends its batch: the merge looks for them there */

@@ -72,7 +72,8 @@ void ma_decoder_begin(struct ma_decoder *decoder, const struct ma_process *proce
 void ma_decoder_piece(struct ma_decoder *decoder, const unsigned char *payload, size_t size);
 
 /* Decode up to max (2 or more) events to out and set *n. A record is the last of
- * its batch. */
+ * its batch. After CUT or BAD every call gives the same and no event, up to the
+ * next piece; END may be followed by more, in a piece that is being written. */
 enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event *out, size_t max,
                                      size_t *n);
 

@@ -18,10 +18,10 @@
 #define SLACK_WIDE 0xfffffu /* the entry's size is 1 + an index of wide ones */
 
 /* Slots of the nursery: the first ones, and the most. It grows when misses have
- * come to so many a slot. */
+ * come to so many a slot: so that thousands of short processes stay small. */
 #define NURSERY_FIRST 5
 #define NURSERY_MOST 10
-#define MISSES_A_SLOT 4
+#define MISSES_A_SLOT 64
 
 struct ma_heap_wide {
     uint64_t address, size, usable;
@@ -302,22 +302,29 @@ static void empty_nursery(struct ma_heap *heap)
         heap->nursery[i] = (struct ma_block){ .address = i ? 0 : elsewhere, .use = MA_HEAP_FREE };
 }
 
-/* The first nursery, or a larger one: the blocks of the one before go into the
- * table. */
-static int grow_nursery(struct ma_heap *heap)
+int ma_heap_rest(struct ma_heap *heap)
 {
     size_t n = nursery_slots(heap);
-    unsigned log2 = n ? NURSERY_MOST : NURSERY_FIRST;
-    if (!ma_heap_multiplier)
-        ma_heap_multiplier = choose_multiplier();
     for (size_t i = 0; i < n; i++) {
         if (heap->nursery[i].use != MA_HEAP_FREE && put_old(heap, &heap->nursery[i]) < 0)
             return -ENOMEM;
     }
+    free(heap->nursery);
+    heap->nursery = NULL;
+    return 0;
+}
+
+/* The first nursery, or a larger one. */
+static int grow_nursery(struct ma_heap *heap)
+{
+    unsigned log2 = heap->nursery ? NURSERY_MOST : NURSERY_FIRST;
+    if (!ma_heap_multiplier)
+        ma_heap_multiplier = choose_multiplier();
+    if (ma_heap_rest(heap) < 0)
+        return -ENOMEM;
     struct ma_block *nursery = aligned_alloc(64, sizeof *nursery << log2);
     if (!nursery)
         return -ENOMEM;
-    free(heap->nursery);
     heap->nursery = nursery;
     heap->nursery_shift = 64 - log2;
     empty_nursery(heap);
@@ -327,7 +334,7 @@ static int grow_nursery(struct ma_heap *heap)
 int ma_heap_put_slow(struct ma_heap *heap, const struct ma_block *block, struct ma_block *former)
 {
     size_t slots = nursery_slots(heap);
-    if (!slots)
+    if (!slots && !heap->n_entries)
         heap->origin = block->time; /* of the first block: those that leave first may be younger */
     if (__builtin_expect(slots < (size_t)1 << NURSERY_MOST, 0) &&
         heap->misses++ >= slots * MISSES_A_SLOT && grow_nursery(heap) < 0)
@@ -353,8 +360,8 @@ bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *
         return false;
     take_old(heap, hash, &found, block);
     heap->count--;
-    struct ma_block *slot = ma_heap_slot(heap, address);
-    if (slot->use == MA_HEAP_FREE)
+    struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, address) : NULL;
+    if (slot && slot->use == MA_HEAP_FREE)
         slot->address = address;
     return true;
 }
@@ -362,11 +369,11 @@ bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *
 bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block *block)
 {
     struct found found;
-    if (!heap->nursery)
-        return false;
-    *block = *ma_heap_slot(heap, address);
-    if (block->address == address)
-        return block->use != MA_HEAP_FREE;
+    const struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, address) : NULL;
+    if (slot && slot->address == address) {
+        *block = *slot;
+        return slot->use != MA_HEAP_FREE;
+    }
     if (!heap->n_old || !search(heap, ma_heap_hash(address), address, &found))
         return false;
     unpack(heap, &heap->entries[found.bucket->entries[found.place]], block);

@@ -65,7 +65,8 @@ struct ma_heap_bucket {
 struct ma_heap_wide;
 
 struct ma_heap {
-    struct ma_block *nursery; /* use MA_HEAP_FREE: not live, and not in the table either */
+    struct ma_block *nursery; /* use MA_HEAP_FREE: not live, and not in the table either;
+                                 NULL before the first block and while the heap rests */
     unsigned nursery_shift;   /* 64 less log2 of its slots */
     uint32_t misses;          /* puts that found another address in their slot */
     size_t count;             /* blocks in all */
@@ -162,6 +163,10 @@ bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block 
 size_t ma_heap_places(const struct ma_heap *heap);
 bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block);
 
+/* Nothing more is expected to happen: its blocks are kept in as little memory as
+ * can be. Returns 0 or -ENOMEM, as ma_heap_put. */
+int ma_heap_rest(struct ma_heap *heap);
+
 void ma_heap_free(struct ma_heap *heap);
 
 static inline void ma_heap_near(const void *memory)
@@ -175,7 +180,7 @@ static inline void ma_heap_near(const void *memory)
 /* Have the memory that take or put will need brought near: call the first or the
  * second some events ahead, the third a few, for a block that ends; it returns
  * the block's use if that is known, else MA_HEAP_FREE. They change nothing. The
- * heap has buckets. */
+ * heap has a nursery and buckets. */
 static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
 {
     if (ma_heap_slot(heap, address)->address != address)

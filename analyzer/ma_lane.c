@@ -8,8 +8,10 @@
  */
 #include "ma_lane.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -108,7 +110,22 @@ static void wake(struct ma_lanes *lanes)
 static bool has_second_core(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return errno == EINVAL; /* more than a set can tell */
+    return CPU_COUNT(&set) > 1;
+}
+
+/* Signals are for the thread that waits for input; but a mapping that is lost is
+ * told whoever meets it. */
+static int start_worker(struct ma_lanes *lanes)
+{
+    sigset_t most, before;
+    sigfillset(&most);
+    sigdelset(&most, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &most, &before);
+    int result = pthread_create(&lanes->thread, NULL, work, lanes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
 }
 
 static void free_lanes(struct ma_lanes *lanes)
@@ -139,7 +156,7 @@ struct ma_lanes *ma_lanes_start(void)
         for (size_t k = 0; k < DEPTH; k++)
             lane->ring[k].events = lane->events + k * LANE_BATCH;
     }
-    if (!whole || pthread_create(&lanes->thread, NULL, work, lanes) != 0) {
+    if (!whole || start_worker(lanes) != 0) {
         free_lanes(lanes);
         return NULL;
     }

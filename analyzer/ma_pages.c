@@ -41,8 +41,10 @@ static void *remap(void *memory, size_t old_size, size_t size)
     if (mremap(memory, old_size, size, 0) != MAP_FAILED)
         return memory;
     void *to = map(size, PROT_NONE);
-    if (!to)
-        return NULL;
+    if (!to) { /* a limit on addresses: it takes fewer of them anywhere */
+        to = mremap(memory, old_size, size, MREMAP_MAYMOVE);
+        return to == MAP_FAILED ? NULL : to;
+    }
     if (mremap(memory, old_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
         munmap(to, size);
         return NULL;

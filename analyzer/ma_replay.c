@@ -465,7 +465,7 @@ static void prefetch_first(const struct ma_account *account, const struct ma_run
 
 static inline bool is_large(const struct ma_account *account)
 {
-    return account->heap.n_old >= PREFETCH_FROM;
+    return account->heap.n_old >= PREFETCH_FROM && account->heap.nursery;
 }
 
 /* A run of a thread's events. */

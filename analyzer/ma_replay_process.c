@@ -56,8 +56,11 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_blocks -= account->live_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
+    /* Thousands of children end so; one may come back. */
     if (!account->heap.count)
-        ma_heap_free(&account->heap); /* thousands of children end so; one may come back */
+        ma_heap_free(&account->heap);
+    else if (ma_heap_rest(&account->heap) < 0)
+        return -ENOMEM;
     ma_inherit_release(account);
     return tell(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }

@@ -217,8 +217,8 @@ static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
 {
     uint32_t object;
     int result = find_object(stacks, owner, node->module, &object);
-    uint64_t frame = node->offset << 1 | (node->exact != 0);
-    *hash = ma_mix(parent ^ ma_mix(frame + ((uint64_t)object << 56 | object)));
+    uint64_t within = ma_mix((uint64_t)object << 1 | (node->exact != 0));
+    *hash = ma_mix(parent ^ ma_mix(node->offset + within));
     *hash = (*hash & ~ROOT_MASK) | (ROOT_MASK + 1) | (parent & ROOT_MASK); /* never 0 */
     return result;
 }
