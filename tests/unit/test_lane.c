@@ -212,7 +212,7 @@ static bool take_heads(struct ma_feed *feed, bool keep_open, uint64_t *next)
 
 static void test_feeds(struct ma_trace *trace, struct ma_lanes *lanes)
 {
-    static unsigned char bytes[ROOM];
+    static unsigned char bytes[ROOM], others[PIECES][ROOM];
     for (int with = 0; with < 2; with++) {
         struct ma_decoding shared = { .lanes = with ? lanes : NULL };
         const size_t n = 3000, more = 1700;
@@ -241,7 +241,7 @@ static void test_feeds(struct ma_trace *trace, struct ma_lanes *lanes)
     struct ma_feed *feeds[PIECES];
     size_t released, have = 0;
     for (size_t i = 0; i < PIECES; i++) {
-        feeds[i] = new_feed(trace, &shared, bytes, 5000);
+        feeds[i] = new_feed(trace, &shared, others[i], 5000);
         ma_feed_refill(feeds[i], false, &released);
         have += feeds[i]->lane != NULL;
     }
