@@ -485,8 +485,9 @@ static const struct broken {
 #undef BROKEN
 };
 
-/* A few items that push eight addresses and four stacks. */
-static size_t put_prefix(unsigned char *at)
+/* A few items that push eight addresses and four stacks, and `more` addresses: eight
+ * events and `more`. */
+static size_t put_prefix(unsigned char *at, size_t more)
 {
     static const unsigned char prefix[] = {
         0xcf, 0x10, 0, 0, 0, 0, 0x70, 0, 0, 0x51, 0x33, 0x03, /* ALLOC, stack 20 */
@@ -494,32 +495,53 @@ static size_t put_prefix(unsigned char *at)
         0x80, 0x03, 0x82, 0x03, 0x84, 0x03, 0x86, 0x03,       /* FREEs */
     };
     memcpy(at, prefix, sizeof prefix);
-    return sizeof prefix;
+    for (size_t i = 0; i < 2 * more; i++)
+        at[sizeof prefix + i] = i % 2 ? 0x01 : 0x87;
+    return sizeof prefix + 2 * more;
+}
+
+/* The item behind the prefix, and so many bytes behind it: how often it was not
+ * refused as it should be. */
+static size_t refused_wrongly(const struct writer *layout, const struct broken *item, size_t more,
+                              size_t behind)
+{
+    static struct outcome plain, general;
+    unsigned char bytes[1000];
+    size_t wrong = 0, prefix = put_prefix(bytes, more), size = prefix + item->size;
+    memcpy(bytes + prefix, item->bytes, item->size);
+    for (size_t k = 0; k < behind; k++, size++)
+        bytes[size] = k % 2 ? 0x01 : 0x80; /* FREEs of the latest address */
+    for (size_t max = 2; max < 200; max = max * 7 + 1) {
+        decode_all(layout, bytes, size, true, max, &plain);
+        decode_all(layout, bytes, size, false, max, &general);
+        wrong += !same_outcome(&plain, &general) || plain.n != 8 + more ||
+                 plain.status != MA_DECODE_BAD || plain.item != prefix ||
+                 !strstr(plain.problem, item->why);
+    }
+    return wrong;
 }
 
 static void test_broken_items(void)
 {
-    static struct outcome plain, general;
     struct writer *layout = new_writer(8, 16, 24);
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         size_t wrong = 0;
-        for (size_t behind = 0; behind < 150; behind++) {
-            unsigned char bytes[300];
-            size_t prefix = put_prefix(bytes), size = prefix + broken[i].size;
-            memcpy(bytes + prefix, broken[i].bytes, broken[i].size);
-            for (size_t k = 0; k < behind; k++, size++)
-                bytes[size] = k % 2 ? 0x01 : 0x80; /* FREEs of the latest address */
-            for (size_t max = 2; max < 600; max = max * 7 + 1) {
-                decode_all(layout, bytes, size, true, max < 500 ? max : 500, &plain);
-                decode_all(layout, bytes, size, false, max < 500 ? max : 500, &general);
-                wrong += !same_outcome(&plain, &general) || plain.n != 8 ||
-                         plain.status != MA_DECODE_BAD || plain.item != prefix ||
-                         !strstr(plain.problem, broken[i].why);
-            }
-        }
+        for (size_t behind = 0; behind < 150; behind++)
+            wrong += refused_wrongly(layout, &broken[i], 0, behind);
         CHECK(!wrong, "refused wherever it stands: %s, item %02x", broken[i].why,
               (unsigned char)broken[i].bytes[0]);
     }
+    static const struct broken beyond[] = { /* of the ring, all of which was pushed */
+        { "\xbc\xc4\x01", 3, "address distance" },
+        { "\xbc\xff\x01", 3, "address distance" },
+        { "\xbf\x01", 2, "reserved address code" },
+        { "\xbf\xff\x01", 3, "reserved address code" },
+    };
+    size_t wrong = 0;
+    for (size_t i = 0; i < 4; i++)
+        wrong += refused_wrongly(layout, &beyond[i], 350, 0) +
+                 refused_wrongly(layout, &beyond[i], 350, 100);
+    CHECK(!wrong, "what is beyond the ring is refused however much was pushed");
     free(layout);
 }
 
@@ -562,7 +584,7 @@ static void test_more_is_written(void)
     struct ma_event events[64];
     unsigned char bytes[512] = { 0 };
     struct writer *layout = new_writer(8, 16, 24);
-    size_t n, prefix = put_prefix(bytes);
+    size_t n, prefix = put_prefix(bytes, 0);
     begin_decoder(&decoder, layout);
     ma_decoder_piece(&decoder, bytes, sizeof bytes);
     bool ends = ma_decoder_run(&decoder, events, 64, &n) == MA_DECODE_END && n == 8;

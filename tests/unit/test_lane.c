@@ -181,6 +181,42 @@ static void test_a_pause(struct ma_lanes *lanes, const struct ma_process *proces
     ma_lane_close(piece.lane);
 }
 
+/* What was being decoded is the caller's again: when the last batch was taken, and
+ * when the lane was closed in the midst of it. */
+static void test_decoders_are_given_back(struct ma_lanes *lanes, const struct ma_process *process)
+{
+    static struct piece piece;
+    enum ma_decode_status status;
+    size_t touched = 0;
+    for (int round = 0; round < 30; round++) {
+        begin_piece(&piece, process, (size_t)round * 100, "");
+        memset(piece.bytes + piece.size, 0, 3000);
+        ma_decoder_piece(&piece.decoder, piece.bytes, piece.size + 3000);
+        piece.lane = ma_lane_open(lanes, &piece.decoder);
+        while (!piece.ended)
+            touched += !take_batch(&piece, &status);
+        write_frees(piece.bytes + piece.size, 1000, piece.n);
+        for (int i = 0; i < 5; i++)
+            nap();
+        touched += piece.decoder.cursor.at != piece.bytes + piece.size;
+        ma_lane_close(piece.lane);
+    }
+    CHECK(!touched, "what is written behind the end is not the worker's to read");
+    for (int round = 0; round < 60; round++) {
+        begin_piece(&piece, process, PIECE, "");
+        piece.lane = ma_lane_open(lanes, &piece.decoder);
+        let_it_fill(piece.lane);
+        for (int i = 0; i < 5; i++)
+            touched += !take_batch(&piece, &status);
+        ma_lane_close(piece.lane);
+        struct ma_decoder before = piece.decoder;
+        for (int i = 0; i < 5; i++)
+            nap();
+        touched += memcmp(&before, &piece.decoder, sizeof before) != 0;
+    }
+    CHECK(!touched, "nor is a piece whose lane was closed");
+}
+
 /* A feed with one piece of n events in a payload that has room for more. */
 static struct ma_feed *new_feed(struct ma_trace *trace, struct ma_decoding *shared,
                                 unsigned char *bytes, size_t n)
@@ -230,7 +266,7 @@ static void test_feeds(struct ma_trace *trace, struct ma_lanes *lanes)
         bool good = take_heads(feed, true, &next) && next == n && feed->active;
         write_frees(bytes + 3 * n, more, n);
         last = ma_feed_last_time(feed) == n + more;
-        good &= take_heads(feed, true, &next) && next == n + more && feed->active;
+        good &= take_heads(feed, true, &next) && next == n + more && feed->active && !feed->lane;
         good &= take_heads(feed, false, &next) && next == n + more && !feed->active;
         CHECK(last && good, "what is written to a piece later is seen and read, %s",
               with ? "with a lane" : "without");
@@ -279,6 +315,7 @@ int main(void)
         test_lanes_give_what_decoders_give(lanes, process_of(&trace));
         test_a_batch_in_hand_is_left_alone(lanes, process_of(&trace));
         test_a_pause(lanes, process_of(&trace));
+        test_decoders_are_given_back(lanes, process_of(&trace));
         test_feeds(&trace, lanes);
     }
     ma_lanes_stop(lanes);
