@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define LANE_LEAST 16384 /* bytes of a piece that is worth a lane */
-
 /* A timed record of a definitions chunk: its payload will not stay, so it is
  * copied. */
 static int add_timed(void *context, const struct ma_event *event)
@@ -264,7 +262,7 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     ma_decoder_piece(feed->decoder, piece.payload, piece.size);
     feed->piece = piece;
     feed->active = true;
-    if (piece.size >= LANE_LEAST)
+    if (piece.size >= feed->shared->lane_least)
         feed->lane = ma_lane_open(feed->shared->lanes, feed->decoder);
     feed->lane_ended = false;
     return 1;
@@ -383,7 +381,8 @@ uint64_t ma_feed_last_time(const struct ma_feed *feed)
     struct ma_event events[MA_BATCH];
     if (feed->kind == MLF_DEFINITIONS)
         return 0;
-    last = latest(feed->events + feed->at, feed->n - feed->at, last);
+    if (ma_feed_head(feed))
+        last = latest(ma_feed_head(feed), feed->n - feed->at, last);
     /* From the last piece inwards: a writer may have been killed before the first
      * event of its newest chunk. What is being decoded comes before them all. */
     for (size_t q = feed->n_queue;; q--) {

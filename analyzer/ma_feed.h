@@ -34,6 +34,7 @@ struct ma_piece {
 struct ma_decoding {
     size_t decoders;        /* kept by feeds */
     struct ma_lanes *lanes; /* NULL: no second core */
+    size_t lane_least;      /* bytes of a piece that is worth a lane */
 };
 
 struct ma_feed {

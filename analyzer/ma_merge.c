@@ -16,14 +16,16 @@
 #define AHEAD_COPIED ((size_t)16 << 20)
 #define MOST_STABLE ((size_t)1 << 30)
 #define MOST_COPIED ((size_t)256 << 20)
-#define LANES_FROM ((uint64_t)4 << 20) /* bytes of a trace that is worth a thread */
+#define LANES_FROM ((uint64_t)4 << 20)
+#define LANE_LEAST 16384
 #define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
 #define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
 
 int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
                   struct ma_error *error)
 {
-    *merge = (struct ma_merge){ .trace = trace };
+    *merge = (struct ma_merge){ .trace = trace, .lanes_from = LANES_FROM };
+    merge->decoding.lane_least = LANE_LEAST;
     int result = ma_reader_init(&merge->reader, source, &trace->audit, error);
     if (result < 0)
         return result;
@@ -172,7 +174,7 @@ static int read_chunk(struct ma_merge *merge)
     if (!feed)
         return -ENOMEM;
     merge->chunks++;
-    if (merge->ahead_wanted && chunk.offset >= LANES_FROM) {
+    if (merge->ahead_wanted && chunk.offset >= merge->lanes_from) {
         merge->ahead_wanted = false; /* asked once */
         merge->decoding.lanes = ma_lanes_start();
     }

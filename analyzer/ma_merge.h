@@ -34,7 +34,8 @@ struct ma_merge {
 
     struct ma_feed **feeds;
     size_t n_feeds, feed_capacity;
-    bool ahead_wanted; /* set by the caller: use a second core */
+    bool ahead_wanted;   /* set by the caller: use a second core */
+    uint64_t lanes_from; /* bytes of a trace that is worth one; a test may lower it */
     struct ma_decoding decoding; /* of all feeds */
     struct ma_map feed_of; /* process index, stream number, kind */
     struct ma_feed **heap; /* feeds with a head, smallest first */

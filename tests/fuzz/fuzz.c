@@ -93,7 +93,26 @@ static void report(struct ma_analysis *analysis, struct ma_error *error)
     ma_model_free(&model);
 }
 
-void fuzz_analyse(const char *path, const struct ma_options *wanted)
+unsigned fuzz_choice(const uint8_t *data, size_t size)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < size; i++)
+        sum = sum * 31 + data[i];
+    return sum >> 8;
+}
+
+static int open_analysis(struct ma_analysis *analysis, const struct ma_options *options,
+                         bool lanes, struct ma_error *error)
+{
+    int result = ma_analysis_open(analysis, options, error);
+    if (lanes) {
+        analysis->merge.lanes_from = 0;
+        analysis->merge.decoding.lane_least = 1;
+    }
+    return result;
+}
+
+void fuzz_analyse(const char *path, const struct ma_options *wanted, bool lanes)
 {
     struct ma_options options = *wanted;
     struct ma_analysis analysis;
@@ -102,7 +121,7 @@ void fuzz_analyse(const char *path, const struct ma_options *wanted)
     char sentence[400];
     options.trace = path;
     const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
-    if (ma_analysis_open(&analysis, &options, &error) == 0 &&
+    if (open_analysis(&analysis, &options, lanes, &error) == 0 &&
         (!dumper || ma_dump_begin(&dump, dumper, &analysis, fuzz_nowhere()) == 0) &&
         ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, &error) == 0 && !dumper &&
         ma_analysis_rows(&analysis, &error) == 0) {

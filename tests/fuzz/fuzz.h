@@ -28,8 +28,13 @@ int fuzz_file(const uint8_t *data, size_t size, const char **path);
 int fuzz_pipe(const uint8_t *data, size_t size, const char **path);
 
 /* Analyse the trace at path, whatever comes of it: a pass of the dump that
- * options name, or all reports in text or JSON, or a flame graph. */
-void fuzz_analyse(const char *path, const struct ma_options *options);
+ * options name, or all reports in text or JSON, or a flame graph. `lanes`: with
+ * every piece decoded ahead on the second core, though small traces are not worth
+ * it. */
+void fuzz_analyse(const char *path, const struct ma_options *options, bool lanes);
+
+/* A number of the input, the same for the same input: to choose by. */
+unsigned fuzz_choice(const uint8_t *data, size_t size);
 
 /* /dev/null, where all outputs go. */
 FILE *fuzz_nowhere(void);

@@ -20,10 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > FUZZ_PIPE)
         return 0;
     fd = fuzz_file(data, size, &path);
-    fuzz_analyse(path, &json);
+    fuzz_analyse(path, &json, size % 2);
     close(fd);
     fd = fuzz_pipe(data, size, &path);
-    fuzz_analyse(path, &dump);
+    fuzz_analyse(path, &dump, size / 2 % 2);
     close(fd);
     return 0;
 }
