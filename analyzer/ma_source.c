@@ -21,12 +21,15 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "ma_zstd.h"
 #include "mlf_codec.h"
+#include "mlf_format.h"
 
 #define WAIT_MS 200
 #define READ_SIZE ((size_t)1 << 17)
 #define FRAME_KEPT_MAX ((size_t)1 << 19) /* bytes of a frame kept to be searched again */
-#define ZSTD_WINDOW_LOG_MAX 27
+#define SEARCH_MAX FRAME_KEPT_MAX        /* bytes in which a damaged beginning is looked for */
+#define FRAME_START 5 /* bytes that tell how much more of a frame's header there is */
 /* A compressed trace yields so many times its size, beside the first bytes: even a
  * mapped one full of chunks that are hardly begun. More is a bomb. */
 #define YIELD_MAX 1000
@@ -52,8 +55,10 @@ struct ma_source {
     ZSTD_DStream *zstd;
     unsigned char *input; /* compressed bytes */
     size_t input_at, input_length;
-    size_t frame_at;       /* of the input: where the frame being read begins */
+    size_t frame_begin;    /* of the input: where the frame being read begins, */
+    size_t frame_at;       /* or the one before, until it is known that this is one */
     bool in_frame, frame_kept;
+    size_t block;          /* bytes to the end of the next block, or what is known of it */
     unsigned char *symbols; /* of a bundle, or NULL */
     size_t n_symbols;
     char problem[160];
@@ -70,13 +75,9 @@ static void lost_mapping(int signal_number)
     _exit(1);
 }
 
-static bool is_zstd(const unsigned char *data, size_t size)
+static bool begins_plain(const unsigned char *data, size_t size)
 {
-    if (size < 4)
-        return false;
-    uint32_t magic = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 |
-                     (uint32_t)data[3] << 24;
-    return magic == ZSTD_MAGICNUMBER || (magic & 0xfffffff0u) == ZSTD_MAGIC_SKIPPABLE_START;
+    return size >= MLF_MAGIC_SIZE && memcmp(data, MLF_MAGIC, MLF_MAGIC_SIZE) == 0;
 }
 
 static bool has_input(const struct ma_source *source)
@@ -130,6 +131,7 @@ static void fill_plain(struct ma_source *source)
 static size_t refill(struct ma_source *source)
 {
     size_t kept = source->frame_kept ? source->input_length - source->frame_at : 0;
+    source->frame_begin -= source->frame_at;
     if (kept > FRAME_KEPT_MAX) {
         kept = 0;
         source->frame_kept = false;
@@ -145,22 +147,25 @@ static size_t refill(struct ma_source *source)
 /* After a damaged frame: the input is moved to the next magic, where another
  * frame may begin. A process that was killed leaves such a cut, and the others
  * of its trace write on; what the decoder took for the rest of the frame is
- * then theirs, and looked at again. False if no frame follows. */
+ * then theirs, and looked at again: also if that went well, and only where the
+ * next frame should begin there is none. False if no frame follows. */
 static bool find_frame(struct ma_source *source)
 {
-    static const unsigned char magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
     if (source->frame_kept)
         source->input_at = source->frame_at + 1;
-    source->in_frame = source->frame_kept = false;
+    source->in_frame = false;
+    source->frame_kept = true;
+    source->block = FRAME_START;
     ZSTD_DCtx_reset(source->zstd, ZSTD_reset_session_only);
     for (;;) {
         size_t left = source->input_length - source->input_at;
-        unsigned char *found = memmem(source->input + source->input_at, left, magic, sizeof magic);
+        unsigned char *found = memmem(source->input + source->input_at, left, ma_zstd_magic,
+                                      sizeof ma_zstd_magic);
         if (found) {
-            source->input_at = (size_t)(found - source->input);
+            source->input_at = source->frame_at = (size_t)(found - source->input);
             return true;
         }
-        size_t tail = left < sizeof magic - 1 ? left : sizeof magic - 1;
+        size_t tail = left < sizeof ma_zstd_magic - 1 ? left : sizeof ma_zstd_magic - 1;
         memmove(source->input, source->input + source->input_length - tail, tail);
         source->input_at = 0;
         source->input_length = tail;
@@ -184,6 +189,8 @@ static bool is_bomb(struct ma_source *source)
     return true;
 }
 
+/* The decoder gets one block at a time: of a call that fails it hands out nothing,
+ * and so nothing is lost but the block that is damaged. */
 static void fill_zstd(struct ma_source *source)
 {
     source->ended |= is_bomb(source);
@@ -198,12 +205,16 @@ static void fill_zstd(struct ma_source *source)
             source->ended = true;
             return;
         }
-        if (!source->in_frame) {
-            source->frame_at = source->input_at;
+        if (!source->in_frame)
+            source->frame_begin = source->input_at;
+        if (!source->in_frame && !source->frame_kept) {
+            source->frame_at = source->frame_begin;
             source->frame_kept = true;
         }
         const size_t length = source->length;
-        ZSTD_inBuffer in = { source->input, source->input_length, source->input_at };
+        size_t left = source->input_length - source->input_at;
+        size_t given = source->block < left ? source->block : left;
+        ZSTD_inBuffer in = { source->input, source->input_at + given, source->input_at };
         ZSTD_outBuffer out = { source->buffer, source->capacity, length };
         size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
         source->input_at = in.pos;
@@ -221,8 +232,9 @@ static void fill_zstd(struct ma_source *source)
             continue;
         }
         source->in_frame = result != 0;
-        if (!source->in_frame)
-            source->frame_kept = false;
+        source->block = source->in_frame ? result : FRAME_START;
+        if (source->frame_kept && source->input_at - source->frame_begin >= FRAME_START)
+            source->frame_at = source->frame_begin; /* its magic was right */
         if (out.pos > length)
             return;
     }
@@ -313,8 +325,50 @@ static bool fill_up_to(struct ma_source *source, size_t want)
     return source->length >= want;
 }
 
-/* Keep the symbols that a bundle begins with. What is cut or another's frame
- * stays for the decoder, which skips it or says what is wrong. */
+/* Drop what the buffer begins with: it is damaged. */
+static void drop_damaged(struct ma_source *source, size_t n)
+{
+    source->length -= n;
+    memmove(source->buffer, source->buffer + n, source->length);
+    snprintf(source->problem, sizeof source->problem,
+             "the zstd stream is damaged near compressed byte 0: it begins %zu bytes later", n);
+}
+
+/* True if a file whose first bytes these are is compressed, though its beginning may
+ * be damaged or something else. */
+static bool holds_zstd(const unsigned char *data, size_t size)
+{
+    if (size > SEARCH_MAX)
+        size = SEARCH_MAX;
+    if (ma_zstd_begins(data, size))
+        return true;
+    return !begins_plain(data, size) && ma_zstd_find(data, size) < size;
+}
+
+/* The same of the buffer, which is filled as far as that needs, and then begins
+ * where the frame does. */
+static bool find_beginning(struct ma_source *source)
+{
+    if (ma_zstd_begins(source->buffer, source->length))
+        return true;
+    if (begins_plain(source->buffer, source->length))
+        return false;
+    fill_up_to(source, SEARCH_MAX);
+    size_t found = ma_zstd_find(source->buffer, source->length);
+    if (found == source->length)
+        return false;
+    drop_damaged(source, found);
+    return true;
+}
+
+/* Whether the frame that ends at `end` is the last or followed by one. */
+static bool is_followed(struct ma_source *source, size_t end)
+{
+    return !fill_up_to(source, end + 4) || ma_zstd_begins(source->buffer + end, 4);
+}
+
+/* Keep the symbols that a bundle begins with. Another's frame stays for the
+ * decoder, which skips it; so does the trace behind symbols whose size is wrong. */
 static void take_symbols(struct ma_source *source)
 {
     if (!fill_up_to(source, MA_BUNDLE_HEADER) ||
@@ -323,8 +377,10 @@ static void take_symbols(struct ma_source *source)
         return;
     size_t end = (size_t)mlf_get_u32(source->buffer + 4) + 8;
     if (end < MA_BUNDLE_HEADER || end - MA_BUNDLE_HEADER > MA_BUNDLE_SYMBOLS_MAX ||
-        !fill_up_to(source, end))
+        !fill_up_to(source, end) || !is_followed(source, end)) {
+        drop_damaged(source, MA_BUNDLE_HEADER);
         return;
+    }
     size_t size = end - MA_BUNDLE_HEADER;
     source->symbols = malloc(size + 1);
     if (!source->symbols)
@@ -344,10 +400,12 @@ const void *ma_source_symbols(const struct ma_source *source, size_t *size)
 static int start_zstd(struct ma_source *source, struct ma_error *error)
 {
     source->zstd = ZSTD_createDStream();
-    source->input = malloc(FRAME_KEPT_MAX + READ_SIZE);
+    size_t room = FRAME_KEPT_MAX + READ_SIZE;
+    source->input = malloc(source->length > room ? source->length : room);
+    source->block = FRAME_START;
     if (!source->zstd || !source->input)
         return ma_fail_memory(error);
-    ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+    ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, MA_ZSTD_WINDOW_LOG_MAX);
     /* What was read to find the magic is the first input. */
     memcpy(source->input, source->buffer, source->length);
     source->input_length = source->length;
@@ -375,7 +433,7 @@ static int open_source(const char *path, int fd, struct ma_source **out, struct 
         void *map = at == 0 ? mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED,
                                    source->fd, 0)
                             : MAP_FAILED;
-        if (map != MAP_FAILED && !is_zstd(map, (size_t)status.st_size)) {
+        if (map != MAP_FAILED && !holds_zstd(map, (size_t)status.st_size)) {
             struct sigaction action = { .sa_handler = lost_mapping };
             sigaction(SIGBUS, &action, NULL);
             source->map = map;
@@ -387,7 +445,7 @@ static int open_source(const char *path, int fd, struct ma_source **out, struct 
         result = -ENOMEM;
         if (!make_room(source, READ_SIZE))
             goto out;
-        while (source->length < 4 && !source->ended)
+        while (source->length < MLF_MAGIC_SIZE && !source->ended)
             fill_plain(source);
         result = -ENODATA;
         if (source->problem[0]) {
@@ -401,7 +459,7 @@ static int open_source(const char *path, int fd, struct ma_source **out, struct 
                        source->name);
             goto out;
         }
-        if (is_zstd(source->buffer, source->length)) {
+        if (find_beginning(source)) {
             take_symbols(source);
             source->ended = false;
             result = start_zstd(source, error);

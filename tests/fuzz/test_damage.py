@@ -15,6 +15,7 @@ import zlib
 
 import hostile
 import mutate
+import packed
 import pytest
 import reference
 import support
@@ -42,9 +43,11 @@ def environment():
         UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
 
 
-def analyze(path, *args):
-    """No crash, no sanitizer's complaint, an end; its output parsed."""
-    done = support.run([SANITIZED, path, "--no-symbols", *args], env=environment(), limit=60)
+def analyze(path, *args, names=False):
+    """No crash, no sanitizer's complaint, an end; its output parsed. `names`: those that
+    there are without any file."""
+    how = ["--sysroot", "/nowhere"] if names else ["--no-symbols"]
+    done = support.run([SANITIZED, path, *how, *args], env=environment(), limit=60)
     assert done.returncode in (0, 1), (path, args, done)
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, (path, done)
     assert len(done.stderr.splitlines()) == done.returncode, (path, done)
@@ -118,8 +121,7 @@ def expected_events(trace, damaged):
 class Known:
     """A whole trace as the reference decoder sees it."""
 
-    def __init__(self, path):
-        data = path.read_bytes()
+    def __init__(self, data):
         self.original = mutate.Original(data)
         self.reference = reference.Trace(data)
         self.items = [(self.reference.processes[chunk.process], chunk.stream, chunk.offset, item)
@@ -146,7 +148,7 @@ def reported(path):
 
 @pytest.mark.parametrize("name, layout", KINDS)
 def test_all_that_is_not_damaged_is_reported(traces, tmp_path, name, layout):
-    known = Known(traces[name, layout])
+    known = Known(traces[name, layout].read_bytes())
     path = tmp_path / "t"
     for seed in range(MUTANTS or FEW):
         mutant = mutate.mutant(known.original, seed)
@@ -183,6 +185,75 @@ def test_no_damage_to_zstd_crashes_the_analyser(traces, tmp_path, layout):
         (tmp_path / f"{seed}").write_bytes(mutate.damage_bytes(packed, seed))
     done = support.run([BUILD / "tests/fuzz/replay-zstd", tmp_path], env=environment())
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+PACKED = ["threads in a file", "threads in a pipe", "perl in a file", "perl in a pipe",
+          "bundle of mapped", "bundle of stream"]
+FEW_PACKED = 4 * len(packed.MUTATIONS)
+
+
+@pytest.fixture(scope="module")
+def compressed(traces, tmp_path_factory):
+    """Traces that the library compressed, in frames of its own; and bundles, which are the
+    symbols and one frame, of several blocks."""
+    root = tmp_path_factory.mktemp("compressed")
+    environ = support.clean_environment(MLOG_COMPRESS="zstd")
+    made = {}
+    for name, command in (("threads", [PROGRAMS / "threads", 6, 2000]), ("perl", ["perl", "-e", PERL])):
+        made[f"{name} in a file"], made[f"{name} in a pipe"] = root / f"{name}-f", root / f"{name}-p"
+        support.trace(command, root / f"{name}-f", env=environ)
+        support.bash('out=$1; shift; { LD_PRELOAD=$LIB "$@" 1022>&1 >/dev/null; } | cat >"$out"',
+                     root / f"{name}-p", *command, env=environ)
+    support.trace([PROGRAMS / "threads", 6, 2000], root / "mapped")
+    support.run(["zstd", "-dqo", root / "stream", root / "threads-p"])
+    for layout in ("mapped", "stream"):
+        made[f"bundle of {layout}"] = root / f"{layout}.mlogz"
+        support.analyze(root / layout, "--bundle", made[f"bundle of {layout}"])
+    return made
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_all_that_is_not_in_damaged_frames_is_reported(compressed, tmp_path, name):
+    """Of a damaged frame what lies before the damaged block, and all of the others."""
+    original = packed.Packed(compressed[name].read_bytes())
+    assert len(original.frames) > 3 or (original.bundle and len(original.frames[1].blocks) > 1)
+    known = Known(original.trace.data)
+    path = tmp_path / "t"
+    for seed in range(MUTANTS or FEW_PACKED):
+        mutant = packed.mutant(original, seed)
+        where = f"seed {seed}: {mutant.name}, {mutant.damaged}"
+        path.write_bytes(mutant.data)
+        done = analyze(path, "--json", names=True)
+        missing = expected_events(known, mutant.damaged) - reported(path)
+        assert not missing, (where, sum(missing.values()), done.stderr)
+        audit = json.loads(done.stdout)["audit"] if done.stdout else None
+        if audit:
+            check_ranges(audit, 2 * len(original.trace.data) + len(mutant.data))
+        if mutant.told:
+            assert done.returncode == 1 and not (audit and audit["complete"]), (where, done)
+
+
+@pytest.mark.parametrize("size", [0x0f000000, 0x7fffffff, 800_000, 7])
+def test_a_bundle_whose_symbols_have_a_wrong_size(compressed, tmp_path, size):
+    """GIVEN a bundle larger than any buffer, whose first frame says that it is larger or
+    smaller than it is, THEN that is said, and the trace behind it is read whole."""
+    whole = compressed["bundle of mapped"].read_bytes()
+    path = tmp_path / "t"
+    path.write_bytes(whole[:4] + size.to_bytes(4, "little") + whole[8:] +
+                     b"\x50\x2a\x4d\x18" + (700_000).to_bytes(4, "little") + bytes(700_000))
+    assert reported(path) == reported(compressed["bundle of mapped"])
+    done = analyze(path, names=True)
+    assert done.returncode == 1 and "damaged near compressed byte 0" in done.stderr, done
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_no_damage_to_what_mlog_compressed_crashes_the_analyser(compressed, tmp_path, name):
+    original = packed.Packed(compressed[name].read_bytes())
+    for seed in range(10000, 10000 + (MUTANTS or MANY)):
+        (tmp_path / f"{seed}").write_bytes(packed.mutant(original, seed).data)
+    done = support.run([BUILD / "tests/fuzz/replay-zstd", tmp_path], env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == f"{MUTANTS or MANY} inputs\n"
 
 
 def whole_chunks(original):
@@ -255,7 +326,7 @@ def test_two_traces_one_after_the_other(traces, tmp_path, layout):
     done = analyze(path, "--json")
     got = reported(path)
     for name in (one, two):
-        assert not expected_events(Known(name), []) - got
+        assert not expected_events(Known(name.read_bytes()), []) - got
     assert done.returncode == (layout == "mapped"), done
 
 
@@ -263,7 +334,7 @@ def test_a_hole_in_the_middle_of_a_file(traces, tmp_path):
     """GIVEN a mapped trace with a hole of 3 GiB, as a copy that went wrong
     leaves it: what lies behind the hole is read, in no time."""
     data = traces["threads", "mapped"].read_bytes()
-    known = Known(traces["threads", "mapped"])
+    known = Known(data)
     at = known.original.chunks[4].offset
     path = tmp_path / "t"
     with open(path, "wb") as file:
@@ -276,7 +347,7 @@ def test_a_hole_in_the_middle_of_a_file(traces, tmp_path):
 def test_the_audit_names_range_and_reason(traces, tmp_path):
     """GIVEN a stream with one byte of a chunk flipped, the audit in text and
     JSON names that chunk, from its first byte to its last, and why."""
-    known = Known(traces["threads", "stream"])
+    known = Known(traces["threads", "stream"].read_bytes())
     chunk = max(known.original.chunks, key=lambda c: c.end - c.offset)
     data = bytearray(known.original.data)
     data[chunk.begin + 99] ^= 4
@@ -297,7 +368,7 @@ def test_a_trace_behind_something_else(traces, tmp_path, name, layout, size):
     data = traces[name, layout].read_bytes()
     path = tmp_path / "t"
     path.write_bytes(b"a note".ljust(size, b".")[:size] + data)
-    expected = expected_events(Known(traces[name, layout]), [])
+    expected = expected_events(Known(data), [])
     assert reported(path) == expected
     found = reference.Trace(path.read_bytes())
     assert found.audit.skipped == [(0, size, found.audit.skipped[0][2])]
