@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import foreign
 import support
 
 
@@ -52,3 +53,20 @@ def git_repository(tmp_path_factory):
         run("add", ".")
         run("commit", "-q", "-m", f"change {i}")
     return root, env
+
+
+@pytest.fixture(scope="session")
+def ports(tmp_path_factory):
+    """By name, one of foreign.PORTS, built; skips with what to install if it cannot be."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            port = foreign.PORTS[name]
+            made[name] = port.missing(tmp_path_factory.mktemp(name))
+            if not made[name]:
+                port.make()
+        if made[name]:
+            pytest.skip(made[name])
+        return foreign.PORTS[name]
+    return get

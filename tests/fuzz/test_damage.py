@@ -65,14 +65,34 @@ def in_sequence(chunks):
         yield bytes(head) + zlib.crc32(head).to_bytes(4, "little") + chunk[48:]
 
 
+class Traces(dict):
+    """By name and layout, as the fixture says; those of i386 when they are first asked for,
+    which may skip the test."""
+
+    def __init__(self, root, ports):
+        self.root, self.ports = root, ports
+
+    def __missing__(self, kind):
+        name, layout = kind
+        assert name == "i386", kind
+        port = self.ports("i386")
+        path = self.root / f"i386-{layout}"
+        redirect = {"mapped": '1022>"$trace"',
+                    "stream": '1022>&1 >/dev/null | cat >"$trace"'}[layout]
+        done = port.trace([port.program("threads"), "6", "300"], path, redirect=redirect)
+        assert done.returncode == 0, done
+        self[kind] = path
+        return path
+
+
 @pytest.fixture(scope="module")
-def traces(tmp_path_factory):
-    """The same programs as mapped traces and as streams: one thread, six threads, and
-    perl with two forks; and a stream of everything that is seldom recorded."""
+def traces(tmp_path_factory, ports):
+    """The same programs as mapped traces and as streams: one thread, six threads, these also
+    of 32 bits, and perl with two forks; and a stream of everything that is seldom recorded."""
     root = tmp_path_factory.mktemp("traces")
     commands = {"threads": [PROGRAMS / "threads", 6, 300], "perl": ["perl", "-e", PERL],
                 "alone": [PROGRAMS / "churn", 2000]}
-    made = {}
+    made = Traces(root, ports)
     records = [hostile.definitions([hostile.program(), hostile.thread(1, 1)])] + \
         [chunk for name in ("marks", "texts", "threads_that_lost", "reallocs", "times",
                             "processes_forking", "processes_ending", "stack_ids")
@@ -92,7 +112,9 @@ def traces(tmp_path_factory):
 
 
 KINDS = [(name, layout) for name in ("threads", "perl", "alone")
-         for layout in ("mapped", "stream")] + [("records", "stream")]
+         for layout in ("mapped", "stream")] + [("records", "stream")] + \
+    [pytest.param("i386", layout, marks=pytest.mark.xdist_group("port-i386"))
+     for layout in ("mapped", "stream")]
 EVENTS = {"alloc", "free", "realloc", "failed"}
 
 
