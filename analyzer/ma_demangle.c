@@ -44,7 +44,8 @@ static void take(const char *piece, size_t n, void *opaque)
         out->text = text;
         out->room = room;
     }
-    memcpy(out->text + out->n, piece, n);
+    if (n) /* an empty piece may be a null pointer */
+        memcpy(out->text + out->n, piece, n);
     out->n += n;
     out->text[out->n] = 0;
 }
