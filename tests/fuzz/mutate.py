@@ -55,6 +55,12 @@ class Original:
                 return max(begin, self.closing[chunk.offset])
         return end
 
+    def is_anything_from(self, begin: int) -> bool:
+        """Whether a reader can tell that something was there from `begin` to the end."""
+        last = begin + len(self.data[begin:].rstrip(b"\0"))
+        of = next((c.offset for c in self.chunks if c.offset < last <= c.end), None)
+        return min(last, self.closing.get(of, last)) > begin
+
 
 @dataclass
 class Mutant:
@@ -190,7 +196,7 @@ def lost_bytes(trace: Original, chance: random.Random) -> Mutant:
     size = min(chance.choice([1, 3, 64]), chunk.end - at)
     if trace.mapped:    # no unit is where it was any more
         return Mutant("lost bytes", trace.data[:at] + trace.data[at + size:],
-                      [(at, len(trace.data))])
+                      [(at, len(trace.data))], told=trace.is_anything_from(at))
     return Mutant("lost bytes", trace.data[:at] + trace.data[at + size:], [(at, at + size)])
 
 
