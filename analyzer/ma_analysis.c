@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ma_clock.h"
 #include "ma_leaks.h"
@@ -191,55 +192,6 @@ const struct ma_program *ma_analysis_program(struct ma_analysis *analysis)
     return &analysis->program;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const struct ma_row *x = a, *y = b;
-    return x->stack < y->stack ? -1 : x->stack > y->stack;
-}
-
-/* What the process that holds most of a row leaked. */
-static uint64_t row_bytes(const struct ma_row *row)
-{
-    return row->holder->uses[row->holder_use].live_bytes;
-}
-
-static bool are_sorted(const struct ma_row *rows, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        if (rows[i - 1].stack > rows[i].stack)
-            return false;
-    }
-    return true;
-}
-
-void ma_rows_unite(struct ma_row *rows, size_t *n)
-{
-    size_t kept = 0;
-    if (!are_sorted(rows, *n)) /* ids are given in the order of asking: one process's are */
-        qsort(rows, *n, sizeof *rows, by_value);
-    for (size_t i = 0; i < *n; i++) {
-        const struct ma_row *row = &rows[i];
-        struct ma_row *last = kept ? &rows[kept - 1] : NULL;
-        if (!last || last->stack != row->stack) {
-            rows[kept++] = *row;
-            continue;
-        }
-        last->leaked_bytes += row->leaked_bytes;
-        last->leaked_blocks += row->leaked_blocks;
-        last->peak_bytes += row->peak_bytes;
-        last->peak_blocks += row->peak_blocks;
-        last->calls += row->calls;
-        last->bytes += row->bytes;
-        last->temporary += row->temporary;
-        last->holders += row->holders;
-        if (row->holders && (!last->holder || row_bytes(row) > row_bytes(last))) {
-            last->holder = row->holder;
-            last->holder_use = row->holder_use;
-        }
-    }
-    *n = kept;
-}
-
 static void measure_duration(struct ma_analysis *analysis)
 {
     const struct ma_replay *replay = &analysis->replay;
@@ -255,18 +207,68 @@ static void measure_duration(struct ma_analysis *analysis)
     }
 }
 
-/* Room for a row of each use, made at once. */
-static bool reserve_rows(struct ma_analysis *analysis, const struct ma_replay *replay)
+/* The row with this stack's id as index: ids are dense, so there is no row to
+ * look for. NULL if memory is short. Moves rows. */
+static struct ma_row *row_of(struct ma_analysis *analysis, uint32_t stack)
 {
-    size_t n = 1;
-    for (size_t i = 0; i < replay->n_accounts; i++)
-        n += replay->accounts[i] ? replay->accounts[i]->n_uses : 0;
-    if (n <= analysis->row_capacity)
-        return true;
-    free(analysis->rows);
-    analysis->rows = malloc(n * sizeof *analysis->rows);
-    analysis->row_capacity = analysis->rows ? n : 0;
-    return analysis->rows != NULL;
+    if (stack >= analysis->row_capacity) {
+        /* Most often all the ids that there will be are those of one process. */
+        size_t n = MLF_FIRST_NODE + analysis->stacks.n_paths;
+        n += n / 2 + 16;
+        struct ma_row *rows = realloc(analysis->rows, n * sizeof *rows);
+        if (!rows)
+            return NULL;
+        analysis->rows = rows;
+        analysis->row_capacity = n;
+    }
+    if (stack >= analysis->n_rows) {
+        memset(analysis->rows + analysis->n_rows, 0,
+               (stack + 1 - analysis->n_rows) * sizeof *analysis->rows);
+        analysis->n_rows = stack + 1;
+    }
+    return &analysis->rows[stack];
+}
+
+static int add_use(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
+{
+    const struct ma_use *use = &account->uses[index];
+    uint32_t stack;
+    if (!use->allocations)
+        return 0; /* a filter accepts nothing of it */
+    if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[index], &stack) < 0)
+        return -ENOMEM;
+    struct ma_row *row = row_of(analysis, stack);
+    if (!row)
+        return -ENOMEM;
+    uint64_t peak_bytes, peak_blocks;
+    ma_replay_at_peak(ma_analysis_books(analysis), account, use, &peak_bytes, &peak_blocks);
+    row->leaked_bytes += use->live_bytes;
+    row->leaked_blocks += use->live_blocks;
+    row->peak_bytes += peak_bytes;
+    row->peak_blocks += peak_blocks;
+    row->calls += use->allocations;
+    row->bytes += use->allocated_bytes;
+    row->temporary += use->temporary;
+    if (use->live_blocks && (!row->holders++ || use->live_bytes > row->held)) {
+        row->held = use->live_bytes;
+        row->holder = account;
+        row->holder_use = (uint32_t)index;
+    }
+    return 0;
+}
+
+/* Ids that others asked for have no row. */
+static void close_gaps(struct ma_analysis *analysis)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        if (!analysis->rows[i].calls)
+            continue;
+        if (kept != i)
+            analysis->rows[kept] = analysis->rows[i];
+        analysis->rows[kept++].stack = (uint32_t)i;
+    }
+    analysis->n_rows = kept;
 }
 
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
@@ -283,8 +285,6 @@ struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
-    if (!reserve_rows(analysis, replay))
-        return ma_fail_memory(error);
     ma_leaks_free(analysis->leaks);
     analysis->leaks = NULL;
     analysis->n_rows = 0;
@@ -292,30 +292,15 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
     for (size_t i = 0; i < replay->n_accounts; i++) {
         const struct ma_account *account = replay->accounts[i];
         for (size_t k = 0; account && k < account->n_uses; k++) {
-            const struct ma_use *use = &account->uses[k];
-            if (!use->allocations)
-                continue; /* a filter accepts nothing of it */
-            struct ma_row row = {
-                .leaked_bytes = use->live_bytes,
-                .leaked_blocks = use->live_blocks,
-                .calls = use->allocations,
-                .bytes = use->allocated_bytes,
-                .temporary = use->temporary,
-                .holder = use->live_blocks ? account : NULL,
-                .holder_use = (uint32_t)k,
-                .holders = use->live_blocks != 0,
-            };
-            ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
-            if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[k], &row.stack) < 0)
+            if (add_use(analysis, account, k) < 0)
                 return ma_fail_memory(error);
-            analysis->rows[analysis->n_rows++] = row;
         }
         if (account) {
             analysis->leaked_bytes += account->live_bytes;
             analysis->leaked_blocks += account->live_blocks;
         }
     }
-    ma_rows_unite(analysis->rows, &analysis->n_rows);
+    close_gaps(analysis);
     measure_duration(analysis);
     return 0;
 }

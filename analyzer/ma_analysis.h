@@ -23,9 +23,11 @@ struct ma_row {
     uint64_t peak_bytes, peak_blocks;
     uint64_t calls, bytes; /* allocations and what they asked for */
     uint64_t temporary;
-    /* the process that leaked most of it, and its number for the stack; how many did */
+    /* the process that leaked most of it, its number for the stack, and how much;
+     * how many did */
     const struct ma_account *holder;
     uint32_t holder_use, holders;
+    uint64_t held;
 };
 
 /* What an observer gathers for a report from the pass to the building of it. */
@@ -89,9 +91,6 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error);
 /* Read it to its end. pass may be NULL. */
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error);
-
-/* Make rows of the same stack one, and n their number. */
-void ma_rows_unite(struct ma_row *rows, size_t *n);
 
 /* Register an observer whose data the analysis is to keep and to free with
  * itself; also on failure, and if data is NULL. Returns 0 or -ENOMEM. */
