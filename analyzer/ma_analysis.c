@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_fold.h"
 #include "ma_leaks.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
@@ -69,6 +70,7 @@ void ma_analysis_free(struct ma_analysis *analysis)
 {
     free(analysis->rows);
     ma_leaks_free(analysis->leaks);
+    ma_fold_free(analysis->fold);
     ma_suppress_free(&analysis->suppressions);
     ma_program_free(&analysis->program);
     ma_stacks_free(&analysis->stacks);
@@ -94,6 +96,16 @@ int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *
     }
     analysis->keeps[analysis->n_keeps++] = (struct ma_keep){ key, data, free };
     return ma_observers_add(&analysis->replay.observers, observer);
+}
+
+int ma_analysis_fold(struct ma_analysis *analysis)
+{
+    if (analysis->replay.observers.n)
+        return 0;
+    analysis->fold = ma_fold_new(analysis);
+    analysis->replay.fold = analysis->fold ? ma_fold_account : NULL;
+    analysis->replay.fold_context = analysis->fold;
+    return analysis->fold ? 0 : -ENOMEM;
 }
 
 void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key)
@@ -249,12 +261,55 @@ static int add_use(struct ma_analysis *analysis, const struct ma_account *accoun
     row->calls += use->allocations;
     row->bytes += use->allocated_bytes;
     row->temporary += use->temporary;
-    if (use->live_blocks && (!row->holders++ || use->live_bytes > row->held)) {
+    const uint64_t who = (uint64_t)account->process->index << 32 | index;
+    if (use->live_blocks && (!row->holders++ || use->live_bytes > row->held ||
+                             (use->live_bytes == row->held && who < row->held_by))) {
         row->held = use->live_bytes;
+        row->held_by = who;
         row->holder = account;
         row->holder_use = (uint32_t)index;
     }
     return 0;
+}
+
+static int add_folded(struct ma_analysis *analysis, const struct ma_folded *folded)
+{
+    uint32_t stack;
+    if (ma_stacks_place_id(&analysis->stacks, folded->place, (uint32_t)(folded->first >> 32),
+                           &stack) < 0)
+        return -ENOMEM;
+    struct ma_row *row = row_of(analysis, stack);
+    if (!row)
+        return -ENOMEM;
+    row->leaked_bytes += folded->leaked_bytes;
+    row->leaked_blocks += folded->leaked_blocks;
+    if (folded->peak_epoch == analysis->replay.peak_epoch) {
+        row->peak_bytes += folded->peak_bytes;
+        row->peak_blocks += folded->peak_blocks;
+    }
+    row->calls += folded->calls;
+    row->bytes += folded->bytes;
+    row->temporary += folded->temporary;
+    row->folded = folded->leak;
+    if (folded->holders && (!row->holders || folded->held > row->held ||
+                            (folded->held == row->held && folded->held_by < row->held_by))) {
+        row->held = folded->held;
+        row->held_by = folded->held_by;
+        row->holder = NULL;
+    }
+    row->holders += folded->holders;
+    return 0;
+}
+
+/* Rows of folded processes, from *at on, that come before this use: so stacks get
+ * the same ids as if nothing had been folded. */
+static int add_folded_before(struct ma_analysis *analysis, size_t *at, uint64_t use)
+{
+    const struct ma_fold *fold = analysis->fold;
+    int result = 0;
+    while (fold && *at < fold->n_rows && fold->rows[*at].first < use && result == 0)
+        result = add_folded(analysis, &fold->rows[(*at)++]);
+    return result;
 }
 
 /* Ids that others asked for have no row. */
@@ -289,10 +344,16 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
     analysis->leaks = NULL;
     analysis->n_rows = 0;
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
+    size_t folded = 0;
+    if (analysis->fold) {
+        ma_fold_sort(analysis->fold);
+        analysis->trace.audit.unknown_stacks += analysis->fold->unknown;
+    }
     for (size_t i = 0; i < replay->n_accounts; i++) {
         const struct ma_account *account = replay->accounts[i];
         for (size_t k = 0; account && k < account->n_uses; k++) {
-            if (add_use(analysis, account, k) < 0)
+            if (add_folded_before(analysis, &folded, (uint64_t)i << 32 | k) < 0 ||
+                add_use(analysis, account, k) < 0)
                 return ma_fail_memory(error);
         }
         if (account) {
@@ -300,6 +361,8 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
             analysis->leaked_blocks += account->live_blocks;
         }
     }
+    if (add_folded_before(analysis, &folded, UINT64_MAX) < 0)
+        return ma_fail_memory(error);
     close_gaps(analysis);
     measure_duration(analysis);
     return 0;
