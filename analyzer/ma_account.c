@@ -22,17 +22,29 @@ struct ma_account *ma_account_new(struct ma_process *process)
     return account;
 }
 
+void ma_account_forget(struct ma_account *account)
+{
+    ma_heap_free(&account->heap);
+    ma_inheritance_free(&account->inherits);
+    account->inherits = (struct ma_inheritance){ 0 };
+    ma_history_free(&account->history);
+    account->history = (struct ma_history){ 0 };
+    ma_map_free(&account->use_of);
+    free(account->direct);
+    account->direct = NULL;
+    account->n_direct = 0;
+    free(account->stacks);
+    account->stacks = NULL;
+    ma_pages_free(account->uses, account->use_capacity * sizeof *account->uses);
+    account->uses = NULL;
+    account->n_uses = account->use_capacity = 0;
+}
+
 void ma_account_free(struct ma_account *account)
 {
     if (!account)
         return;
-    ma_heap_free(&account->heap);
-    ma_inheritance_free(&account->inherits);
-    ma_history_free(&account->history);
-    ma_map_free(&account->use_of);
-    free(account->direct);
-    free(account->stacks);
-    ma_pages_free(account->uses, account->use_capacity * sizeof *account->uses);
+    ma_account_forget(account);
     free(account);
 }
 

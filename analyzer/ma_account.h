@@ -48,6 +48,10 @@ struct ma_account {
     bool ending;            /* its end was told; it leaves the joint heap soon */
     bool gone;              /* it left: it counts in nothing joint */
     uint8_t returns;        /* how often it came back after that */
+    bool waits;             /* to be folded */
+    uint8_t folded_returns; /* of `returns`, after it was folded */
+    bool folded;            /* what follows is empty, or of after that (ma_fold.h) */
+    uint64_t folded_bytes, folded_blocks; /* of live_bytes and live_blocks */
     bool inherits_loosely;  /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
     struct ma_history history;
@@ -56,6 +60,9 @@ struct ma_account {
 
 struct ma_account *ma_account_new(struct ma_process *process);
 void ma_account_free(struct ma_account *account);
+
+/* Forget blocks, uses and their history; the sums stay. */
+void ma_account_forget(struct ma_account *account);
 
 /* One more use, of a stack that has none: its index, or MA_NONE if memory is
  * short. Moves uses. */

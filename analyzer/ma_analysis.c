@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ma_clock.h"
+#include "ma_fold.h"
 #include "ma_leaks.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
@@ -68,6 +70,7 @@ void ma_analysis_free(struct ma_analysis *analysis)
 {
     free(analysis->rows);
     ma_leaks_free(analysis->leaks);
+    ma_fold_free(analysis->fold);
     ma_suppress_free(&analysis->suppressions);
     ma_program_free(&analysis->program);
     ma_stacks_free(&analysis->stacks);
@@ -93,6 +96,16 @@ int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *
     }
     analysis->keeps[analysis->n_keeps++] = (struct ma_keep){ key, data, free };
     return ma_observers_add(&analysis->replay.observers, observer);
+}
+
+int ma_analysis_fold(struct ma_analysis *analysis)
+{
+    if (analysis->replay.observers.n)
+        return 0;
+    analysis->fold = ma_fold_new(analysis);
+    analysis->replay.fold = analysis->fold ? ma_fold_account : NULL;
+    analysis->replay.fold_context = analysis->fold;
+    return analysis->fold ? 0 : -ENOMEM;
 }
 
 void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key)
@@ -191,55 +204,6 @@ const struct ma_program *ma_analysis_program(struct ma_analysis *analysis)
     return &analysis->program;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const struct ma_row *x = a, *y = b;
-    return x->stack < y->stack ? -1 : x->stack > y->stack;
-}
-
-/* What the process that holds most of a row leaked. */
-static uint64_t row_bytes(const struct ma_row *row)
-{
-    return row->holder->uses[row->holder_use].live_bytes;
-}
-
-static bool are_sorted(const struct ma_row *rows, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        if (rows[i - 1].stack > rows[i].stack)
-            return false;
-    }
-    return true;
-}
-
-void ma_rows_unite(struct ma_row *rows, size_t *n)
-{
-    size_t kept = 0;
-    if (!are_sorted(rows, *n)) /* ids are given in the order of asking: one process's are */
-        qsort(rows, *n, sizeof *rows, by_value);
-    for (size_t i = 0; i < *n; i++) {
-        const struct ma_row *row = &rows[i];
-        struct ma_row *last = kept ? &rows[kept - 1] : NULL;
-        if (!last || last->stack != row->stack) {
-            rows[kept++] = *row;
-            continue;
-        }
-        last->leaked_bytes += row->leaked_bytes;
-        last->leaked_blocks += row->leaked_blocks;
-        last->peak_bytes += row->peak_bytes;
-        last->peak_blocks += row->peak_blocks;
-        last->calls += row->calls;
-        last->bytes += row->bytes;
-        last->temporary += row->temporary;
-        last->holders += row->holders;
-        if (row->holders && (!last->holder || row_bytes(row) > row_bytes(last))) {
-            last->holder = row->holder;
-            last->holder_use = row->holder_use;
-        }
-    }
-    *n = kept;
-}
-
 static void measure_duration(struct ma_analysis *analysis)
 {
     const struct ma_replay *replay = &analysis->replay;
@@ -255,18 +219,111 @@ static void measure_duration(struct ma_analysis *analysis)
     }
 }
 
-/* Room for a row of each use, made at once. */
-static bool reserve_rows(struct ma_analysis *analysis, const struct ma_replay *replay)
+/* The row with this stack's id as index: ids are dense, so there is no row to
+ * look for. NULL if memory is short. Moves rows. */
+static struct ma_row *row_of(struct ma_analysis *analysis, uint32_t stack)
 {
-    size_t n = 1;
-    for (size_t i = 0; i < replay->n_accounts; i++)
-        n += replay->accounts[i] ? replay->accounts[i]->n_uses : 0;
-    if (n <= analysis->row_capacity)
-        return true;
-    free(analysis->rows);
-    analysis->rows = malloc(n * sizeof *analysis->rows);
-    analysis->row_capacity = analysis->rows ? n : 0;
-    return analysis->rows != NULL;
+    if (stack >= analysis->row_capacity) {
+        /* Most often all the ids that there will be are those of one process. */
+        size_t n = MLF_FIRST_NODE + analysis->stacks.n_paths;
+        n += n / 2 + 16;
+        struct ma_row *rows = realloc(analysis->rows, n * sizeof *rows);
+        if (!rows)
+            return NULL;
+        analysis->rows = rows;
+        analysis->row_capacity = n;
+    }
+    if (stack >= analysis->n_rows) {
+        memset(analysis->rows + analysis->n_rows, 0,
+               (stack + 1 - analysis->n_rows) * sizeof *analysis->rows);
+        analysis->n_rows = stack + 1;
+    }
+    return &analysis->rows[stack];
+}
+
+static int add_use(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
+{
+    const struct ma_use *use = &account->uses[index];
+    uint32_t stack;
+    if (!use->allocations)
+        return 0; /* a filter accepts nothing of it */
+    if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[index], &stack) < 0)
+        return -ENOMEM;
+    struct ma_row *row = row_of(analysis, stack);
+    if (!row)
+        return -ENOMEM;
+    uint64_t peak_bytes, peak_blocks;
+    ma_replay_at_peak(ma_analysis_books(analysis), account, use, &peak_bytes, &peak_blocks);
+    row->leaked_bytes += use->live_bytes;
+    row->leaked_blocks += use->live_blocks;
+    row->peak_bytes += peak_bytes;
+    row->peak_blocks += peak_blocks;
+    row->calls += use->allocations;
+    row->bytes += use->allocated_bytes;
+    row->temporary += use->temporary;
+    const uint64_t who = (uint64_t)account->process->index << 32 | index;
+    if (use->live_blocks && (!row->holders++ || use->live_bytes > row->held ||
+                             (use->live_bytes == row->held && who < row->held_by))) {
+        row->held = use->live_bytes;
+        row->held_by = who;
+        row->holder = account;
+        row->holder_use = (uint32_t)index;
+    }
+    return 0;
+}
+
+static int add_folded(struct ma_analysis *analysis, const struct ma_folded *folded)
+{
+    uint32_t stack;
+    if (ma_stacks_place_id(&analysis->stacks, folded->place, (uint32_t)(folded->first >> 32),
+                           &stack) < 0)
+        return -ENOMEM;
+    struct ma_row *row = row_of(analysis, stack);
+    if (!row)
+        return -ENOMEM;
+    row->leaked_bytes += folded->leaked_bytes;
+    row->leaked_blocks += folded->leaked_blocks;
+    if (folded->peak_epoch == analysis->replay.peak_epoch) {
+        row->peak_bytes += folded->peak_bytes;
+        row->peak_blocks += folded->peak_blocks;
+    }
+    row->calls += folded->calls;
+    row->bytes += folded->bytes;
+    row->temporary += folded->temporary;
+    row->folded = folded->leak;
+    if (folded->holders && (!row->holders || folded->held > row->held ||
+                            (folded->held == row->held && folded->held_by < row->held_by))) {
+        row->held = folded->held;
+        row->held_by = folded->held_by;
+        row->holder = NULL;
+    }
+    row->holders += folded->holders;
+    return 0;
+}
+
+/* Rows of folded processes, from *at on, that come before this use: so stacks get
+ * the same ids as if nothing had been folded. */
+static int add_folded_before(struct ma_analysis *analysis, size_t *at, uint64_t use)
+{
+    const struct ma_fold *fold = analysis->fold;
+    int result = 0;
+    while (fold && *at < fold->n_rows && fold->rows[*at].first < use && result == 0)
+        result = add_folded(analysis, &fold->rows[(*at)++]);
+    return result;
+}
+
+/* Ids that others asked for have no row. */
+static void close_gaps(struct ma_analysis *analysis)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        if (!analysis->rows[i].calls)
+            continue;
+        if (kept != i)
+            analysis->rows[kept] = analysis->rows[i];
+        analysis->rows[kept++].stack = (uint32_t)i;
+    }
+    analysis->n_rows = kept;
 }
 
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
@@ -283,39 +340,30 @@ struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
-    if (!reserve_rows(analysis, replay))
-        return ma_fail_memory(error);
     ma_leaks_free(analysis->leaks);
     analysis->leaks = NULL;
     analysis->n_rows = 0;
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
+    size_t folded = 0;
+    if (analysis->fold) {
+        ma_fold_sort(analysis->fold);
+        analysis->trace.audit.unknown_stacks += analysis->fold->unknown;
+    }
     for (size_t i = 0; i < replay->n_accounts; i++) {
         const struct ma_account *account = replay->accounts[i];
         for (size_t k = 0; account && k < account->n_uses; k++) {
-            const struct ma_use *use = &account->uses[k];
-            if (!use->allocations)
-                continue; /* a filter accepts nothing of it */
-            struct ma_row row = {
-                .leaked_bytes = use->live_bytes,
-                .leaked_blocks = use->live_blocks,
-                .calls = use->allocations,
-                .bytes = use->allocated_bytes,
-                .temporary = use->temporary,
-                .holder = use->live_blocks ? account : NULL,
-                .holder_use = (uint32_t)k,
-                .holders = use->live_blocks != 0,
-            };
-            ma_replay_at_peak(replay, account, use, &row.peak_bytes, &row.peak_blocks);
-            if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[k], &row.stack) < 0)
+            if (add_folded_before(analysis, &folded, (uint64_t)i << 32 | k) < 0 ||
+                add_use(analysis, account, k) < 0)
                 return ma_fail_memory(error);
-            analysis->rows[analysis->n_rows++] = row;
         }
         if (account) {
             analysis->leaked_bytes += account->live_bytes;
             analysis->leaked_blocks += account->live_blocks;
         }
     }
-    ma_rows_unite(analysis->rows, &analysis->n_rows);
+    if (add_folded_before(analysis, &folded, UINT64_MAX) < 0)
+        return ma_fail_memory(error);
+    close_gaps(analysis);
     measure_duration(analysis);
     return 0;
 }

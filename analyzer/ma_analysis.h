@@ -23,9 +23,12 @@ struct ma_row {
     uint64_t peak_bytes, peak_blocks;
     uint64_t calls, bytes; /* allocations and what they asked for */
     uint64_t temporary;
-    /* the process that leaked most of it, and its number for the stack; how many did */
-    const struct ma_account *holder;
+    /* the process that leaked most of it, its number for the stack, and how much;
+     * how many did */
+    const struct ma_account *holder; /* NULL: one that was folded */
     uint32_t holder_use, holders;
+    uint64_t held, held_by; /* held_by: its index << 32 | holder_use */
+    uint32_t folded; /* 1 + index of what ma_fold.h keeps of leaks; 0: nothing */
 };
 
 /* What an observer gathers for a report from the pass to the building of it. */
@@ -36,6 +39,8 @@ struct ma_keep {
 };
 #define MA_KEEPS 24
 
+struct ma_fold;
+
 struct ma_analysis {
     const struct ma_options *options;
     struct ma_source *source;
@@ -44,6 +49,7 @@ struct ma_analysis {
     struct ma_replay replay;
     struct ma_filter *filter;     /* NULL: none */
     struct ma_timeline *timeline; /* NULL: not asked for */
+    struct ma_fold *fold;         /* NULL: every process keeps its own books */
     struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
     struct ma_keep keeps[MA_KEEPS];
     size_t n_keeps;
@@ -90,13 +96,15 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error);
 int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
                     struct ma_error *error);
 
-/* Make rows of the same stack one, and n their number. */
-void ma_rows_unite(struct ma_row *rows, size_t *n);
-
 /* Register an observer whose data the analysis is to keep and to free with
  * itself; also on failure, and if data is NULL. Returns 0 or -ENOMEM. */
 int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *observer,
                         const void *key, void *data, void (*free)(void *data));
+
+/* Fold processes that are over (ma_fold.h), for who looks at rows alone; where
+ * observers are registered already, nothing is done. Rows may be built once only
+ * then. Before the pass. Returns 0 or -ENOMEM. */
+int ma_analysis_fold(struct ma_analysis *analysis);
 
 /* The data kept under key, or NULL. */
 void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key);

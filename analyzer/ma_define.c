@@ -15,10 +15,16 @@ void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace,
     };
 }
 
-void ma_definer_free(struct ma_definer *definer)
+void ma_definer_forget(struct ma_definer *definer)
 {
     free(definer->frames);
     definer->frames = NULL;
+    definer->n_frames = definer->frame_capacity = 0;
+}
+
+void ma_definer_free(struct ma_definer *definer)
+{
+    ma_definer_forget(definer);
 }
 
 /* Section 6: one node. Returns 0 or -ENOMEM. */

@@ -41,6 +41,9 @@ void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace,
                      void *context);
 void ma_definer_free(struct ma_definer *definer);
 
+/* Forget the frames of the chunk at hand: what refers to them is damage from now on. */
+void ma_definer_forget(struct ma_definer *definer);
+
 /* Apply a chunk or piece of this stream. Damage goes to the audit; returns 0
  * or -ENOMEM. */
 int ma_definer_chunk(struct ma_definer *definer, const struct ma_chunk *chunk);

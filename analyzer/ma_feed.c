@@ -92,6 +92,32 @@ void ma_feed_pop(struct ma_feed *feed, size_t n)
         free((void *)(uintptr_t)event->record);
 }
 
+/* No piece of the chunk at hand can follow: the next chunk begins anew. */
+static void drop_decoder(struct ma_feed *feed)
+{
+    free(feed->decoder);
+    feed->decoder = NULL;
+    feed->begun = false;
+    feed->shared->decoders--;
+}
+
+void ma_feed_forget(struct ma_feed *feed)
+{
+    if (feed->active || feed->at < feed->n || feed->queue_at < feed->n_queue)
+        return;
+    if (feed->decoder)
+        drop_decoder(feed);
+    free(feed->queue);
+    feed->queue = NULL;
+    feed->queue_at = feed->n_queue = feed->queue_capacity = 0;
+    if (feed->kind != MLF_DEFINITIONS)
+        return;
+    free(feed->buffer);
+    feed->buffer = feed->events = NULL;
+    feed->at = feed->n = feed->event_capacity = 0;
+    ma_definer_forget(&feed->definer);
+}
+
 /* True if `sequence` was missing; it is no longer. */
 static bool fill_gap(struct ma_feed *feed, uint32_t sequence)
 {
@@ -339,12 +365,8 @@ int ma_feed_refill(struct ma_feed *feed, bool keep_open, size_t *released)
         }
     }
     bool idle = !feed->active && feed->at == feed->n;
-    if (idle && feed->decoder && (feed->whole_chunks || feed->shared->decoders > MA_DECODERS_KEPT)) {
-        free(feed->decoder);
-        feed->decoder = NULL;
-        feed->begun = false; /* no piece can follow: the next chunk begins anew */
-        feed->shared->decoders--;
-    }
+    if (idle && feed->decoder && (feed->whole_chunks || feed->shared->decoders > MA_DECODERS_KEPT))
+        drop_decoder(feed);
     if (idle) {
         free(feed->buffer);
         feed->buffer = feed->events = NULL;

@@ -83,6 +83,10 @@ struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, 
                             unsigned kind, struct ma_decoding *shared);
 void ma_feed_free(struct ma_feed *feed);
 
+/* Nothing more is expected: an idle feed lets go of its buffers, and of what it would
+ * need to read on in its chunk. */
+void ma_feed_forget(struct ma_feed *feed);
+
 /* Whether this chunk is new to the feed; counts gaps. */
 enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chunk);
 

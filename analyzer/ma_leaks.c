@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_fold.h"
 #include "ma_text.h"
 
 #define HOUR 3600.0
@@ -20,19 +21,19 @@ struct part {
     uint64_t bytes;
 };
 
-struct walk {
-    struct ma_analysis *analysis;
-    struct ma_leaks *leaks;
-    struct part *parts;
-    size_t n_parts, part_capacity;
-    struct ma_map part_of; /* row and thread */
-    uint32_t *latest;      /* by row: its part that was added to last, or MA_NONE */
-};
-
 /* Of one use of the process at hand. */
 struct ages {
     uint32_t row;
+    uint32_t latest;      /* its part that was added to last, or MA_NONE */
     uint64_t first, last; /* ticks */
+};
+
+/* Over the blocks of one process. */
+struct walk {
+    struct part *parts;
+    size_t n_parts, part_capacity;
+    struct ma_map part_of; /* row and thread */
+    struct ages *ages;
 };
 
 void ma_leaks_free(struct ma_leaks *leaks)
@@ -54,51 +55,121 @@ static uint64_t end_of(const struct ma_analysis *analysis, const struct ma_proce
     return analysis->filter ? ma_filter_end(analysis->filter, process, end) : end;
 }
 
-static int add_part(struct walk *walk, uint32_t row, const struct ma_block *block)
+static int add_part(struct walk *walk, struct ages *its, const struct ma_block *block)
 {
-    uint32_t index = walk->latest[row];
+    uint32_t index = its->latest;
     if (index == MA_NONE || walk->parts[index].thread != block->thread) {
-        uint64_t key = (uint64_t)row << 32 | block->thread;
+        uint64_t key = (uint64_t)its->row << 32 | block->thread;
         index = ma_map_get(&walk->part_of, key);
         if (index == MA_NONE) {
             if (!MA_RESERVE(walk->parts, walk->n_parts, walk->part_capacity))
                 return -ENOMEM;
             index = (uint32_t)walk->n_parts++;
-            walk->parts[index] = (struct part){ row, block->thread, 0 };
+            walk->parts[index] = (struct part){ its->row, block->thread, 0 };
             if (ma_map_set(&walk->part_of, key, index) < 0)
                 return -ENOMEM;
         }
-        walk->latest[row] = index;
+        its->latest = index;
     }
     walk->parts[index].bytes += block->size;
     return 0;
 }
 
-static int walk_blocks(struct walk *walk, const struct ma_account *account, struct ages *ages)
+static int walk_blocks(struct walk *walk, const struct ma_account *account)
 {
     struct ma_block block;
     for (size_t i = 0; i < ma_heap_places(&account->heap); i++) {
         if (!ma_heap_at(&account->heap, i, &block) || block.use >= account->n_uses)
             continue;
-        struct ages *its = &ages[block.use];
+        struct ages *its = &walk->ages[block.use];
         if (its->row == MA_NONE)
             continue;
         its->first = block.time < its->first ? block.time : its->first;
         its->last = block.time > its->last ? block.time : its->last;
-        if (add_part(walk, its->row, &block) < 0)
+        if (add_part(walk, its, &block) < 0)
             return -ENOMEM;
     }
     return 0;
 }
 
-static int walk_account(struct walk *walk, const struct ma_account *account)
+/* Of two threads with as many bytes, the one of the later process is told. */
+static bool tells_more(const struct ma_leak *leak, const struct ma_stream *thread, uint64_t bytes)
 {
-    struct ma_analysis *analysis = walk->analysis;
-    struct ages *ages = malloc((account->n_uses + 1) * sizeof *ages);
-    int result = ages ? 0 : -ENOMEM;
+    return bytes > leak->thread_bytes ||
+           (bytes == leak->thread_bytes &&
+            (!leak->thread || thread->process->index >= leak->thread->process->index));
+}
+
+void ma_leak_unite(struct ma_leak *leak, const struct ma_leak *other)
+{
+    leak->oldest = other->oldest > leak->oldest ? other->oldest : leak->oldest;
+    leak->youngest = other->youngest < leak->youngest ? other->youngest : leak->youngest;
+    leak->threads += other->threads;
+    if (other->thread && tells_more(leak, other->thread, other->thread_bytes)) {
+        leak->thread = other->thread;
+        leak->thread_bytes = other->thread_bytes;
+    }
+}
+
+static void note_ages(const struct ma_analysis *analysis, const struct ma_account *account,
+                      const struct ages *ages, struct ma_leak *leaks)
+{
+    const struct ma_process *process = account->process;
+    uint64_t end = ma_clock_ns(&analysis->trace, process, end_of(analysis, process));
+    for (size_t i = 0; i < account->n_uses; i++) {
+        if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
+            continue;
+        uint64_t first = ma_clock_ns(&analysis->trace, process, ages[i].first);
+        uint64_t last = ma_clock_ns(&analysis->trace, process, ages[i].last);
+        ma_leak_unite(&leaks[ages[i].row], &(struct ma_leak){
+                                               .oldest = first < end ? end - first : 0,
+                                               .youngest = last < end ? end - last : 0,
+                                           });
+    }
+}
+
+static void note_threads(const struct ma_trace *trace, const struct walk *walk,
+                         struct ma_leak *leaks)
+{
+    for (size_t i = 0; i < walk->n_parts; i++) {
+        const struct part *part = &walk->parts[i];
+        struct ma_leak *leak = &leaks[part->row];
+        leak->threads++;
+        if (part->thread < trace->n_streams &&
+            tells_more(leak, trace->streams[part->thread], part->bytes)) {
+            leak->thread = trace->streams[part->thread];
+            leak->thread_bytes = part->bytes;
+        }
+    }
+}
+
+int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
+                  const uint32_t *rows, struct ma_leak *leaks)
+{
+    struct walk walk = { .ages = malloc((account->n_uses + 1) * sizeof *walk.ages) };
+    if (!walk.ages)
+        return -ENOMEM;
+    for (size_t i = 0; i < account->n_uses; i++)
+        walk.ages[i] = (struct ages){ rows[i], MA_NONE, UINT64_MAX, 0 };
+    int result = walk_blocks(&walk, account);
+    if (result == 0) {
+        note_ages(analysis, account, walk.ages, leaks);
+        note_threads(&analysis->trace, &walk, leaks);
+    }
+    free(walk.ages);
+    free(walk.parts);
+    ma_map_free(&walk.part_of);
+    return result;
+}
+
+static int walk_account(struct ma_analysis *analysis, const struct ma_account *account,
+                        struct ma_leak *leaks)
+{
+    uint32_t *rows = malloc((account->n_uses + 1) * sizeof *rows);
+    int result = rows ? 0 : -ENOMEM;
     for (size_t i = 0; i < account->n_uses && result == 0; i++) {
         uint32_t stack;
-        ages[i] = (struct ages){ MA_NONE, UINT64_MAX, 0 };
+        rows[i] = MA_NONE;
         if (!account->uses[i].live_blocks)
             continue;
         result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &stack);
@@ -106,30 +177,18 @@ static int walk_account(struct walk *walk, const struct ma_account *account)
                                               : bsearch(&stack, analysis->rows, analysis->n_rows,
                                                         sizeof *analysis->rows, by_stack);
         if (row)
-            ages[i].row = (uint32_t)(row - analysis->rows);
+            rows[i] = (uint32_t)(row - analysis->rows);
     }
     if (result == 0)
-        result = walk_blocks(walk, account, ages);
-    uint64_t end = ma_clock_ns(&analysis->trace, account->process, end_of(analysis, account->process));
-    for (size_t i = 0; i < account->n_uses && result == 0; i++) {
-        if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
-            continue;
-        struct ma_leak *leak = &walk->leaks->of[ages[i].row];
-        uint64_t first = ma_clock_ns(&analysis->trace, account->process, ages[i].first);
-        uint64_t last = ma_clock_ns(&analysis->trace, account->process, ages[i].last);
-        uint64_t oldest = first < end ? end - first : 0, youngest = last < end ? end - last : 0;
-        leak->oldest = oldest > leak->oldest ? oldest : leak->oldest;
-        leak->youngest = youngest < leak->youngest ? youngest : leak->youngest;
-    }
-    free(ages);
+        result = ma_leaks_walk(analysis, account, rows, leaks);
+    free(rows);
     return result;
 }
 
-static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
-                  struct ma_leak *leak)
+void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
+                   size_t index, struct ma_leak *leak)
 {
-    const struct ma_account *account = row->holder;
-    const struct ma_use *use = &account->uses[row->holder_use];
+    const struct ma_use *use = &account->uses[index];
     const uint64_t origin = account->history.origin, end = end_of(analysis, account->process);
     double floors[MA_SLOTS];
     uint64_t width = 1;
@@ -146,21 +205,20 @@ static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
         .level = (double)use->live_bytes,
         .last = (unsigned)(((uint64_t)use->slot << account->history.shift) / width),
     });
-    leak->youngest = leak->youngest > leak->oldest ? leak->oldest : leak->youngest;
 }
 
-static void count_threads(struct walk *walk)
+/* The trend of a row, by the one that holds most of it. */
+static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
+                  struct ma_leak *leak)
 {
-    const struct ma_trace *trace = &walk->analysis->trace;
-    for (size_t i = 0; i < walk->n_parts; i++) {
-        const struct part *part = &walk->parts[i];
-        struct ma_leak *leak = &walk->leaks->of[part->row];
-        leak->threads++;
-        if (part->thread < trace->n_streams && part->bytes >= leak->thread_bytes) {
-            leak->thread = trace->streams[part->thread];
-            leak->thread_bytes = part->bytes;
-        }
+    const struct ma_leak *told = row->folded ? &analysis->fold->leaks[row->folded - 1] : NULL;
+    if (row->holder) {
+        ma_leak_judge(analysis, row->holder, row->holder_use, leak);
+    } else {
+        leak->life = told->life;
+        leak->trend = told->trend;
     }
+    leak->youngest = leak->youngest > leak->oldest ? leak->oldest : leak->youngest;
 }
 
 /* What suppressions hide. Needs the names of all leaking stacks. */
@@ -198,39 +256,35 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
     const struct ma_replay *replay = ma_analysis_books(analysis);
     if (analysis->leaks)
         return analysis->leaks;
-    struct walk walk = { .analysis = analysis, .leaks = calloc(1, sizeof *walk.leaks) };
+    struct ma_leaks *leaks = calloc(1, sizeof *leaks);
     size_t n = analysis->n_rows;
-    walk.latest = malloc((n + 1) * sizeof *walk.latest);
-    int result = walk.leaks && walk.latest ? 0 : -ENOMEM;
-    if (result == 0 && !(walk.leaks->of = calloc(n + 1, sizeof *walk.leaks->of)))
-        result = -ENOMEM;
+    int result = leaks && (leaks->of = calloc(n + 1, sizeof *leaks->of)) ? 0 : -ENOMEM;
     for (size_t i = 0; i < n && result == 0; i++) {
-        if (!analysis->rows[i].leaked_blocks)
+        const struct ma_row *row = &analysis->rows[i];
+        if (!row->leaked_blocks)
             continue; /* most rows: not even their memory is touched */
-        walk.latest[i] = MA_NONE;
-        walk.leaks->of[i].youngest = UINT64_MAX;
+        leaks->of[i].youngest = UINT64_MAX;
+        if (row->folded)
+            ma_leak_unite(&leaks->of[i], &analysis->fold->leaks[row->folded - 1]);
     }
+    if (analysis->fold)
+        analysis->trace.audit.unknown_stacks += analysis->fold->unknown_leaks;
     for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
         if (replay->accounts[i] && replay->accounts[i]->live_blocks)
-            result = walk_account(&walk, replay->accounts[i]);
+            result = walk_account(analysis, replay->accounts[i], leaks->of);
     }
     if (result == 0)
-        result = suppress(analysis, walk.leaks);
-    if (result == 0) {
-        walk.leaks->n = n;
-        count_threads(&walk);
-        for (size_t i = 0; i < n; i++) {
-            if (analysis->rows[i].holder)
-                judge(analysis, &analysis->rows[i], &walk.leaks->of[i]);
-        }
-        analysis->leaks = walk.leaks;
-    } else {
-        ma_leaks_free(walk.leaks);
+        result = suppress(analysis, leaks);
+    if (result < 0) {
+        ma_leaks_free(leaks);
+        return NULL;
     }
-    free(walk.latest);
-    free(walk.parts);
-    ma_map_free(&walk.part_of);
-    return analysis->leaks;
+    leaks->n = n;
+    for (size_t i = 0; i < n; i++) {
+        if (analysis->rows[i].holders)
+            judge(analysis, &analysis->rows[i], &leaks->of[i]);
+    }
+    return analysis->leaks = leaks;
 }
 
 double ma_leak_projected(const struct ma_leak *leak, uint64_t bytes)

@@ -12,7 +12,7 @@
 
 #include "ma_clock.h"
 
-#define AHEAD_STABLE ((size_t)64 << 20) /* only referred to */
+#define AHEAD_STABLE ((size_t)16 << 20) /* only referred to */
 #define AHEAD_COPIED ((size_t)16 << 20)
 #define MOST_STABLE ((size_t)1 << 30)
 #define MOST_COPIED ((size_t)256 << 20)
@@ -428,6 +428,21 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
     merge->current = feed;
     merge->n_current = n;
     return 1;
+}
+
+void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process)
+{
+    for (uint32_t number = 0;; number++) { /* they are dense, from 0 or 1 on */
+        uint32_t defines = ma_map_get(&merge->feed_of,
+                                      feed_key(process->index, number, MLF_DEFINITIONS));
+        uint32_t has = ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_EVENTS));
+        if (defines != MA_NONE)
+            ma_feed_forget(merge->feeds[defines]);
+        if (has != MA_NONE)
+            ma_feed_forget(merge->feeds[has]);
+        if (number && defines == MA_NONE && has == MA_NONE)
+            return;
+    }
 }
 
 /* Whether there may be a feed of which no chunk has come: as many as chunks have,

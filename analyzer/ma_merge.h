@@ -73,6 +73,10 @@ int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_sour
                   struct ma_error *error);
 void ma_merge_free(struct ma_merge *merge);
 
+/* The process is over: what was kept to go on decoding its definitions is let go.
+ * More of them may come all the same. */
+void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process);
+
 /* The next run, of at most `most` events: 1, or 0 at the end, or a negative
  * errno (no memory). */
 int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run);

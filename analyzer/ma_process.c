@@ -16,20 +16,33 @@ void ma_trace_init(struct ma_trace *trace)
     ma_audit_init(&trace->audit);
 }
 
+void ma_process_forget(struct ma_process *process)
+{
+    ma_pages_free(process->nodes, process->node_capacity * sizeof *process->nodes);
+    process->nodes = NULL;
+    process->n_nodes = process->node_capacity = 0;
+    free(process->node_at);
+    process->node_at = NULL;
+    process->n_node_at = 0;
+    ma_map_free(&process->node_of);
+    free(process->texts[MLF_TEXT_MAPS].data);
+    process->texts[MLF_TEXT_MAPS] = (struct ma_text){ 0 };
+}
+
 static void process_free(struct ma_process *process)
 {
+    ma_process_forget(process);
     for (size_t i = 0; i < MA_TEXTS; i++)
         free(process->texts[i].data);
     for (size_t i = 0; i < process->n_modules; i++) {
+        if (process->modules[i].borrowed)
+            continue;
         free(process->modules[i].path);
         free(process->modules[i].build_id);
         free(process->modules[i].segments);
     }
     free(process->modules);
-    ma_pages_free(process->nodes, process->node_capacity * sizeof *process->nodes);
-    free(process->node_at);
     ma_map_free(&process->module_of);
-    ma_map_free(&process->node_of);
     free(process);
 }
 
@@ -113,8 +126,10 @@ int ma_process_define(struct ma_trace *trace, struct ma_process *process,
     process->watermark = record->start;
     if (record->how == MLF_HOW_FORK) {
         uint32_t parent = ma_map_get(&trace->process_of, record->parent_key);
-        if (parent != MA_NONE && parent < process->index)
+        if (parent != MA_NONE && parent < process->index) {
             process->parent = trace->processes[parent];
+            process->parent->heirs++;
+        }
     }
     return 0;
 }
@@ -265,12 +280,18 @@ void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *reco
     }
 }
 
-const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
-                                      const struct ma_process **owner)
+const struct ma_process *ma_process_of_node(const struct ma_process *process, uint32_t id)
 {
     unsigned depth = 0;
     while (process && process->known && id < process->record.inherited_nodes)
         process = depth++ < MA_FORKS_DEEP ? process->parent : NULL;
+    return process;
+}
+
+const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
+                                      const struct ma_process **owner)
+{
+    process = ma_process_of_node(process, id);
     if (!process)
         return NULL;
     uint32_t index = ma_process_own_node(process, id);

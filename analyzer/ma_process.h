@@ -31,6 +31,7 @@ struct ma_module {
     size_t build_id_size;
     struct ma_segment *segments;
     size_t n_segments;
+    bool borrowed; /* what is pointed to is another's */
 };
 
 struct ma_node {
@@ -58,6 +59,7 @@ struct ma_process {
     bool known;     /* a PROCESS record was read; without one, defaults */
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
+    uint32_t heirs; /* forked children that look up nodes here: those not folded (ma_fold.h) */
     struct ma_text texts[MA_TEXTS];
 
     struct ma_module *modules;
@@ -126,6 +128,13 @@ static inline uint32_t ma_process_own_node(const struct ma_process *process, uin
 const struct ma_node *ma_process_node(const struct ma_process *process, uint32_t id,
                                       const struct ma_process **owner);
 const struct ma_module *ma_process_module(const struct ma_process *process, uint32_t id);
+
+/* The process that a node of this id is of: this one, or the one it inherits from;
+ * NULL: it is not known. */
+const struct ma_process *ma_process_of_node(const struct ma_process *process, uint32_t id);
+
+/* Forget the nodes, and texts that no report shows. */
+void ma_process_forget(struct ma_process *process);
 
 /* The address of a frame as captured; its module's bias is 0 if unknown. */
 uint64_t ma_process_address(const struct ma_process *process, const struct ma_node *node);

@@ -24,6 +24,7 @@ void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
     memset(replay, 0, sizeof *replay);
     replay->trace = trace;
     replay->peak_epoch = 1;
+    replay->fold_due = UINT64_MAX;
 }
 
 void ma_replay_free(struct ma_replay *replay)
@@ -34,6 +35,7 @@ void ma_replay_free(struct ma_replay *replay)
         free(replay->marks[i].name);
     free(replay->accounts);
     free(replay->ending);
+    free(replay->left);
     free(replay->workers);
     free(replay->marks);
     ma_map_free(&replay->account_of_pid);
@@ -373,7 +375,7 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
 static inline int on_realloc_begin(const struct turn *turn, const struct ma_event *event)
 {
     int result = take(turn, event->old_address, event->time, &turn->stream->moving);
-    turn->stream->is_moving = result > 0;
+    turn->stream->is_moving = result > 0 ? 1 + turn->account->folded : 0;
     return result < 0 ? result : 0;
 }
 
@@ -383,13 +385,13 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     struct ma_worker *worker = turn->stream;
     struct ma_block block;
     int result = 0;
-    bool moved = worker->is_moving;
+    bool moved = worker->is_moving == 1 + turn->account->folded;
     replay->totals.calls[event->function]++;
     replay->totals.reallocations++;
     turn->sums.calls++;
     if (__builtin_expect(moved, 1)) {
         result = end_block(turn, &worker->moving, event->time);
-        worker->is_moving = false;
+        worker->is_moving = 0;
     } else if (turn->account->inherits_loosely) {
         end_inherited(turn, 0);
     } else {
@@ -505,6 +507,9 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     struct turn turn = { .replay = replay, .account = account, .run = run };
     int result = 0;
     if (replay->n_ending && (result = ma_replay_settle(replay, account, run)) < 0)
+        return result;
+    if (run->events[0].time >= replay->fold_due &&
+        (result = ma_replay_fold_due(replay, run->events[0].time)) < 0)
         return result;
     if (!run->stream) {
         for (size_t i = 0; result == 0 && i < run->n; i++)

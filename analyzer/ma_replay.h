@@ -21,7 +21,8 @@
 /* What a stream, and the thread it stands for, is in the middle of. */
 struct ma_worker {
     struct ma_block moving; /* a realloc's old block, between its two times */
-    bool is_moving;         /* moving.use is MA_NONE: an inherited one */
+    uint8_t is_moving;      /* 1, and 1 more of a folded process; 0: no. moving.use is
+                             * MA_NONE: an inherited one */
     uint32_t last_use;      /* of the thread's latest allocation */
     uint64_t last_block;    /* its address; 0: it is gone */
     uint64_t events, allocations, allocated_bytes;
@@ -39,6 +40,12 @@ struct ma_mark {
     char *name;
 };
 #define MA_MARKS 4096 /* kept */
+
+/* A process that has left, and is to be folded if it does not come back. */
+struct ma_left {
+    struct ma_account *account;
+    uint64_t due; /* ticks */
+};
 
 struct ma_totals {
     uint64_t calls[MLF_FN_COUNT];
@@ -60,6 +67,13 @@ struct ma_replay {
     struct ma_account **ending; /* those whose end was told, to leave the joint heap */
     size_t n_ending, ending_capacity;
     struct ma_observers observers;
+    /* Takes what a process that is over leaves behind, and empties its account: 0 or
+     * -ENOMEM. The caller's; NULL: accounts stay. */
+    int (*fold)(void *context, struct ma_account *account);
+    void *fold_context;
+    struct ma_left *left; /* [left_at, n_left), in the order of leaving */
+    size_t left_at, n_left, left_capacity;
+    uint64_t fold_due; /* ticks: of the first of them; none: UINT64_MAX */
 
     struct ma_totals totals;
     uint64_t live_bytes, live_blocks; /* joint */

@@ -47,13 +47,82 @@ static int tell(const struct ma_replay *replay, const struct ma_account *account
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
+#define FOLD_NS 1000000000u /* threads that outlive its end, or an exec that failed, show in that */
+
+/* It may be folded after a while, if it does not come back. */
+static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+{
+    if (!replay->fold || account->folded || account->waits)
+        return 0;
+    if (replay->left_at > 64 && replay->left_at > replay->n_left / 2) {
+        replay->n_left -= replay->left_at;
+        memmove(replay->left, replay->left + replay->left_at,
+                replay->n_left * sizeof *replay->left);
+        replay->left_at = 0;
+    }
+    if (!MA_RESERVE(replay->left, replay->n_left, replay->left_capacity))
+        return -ENOMEM;
+    uint64_t due;
+    if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, FOLD_NS), &due))
+        return 0;
+    account->waits = true;
+    replay->left[replay->n_left++] = (struct ma_left){ account, due };
+    replay->fold_due = replay->left[replay->left_at].due;
+    return 0;
+}
+
+/* Whether an exec told of its end, and nothing of the program that it began. */
+static bool may_have_failed(const struct ma_replay *replay, const struct ma_process *process)
+{
+    return process->ended && process->end_how == MLF_END_EXEC &&
+           ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
+}
+
+/* Who has heirs is looked at again when the last of them was folded, who may go on
+ * when its successor comes. */
+static bool may_fold(const struct ma_replay *replay, const struct ma_account *account)
+{
+    return account->gone && !account->ending && !account->inherits.n_forks &&
+           !account->process->heirs && !may_have_failed(replay, account->process);
+}
+
+static int fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+{
+    int result = replay->fold(replay->fold_context, account);
+    struct ma_process *parent = account->process->parent;
+    if (result < 0)
+        return result;
+    account->folded = true;
+    account->folded_bytes = account->live_bytes;
+    account->folded_blocks = account->live_blocks;
+    if (!parent || --parent->heirs || parent->index >= replay->n_accounts ||
+        !replay->accounts[parent->index] || !replay->accounts[parent->index]->gone)
+        return 0;
+    return wait_to_fold(replay, replay->accounts[parent->index], ticks);
+}
+
+int ma_replay_fold_due(struct ma_replay *replay, uint64_t ticks)
+{
+    int result = 0;
+    while (result == 0 && replay->left_at < replay->n_left &&
+           replay->left[replay->left_at].due <= ticks) {
+        struct ma_account *account = replay->left[replay->left_at++].account;
+        account->waits = false;
+        if (may_fold(replay, account))
+            result = fold(replay, account, ticks);
+    }
+    replay->fold_due = replay->left_at < replay->n_left ? replay->left[replay->left_at].due
+                                                        : UINT64_MAX;
+    return result;
+}
+
 static int leave(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run)
 {
     for (size_t i = 0; i < account->n_uses; i++)
         ma_replay_touch(replay, account, &account->uses[i]);
     account->gone = true;
-    replay->live_bytes -= account->live_bytes;
-    replay->live_blocks -= account->live_blocks;
+    replay->live_bytes -= account->live_bytes - account->folded_bytes;
+    replay->live_blocks -= account->live_blocks - account->folded_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
     /* Thousands of children end so; one may come back. */
@@ -72,8 +141,10 @@ int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
         ma_replay_touch(replay, account, &account->uses[i]);
     account->gone = false;
     account->returns++;
-    replay->live_bytes += account->live_bytes;
-    replay->live_blocks += account->live_blocks;
+    if (account->folded && !account->folded_returns++)
+        replay->trace->audit.folded_returns++;
+    replay->live_bytes += account->live_bytes - account->folded_bytes;
+    replay->live_blocks += account->live_blocks - account->folded_blocks;
     return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);
 }
 
@@ -91,6 +162,8 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
         account->ending = false;
         if (!account->gone)
             result = leave(replay, account, run);
+        if (result == 0)
+            result = wait_to_fold(replay, account, run->events[0].time);
     }
     replay->n_ending = left;
     return result;
@@ -133,7 +206,7 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     if (!parent)
         return -ENOMEM;
     bool late = process->parent->last_time > event->time;
-    int inherits = ma_inherit(account, parent, event->time);
+    int inherits = parent->folded ? 0 : ma_inherit(account, parent, event->time);
     if (inherits < 0)
         return inherits;
     if (!inherits)

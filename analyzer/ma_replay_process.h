@@ -20,6 +20,10 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
 int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
                      const struct ma_run *run);
 
+/* Fold those that left a while before `ticks` and did not come back. Returns 0 or
+ * -ENOMEM. */
+int ma_replay_fold_due(struct ma_replay *replay, uint64_t ticks);
+
 /* A process that had left allocates: it is back. Returns 0 or -ENOMEM. */
 int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
                      const struct ma_run *run, uint64_t ticks);

@@ -115,6 +115,11 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     if (audit->late_forks)
         SAY(sayer, "%s fork%s noticed late: what the child inherited is not known exactly.",
             COUNT(audit->late_forks), audit->late_forks == 1 ? " was" : "s were");
+    if (audit->folded_returns)
+        SAY(sayer, "%s process%s went on long after the end that was told: what %s held before "
+                   "is in no later peak, and its frees match nothing.",
+            COUNT(audit->folded_returns), audit->folded_returns == 1 ? "" : "es",
+            audit->folded_returns == 1 ? "it" : "they");
     if (audit->foreign_clocks)
         SAY(sayer, "%s process%s ticks by another clock than the first: what each did is right, "
                    "but the order among them, the joint peak and the timeline are not known.",
@@ -263,36 +268,48 @@ static void add_unresolved_module(struct ma_analysis *analysis, struct ma_model 
             entry->build_id_size ? entry->build_id_text : "");
 }
 
+static int by_order(const void *a, const void *b)
+{
+    const struct ma_object_entry *const *x = a, *const *y = b;
+    return (*x)->order < (*y)->order ? -1 : (*x)->order > (*y)->order;
+}
+
 /* Objects of which something shown has no name, and why; and those whose names
  * nothing vouches for. */
-static void add_symbols(struct ma_analysis *analysis, struct ma_model *model,
-                        struct ma_value *audit, struct sayer *sayer)
+static int add_symbols(struct ma_analysis *analysis, struct ma_model *model,
+                       struct ma_value *audit, struct sayer *sayer)
 {
     struct ma_stacks *stacks = &analysis->stacks;
     size_t n = analysis->symbols ? stacks->n_objects : 0;
+    const struct ma_object_entry **all = malloc((n + 1) * sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        all[i] = &stacks->objects[i];
+    qsort(all, n, sizeof *all, by_order);
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += stacks->objects[i].unresolved;
+        sum += all[i]->unresolved;
     ma_model_number(model, audit, "unresolved_frames", NULL, MA_COUNT, sum);
     struct ma_value *array =
         ma_model_array(model, audit, "unresolved_modules", NULL, MA_TABLE);
     for (size_t i = 0; i < n; i++) {
-        if (stacks->objects[i].unresolved)
-            add_unresolved_module(analysis, model, array, sayer, &stacks->objects[i]);
+        if (all[i]->unresolved)
+            add_unresolved_module(analysis, model, array, sayer, all[i]);
     }
     const char *problem = n ? ma_symbols_fetch_problem(analysis->symbols) : NULL;
     if (problem)
         SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
     for (size_t i = 0; i < n; i++) {
-        struct ma_object object = ma_stacks_object(&stacks->objects[i]);
-        if (stacks->objects[i].shown && ma_symbols_object_partial(analysis->symbols, &object))
+        struct ma_object object = ma_stacks_object(all[i]);
+        if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
             SAY(sayer, "%s: part of its debug information lies in other files (.dwo, dwz) that "
                        "were not found: inlined calls may be missing.",
-                stacks->objects[i].path);
+                all[i]->path);
     }
     array = ma_model_array(model, audit, "unverified_modules", NULL, MA_LINES);
     for (size_t i = 0; i < n; i++) {
-        const struct ma_object_entry *entry = &stacks->objects[i];
+        const struct ma_object_entry *entry = all[i];
         struct ma_object object = ma_stacks_object(entry);
         if (entry->shown == entry->unresolved ||
             !ma_symbols_object_unverified(analysis->symbols, &object))
@@ -302,6 +319,8 @@ static void add_symbols(struct ma_analysis *analysis, struct ma_model *model,
                    "since.",
             entry->path);
     }
+    free(all);
+    return 0;
 }
 
 static int compare_skipped(const void *a, const void *b)
@@ -444,7 +463,8 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
     say_cut_stacks(&sayer, cut);
-    add_symbols(analysis, model, object, &sayer);
+    if (add_symbols(analysis, model, object, &sayer) < 0)
+        return -ENOMEM;
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);
     if (doubts == 0 && count_cut(cut))
         ma_model_format(model, object, "verdict", "",

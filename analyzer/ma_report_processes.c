@@ -26,6 +26,35 @@ int ma_report_processes_observe(struct ma_analysis *analysis)
                : -ENOMEM;
 }
 
+static int by_stack(const void *a, const void *b)
+{
+    const struct ma_row *x = a, *y = b;
+    return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+/* Make rows of the same stack one, and n their number. */
+static void unite(struct ma_row *rows, size_t *n)
+{
+    size_t kept = 0;
+    qsort(rows, *n, sizeof *rows, by_stack);
+    for (size_t i = 0; i < *n; i++) {
+        const struct ma_row *row = &rows[i];
+        struct ma_row *last = kept ? &rows[kept - 1] : NULL;
+        if (!last || last->stack != row->stack) {
+            rows[kept++] = *row;
+            continue;
+        }
+        last->leaked_bytes += row->leaked_bytes;
+        last->leaked_blocks += row->leaked_blocks;
+        last->peak_bytes += row->peak_bytes;
+        last->peak_blocks += row->peak_blocks;
+        last->calls += row->calls;
+        last->bytes += row->bytes;
+        last->temporary += row->temporary;
+    }
+    *n = kept;
+}
+
 /* One row for each stack of the process; *rows is the caller's to free. */
 static int make_rows(struct ma_analysis *analysis, const struct ma_account *account,
                      const struct ma_own_peak *peak, struct ma_row **rows, size_t *n)
@@ -46,7 +75,7 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
         if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)
             return -ENOMEM;
     }
-    ma_rows_unite(*rows, n);
+    unite(*rows, n);
     return 0;
 }
 

@@ -2,7 +2,7 @@
  *
  * Stacks of all processes; see ma_stacks.h.
  */
-#include "ma_stacks.h"
+#include "ma_stacks_impl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,15 +29,21 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->chain);
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
-    for (size_t i = 0; i < stacks->n_hashes; i++)
+    for (size_t i = 0; i < stacks->n_hashes; i++) {
         ma_pages_free(stacks->hashes[i].at, stacks->hashes[i].n * sizeof *stacks->hashes[i].at);
+        free(stacks->hashes[i].places);
+    }
     free(stacks->hashes);
+    free(stacks->places);
+    free(stacks->folded);
+    ma_map_free(&stacks->place_of);
     free(stacks->path_sites);
     ma_map_free(&stacks->object_of);
+    ma_map_free(&stacks->folding_of);
     ma_map_free(&stacks->named);
 }
 
-static bool same_object(const struct ma_object_entry *object, const struct ma_module *module)
+bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma_module *module)
 {
     return object->known && strcmp(object->path, module->path) == 0 &&
            object->build_id_size == module->build_id_size &&
@@ -84,6 +90,7 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
         .known = module != NULL,
         .since = process->known ? process->record.realtime_ns : 0,
         .here = is_here(process),
+        .order = (uint64_t)process->index << 32 | (uint32_t)stacks->n_objects,
     };
     if (module) {
         object.first = process;
@@ -112,10 +119,17 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
     uint64_t hash = module ? hash_of(module) : 0;
     uint32_t first = module ? ma_map_get(&stacks->named, hash) : MA_NONE;
     *index = first;
-    while (*index != MA_NONE && !same_object(&stacks->objects[*index], module))
+    while (*index != MA_NONE && !ma_stacks_same_object(&stacks->objects[*index], module))
         *index = stacks->objects[*index].other;
-    if (*index != MA_NONE)
+    if (*index != MA_NONE) {
+        struct ma_object_entry *object = &stacks->objects[*index];
+        uint64_t order = (uint64_t)process->index << 32 | (uint32_t)stacks->n_objects;
+        if (order < object->order) { /* an earlier process, folded or asked for later */
+            object->order = order;
+            object->since = process->known ? process->record.realtime_ns : 0;
+        }
         return 0;
+    }
     int result = add_object(stacks, process, module, id, index);
     if (result < 0)
         return result;
@@ -124,16 +138,21 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
 }
 
 /* The object of a module id; 0 is code that its process has in no module. */
-static int find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
+int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
                        uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
     *index = key == stacks->latest_module ? stacks->latest_object
                                           : ma_map_get(&stacks->object_of, key);
+    if (*index == MA_NONE)
+        *index = ma_map_get(&stacks->folding_of, key);
     if (*index == MA_NONE) {
         const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
+        /* Those of a process that is over are asked for no more, unless nobody else has them. */
+        struct ma_map *map = module && process == stacks->folding ? &stacks->folding_of
+                                                                  : &stacks->object_of;
         int result = find_named(stacks, process, module, id, index);
-        if (result < 0 || (result = ma_map_set(&stacks->object_of, key, *index)) < 0)
+        if (result < 0 || (result = ma_map_set(map, key, *index)) < 0)
             return result;
     }
     stacks->latest_module = key;
@@ -158,33 +177,35 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
     };
 }
 
-static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
-                     const struct ma_node *node, uint32_t *index)
+int ma_stacks_add_site(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
+                       uint64_t address, uint32_t *index)
 {
-    uint32_t object;
-    int result = find_object(stacks, process, node->module, &object);
-    if (result < 0)
-        return result;
-    struct ma_map *map = &stacks->objects[object].site_of;
-    uint64_t key = node->offset << 1 | (node->exact != 0);
-    *index = ma_map_get(map, key);
-    if (*index != MA_NONE)
-        return 0;
     if (!MA_RESERVE(stacks->sites, stacks->n_sites, stacks->site_capacity))
         return -ENOMEM;
     *index = (uint32_t)stacks->n_sites;
     stacks->sites[stacks->n_sites++] = (struct ma_site){
-        .object = object,
-        .exact = node->exact,
-        .offset = node->offset,
-        .address = ma_process_address(process, node),
+        .object = object, .exact = frame & 1, .offset = offset, .address = address,
     };
-    return ma_map_set(map, key, *index);
+    return ma_map_set(&stacks->objects[object].site_of, frame, *index);
+}
+
+static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
+                     const struct ma_node *node, uint32_t *index)
+{
+    uint32_t object;
+    int result = ma_stacks_find_object(stacks, process, node->module, &object);
+    if (result < 0)
+        return result;
+    *index = ma_map_get(&stacks->objects[object].site_of, ma_stacks_frame_of(node));
+    if (*index != MA_NONE)
+        return 0;
+    return ma_stacks_add_site(stacks, object, ma_stacks_frame_of(node), node->offset,
+                       ma_process_address(process, node), index);
 }
 
 /* Where the hash of a node's path is noted, valid until the next call; NULL if
  * memory is short. */
-static uint64_t *hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
+uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
 {
     if (owner->index >= stacks->n_hashes) {
         size_t n = stacks->trace->n_processes + stacks->trace->n_processes / 2;
@@ -216,7 +237,7 @@ static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
                 const struct ma_node *node, uint64_t parent, uint64_t *hash)
 {
     uint32_t object;
-    int result = find_object(stacks, owner, node->module, &object);
+    int result = ma_stacks_find_object(stacks, owner, node->module, &object);
     uint64_t within = ma_mix((uint64_t)object << 1 | (node->exact != 0));
     *hash = ma_mix(parent ^ ma_mix(node->offset + within));
     *hash = (*hash & ~ROOT_MASK) | (ROOT_MASK + 1) | (parent & ROOT_MASK); /* never 0 */
@@ -225,7 +246,7 @@ static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
 
 /* The hash of the path of a node of this process: outwards to a root or a node
  * whose hash is known, then back. Returns 0 or -ENOMEM. */
-static int hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                       uint64_t *hash)
 {
     const struct ma_process *owner = process;
@@ -233,10 +254,11 @@ static int hash_chain(struct ma_stacks *stacks, const struct ma_process *process
     for (*hash = stack; stack >= MLF_FIRST_NODE; *hash = stack) {
         const struct ma_node *node = ma_process_node(process, stack, &owner);
         if (!node) {
-            *hash = MA_ROOT_UNKNOWN;
+            uint32_t place = ma_stacks_folded(stacks, process, stack);
+            *hash = place ? ma_stacks_place_at(stacks, place)->hash : MA_ROOT_UNKNOWN;
             break;
         }
-        const uint64_t *known = hash_at(stacks, owner, (size_t)(node - owner->nodes));
+        const uint64_t *known = ma_stacks_hash_at(stacks, owner, (size_t)(node - owner->nodes));
         if (!known || !MA_RESERVE(stacks->chain, stacks->n_chain, stacks->chain_capacity))
             return -ENOMEM;
         if (*known) {
@@ -252,16 +274,16 @@ static int hash_chain(struct ma_stacks *stacks, const struct ma_process *process
         int result = fold(stacks, owner, node, *hash, hash);
         if (result < 0)
             return result;
-        *hash_at(stacks, owner, (size_t)(node - owner->nodes)) = *hash;
+        *ma_stacks_hash_at(stacks, owner, (size_t)(node - owner->nodes)) = *hash;
     }
     return 0;
 }
 
 /* The hashes of all nodes that a process has defined since: parents came before
  * their children, most often. Returns 0 or -ENOMEM. */
-static int hash_nodes(struct ma_stacks *stacks, const struct ma_process *process)
+int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *process)
 {
-    if (!process->n_nodes || !hash_at(stacks, process, process->n_nodes - 1))
+    if (!process->n_nodes || !ma_stacks_hash_at(stacks, process, process->n_nodes - 1))
         return process->n_nodes ? -ENOMEM : 0;
     struct ma_hashes *own = &stacks->hashes[process->index];
     int result = 0;
@@ -274,16 +296,15 @@ static int hash_nodes(struct ma_stacks *stacks, const struct ma_process *process
         if (parent == MA_NONE ? node->parent < MLF_FIRST_NODE : hash != 0) {
             result = fold(stacks, process, node, hash, &own->at[own->done]);
         } else if (!own->at[own->done]) {
-            result = hash_chain(stacks, process, node->id, &hash);
+            result = ma_stacks_hash_chain(stacks, process, node->id, &hash);
             own = &stacks->hashes[process->index];
         }
     }
     return result;
 }
 
-/* The path of a hash, made if it is new: the node is the first one that has it. */
-static int find_path(struct ma_stacks *stacks, uint64_t hash, const struct ma_process *owner,
-                     size_t node, uint32_t *id)
+/* The path of a hash, made if it is new: `first` is where it was met. */
+int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first, uint32_t *id)
 {
     uint32_t index = ma_map_get(&stacks->path_of, hash);
     if (index == MA_NONE) {
@@ -292,7 +313,7 @@ static int find_path(struct ma_stacks *stacks, uint64_t hash, const struct ma_pr
             !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity) ||
             ma_map_set(&stacks->path_of, hash, index) < 0)
             return -ENOMEM;
-        stacks->paths[stacks->n_paths++] = (struct ma_path){ owner->index, (uint32_t)node };
+        stacks->paths[stacks->n_paths++] = first;
     }
     *id = index + MLF_FIRST_NODE;
     return 0;
@@ -306,6 +327,9 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
     if (stack < MLF_FIRST_NODE)
         return 0;
     const struct ma_node *node = ma_process_node(process, stack, &owner);
+    uint32_t place = node ? 0 : ma_stacks_folded(stacks, process, stack);
+    if (place)
+        return ma_stacks_place_id(stacks, place, process->index, id);
     if (!node) {
         stacks->trace->audit.unknown_stacks++;
         *id = MA_ROOT_UNKNOWN;
@@ -313,9 +337,10 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
     }
     size_t index = (size_t)(node - owner->nodes);
     if ((owner->index >= stacks->n_hashes || index >= stacks->hashes[owner->index].done) &&
-        hash_nodes(stacks, owner) < 0)
+        ma_stacks_hash_nodes(stacks, owner) < 0)
         return -ENOMEM;
-    return find_path(stacks, stacks->hashes[owner->index].at[index], owner, index, id);
+    return ma_stacks_find_path(stacks, stacks->hashes[owner->index].at[index],
+                     (struct ma_path){ .owner = owner->index, .node = (uint32_t)index }, id);
 }
 
 static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)
@@ -392,16 +417,23 @@ long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sit
         return 0;
     const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
     const struct ma_process *owner = stacks->trace->processes[path->owner];
-    const struct ma_node *node = &owner->nodes[path->node];
+    const struct ma_process *process = owner;
+    uint32_t place = path->folded ? path->node + MLF_FIRST_NODE : 0;
+    const struct ma_node *node = path->folded ? NULL : &owner->nodes[path->node];
     for (unsigned depth = 0; node && depth < MLF_DEPTH_MAX; depth++) {
         uint32_t site;
         if (find_site(stacks, owner, node, &site) < 0 ||
             !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
             return -1;
         stacks->path_sites[stacks->n_path_sites++] = site;
-        node = node->parent < MLF_FIRST_NODE ? NULL
-                                             : ma_process_node(owner, node->parent, &owner);
+        uint32_t parent = node->parent;
+        process = owner;
+        node = parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, parent, &owner);
+        if (!node && parent >= MLF_FIRST_NODE)
+            place = ma_stacks_folded(stacks, process, parent);
     }
+    if (!ma_stacks_add_sites(stacks, process, place))
+        return -1;
     *sites = stacks->path_sites;
     return (long)stacks->n_path_sites;
 }
@@ -433,7 +465,9 @@ uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)
     if (id < MLF_FIRST_NODE)
         return id;
     const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
-    return (uint32_t)(stacks->hashes[path->owner].at[path->node] & ROOT_MASK);
+    uint64_t hash = path->folded ? stacks->places[path->node].hash
+                                 : stacks->hashes[path->owner].at[path->node];
+    return (uint32_t)(hash & ROOT_MASK);
 }
 
 const char *ma_frame_name(const struct ma_frame *frame, char *buffer, size_t size)

@@ -7,6 +7,11 @@
  * a million different paths two are taken for one with odds of 10^-6. Hashes are
  * computed once for all nodes of a process, when one is asked for; sites and
  * symbols are looked up for the frames that are shown.
+ *
+ * The nodes of a process that is over may be folded into one trie of places, which
+ * all such processes share: it grows with distinct paths, not with processes. What
+ * was a process's node is a number of 4 bytes then, and that is kept for children
+ * that have not been heard of, of the latest processes (MA_PLACES_KEPT).
  */
 #ifndef MA_STACKS_H
 #define MA_STACKS_H
@@ -35,6 +40,7 @@ struct ma_object_entry {
     uint64_t shown, unresolved; /* distinct frames */
     uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
     bool here;      /* its process ran on this machine */
+    uint64_t order; /* of its first use: by process, then by time of asking */
 };
 
 struct ma_site { /* a frame */
@@ -45,7 +51,15 @@ struct ma_site { /* a frame */
 
 struct ma_path { /* a stack */
     uint32_t owner, node; /* the first node that was met for it: of which process, its index */
+    bool folded;          /* node is an index of places */
 };
+
+struct ma_place { /* a path, of whichever process */
+    uint64_t hash, frame; /* frame: offset << 1 | exactness */
+    uint32_t parent;      /* a root, or MLF_FIRST_NODE + its index */
+    uint32_t object;
+};
+#define MA_PLACES_KEPT ((size_t)4 << 20) /* for children of processes that were folded */
 
 struct ma_frame {
     uint64_t address, offset;
@@ -61,6 +75,10 @@ struct ma_hashes { /* of the paths of one process's own nodes */
     uint64_t *at; /* by index of the node; the root in the low 4 bits; 0: not known yet */
     size_t n;
     size_t done; /* all before are known */
+    uint32_t *places; /* of a folded process: by id of the node less `first`, as in
+                       * ma_place.parent; 0: there was none */
+    size_t n_places;
+    uint32_t first;
 };
 
 struct ma_stacks {
@@ -75,7 +93,15 @@ struct ma_stacks {
     struct ma_map path_of; /* hash to index */
     struct ma_hashes *hashes; /* by process index */
     size_t n_hashes;
+    struct ma_place *places;
+    size_t n_places, place_capacity;
+    struct ma_map place_of; /* hash to index */
+    uint32_t *folded;       /* processes, in the order of their folding; [folded_at, …) have places */
+    size_t n_folded, folded_capacity, folded_at;
+    size_t n_kept;          /* sum of their places */
     struct ma_map object_of; /* process and module to object */
+    struct ma_map folding_of; /* the same of the process that is being folded: let go then */
+    const struct ma_process *folding;
     uint64_t latest_module;  /* process and module, and the object they gave */
     uint32_t latest_object;
     struct ma_map named;     /* hash of path and build-id to object */
@@ -94,6 +120,19 @@ void ma_stacks_free(struct ma_stacks *stacks);
  * -ENOMEM. */
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                  uint32_t *id);
+
+/* The place of a process's stack, below MLF_FIRST_NODE for one without frames; made
+ * if it is new. Returns 0 or -ENOMEM. */
+int ma_stacks_place(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                    uint32_t *place);
+
+/* The id of a place; `process` had it. Returns 0 or -ENOMEM. */
+int ma_stacks_place_id(struct ma_stacks *stacks, uint32_t place, uint32_t process, uint32_t *id);
+
+/* Let go of what is known of the process's nodes, and of the modules it has in
+ * common with others: places stand for its nodes. The caller forgets the nodes
+ * themselves. Not for who asks ma_stacks_resolve_all. Returns 0 or -ENOMEM. */
+int ma_stacks_fold(struct ma_stacks *stacks, struct ma_process *process);
 
 /* The frames of a stack, innermost first, inlined ones included. The array is
  * valid until the next call, its strings until ma_stacks_free. -1 if memory is

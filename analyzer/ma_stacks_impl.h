@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files behind ma_stacks.h share; nobody else includes it. Functions that
+ * return an int return 0 or -ENOMEM.
+ */
+#ifndef MA_STACKS_IMPL_H
+#define MA_STACKS_IMPL_H
+
+#include "ma_stacks.h"
+
+/* ma_stacks.c */
+
+static inline uint64_t ma_stacks_frame_of(const struct ma_node *node)
+{
+    return node->offset << 1 | (node->exact != 0);
+}
+
+bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma_module *module);
+
+/* The object of a module id; 0 is code that its process has in no module. */
+int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
+                          uint32_t *index);
+int ma_stacks_add_site(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
+                       uint64_t address, uint32_t *index);
+
+/* Where the hash of a node's path is noted, valid until the next call; NULL if
+ * memory is short. */
+uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node);
+
+/* The hash of the path of a node of this process, and those of its parents. */
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t stack, uint64_t *hash);
+
+/* The hashes of all nodes that a process has defined since. */
+int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *process);
+
+/* The path of a hash, made if it is new: `first` is where it was met. */
+int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first,
+                        uint32_t *id);
+
+/* ma_stacks_places.c */
+
+static inline const struct ma_place *ma_stacks_place_at(const struct ma_stacks *stacks,
+                                                        uint32_t place)
+{
+    return &stacks->places[place - MLF_FIRST_NODE];
+}
+
+/* What stands for a node of this process that was folded, or of one it inherits
+ * from: a place; 0: there is none, or it is kept no more. */
+uint32_t ma_stacks_folded(const struct ma_stacks *stacks, const struct ma_process *process,
+                          uint32_t stack);
+
+/* The sites of a place, behind the path_sites there are already. False if memory
+ * is short. */
+bool ma_stacks_add_sites(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t place);
+
+#endif
