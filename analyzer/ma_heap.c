@@ -233,16 +233,12 @@ static int grow_buckets(struct ma_heap *heap)
 
 static int grow_entries(struct ma_heap *heap)
 {
-    const size_t size = sizeof *heap->entries;
-    size_t capacity = heap->capacity + heap->capacity / 2 + 16;
     if (heap->n_entries >= UINT32_MAX - 1)
         return -ENOMEM;
-    struct ma_heap_entry *entries =
-        ma_pages_grow(heap->entries, heap->capacity * size, capacity * size);
+    void *entries = ma_pages_more(heap->entries, &heap->capacity, sizeof *heap->entries);
     if (!entries)
         return -ENOMEM;
     heap->entries = entries;
-    heap->capacity = capacity;
     return 0;
 }
 

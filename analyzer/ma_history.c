@@ -80,13 +80,11 @@ static float *floors_of(struct ma_account *account, size_t use)
     if (history->floors_of[use])
         return history->floors[history->floors_of[use] - 1];
     if (history->n_floors == history->floor_capacity) {
-        const size_t size = sizeof *history->floors;
-        size_t n = history->floor_capacity + history->floor_capacity / 2 + 4;
-        void *floors = ma_pages_grow(history->floors, history->floor_capacity * size, n * size);
+        void *floors =
+            ma_pages_more(history->floors, &history->floor_capacity, sizeof *history->floors);
         if (!floors)
             return NULL;
         history->floors = floors;
-        history->floor_capacity = n;
     }
     history->floors_of[use] = (uint32_t)++history->n_floors;
     return history->floors[history->n_floors - 1];

@@ -84,6 +84,15 @@ void *ma_pages_grow(void *memory, size_t old_size, size_t size)
     return grown;
 }
 
+void *ma_pages_more(void *array, size_t *capacity, size_t element_size)
+{
+    size_t more = *capacity + *capacity / 2 + 8;
+    void *grown = ma_pages_grow(array, *capacity * element_size, more * element_size);
+    if (grown)
+        *capacity = more;
+    return grown;
+}
+
 void ma_pages_free(void *memory, size_t size)
 {
     if (size >= MA_PAGES_LEAST)

@@ -24,4 +24,8 @@ void *ma_pages_grow(void *memory, size_t old_size, size_t size);
 
 void ma_pages_free(void *memory, size_t size);
 
+/* Room for half as many elements again, or the first ones, in an array of *capacity
+ * elements: the array (moved perhaps), or NULL with everything unchanged. */
+void *ma_pages_more(void *array, size_t *capacity, size_t element_size);
+
 #endif

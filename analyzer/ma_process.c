@@ -220,14 +220,10 @@ static int index_node(struct ma_process *process, uint32_t id)
 
 static bool grow_nodes(struct ma_process *process)
 {
-    const size_t size = sizeof *process->nodes;
-    size_t n = process->node_capacity + process->node_capacity / 2 + 8;
-    void *nodes = ma_pages_grow(process->nodes, process->node_capacity * size, n * size);
-    if (!nodes)
-        return false;
-    process->nodes = nodes;
-    process->node_capacity = n;
-    return true;
+    void *nodes = ma_pages_more(process->nodes, &process->node_capacity, sizeof *process->nodes);
+    if (nodes)
+        process->nodes = nodes;
+    return nodes != NULL;
 }
 
 int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
