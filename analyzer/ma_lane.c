@@ -17,7 +17,7 @@
 
 #define LANES 4
 #define DEPTH 8       /* batches in a ring */
-#define LANE_BATCH 512 /* events */
+#define LANE_BATCH 2048 /* events: a ring holds some tenths of a millisecond of replay */
 
 struct ma_lane {
     pthread_mutex_t mutex;

@@ -16,7 +16,7 @@
 #include "ma_decode.h"
 
 struct ma_lane;
-struct ma_lanes; /* a worker with a few lanes; memory: a quarter of a MiB each */
+struct ma_lanes; /* a worker with a few lanes; memory: a MiB for each in use */
 
 struct ma_batch {
     struct ma_event *events;
