@@ -31,13 +31,10 @@ void ma_replay_free(struct ma_replay *replay)
 {
     for (size_t i = 0; i < replay->n_accounts; i++)
         ma_account_free(replay->accounts[i]);
-    for (size_t i = 0; i < replay->n_marks; i++)
-        free(replay->marks[i].name);
     free(replay->accounts);
     free(replay->ending);
     free(replay->left);
     free(replay->workers);
-    free(replay->marks);
     ma_map_free(&replay->account_of_pid);
 }
 

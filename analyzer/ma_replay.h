@@ -37,9 +37,8 @@ struct ma_repair {
 struct ma_mark {
     const struct ma_process *process;
     uint64_t ticks, kind;
-    char *name;
+    const char *name;
 };
-#define MA_MARKS 4096 /* kept */
 
 /* A process that has left, and is to be folded if it does not come back. */
 struct ma_left {
@@ -86,8 +85,6 @@ struct ma_replay {
     struct ma_repair repairs[MA_REPAIRS];
     unsigned n_repairs;    /* ever */
     uint64_t repair_until; /* ticks: frees up to then may be those made up for */
-    struct ma_mark *marks;
-    size_t n_marks, mark_capacity;
 };
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace);

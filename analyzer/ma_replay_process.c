@@ -218,30 +218,21 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     return note_pid(replay, account);
 }
 
-static int add_mark(struct ma_replay *replay, const struct ma_account *account,
-                    const struct ma_run *run, const struct ma_short_record *record)
+static int tell_mark(const struct ma_replay *replay, const struct ma_account *account,
+                     const struct ma_run *run, const struct ma_short_record *record)
 {
+    if (!replay->observers.n)
+        return 0;
     char *name = strndup((const char *)record->mark.name.data, record->mark.name.size);
     if (!name)
         return -ENOMEM;
     struct ma_mark mark = {
         .process = run->process, .ticks = record->time, .kind = record->mark.kind, .name = name,
     };
-    int result = 0;
-    if (replay->observers.n) {
-        struct ma_seen seen;
-        ma_replay_describe(replay, account, run, record->time, &seen);
-        result = ma_observers_marked(&replay->observers, &seen, &mark);
-    }
-    if (replay->n_marks == MA_MARKS) {
-        free(name);
-        return result;
-    }
-    if (!MA_RESERVE(replay->marks, replay->n_marks, replay->mark_capacity)) {
-        free(name);
-        return -ENOMEM;
-    }
-    replay->marks[replay->n_marks++] = mark;
+    struct ma_seen seen;
+    ma_replay_describe(replay, account, run, record->time, &seen);
+    int result = ma_observers_marked(&replay->observers, &seen, &mark);
+    free(name);
     return result;
 }
 
@@ -341,7 +332,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         replay->has_resident = true;
         return 0;
     case MLF_REC_MARK:
-        return add_mark(replay, account, run, brief);
+        return tell_mark(replay, account, run, brief);
     case MLF_REC_COUNTERS:
         on_counters(process, brief->counters.pairs);
         return 0;
