@@ -167,6 +167,26 @@ static bool accept_begin(void *context, const struct ma_seen *seen,
            accept_stack(context, seen, block);
 }
 
+static struct ma_displaced *find_displaced(const struct ma_filter *filter, uint32_t process,
+                                           const struct ma_seen_block *block)
+{
+    for (size_t i = 0; i < filter->n_displaced; i++) {
+        struct ma_displaced *one = &filter->displaced[i];
+        if (one->process == process && one->block.address == block->address &&
+            one->block.use == block->use && one->block.time == block->ticks)
+            return one;
+    }
+    return NULL;
+}
+
+/* Whether the filter's live set has this very block, and no later one at its address. */
+static bool has_block(const struct ma_heap *heap, const struct ma_seen_block *block)
+{
+    struct ma_block own;
+    return ma_heap_find(heap, block->address, &own) && own.use == block->use &&
+           own.time <= block->ticks && (block->ticks - own.time) >> heap->time_shift == 0;
+}
+
 /* Of a block that was accepted; not judged anew, for a clock whose rate turns out
  * only now would put its begin elsewhere. */
 static bool accept_end(void *context, const struct ma_seen *seen,
@@ -175,11 +195,10 @@ static bool accept_end(void *context, const struct ma_seen *seen,
     const struct ma_filter *filter = context;
     const struct ma_replay *books = &filter->books;
     const uint32_t index = seen->process->index;
-    struct ma_block own;
     return block->use != MA_NONE && seen->ns < filter->to && index < books->n_accounts &&
            books->accounts[index] &&
-           ma_heap_find(&books->accounts[index]->heap, block->address, &own) &&
-           own.use == block->use;
+           (has_block(&books->accounts[index]->heap, block) ||
+            find_displaced(filter, index, block));
 }
 
 static bool accept_failure(void *context, const struct ma_seen *seen,
@@ -243,8 +262,13 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
         .address = block->address, .size = block->size, .usable = block->usable,
         .time = block->ticks, .use = block->use, .thread = block->thread,
     };
-    if (ma_heap_put(&account->heap, &own, &former) < 0)
+    int result = ma_heap_put(&account->heap, &own, &former);
+    if (result < 0 || (result > 0 && !MA_RESERVE(filter->displaced, filter->n_displaced,
+                                                 filter->displaced_capacity)))
         return -ENOMEM;
+    if (result > 0)
+        filter->displaced[filter->n_displaced++] =
+            (struct ma_displaced){ seen->process->index, former };
     touch(books, account, use, seen->ticks);
     use->live_bytes += block->size;
     use->live_blocks++;
@@ -277,8 +301,12 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
     struct ma_use *use = use_of(account, seen, block);
     if (!use)
         return -ENOMEM;
+    struct ma_displaced *displaced = find_displaced(filter, seen->process->index, block);
     struct ma_block own;
-    ma_heap_take(&account->heap, block->address, &own);
+    if (displaced)
+        *displaced = filter->displaced[--filter->n_displaced];
+    else
+        ma_heap_take(&account->heap, block->address, &own);
     touch(books, account, use, seen->ticks);
     use->live_bytes -= block->size;
     use->live_blocks--;
@@ -423,6 +451,7 @@ void ma_filter_free(struct ma_filter *filter)
     free(filter->verdicts);
     free(filter->sites);
     free(filter->allocated);
+    free(filter->displaced);
     free(filter);
 }
 

@@ -28,6 +28,12 @@ struct ma_filter_verdicts { /* on the stacks of one process */
     size_t n;
 };
 
+/* An accepted block whose realloc has begun: its address is another's by now. */
+struct ma_displaced {
+    uint32_t process; /* index */
+    struct ma_block block;
+};
+
 struct ma_filter {
     const struct ma_filter_spec *spec;
     struct ma_trace *trace;
@@ -47,6 +53,8 @@ struct ma_filter {
     struct ma_map of_failures; /* process index << 32 | stack, to the verdict */
     uint8_t *allocated; /* by thread: it allocated an accepted block */
     size_t n_allocated, threads;
+    struct ma_displaced *displaced;
+    size_t n_displaced, displaced_capacity;
     bool failed; /* memory ran out */
 };
 

@@ -162,6 +162,16 @@ def test_age(traces):
     assert not report(path, "--summary", "--min-age", "1h")["summary"]["allocations"]
 
 
+def test_a_realloc_whose_old_address_was_given_out_before_its_end(tmp_path):
+    """Threads that hand blocks on: while one reallocs, another gets the old address."""
+    for turn in range(8):
+        path = tmp_path / f"t{turn}"
+        trace([PROGRAMS / "threads", 4, 3000], path)
+        whole = duration_of(path)
+        age = whole // 3
+        check(path, "--min-age", f"{age}ns", accept=lambda b, to=whole - age: b["time_ns"] <= to)
+
+
 def test_a_thread_by_number_and_by_name(traces):
     path = traces / "threads"
     tids = sorted({e["tid"] for e in events_of(path) if e["type"] == "alloc"})
