@@ -17,7 +17,7 @@
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
 #define PLACES_AHEAD 48  /* events by which prefetches run ahead */
 #define THINGS_AHEAD 24
-#define PREFETCH_FROM 4096 /* blocks or uses; fewer stay near by themselves */
+#define PREFETCH_FROM 4096 /* blocks in the table; fewer stay near by themselves */
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
 {
