@@ -21,7 +21,7 @@
 
 struct trace_header {
     unsigned major, minor, layout, size;
-    uint64_t unit, claimed;
+    uint64_t unit, claimed, reserved;
 };
 
 /* Returns NULL if a trace header begins at p, else what is wrong with it and,
@@ -41,6 +41,7 @@ static const char *parse_trace_header(const struct ma_reader *reader, const unsi
     header->layout = p[MLF_HDR_LAYOUT];
     header->size = mlf_get_u16(p + MLF_HDR_HEADER_SIZE);
     header->claimed = mlf_get_u64(p + MLF_HDR_CLAIMED);
+    header->reserved = mlf_get_u64(p + MLF_HDR_RESERVED);
     *field = MLF_HDR_MAJOR;
     if (header->major != MLF_MAJOR)
         return "unsupported major version";
@@ -198,6 +199,8 @@ static void begin(struct ma_reader *reader, uint64_t origin, const struct trace_
          __builtin_mul_overflow(reader->claimed_end, header->unit, &reader->claimed_end) ||
          __builtin_add_overflow(reader->claimed_end, origin, &reader->claimed_end)))
         reader->claimed_end = 0; /* nonsense */
+    if (!header->reserved || __builtin_add_overflow(header->reserved, origin, &reader->reserved_end))
+        reader->reserved_end = UINT64_MAX; /* not told */
 }
 
 /* No trace header at the beginning: go on with the first thing that holds, be
@@ -319,7 +322,9 @@ static int finish(struct ma_reader *reader, uint64_t at, bool within)
     const char *problem = ma_source_problem(reader->source);
     if (problem)
         snprintf(reader->audit->input_problem, sizeof reader->audit->input_problem, "%s", problem);
-    within |= reader->layout == MLF_LAYOUT_MAPPED && at < reader->claimed_end;
+    /* What is claimed but not reserved was never there: a writer was killed between the two. */
+    within |= reader->layout == MLF_LAYOUT_MAPPED && at < reader->claimed_end &&
+              at < reader->reserved_end;
     if (problem || (within && !ma_source_grew(reader->source)))
         ma_audit_truncated(reader->audit, at);
     reader->at = at;

@@ -34,6 +34,7 @@ struct ma_reader {
     uint64_t at;          /* where the next chunk is looked for */
     uint64_t claimed;     /* mapped: units, when we began */
     uint64_t claimed_end; /* the offset behind them */
+    uint64_t reserved_end; /* mapped: the offset up to which the file once reached */
     uint64_t unit; /* mapped: bytes; stream: 1 */
     uint64_t zeros_beyond; /* bytes of zeros seen behind what is claimed */
     uint64_t searched;     /* bytes of payloads with a wrong CRC */

@@ -76,6 +76,31 @@ def test_sigkill_loses_at_most_the_event_under_way(tmp_path, threads):
         support.assert_sound(whole["audit"])
 
 
+def test_killed_between_the_claim_of_space_and_its_reservation(tmp_path):
+    """What was claimed and never reserved held nothing: the file is not cut."""
+    done = support.bash('LD_PRELOAD=$LIB "$1" 1000 1022>"$2"', PROGRAMS / "churn", tmp_path / "t")
+    assert done.returncode == 7, done
+    data = bytearray((tmp_path / "t").read_bytes())
+    whole = support.report(tmp_path / "t", "--summary")
+    (reserved,) = struct.unpack_from("<Q", data, 48)
+    assert reserved == len(data)
+    # GIVEN a writer that had claimed 16 units behind the file's end, and no more
+    struct.pack_into("<Q", data, 40, len(data) // 4096 - 1 + 16)
+    (tmp_path / "t").write_bytes(data)
+    late = support.report(tmp_path / "t", "--summary")
+    assert late["summary"] == whole["summary"]
+    support.assert_sound(late["audit"])
+    # A file that had been longer than it is now is cut all the same, and so is
+    # one that never told how long it was.
+    (tmp_path / "t").write_bytes(data[:-4096])
+    done = support.analyze(tmp_path / "t", "--summary", status=1)
+    assert f"truncated at byte {len(data) - 4096}" in done.stderr, done
+    struct.pack_into("<Q", data, 48, 0)
+    (tmp_path / "t").write_bytes(data)
+    done = support.analyze(tmp_path / "t", "--summary", status=1)
+    assert f"truncated at byte {len(data)}" in done.stderr, done
+
+
 def test_killed_before_the_first_event_of_a_chunk(tmp_path):
     """What stands in the chunks before is all there."""
     process = subprocess.Popen(
