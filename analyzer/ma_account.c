@@ -30,14 +30,14 @@ void ma_account_forget(struct ma_account *account)
     ma_history_free(&account->history);
     account->history = (struct ma_history){ 0 };
     ma_map_free(&account->use_of);
-    free(account->direct);
+    ma_pages_free(account->direct, account->n_direct * sizeof *account->direct);
     account->direct = NULL;
     account->n_direct = 0;
-    free(account->stacks);
+    ma_pages_free(account->stacks, account->stack_capacity * sizeof *account->stacks);
     account->stacks = NULL;
     ma_pages_free(account->uses, account->use_capacity * sizeof *account->uses);
     account->uses = NULL;
-    account->n_uses = account->use_capacity = 0;
+    account->n_uses = account->use_capacity = account->stack_capacity = 0;
 }
 
 void ma_account_free(struct ma_account *account)
@@ -51,17 +51,14 @@ void ma_account_free(struct ma_account *account)
 /* The array is to hold this id, and what the map had of the ids it gains. */
 static int widen(struct ma_account *account, uint32_t stack)
 {
-    size_t n = account->n_direct ? account->n_direct : 256;
-    while (n <= stack)
-        n *= 2;
-    uint32_t *direct = realloc(account->direct, n * sizeof *direct);
+    const size_t before = account->n_direct;
+    uint32_t *direct =
+        ma_pages_more(account->direct, &account->n_direct, sizeof *direct, (size_t)stack + 1);
     if (!direct)
         return -ENOMEM;
-    memset(direct + account->n_direct, 0, (n - account->n_direct) * sizeof *direct);
     account->direct = direct;
-    account->n_direct = n;
     for (size_t i = 0; i < account->n_uses; i++) {
-        if (account->stacks[i] < n)
+        if (account->stacks[i] >= before && account->stacks[i] < account->n_direct)
             direct[account->stacks[i]] = (uint32_t)i + 1;
     }
     return 0;
@@ -69,24 +66,26 @@ static int widen(struct ma_account *account, uint32_t stack)
 
 static bool grow_uses(struct ma_account *account)
 {
-    const size_t size = sizeof *account->uses;
-    size_t n = account->use_capacity + account->use_capacity / 2 + 8;
-    uint32_t *stacks = realloc(account->stacks, n * sizeof *stacks);
-    if (!stacks)
-        return false;
-    account->stacks = stacks;
-    struct ma_use *uses = ma_pages_grow(account->uses, account->use_capacity * size, n * size);
-    if (!uses)
-        return false;
-    account->uses = uses;
-    account->use_capacity = n;
-    return true;
+    void *uses = ma_pages_more(account->uses, &account->use_capacity, sizeof *account->uses, 0);
+    if (uses)
+        account->uses = uses;
+    return uses != NULL;
+}
+
+static bool grow_stacks(struct ma_account *account)
+{
+    void *stacks = ma_pages_more(account->stacks, &account->stack_capacity,
+                                 sizeof *account->stacks, 0);
+    if (stacks)
+        account->stacks = stacks;
+    return stacks != NULL;
 }
 
 uint32_t ma_account_add_use(struct ma_account *account, uint32_t stack)
 {
     if (account->n_uses >= MA_NONE ||
-        (account->n_uses == account->use_capacity && !grow_uses(account)))
+        (account->n_uses == account->use_capacity && !grow_uses(account)) ||
+        (account->n_uses == account->stack_capacity && !grow_stacks(account)))
         return MA_NONE;
     account->stacks[account->n_uses] = stack;
     account->uses[account->n_uses].slot = account->history.slot;

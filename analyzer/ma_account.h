@@ -38,7 +38,7 @@ struct ma_account {
     struct ma_heap heap; /* its own blocks */
     struct ma_use *uses;
     uint32_t *stacks; /* of the uses */
-    size_t n_uses, use_capacity;
+    size_t n_uses, use_capacity, stack_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
     struct ma_map use_of; /* stack id to index, for the others */

@@ -11,6 +11,7 @@
 #include "ma_clock.h"
 #include "ma_fold.h"
 #include "ma_leaks.h"
+#include "ma_pages.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
                       struct ma_symbols *symbols, struct ma_error *error)
@@ -66,10 +67,18 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
     return open_trace(analysis, analysis->options, symbols, error);
 }
 
+static void forget_rows(struct ma_analysis *analysis)
+{
+    ma_leaks_free(analysis->leaks);
+    analysis->leaks = NULL;
+    ma_pages_free(analysis->rows, analysis->row_capacity * sizeof *analysis->rows);
+    analysis->rows = NULL;
+    analysis->n_rows = analysis->row_capacity = 0;
+}
+
 void ma_analysis_free(struct ma_analysis *analysis)
 {
-    free(analysis->rows);
-    ma_leaks_free(analysis->leaks);
+    forget_rows(analysis);
     ma_fold_free(analysis->fold);
     ma_suppress_free(&analysis->suppressions);
     ma_program_free(&analysis->program);
@@ -224,20 +233,14 @@ static void measure_duration(struct ma_analysis *analysis)
 static struct ma_row *row_of(struct ma_analysis *analysis, uint32_t stack)
 {
     if (stack >= analysis->row_capacity) {
-        /* Most often all the ids that there will be are those of one process. */
-        size_t n = MLF_FIRST_NODE + analysis->stacks.n_paths;
-        n += n / 2 + 16;
-        struct ma_row *rows = realloc(analysis->rows, n * sizeof *rows);
+        struct ma_row *rows =
+            ma_pages_more(analysis->rows, &analysis->row_capacity, sizeof *rows, stack + 1);
         if (!rows)
             return NULL;
         analysis->rows = rows;
-        analysis->row_capacity = n;
     }
-    if (stack >= analysis->n_rows) {
-        memset(analysis->rows + analysis->n_rows, 0,
-               (stack + 1 - analysis->n_rows) * sizeof *analysis->rows);
+    if (stack >= analysis->n_rows)
         analysis->n_rows = stack + 1;
-    }
     return &analysis->rows[stack];
 }
 
@@ -340,9 +343,7 @@ struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
-    ma_leaks_free(analysis->leaks);
-    analysis->leaks = NULL;
-    analysis->n_rows = 0;
+    forget_rows(analysis);
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
     size_t folded = 0;
     if (analysis->fold) {

@@ -235,10 +235,13 @@ static int grow_entries(struct ma_heap *heap)
 {
     if (heap->n_entries >= UINT32_MAX - 1)
         return -ENOMEM;
-    void *entries = ma_pages_more(heap->entries, &heap->capacity, sizeof *heap->entries);
+    /* Half as many again, to the page: these are what memory goes with. */
+    const size_t size = sizeof *heap->entries, more = heap->capacity + heap->capacity / 2 + 8;
+    void *entries = ma_pages_grow(heap->entries, heap->capacity * size, more * size);
     if (!entries)
         return -ENOMEM;
     heap->entries = entries;
+    heap->capacity = more;
     return 0;
 }
 

@@ -69,19 +69,17 @@ static float *floors_of(struct ma_account *account, size_t use)
 {
     struct ma_history *history = &account->history;
     if (use >= history->n_floors_of) {
-        size_t n = account->use_capacity;
-        uint32_t *of = realloc(history->floors_of, n * sizeof *of);
+        uint32_t *of = ma_pages_more(history->floors_of, &history->n_floors_of, sizeof *of,
+                                     account->n_uses);
         if (!of)
             return NULL;
-        memset(of + history->n_floors_of, 0, (n - history->n_floors_of) * sizeof *of);
         history->floors_of = of;
-        history->n_floors_of = n;
     }
     if (history->floors_of[use])
         return history->floors[history->floors_of[use] - 1];
     if (history->n_floors == history->floor_capacity) {
         void *floors =
-            ma_pages_more(history->floors, &history->floor_capacity, sizeof *history->floors);
+            ma_pages_more(history->floors, &history->floor_capacity, sizeof *history->floors, 0);
         if (!floors)
             return NULL;
         history->floors = floors;
@@ -107,7 +105,7 @@ void ma_history_catch_up(struct ma_account *account, struct ma_use *use)
 void ma_history_free(struct ma_history *history)
 {
     ma_pages_free(history->floors, history->floor_capacity * sizeof *history->floors);
-    free(history->floors_of);
+    ma_pages_free(history->floors_of, history->n_floors_of * sizeof *history->floors_of);
 }
 
 unsigned ma_history_read(const struct ma_account *account, const struct ma_use *use,

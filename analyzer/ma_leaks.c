@@ -75,19 +75,32 @@ static int add_part(struct walk *walk, struct ages *its, const struct ma_block *
     return 0;
 }
 
+static int add_block(struct walk *walk, const struct ma_block *block)
+{
+    struct ages *its = &walk->ages[block->use];
+    if (its->row == MA_NONE)
+        return 0;
+    its->first = block->time < its->first ? block->time : its->first;
+    its->last = block->time > its->last ? block->time : its->last;
+    return add_part(walk, its, block);
+}
+
+/* Some at a time, whose ages are brought near together. */
 static int walk_blocks(struct walk *walk, const struct ma_account *account)
 {
-    struct ma_block block;
-    for (size_t i = 0; i < ma_heap_places(&account->heap); i++) {
-        if (!ma_heap_at(&account->heap, i, &block) || block.use >= account->n_uses)
-            continue;
-        struct ages *its = &walk->ages[block.use];
-        if (its->row == MA_NONE)
-            continue;
-        its->first = block.time < its->first ? block.time : its->first;
-        its->last = block.time > its->last ? block.time : its->last;
-        if (add_part(walk, its, &block) < 0)
-            return -ENOMEM;
+    struct ma_block blocks[64];
+    const size_t places = ma_heap_places(&account->heap), most = sizeof blocks / sizeof *blocks;
+    for (size_t i = 0; i < places;) {
+        size_t n = 0;
+        for (; n < most && i < places; i++) {
+            if (!ma_heap_at(&account->heap, i, &blocks[n]) || blocks[n].use >= account->n_uses)
+                continue;
+            ma_heap_near(&walk->ages[blocks[n++].use]);
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (add_block(walk, &blocks[k]) < 0)
+                return -ENOMEM;
+        }
     }
     return 0;
 }

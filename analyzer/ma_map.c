@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "ma_pages.h"
+
 uint64_t ma_map_key;
 
 __attribute__((constructor)) static void choose_key(void)
@@ -29,14 +31,15 @@ static void put(struct ma_map *map, uint64_t key, uint32_t value)
 
 static int grow(struct ma_map *map)
 {
-    struct ma_map larger = { .capacity = map->capacity ? map->capacity * 2 : 16 };
-    larger.keys = malloc(larger.capacity * sizeof *larger.keys);
-    larger.values = malloc(larger.capacity * sizeof *larger.values);
+    const size_t capacity = map->capacity ? map->capacity * 2 : 16;
+    struct ma_map larger = { .capacity = capacity };
+    larger.keys = ma_pages_new(capacity * sizeof *larger.keys);
+    larger.values = ma_pages_new(capacity * sizeof *larger.values);
     if (!larger.keys || !larger.values) {
         ma_map_free(&larger);
         return -ENOMEM;
     }
-    memset(larger.values, 0xff, larger.capacity * sizeof *larger.values);
+    memset(larger.values, 0xff, capacity * sizeof *larger.values);
     for (size_t i = 0; i < map->capacity; i++) {
         if (map->values[i] != MA_NONE)
             put(&larger, map->keys[i], map->values[i]);
@@ -56,8 +59,10 @@ int ma_map_set(struct ma_map *map, uint64_t key, uint32_t value)
 
 void ma_map_free(struct ma_map *map)
 {
-    free(map->keys);
-    free(map->values);
+    if (map->keys)
+        ma_pages_free(map->keys, map->capacity * sizeof *map->keys);
+    if (map->values)
+        ma_pages_free(map->values, map->capacity * sizeof *map->values);
     *map = (struct ma_map){ 0 };
 }
 

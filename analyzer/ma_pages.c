@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_FROM ((size_t)1 << 20)
 #define ALIGNMENT 64
 
 static size_t whole_pages(size_t size)
@@ -84,9 +85,15 @@ void *ma_pages_grow(void *memory, size_t old_size, size_t size)
     return grown;
 }
 
-void *ma_pages_more(void *array, size_t *capacity, size_t element_size)
+void *ma_pages_more(void *array, size_t *capacity, size_t element_size, size_t least)
 {
-    size_t more = *capacity + *capacity / 2 + 8;
+    size_t more = *capacity + *capacity / 2 + 8, size;
+    if (more < least)
+        more = least;
+    if (__builtin_mul_overflow(more, element_size, &size) || size > PTRDIFF_MAX - HUGE_PAGE)
+        return NULL;
+    if (size >= HUGE_FROM)
+        more = ((size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1)) / element_size;
     void *grown = ma_pages_grow(array, *capacity * element_size, more * element_size);
     if (grown)
         *capacity = more;

@@ -24,8 +24,10 @@ void *ma_pages_grow(void *memory, size_t old_size, size_t size);
 
 void ma_pages_free(void *memory, size_t size);
 
-/* Room for half as many elements again, or the first ones, in an array of *capacity
- * elements: the array (moved perhaps), or NULL with everything unchanged. */
-void *ma_pages_more(void *array, size_t *capacity, size_t element_size);
+/* Room for half as many elements again, and for `least` at the least, in an array
+ * of *capacity elements: the array (moved perhaps), or NULL with everything
+ * unchanged. A large one ends with a huge page: its elements are written one after
+ * the other, and a page that is not whole would be had 4 KiB at a time. */
+void *ma_pages_more(void *array, size_t *capacity, size_t element_size, size_t least);
 
 #endif

@@ -21,7 +21,7 @@ void ma_process_forget(struct ma_process *process)
     ma_pages_free(process->nodes, process->node_capacity * sizeof *process->nodes);
     process->nodes = NULL;
     process->n_nodes = process->node_capacity = 0;
-    free(process->node_at);
+    ma_pages_free(process->node_at, process->n_node_at * sizeof *process->node_at);
     process->node_at = NULL;
     process->n_node_at = 0;
     ma_map_free(&process->node_of);
@@ -204,15 +204,11 @@ static int index_node(struct ma_process *process, uint32_t id)
     if (at >= process->n_node_at) {
         if (at >= few + ids_per_node * process->n_nodes)
             return ma_map_set(&process->node_of, id, (uint32_t)process->n_nodes);
-        size_t n = process->n_node_at ? process->n_node_at : 64;
-        while (n <= at)
-            n *= 2;
-        uint32_t *node_at = realloc(process->node_at, n * sizeof *node_at);
+        uint32_t *node_at =
+            ma_pages_more(process->node_at, &process->n_node_at, sizeof *node_at, at + 1);
         if (!node_at)
             return -ENOMEM;
-        memset(node_at + process->n_node_at, 0, (n - process->n_node_at) * sizeof *node_at);
         process->node_at = node_at;
-        process->n_node_at = n;
     }
     process->node_at[at] = (uint32_t)process->n_nodes + 1;
     return 0;
@@ -220,7 +216,7 @@ static int index_node(struct ma_process *process, uint32_t id)
 
 static bool grow_nodes(struct ma_process *process)
 {
-    void *nodes = ma_pages_more(process->nodes, &process->node_capacity, sizeof *process->nodes);
+    void *nodes = ma_pages_more(process->nodes, &process->node_capacity, sizeof *process->nodes, 0);
     if (nodes)
         process->nodes = nodes;
     return nodes != NULL;

@@ -85,13 +85,56 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
+/* The first `most` in order, so far: a heap with the last of them on top. */
+struct first {
+    struct choice *choices;
+    size_t n, most;
+    struct order order;
+};
+
+static bool is_behind(const struct first *first, size_t a, size_t b)
+{
+    return compare(&first->choices[a], &first->choices[b], (void *)&first->order) > 0;
+}
+
+static void swap(struct first *first, size_t a, size_t b)
+{
+    struct choice kept = first->choices[a];
+    first->choices[a] = first->choices[b];
+    first->choices[b] = kept;
+}
+
+static void offer(struct first *first, const struct choice *choice)
+{
+    size_t at = first->n;
+    if (at < first->most) {
+        first->choices[first->n++] = *choice;
+        for (; at && is_behind(first, at, (at - 1) / 2); at = (at - 1) / 2)
+            swap(first, at, (at - 1) / 2);
+        return;
+    }
+    if (!at || compare(choice, &first->choices[0], &first->order) > 0)
+        return;
+    first->choices[0] = *choice;
+    for (at = 0; 2 * at + 1 < first->n;) {
+        size_t child = 2 * at + 1;
+        child += child + 1 < first->n && is_behind(first, child + 1, child);
+        if (!is_behind(first, child, at))
+            break;
+        swap(first, at, child);
+        at = child;
+    }
+}
+
 int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows)
 {
-    struct choice *choices = malloc((n_rows + 1) * sizeof *choices);
+    const size_t top = analysis->options->top;
+    struct first first = { .most = top < n_rows ? top : n_rows, .order = { analysis, report } };
     struct ma_measure total = { 0, 0 };
     size_t n = 0;
-    if (!choices)
+    first.choices = malloc((first.most + 1) * sizeof *first.choices);
+    if (!first.choices)
         return -ENOMEM;
     for (size_t i = 0; i < n_rows; i++) {
         struct ma_measure measure = report->measure(&rows[i]);
@@ -101,11 +144,11 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
             continue;
         total.bytes += measure.bytes;
         total.blocks += measure.blocks;
-        choices[n++] = (struct choice){ &rows[i], measure };
+        offer(&first, &(struct choice){ &rows[i], measure });
+        n++;
     }
-    struct order order = { analysis, report };
-    qsort_r(choices, n, sizeof *choices, compare, &order);
-    size_t shown = n < analysis->options->top ? n : analysis->options->top;
+    const size_t shown = first.n;
+    qsort_r(first.choices, shown, sizeof *first.choices, compare, &first.order);
     struct ma_value *array =
         ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
@@ -122,8 +165,8 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
                       shown < n ? ma_human_count(d, shown) : "");
     int result = 0;
     for (size_t i = 0; i < shown && result == 0; i++)
-        result = add_entry(analysis, model, array, report, &choices[i], total.bytes);
-    free(choices);
+        result = add_entry(analysis, model, array, report, &first.choices[i], total.bytes);
+    free(first.choices);
     return result;
 }
 
