@@ -79,17 +79,18 @@ static inline struct ma_use *ma_account_use(struct ma_account *account, uint32_t
     return ma_account_new_use(account, stack);
 }
 
-/* Have a use brought near: the first some events ahead, the second a few. */
+/* Have the way to a stack's use brought near; and, a few events before it is
+ * needed, its index, 0 if it has none yet. */
 static inline void ma_account_prefetch(const struct ma_account *account, uint32_t stack)
 {
     if (stack < account->n_direct)
         ma_heap_near(&account->direct[stack]);
 }
 
-static inline void ma_account_prefetch_use(const struct ma_account *account, uint32_t stack)
+static inline uint32_t ma_account_likely(const struct ma_account *account, uint32_t stack)
 {
     uint32_t index = stack < account->n_direct ? account->direct[stack] : 0;
-    ma_heap_near(&account->uses[index - !!index]);
+    return index - !!index;
 }
 
 #endif

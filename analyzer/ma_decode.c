@@ -351,6 +351,7 @@ static struct ma_event *run_plain(struct ma_decoder *decoder, struct ma_event *e
                 break;
             event->type = MA_EVENT_FREE;
             event->function = MLF_FN_free;
+            event->stack = 0;
         } else {
             break;
         }

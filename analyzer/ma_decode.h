@@ -32,7 +32,7 @@ struct ma_event {
         const unsigned char *record; /* RECORD: its payload, of `size` bytes */
     };
     uint64_t size, usable; /* ALLOC, REALLOC; size: FAILED, RECORD */
-    uint32_t stack;        /* ALLOC, REALLOC, FAILED */
+    uint32_t stack;        /* ALLOC, REALLOC, FAILED; 0: the others */
     uint8_t type;     /* enum ma_event_type */
     uint8_t function; /* enum mlf_function, or the tag of a RECORD */
     uint8_t aligned;  /* ALLOC, REALLOC: 0, or 1 + log2 of the alignment */

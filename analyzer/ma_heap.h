@@ -177,37 +177,26 @@ static inline void ma_heap_near(const void *memory)
     __asm__ volatile("");
 }
 
-/* Have the memory that take or put will need brought near: call the first or the
- * second some events ahead, the third a few, for a block that ends; it returns
- * the block's use if that is known, else MA_HEAP_FREE. They change nothing. The
- * heap has a nursery and buckets. */
-static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address)
-{
-    if (ma_heap_slot(heap, address)->address != address)
-        ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
-}
-
-static inline void ma_heap_prefetch_put(const struct ma_heap *heap, uint64_t address)
+/* Have the memory that take or put will need brought near: the first some events
+ * ahead; the second a few, for a block that is not in the nursery. They change
+ * nothing. The heap has a nursery and buckets. */
+static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address, bool put)
 {
     const struct ma_block *slot = ma_heap_slot(heap, address);
-    if (slot->address == address)
+    if (__builtin_expect(slot->address == address, 1))
         return;
     ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
-    if (slot->use != MA_HEAP_FREE) /* will make room */
+    if (put && slot->use != MA_HEAP_FREE) /* will make room */
         ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(slot->address))]);
 }
 
-static inline uint32_t ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
+static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
 {
-    const struct ma_block *slot = ma_heap_slot(heap, address);
-    if (slot->address == address)
-        return slot->use;
     uint64_t hash = ma_heap_hash(address);
     const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
     unsigned places = ma_heap_match(bucket, hash);
     unsigned at = (unsigned)__builtin_ctz(places | 1u << (MA_HEAP_PLACES - 1));
     ma_heap_near(&heap->entries[bucket->entries[at]]);
-    return MA_HEAP_FREE;
 }
 
 #endif

@@ -358,12 +358,11 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
     bool temporary = false;
     if (__builtin_expect(block.use != MA_NONE, 1)) {
         struct ma_worker *worker = &replay->workers[block.thread];
-        if (worker->last_block == event->address) {
-            temporary = event->function != MLF_FN_realloc && worker->last_use == block.use;
-            turn->account->uses[block.use].temporary += temporary;
-            turn->sums.temporary += temporary;
-            worker->last_block = 0;
-        }
+        bool latest = worker->last_block == event->address;
+        temporary = latest & (event->function != MLF_FN_realloc) & (worker->last_use == block.use);
+        turn->account->uses[block.use].temporary += temporary;
+        turn->sums.temporary += temporary;
+        worker->last_block = latest ? 0 : worker->last_block;
     }
     return is_observed(turn) ? tell_freed(turn, event, &block, temporary, false) : 0;
 }
@@ -431,26 +430,23 @@ static __attribute__((noinline)) int apply_other(struct turn *turn, const struct
     }
 }
 
-/* What an event will need, in two steps: where to look, and what is there. */
+/* What an event will need, in two steps: where to look, and what is there. Whether
+ * it allocates or frees is what a processor guesses worst, so both do nearly the
+ * same here; what is brought near for nothing does no harm. */
 static inline void prefetch_places(const struct ma_account *account, const struct ma_event *event)
 {
-    if (event->type == MA_EVENT_FREE) {
-        ma_heap_prefetch(&account->heap, event->address);
-    } else if (event->type == MA_EVENT_ALLOC) {
-        ma_heap_prefetch_put(&account->heap, event->address);
-        ma_account_prefetch(account, event->stack);
-    }
+    ma_account_prefetch(account, event->stack);
+    ma_heap_prefetch(&account->heap, event->address, event->type == MA_EVENT_ALLOC);
 }
 
 static inline void prefetch_things(const struct ma_account *account, const struct ma_event *event)
 {
-    if (event->type == MA_EVENT_FREE) {
-        uint32_t use = ma_heap_prefetch_entry(&account->heap, event->address);
-        if (use != MA_HEAP_FREE)
-            ma_heap_near(&account->uses[use]);
-    } else if (event->type == MA_EVENT_ALLOC) {
-        ma_account_prefetch_use(account, event->stack);
-    }
+    const struct ma_block *slot = ma_heap_slot(&account->heap, event->address);
+    const bool frees = event->type == MA_EVENT_FREE;
+    uint32_t use = frees ? slot->use : ma_account_likely(account, event->stack);
+    ma_heap_near(&account->uses[use == MA_HEAP_FREE ? 0 : use]);
+    if (__builtin_expect(slot->address != event->address, 0) && frees)
+        ma_heap_prefetch_entry(&account->heap, event->address);
 }
 
 /* The first events of a batch, all at once: their misses overlap. */

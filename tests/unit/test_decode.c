@@ -329,9 +329,9 @@ static bool same(const struct ma_event *a, const struct ma_event *b)
         return false;
     switch (a->type) {
     case MA_EVENT_FREE:
-        return a->address == b->address && a->function == b->function;
+        return a->address == b->address && a->function == b->function && a->stack == b->stack;
     case MA_EVENT_REALLOC_BEGIN:
-        return a->old_address == b->old_address;
+        return a->old_address == b->old_address && a->stack == b->stack;
     case MA_EVENT_FAILED:
         return a->function == b->function && a->size == b->size && a->stack == b->stack;
     case MA_EVENT_RECORD:

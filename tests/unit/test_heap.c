@@ -112,10 +112,9 @@ static void look_ahead(struct world *world, size_t i)
     const uint64_t address = world->addresses[i];
     if (!world->heap.nursery || !world->heap.buckets)
         return;
-    ma_heap_prefetch(&world->heap, address);
-    ma_heap_prefetch_put(&world->heap, address);
-    uint32_t use = ma_heap_prefetch_entry(&world->heap, address);
-    world->wrong += use != MA_HEAP_FREE && use != world->blocks[i].use;
+    ma_heap_prefetch(&world->heap, address, false);
+    ma_heap_prefetch(&world->heap, address, true);
+    ma_heap_prefetch_entry(&world->heap, address);
 }
 
 /* Each live block once, and nothing else. */
