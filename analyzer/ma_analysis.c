@@ -49,7 +49,7 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
                                 &analysis->replay.observers, error)) < 0)
         return result;
     result = ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
-    analysis->merge.ahead_wanted = options->jobs != 1;
+    analysis->merge.lanes_wanted = options->jobs != 1;
     return result;
 }
 

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define SORTED_MAX 4096 /* pieces in the queue before which one that comes late can go */
+
 /* A timed record of a definitions chunk: its payload will not stay, so it is
  * copied. */
 static int add_timed(void *context, const struct ma_event *event)
@@ -205,7 +207,8 @@ int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool cop
         memcpy(payload, chunk->payload, chunk->size);
         piece.payload = payload;
     }
-    size_t i = feed->n_queue++, farthest = i > 4096 ? i - 4096 : 0;
+    /* Not farther: chunks in reversed order would take time by the square of their number. */
+    size_t i = feed->n_queue++, farthest = i > SORTED_MAX ? i - SORTED_MAX : 0;
     for (; i > feed->queue_at && i > farthest && before(&piece, &feed->queue[i - 1]); i--)
         feed->queue[i] = feed->queue[i - 1];
     feed->queue[i] = piece;

@@ -14,8 +14,8 @@
 #include "ma_lane.h"
 #include "ma_reader.h"
 
-#define MA_BATCH 256
-#define MA_GAPS 16
+#define MA_BATCH 256 /* events: 14 KB for each open stream */
+#define MA_GAPS 16   /* runs of missing chunks that are known; what was in others is a duplicate */
 /* Feeds between two pieces of a chunk keep its state; beyond so many the rest
  * of the chunk is given up. */
 #define MA_DECODERS_KEPT ((size_t)1 << 15)
@@ -41,39 +41,42 @@ struct ma_feed {
     struct ma_process *process;
     struct ma_stream *stream; /* NULL for definitions */
     struct ma_audit *audit;
-    uint32_t number;
-    uint8_t kind;
-    bool in_heap, pending;
-    bool whole_chunks; /* a mapped trace: no chunk comes in pieces */
+    uint32_t number;     /* of the stream */
+    uint8_t kind;        /* enum mlf_chunk_kind */
+    bool whole_chunks;   /* a mapped trace: no chunk comes in pieces */
     struct ma_fill fill; /* with whole chunks: how far they are filled */
 
+    bool in_heap, pending; /* the merge's: where it keeps the feed */
+
     /* what has arrived, to tell duplicates from latecomers */
-    uint32_t next_sequence, end_position; /* of the newest chunk */
+    uint32_t next_sequence; /* 1 + that of the newest chunk */
+    uint32_t end_position;  /* of the newest chunk: behind the latest piece */
     struct {
-        uint32_t from, to;
+        uint32_t from, to; /* [from, to) */
     } gaps[MA_GAPS];
     unsigned n_gaps;
+
+    /* heads, of either kind */
+    struct ma_event *events; /* [at, n): decoded, not yet merged; in buffer or in the lane */
+    size_t at, n;
+    struct ma_event *buffer; /* events: of MA_BATCH; definitions: of event_capacity */
+    size_t event_capacity;
 
     /* events */
     struct ma_piece *queue; /* [queue_at, n_queue), by sequence and position */
     size_t queue_at, n_queue, queue_capacity;
     struct ma_piece piece; /* being decoded, if active */
     bool active;
-    bool broken;           /* the rest of chunk `sequence` cannot be read */
-    bool begun;            /* sequence and position are those of a chunk */
+    bool begun;            /* the decoder's state is that of chunk `sequence`, up to `position` */
+    bool broken;           /* the rest of that chunk cannot be read */
     uint32_t sequence, position;
-    struct ma_decoder *decoder;
+    struct ma_decoder *decoder; /* NULL: none is kept */
     struct ma_decoding *shared;
     struct ma_lane *lane; /* NULL: the feed decodes itself */
     bool lane_ended;      /* all batches of the lane were taken */
 
     /* definitions */
     struct ma_definer definer;
-
-    struct ma_event *events; /* [at, n): decoded, not yet merged; in buffer or in the lane */
-    size_t at, n;
-    struct ma_event *buffer;
-    size_t event_capacity;
 };
 
 enum ma_arrival { MA_ARRIVED, MA_DUPLICATE };
@@ -99,8 +102,8 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays);
 /* Queue a chunk of events; `copy` if its payload will not stay. */
 int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool copy);
 
-/* What a queued chunk counts against the bound of what is read ahead: its
- * payload, and the state of a feed that decodes it. */
+/* What a queued chunk counts against the bound of what is read ahead: its payload, and
+ * 16 KiB, about what a feed that decodes it has of its own (a decoder and a batch). */
 static inline size_t ma_feed_cost(size_t size)
 {
     return size + 16384;
@@ -120,7 +123,7 @@ static inline const struct ma_event *ma_feed_head(const struct ma_feed *feed)
     return feed->at < feed->n ? &feed->events[feed->at] : NULL;
 }
 
-/* Drop n heads; of definitions, one. */
+/* Drop n heads, 1 of definitions, and free what was kept for them. */
 void ma_feed_pop(struct ma_feed *feed, size_t n);
 
 #endif

@@ -12,12 +12,11 @@
 
 #include "ma_clock.h"
 
-#define AHEAD_STABLE ((size_t)16 << 20) /* only referred to */
-#define AHEAD_COPIED ((size_t)16 << 20)
-#define MOST_STABLE ((size_t)1 << 30)
+#define AHEAD ((size_t)16 << 20)
+#define MOST_STABLE ((size_t)1 << 30) /* of a file, whose pages are the system's */
 #define MOST_COPIED ((size_t)256 << 20)
-#define LANES_FROM ((uint64_t)4 << 20)
-#define LANE_LEAST 16384
+#define LANES_FROM ((uint64_t)4 << 20) /* before it, a thread would cost more than it saves, */
+#define LANE_LEAST 16384               /* and so would waking it for less */
 #define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
 #define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
 
@@ -30,7 +29,7 @@ int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_sour
     if (result < 0)
         return result;
     merge->stable = ma_source_stable(source);
-    merge->ahead = merge->stable ? AHEAD_STABLE : AHEAD_COPIED;
+    merge->ahead = AHEAD;
     merge->most = merge->stable ? MOST_STABLE : MOST_COPIED;
     return 0;
 }
@@ -46,9 +45,10 @@ void ma_merge_free(struct ma_merge *merge)
     ma_lanes_stop(merge->decoding.lanes);
 }
 
-static bool less(const struct ma_feed *a, const struct ma_feed *b)
+/* Whether event x of feed a goes before event y of feed b: the order of ma_merge.h. */
+static inline bool goes_before(const struct ma_feed *a, const struct ma_event *x,
+                               const struct ma_feed *b, const struct ma_event *y)
 {
-    const struct ma_event *x = &a->events[a->at], *y = &b->events[b->at];
     if (__builtin_expect(x->time != y->time, 1))
         return x->time < y->time;
     if (ma_event_rank(x) != ma_event_rank(y))
@@ -56,6 +56,11 @@ static bool less(const struct ma_feed *a, const struct ma_feed *b)
     if (a->process != b->process)
         return a->process->index < b->process->index;
     return a->number != b->number ? a->number < b->number : a->kind > b->kind;
+}
+
+static bool less(const struct ma_feed *a, const struct ma_feed *b)
+{
+    return goes_before(a, &a->events[a->at], b, &b->events[b->at]);
 }
 
 static void sift_down(struct ma_merge *merge, size_t i)
@@ -114,7 +119,7 @@ static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *proces
 /* The feed may have a head soon; look when the next one is picked. */
 static int make_pending(struct ma_merge *merge, struct ma_feed *feed)
 {
-    if (feed->pending || feed->in_heap || feed == merge->current)
+    if (feed->pending || feed->in_heap)
         return 0;
     if (!MA_RESERVE(merge->pending, merge->n_pending, merge->pending_capacity))
         return -ENOMEM;
@@ -174,8 +179,8 @@ static int read_chunk(struct ma_merge *merge)
     if (!feed)
         return -ENOMEM;
     merge->chunks++;
-    if (merge->ahead_wanted && chunk.offset >= merge->lanes_from) {
-        merge->ahead_wanted = false; /* asked once */
+    if (merge->lanes_wanted && chunk.offset >= merge->lanes_from) {
+        merge->lanes_wanted = false; /* asked once */
         merge->decoding.lanes = ma_lanes_start();
     }
     if (chunk.offset > 2 * merge->ahead)
@@ -289,7 +294,7 @@ static bool drain_first(struct ma_merge *merge)
         if (merge->reader.layout == MLF_LAYOUT_STREAM)
             update_stream_watermark(merge);
     }
-    if (merge->n_pending && refill_pending(merge) < 0)
+    if (refill_pending(merge) < 0)
         return false; /* the caller meets it again */
     if (merge->n_heap && head_is_due(merge))
         return true;
@@ -358,15 +363,11 @@ static size_t count_run(const struct ma_merge *merge, size_t most)
         other = merge->heap[2];
     if (!other)
         return n;
-    uint64_t time = other->events[other->at].time;
-    size_t sure = count_before(feed, n, time);
-    struct ma_feed next = { .process = feed->process, .number = feed->number,
-                            .kind = feed->kind, .events = feed->events };
-    for (; sure < n && feed->events[feed->at + sure].time == time; sure++) {
-        next.at = feed->at + sure;
-        if (!less(&next, other))
-            break;
-    }
+    const struct ma_event *head = &feed->events[feed->at], *bound = &other->events[other->at];
+    size_t sure = count_before(feed, n, bound->time);
+    while (sure < n && head[sure].time == bound->time &&
+           goes_before(feed, &head[sure], other, bound))
+        sure++;
     return sure;
 }
 
@@ -383,32 +384,33 @@ static void note(struct ma_merge *merge, const struct ma_run *run)
         process->watermark = UINT64_MAX; /* nothing more is promised */
 }
 
-static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
+/* Read until the smallest head may go. Returns 1, 0 if there is none and no more
+ * to come, or -ENOMEM. */
+static int await_head(struct ma_merge *merge)
 {
-    int result = step(merge);
-    if (result < 0)
-        return result;
     for (;;) {
-        if (!merge->ended && merge->queued < merge->ahead && !drain_first(merge)) {
-            result = read_chunk(merge);
-            if (result == 0)
-                result = end_of_chunks(merge);
+        if (merge->ended || merge->queued >= merge->ahead || drain_first(merge)) {
+            int result = refill_pending(merge);
             if (result < 0)
                 return result;
-            continue;
+            if (merge->n_heap && head_is_due(merge))
+                return 1;
+            if (merge->ended)
+                return 0;
         }
-        if (merge->n_pending && (result = refill_pending(merge)) < 0)
-            return result;
-        if (merge->n_heap && head_is_due(merge))
-            break;
-        if (merge->ended)
-            return 0;
-        result = read_chunk(merge);
+        int result = read_chunk(merge);
         if (result == 0)
             result = end_of_chunks(merge);
         if (result < 0)
             return result;
     }
+}
+
+static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
+{
+    int result = step(merge);
+    if (result < 0 || (result = await_head(merge)) <= 0)
+        return result;
     struct ma_feed *feed = merge->heap[0];
     const struct ma_event *events = &feed->events[feed->at];
     if (feed->stream && merge->ended && events->time > merge->cut) {
@@ -480,8 +482,10 @@ static int take_filled(struct ma_merge *merge, const struct ma_run *run,
  * not come are missing, unless they were claimed after we had begun. */
 static void finish(struct ma_merge *merge)
 {
+    if (merge->finished)
+        return;
     bool grew = ma_reader_grew(&merge->reader);
-    for (size_t i = 0; i < merge->n_feeds && !merge->finished; i++) {
+    for (size_t i = 0; i < merge->n_feeds; i++) {
         struct ma_feed *feed = merge->feeds[i];
         if (feed->kind == MLF_DEFINITIONS)
             ma_feed_end_definitions(feed, merge->stable);

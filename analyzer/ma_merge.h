@@ -17,34 +17,40 @@
 #include "ma_reader.h"
 
 struct ma_merge {
-    struct ma_trace *trace;
+    struct ma_trace *trace;   /* the caller's */
     struct ma_reader reader;
-    bool stable; /* payloads stay: nothing is copied */
-    bool prompt;   /* set by the caller: hand out what is due while the input pauses */
-    bool draining; /* prompt: doing so */
-    uint64_t drained; /* ns of CLOCK_MONOTONIC: when that was done last */
-    bool ended;  /* the reader has no more chunks */
-    bool finished; /* and their ends have been compared with what the trace says of them */
-    uint64_t cut;
-    uint64_t watermark;
-    size_t since_watermark; /* definitions chunks since it was computed */
-    size_t queued; /* bytes of events payloads held or referred to */
-    size_t ahead;  /* bytes to read ahead at least */
-    size_t most;   /* bytes to read ahead at most */
+    bool stable;       /* payloads stay: nothing is copied */
+    bool prompt;       /* set by the caller: hand out what is due while the input pauses */
+    bool lanes_wanted; /* set by the caller: decode ahead if there is a second core */
 
+    /* how far has been read, and what may go by now (the times are ticks) */
+    bool ended;             /* the reader has no more chunks */
+    bool finished;          /* and their ends have been compared with what the trace says of them */
+    uint64_t watermark;     /* of the chunks to come no event is before it */
+    uint64_t cut;           /* once ended, of a trace that is being written: the latest event that
+                             * was visible. Later ones are left out, as others before them may
+                             * not have been seen; UINT64_MAX: nothing is left out */
+    size_t since_watermark; /* stream: definitions chunks since it was computed */
+    size_t queued;          /* cost (ma_feed_cost) of the events chunks held or referred to */
+    size_t ahead;           /* so much is read ahead before anything goes */
+    size_t most;            /* beyond it the smallest head goes, sure or not */
+    bool draining;          /* prompt: what is due goes before more is read */
+    uint64_t drained;       /* ns of CLOCK_MONOTONIC: when that began last */
+    uint64_t chunks;        /* that were read */
+
+    /* feeds: one for each stream and kind of chunk; never removed before the end */
     struct ma_feed **feeds;
     size_t n_feeds, feed_capacity;
-    bool ahead_wanted;   /* set by the caller: use a second core */
-    uint64_t lanes_from; /* bytes of a trace that is worth one; a test may lower it */
-    struct ma_decoding decoding; /* of all feeds */
-    struct ma_map feed_of; /* process index, stream number, kind */
-    struct ma_feed **heap; /* feeds with a head, smallest first */
+    struct ma_map feed_of;       /* process index, stream number and kind to index */
+    struct ma_decoding decoding; /* what they share */
+    uint64_t lanes_from;         /* bytes of a trace that is worth a second core; a test may
+                                  * lower it */
+    struct ma_feed **heap;       /* a binary heap of those with a head, the smallest first */
     size_t n_heap, heap_capacity;
-    struct ma_feed **pending; /* feeds that may have a head once refilled */
+    struct ma_feed **pending;    /* those that may have a head once refilled; not in the heap */
     size_t n_pending, pending_capacity;
-    struct ma_feed *current; /* whose heads the caller holds */
+    struct ma_feed *current;     /* heap[0], if the caller holds its first n_current heads */
     size_t n_current;
-    uint64_t chunks;
 };
 
 /* A run of heads of one stream, all before those of the others: valid until
