@@ -2,7 +2,8 @@
  *
  * Finding chunks; see ma_reader.h. All headers are checked in full before one
  * of their fields is used, so a stray magic in a payload or in garbage misleads
- * nobody. Progress is certain: every turn of a loop moves `at` forward.
+ * nobody. Progress is certain: every step moves `at` forward, but for at most
+ * WAITS_MAX that wait for a writer.
  */
 #include "ma_reader.h"
 
@@ -15,14 +16,33 @@
 #define RECOVERY_SPAN ((uint64_t)64 << 20) /* how far a lost trace header makes us look */
 #define ZEROS_MAX ((uint64_t)256 << 20)    /* reserved space read behind what is claimed */
 #define SCAN_WINDOW ((size_t)1 << 20)
+#define CHUNK_MAGIC "mlck" /* MLF_CHUNK_MAGIC in bytes */
 /* Bytes of payloads with a wrong CRC in which other chunks are looked for, beside
  * one for each byte read: headers within headers would have each of them checked. */
 #define SEARCHED_MAX ((uint64_t)64 << 20)
+#define WAITS_MAX 20   /* a writer begins its chunk microseconds after it claimed the unit, */
+#define WAIT_NS 500000 /* unless it was stopped or killed between the two */
 
 struct trace_header {
     unsigned major, minor, layout, size;
     uint64_t unit, claimed, reserved;
 };
+
+/* Whether the bytes begin with the magic, as far as they go. */
+static bool begins_like(const unsigned char *p, size_t size, const char *magic, size_t magic_size)
+{
+    return memcmp(p, magic, size < magic_size ? size : magic_size) == 0;
+}
+
+static bool begins_like_chunk(const unsigned char *p, size_t size)
+{
+    return begins_like(p, size, CHUNK_MAGIC, sizeof CHUNK_MAGIC - 1);
+}
+
+static bool begins_like_trace(const unsigned char *p, size_t size)
+{
+    return begins_like(p, size, MLF_MAGIC, MLF_MAGIC_SIZE);
+}
 
 /* Returns NULL if a trace header begins at p, else what is wrong with it and,
  * in *field, where. Unlike all others, a version we do not know is refused
@@ -31,7 +51,7 @@ static const char *parse_trace_header(const struct ma_reader *reader, const unsi
                                       size_t size, struct trace_header *header, unsigned *field)
 {
     *field = 0;
-    if (memcmp(p, MLF_MAGIC, size < MLF_MAGIC_SIZE ? size : MLF_MAGIC_SIZE) != 0)
+    if (!begins_like_trace(p, size))
         return "no trace magic";
     *field = (unsigned)size;
     if (size < MLF_HDR_SIZE)
@@ -73,7 +93,7 @@ static const char *parse_chunk_header(const struct ma_reader *reader, uint64_t a
                                       const unsigned char *p, size_t size, struct ma_chunk *chunk,
                                       uint32_t *whole_size)
 {
-    if (memcmp(p, "mlck", size < 4 ? size : 4) != 0)
+    if (!begins_like_chunk(p, size))
         return "no chunk begins here";
     if (size < MLF_CHUNK_HEADER)
         return "cut";
@@ -120,12 +140,14 @@ static bool chunk_begins(const struct ma_reader *reader, uint64_t at, const unsi
     return !parse_chunk_header(reader, at, p, size, &chunk, &whole_size);
 }
 
+/* Whether a chunk begins at p, or in a stream a trace header. After damage at the
+ * beginning, when the layout is a guess, the trace header of either layout. */
 static bool header_begins(const struct ma_reader *reader, uint64_t at, const unsigned char *p,
                           size_t size)
 {
     struct trace_header header;
     unsigned field;
-    if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE && p[0] == 0x89 &&
+    if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE &&
         !parse_trace_header(reader, p, size, &header, &field))
         return header.layout == MLF_LAYOUT_STREAM || reader->recovered;
     return chunk_begins(reader, at, p, size);
@@ -142,7 +164,7 @@ static size_t find_byte(const unsigned char *data, size_t from, size_t last, uns
 static size_t find_header(const struct ma_reader *reader, uint64_t at, const unsigned char *data,
                           size_t last, size_t size)
 {
-    const unsigned char chunk_byte = 'm', trace_byte = (unsigned char)MLF_MAGIC[0];
+    const unsigned char chunk_byte = CHUNK_MAGIC[0], trace_byte = (unsigned char)MLF_MAGIC[0];
     size_t chunk = find_byte(data, 0, last, chunk_byte);
     size_t trace = find_byte(data, 0, last, trace_byte);
     for (;;) {
@@ -316,8 +338,15 @@ static bool not_begun(struct ma_reader *reader, uint64_t at, const unsigned char
            all_zero(*p + MLF_CHUNK_HEADER, reader->unit - MLF_CHUNK_HEADER);
 }
 
+/* What became of the bytes where the next chunk was looked for. */
+enum step {
+    STEP_ON,    /* they are no chunk to hand out: look again, at reader->at */
+    STEP_CHUNK, /* they are one, and reader->at is behind it */
+    STEP_END,   /* the trace ends */
+};
+
 /* The input ends at or within `at`. */
-static int finish(struct ma_reader *reader, uint64_t at, bool within)
+static enum step finish(struct ma_reader *reader, uint64_t at, bool within)
 {
     const char *problem = ma_source_problem(reader->source);
     if (problem)
@@ -328,35 +357,33 @@ static int finish(struct ma_reader *reader, uint64_t at, bool within)
     if (problem || (within && !ma_source_grew(reader->source)))
         ma_audit_truncated(reader->audit, at);
     reader->at = at;
-    return 0;
+    return STEP_END;
 }
 
 /* Skip what begins at `at` and does not hold, up to the next thing that does. */
-static void skip_bad(struct ma_reader *reader, uint64_t at, const char *reason)
+static enum step skip_bad(struct ma_reader *reader, uint64_t at, const char *reason)
 {
     const unsigned char *p;
     size_t size = ma_source_window(reader->source, at, (size_t)reader->unit, &p);
     reader->at = size < reader->unit ? at + size
                                      : next_header(reader, at + reader->unit, UINT64_MAX);
     ma_audit_skip(reader->audit, at, reader->at - at, "%s", reason);
+    return STEP_ON;
 }
 
-/* A trace header may recur in a stream. Returns whether one was dealt with. */
-static bool step_over_trace_header(struct ma_reader *reader, const unsigned char *p, size_t size)
+/* A trace header may recur in a stream. */
+static enum step step_over_trace_header(struct ma_reader *reader, const unsigned char *p,
+                                        size_t size)
 {
     struct trace_header header;
     unsigned field;
-    if (reader->layout != MLF_LAYOUT_STREAM || size < MLF_HDR_SIZE ||
-        memcmp(p, MLF_MAGIC, MLF_MAGIC_SIZE) != 0)
-        return false;
     const char *problem = parse_trace_header(reader, p, size, &header, &field);
     if (!problem && header.layout != MLF_LAYOUT_STREAM)
         problem = "the header of a mapped trace within a stream";
     if (problem)
-        skip_bad(reader, reader->at, problem);
-    else
-        reader->at += header.size;
-    return true;
+        return skip_bad(reader, reader->at, problem);
+    reader->at += header.size;
+    return STEP_ON;
 }
 
 /* What is wrong with the payload of a chunk whose header holds, or NULL. */
@@ -378,9 +405,8 @@ static const char *check_payload(struct ma_reader *reader, const struct ma_chunk
  * has begun a chunk there. */
 static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
 {
-    const unsigned most = 20;
-    while (reader->origin == 0 && ma_source_stable(reader->source) && reader->waits < most) {
-        nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+    while (reader->origin == 0 && ma_source_stable(reader->source) && reader->waits < WAITS_MAX) {
+        nanosleep(&(struct timespec){ .tv_nsec = WAIT_NS }, NULL);
         reader->waits++;
         if (__atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE))
             return true;
@@ -388,11 +414,18 @@ static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
     return false;
 }
 
-/* Step over a unit of zeros, and over as much of a hole as begins with it. False
- * if there have been so many behind what is claimed that no more is to come. */
-static bool skip_zeros(struct ma_reader *reader)
+/* Step over a unit of zeros, of which `size` bytes are at hand, and over as much of
+ * a hole as begins with it. After a long run of them behind what is claimed no more
+ * is to come. */
+static enum step step_over_zeros(struct ma_reader *reader, const unsigned char *p, size_t size)
 {
     const uint64_t at = reader->at;
+    if (at < reader->claimed_end && is_being_written(reader, p))
+        return STEP_ON; /* to what stands there now */
+    if (size < reader->unit)
+        size = ma_source_window(reader->source, at, reader->unit, &p);
+    if (size < reader->unit)
+        return finish(reader, at + size, false);
     uint64_t next = ma_source_next_data(reader->source, at + reader->unit);
     next -= (next - reader->origin) % reader->unit;
     reader->at = next;
@@ -401,80 +434,83 @@ static bool skip_zeros(struct ma_reader *reader)
         ma_audit_unwritten(reader->audit, at, end - at, (end - at) / reader->unit);
     else
         reader->zeros_beyond += reader->unit; /* holes cost nothing */
-    return reader->zeros_beyond <= ZEROS_MAX;
+    return reader->zeros_beyond > ZEROS_MAX ? finish(reader, next, false) : STEP_ON;
+}
+
+/* No chunk begins here, for this reason, and nothing else that may. */
+static enum step step_over_bad(struct ma_reader *reader, const unsigned char *p, size_t size,
+                               const char *problem)
+{
+    if (size < MLF_CHUNK_HEADER && begins_like_chunk(p, size))
+        return finish(reader, reader->at, true);
+    if (reader->layout == MLF_LAYOUT_STREAM && size < MLF_HDR_SIZE && begins_like_trace(p, size))
+        return finish(reader, reader->at, true);
+    if (reader->layout == MLF_LAYOUT_MAPPED && size >= MLF_HDR_SIZE && begins_like_trace(p, size))
+        problem = "another trace begins here";
+    return skip_bad(reader, reader->at, problem);
+}
+
+/* A chunk of `whole` bytes whose header holds; `size` bytes are at hand from its
+ * beginning on. */
+static enum step take_chunk(struct ma_reader *reader, const struct ma_chunk *chunk,
+                            const unsigned char *p, size_t size, uint32_t whole)
+{
+    const uint64_t at = reader->at, held = size < whole ? size : whole;
+    reader->at += held;
+    if (chunk->kind != MLF_EVENTS && chunk->kind != MLF_DEFINITIONS) {
+        if (!(chunk->kind & MLF_CHUNK_KIND_OPTIONAL))
+            ma_audit_skip(reader->audit, at, held, "unknown kind of chunk %u", chunk->kind);
+        return STEP_ON;
+    }
+    if (reader->layout == MLF_LAYOUT_STREAM && !(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
+        ma_audit_skip(reader->audit, at, held, "a chunk in a stream without payload CRC");
+        return STEP_ON;
+    }
+    const char *problem = check_payload(reader, chunk, p, size);
+    if (problem) {
+        reader->searched += chunk->cut ? 0 : held;
+        if (reader->layout == MLF_LAYOUT_STREAM && reader->searched <= at + SEARCHED_MAX)
+            return skip_bad(reader, at, problem);
+        ma_audit_skip(reader->audit, at, held, "%s", problem);
+        return STEP_ON;
+    }
+    if (chunk->cut)
+        finish(reader, at + size, true);
+    return STEP_CHUNK;
+}
+
+/* Look at what stands where the next chunk is to begin. */
+static enum step look(struct ma_reader *reader, struct ma_chunk *chunk)
+{
+    const unsigned char *p;
+    const uint64_t at = reader->at;
+    /* No more than there must be: the next may be hours away. */
+    size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
+    if (size && p[0] == (unsigned char)MLF_MAGIC[0])
+        size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
+    if (size == 0)
+        return finish(reader, at, false);
+    if (at == reader->claimed_end && ma_reader_grew(reader))
+        return STEP_END; /* what follows is being written */
+    if (reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size))
+        return step_over_zeros(reader, p, size);
+    if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE && begins_like_trace(p, size))
+        return step_over_trace_header(reader, p, size);
+    uint32_t whole;
+    const char *problem = parse_chunk_header(reader, at, p, size, chunk, &whole);
+    if (problem)
+        return step_over_bad(reader, p, size, problem);
+    if (size < whole) {
+        size = ma_source_window(reader->source, at, whole, &p);
+        parse_chunk_header(reader, at, p, size, chunk, &whole);
+    }
+    return take_chunk(reader, chunk, p, size, whole);
 }
 
 int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
 {
-    for (;;) {
-        const unsigned char *p;
-        const uint64_t at = reader->at;
-        /* No more than there must be: the next may be hours away. */
-        size_t size = ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p);
-        if (size && p[0] == (unsigned char)MLF_MAGIC[0])
-            size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
-        if (size == 0)
-            return finish(reader, at, false);
-        if (at == reader->claimed_end && ma_reader_grew(reader))
-            return 0; /* what follows is being written */
-        if (reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size)) {
-            if (at < reader->claimed_end && is_being_written(reader, p))
-                continue;
-            if (size < reader->unit &&
-                (size = ma_source_window(reader->source, at, reader->unit, &p)) < reader->unit)
-                return finish(reader, at + size, false);
-            if (!skip_zeros(reader))
-                return finish(reader, reader->at, false);
-            continue;
-        }
-        if (step_over_trace_header(reader, p, size))
-            continue;
-        uint32_t whole;
-        const char *problem = parse_chunk_header(reader, at, p, size, chunk, &whole);
-        if (problem) {
-            if (size < MLF_CHUNK_HEADER && memcmp(p, "mlck", size < 4 ? size : 4) == 0)
-                return finish(reader, at, true);
-            if (reader->layout == MLF_LAYOUT_MAPPED && size >= MLF_HDR_SIZE &&
-                memcmp(p, MLF_MAGIC, MLF_MAGIC_SIZE) == 0)
-                problem = "another trace begins here";
-            if (reader->layout == MLF_LAYOUT_STREAM && size < MLF_HDR_SIZE &&
-                memcmp(p, MLF_MAGIC, size < MLF_MAGIC_SIZE ? size : MLF_MAGIC_SIZE) == 0)
-                return finish(reader, at, true);
-            skip_bad(reader, at, problem);
-            continue;
-        }
-        if (size < whole) {
-            size = ma_source_window(reader->source, at, whole, &p);
-            parse_chunk_header(reader, at, p, size, chunk, &whole);
-        }
-        const uint64_t held = size < whole ? size : whole;
-        if (chunk->kind != MLF_EVENTS && chunk->kind != MLF_DEFINITIONS) {
-            if (!(chunk->kind & MLF_CHUNK_KIND_OPTIONAL))
-                ma_audit_skip(reader->audit, at, held, "unknown kind of chunk %u", chunk->kind);
-            reader->at += held;
-            continue;
-        }
-        if (reader->layout == MLF_LAYOUT_STREAM && !(p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC)) {
-            ma_audit_skip(reader->audit, at, held, "a chunk in a stream without payload CRC");
-            reader->at += held;
-            continue;
-        }
-        problem = check_payload(reader, chunk, p, size);
-        if (problem) {
-            reader->searched += chunk->cut ? 0 : held;
-            if (reader->layout == MLF_LAYOUT_MAPPED || reader->searched > at + SEARCHED_MAX) {
-                ma_audit_skip(reader->audit, at, held, "%s", problem);
-                reader->at += held;
-            } else {
-                skip_bad(reader, at, problem);
-            }
-            continue;
-        }
-        if (chunk->cut) {
-            finish(reader, at + size, true);
-            return 1;
-        }
-        reader->at += whole;
-        return 1;
-    }
+    enum step step = STEP_ON;
+    while (step == STEP_ON)
+        step = look(reader, chunk);
+    return step == STEP_CHUNK;
 }

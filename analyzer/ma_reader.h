@@ -3,7 +3,7 @@
  * The reader: finds the chunks of a trace in an input, in the order of their
  * offsets, checks headers and CRCs, and after damage goes on with the next
  * chunk that holds, noting in the audit what it skipped and why (FORMAT.md
- * sections 3, 4 and 8). It does not look into payloads.
+ * sections 3, 4 and 8). It does not decode payloads.
  */
 #ifndef MA_READER_H
 #define MA_READER_H
@@ -30,16 +30,16 @@ struct ma_chunk {
 struct ma_reader {
     struct ma_source *source;
     struct ma_audit *audit;
-    uint64_t origin;      /* of the trace header: 0, but for what stands before it */
-    uint64_t at;          /* where the next chunk is looked for */
-    uint64_t claimed;     /* mapped: units, when we began */
-    uint64_t claimed_end; /* the offset behind them */
+    uint64_t origin;       /* of the trace header: 0, but for what stands before it */
+    uint64_t at;           /* where the next chunk is looked for; only grows */
+    uint64_t unit;         /* mapped: bytes; stream: 1 */
+    uint64_t claimed;      /* mapped: units, when we began */
+    uint64_t claimed_end;  /* mapped: the offset behind them */
     uint64_t reserved_end; /* mapped: the offset up to which the file once reached */
-    uint64_t unit; /* mapped: bytes; stream: 1 */
     uint64_t zeros_beyond; /* bytes of zeros seen behind what is claimed */
     uint64_t searched;     /* bytes of payloads with a wrong CRC */
     unsigned layout, major, minor;
-    unsigned waits; /* for chunks that were claimed a moment ago */
+    unsigned waits; /* so far, for chunks that were claimed a moment ago */
     bool recovered; /* the trace header is damaged: layout and unit are guesses */
     struct mlf_crc_table crc;
 };
