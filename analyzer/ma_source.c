@@ -52,13 +52,16 @@ struct ma_source {
     uint64_t waited;      /* ms: when it was called last */
     void *wait_context;
 
-    ZSTD_DStream *zstd;
-    unsigned char *input; /* compressed bytes */
+    ZSTD_DStream *zstd;   /* NULL: the input is not compressed */
+    unsigned char *input; /* compressed bytes, from input_at on not yet decoded */
     size_t input_at, input_length;
-    size_t frame_begin;    /* of the input: where the frame being read begins, */
-    size_t frame_at;       /* or the one before, until it is known that this is one */
-    bool in_frame, frame_kept;
-    size_t block;          /* bytes to the end of the next block, or what is known of it */
+    bool in_frame;      /* input_at lies within a frame */
+    size_t block;       /* bytes to the end of its next block, or of what tells its size */
+    size_t frame_begin; /* where in input that frame begins, or the one that is to follow */
+    bool frame_kept;    /* all from frame_at on is still in input: */
+    size_t frame_at;    /* frame_begin, or, until there is a magic there, where the frame
+                         * before begins (see find_frame) */
+
     unsigned char *symbols; /* of a bundle, or NULL */
     size_t n_symbols;
     char problem[160];
@@ -73,11 +76,6 @@ static void lost_mapping(int signal_number)
     ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
     (void)written;
     _exit(1);
-}
-
-static bool begins_plain(const unsigned char *data, size_t size)
-{
-    return size >= MLF_MAGIC_SIZE && memcmp(data, MLF_MAGIC, MLF_MAGIC_SIZE) == 0;
 }
 
 static bool has_input(const struct ma_source *source)
@@ -116,8 +114,6 @@ static size_t read_some(struct ma_source *source, unsigned char *to, size_t size
     return (size_t)n;
 }
 
-/* Append at least one byte to the buffer, which has room for READ_SIZE, or
- * set `ended`. */
 static void fill_plain(struct ma_source *source)
 {
     size_t n = read_some(source, source->buffer + source->length,
@@ -144,11 +140,14 @@ static size_t refill(struct ma_source *source)
     return n;
 }
 
-/* After a damaged frame: the input is moved to the next magic, where another
- * frame may begin. A process that was killed leaves such a cut, and the others
- * of its trace write on; what the decoder took for the rest of the frame is
- * then theirs, and looked at again: also if that went well, and only where the
- * next frame should begin there is none. False if no frame follows. */
+/* After damage: move the input to the next magic, where another frame may begin.
+ * False if there is none.
+ *
+ * What the damaged frame had so far is searched again, if it is kept. For a
+ * process that was killed leaves a cut frame, and others of its trace write on
+ * behind it: what the decoder took for the rest of that frame is theirs. It may
+ * even take it without complaint, and then what shows is that no magic stands
+ * where the frame ends; so a frame is kept until the one behind it has its magic. */
 static bool find_frame(struct ma_source *source)
 {
     if (source->frame_kept)
@@ -189,19 +188,42 @@ static bool is_bomb(struct ma_source *source)
     return true;
 }
 
-/* The decoder gets one block at a time: of a call that fails it hands out nothing,
- * and so nothing is lost but the block that is damaged. */
+/* Have input for the decoder. False at its end, with a problem if that lies within
+ * a frame. */
+static bool have_input(struct ma_source *source)
+{
+    if (source->input_at < source->input_length || refill(source) > 0)
+        return true;
+    if (!source->in_frame)
+        return false;
+    if (!source->problem[0])
+        snprintf(source->problem, sizeof source->problem,
+                 "the zstd stream is cut after %llu compressed bytes",
+                 (unsigned long long)source->consumed);
+    return source->frame_kept && find_frame(source);
+}
+
+/* Decode no more than one block: of a call that fails the decoder hands out nothing,
+ * and so nothing is lost but the block that is damaged. Returns what is left of the
+ * frame, 0 at its end, or zstd's error. */
+static size_t decode_block(struct ma_source *source)
+{
+    size_t left = source->input_length - source->input_at;
+    size_t given = source->block < left ? source->block : left;
+    ZSTD_inBuffer in = { source->input, source->input_at + given, source->input_at };
+    ZSTD_outBuffer out = { source->buffer, source->capacity, source->length };
+    size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
+    source->input_at = in.pos;
+    source->length = out.pos;
+    return result;
+}
+
 static void fill_zstd(struct ma_source *source)
 {
+    const size_t length = source->length;
     source->ended |= is_bomb(source);
-    while (!source->ended) {
-        if (source->input_at == source->input_length && refill(source) == 0) {
-            if (source->in_frame && !source->problem[0])
-                snprintf(source->problem, sizeof source->problem,
-                         "the zstd stream is cut after %llu compressed bytes",
-                         (unsigned long long)source->consumed);
-            if (source->in_frame && source->frame_kept && find_frame(source))
-                continue; /* others' frames lay in what the cut one lacks */
+    while (!source->ended && source->length == length) {
+        if (!have_input(source)) {
             source->ended = true;
             return;
         }
@@ -211,35 +233,35 @@ static void fill_zstd(struct ma_source *source)
             source->frame_at = source->frame_begin;
             source->frame_kept = true;
         }
-        const size_t length = source->length;
-        size_t left = source->input_length - source->input_at;
-        size_t given = source->block < left ? source->block : left;
-        ZSTD_inBuffer in = { source->input, source->input_at + given, source->input_at };
-        ZSTD_outBuffer out = { source->buffer, source->capacity, length };
-        size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
-        source->input_at = in.pos;
-        source->length = out.pos;
+        size_t result = decode_block(source);
         if (ZSTD_isError(result)) {
             if (!source->problem[0])
                 snprintf(source->problem, sizeof source->problem,
                          "the zstd stream is damaged near compressed byte %llu: %s",
-                         (unsigned long long)(source->consumed - source->input_length + in.pos),
+                         (unsigned long long)(source->consumed - source->input_length +
+                                              source->input_at),
                          ZSTD_getErrorName(result));
-            if (!find_frame(source)) {
-                source->ended = true;
-                return;
-            }
+            source->ended = !find_frame(source);
             continue;
         }
         source->in_frame = result != 0;
         source->block = source->in_frame ? result : FRAME_START;
         if (source->frame_kept && source->input_at - source->frame_begin >= FRAME_START)
             source->frame_at = source->frame_begin; /* its magic was right */
-        if (out.pos > length)
-            return;
     }
 }
 
+/* Append at least one byte to the buffer, which has room for READ_SIZE, or set
+ * `ended`. */
+static void fill(struct ma_source *source)
+{
+    if (source->zstd)
+        fill_zstd(source);
+    else
+        fill_plain(source);
+}
+
+/* Room for `want` bytes, and READ_SIZE behind them. */
 static bool make_room(struct ma_source *source, size_t want)
 {
     if (want > SIZE_MAX / 2 - READ_SIZE)
@@ -264,7 +286,7 @@ size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
     while (offset > source->base + source->length && !source->ended) {
         source->base += source->length; /* skip what nobody asked for */
         source->length = 0;
-        source->zstd ? fill_zstd(source) : fill_plain(source);
+        fill(source);
     }
     if (offset < source->base)
         return 0; /* forgotten: against the contract */
@@ -282,7 +304,7 @@ size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
         source->ended = true;
     }
     while (source->length - drop < want && !source->ended)
-        source->zstd ? fill_zstd(source) : fill_plain(source);
+        fill(source);
     *data = source->buffer + drop;
     return source->length - drop;
 }
@@ -332,6 +354,11 @@ static void drop_damaged(struct ma_source *source, size_t n)
     memmove(source->buffer, source->buffer + n, source->length);
     snprintf(source->problem, sizeof source->problem,
              "the zstd stream is damaged near compressed byte 0: it begins %zu bytes later", n);
+}
+
+static bool begins_plain(const unsigned char *data, size_t size)
+{
+    return size >= MLF_MAGIC_SIZE && memcmp(data, MLF_MAGIC, MLF_MAGIC_SIZE) == 0;
 }
 
 /* True if a file whose first bytes these are is compressed, though its beginning may
@@ -413,6 +440,46 @@ static int start_zstd(struct ma_source *source, struct ma_error *error)
     return 0;
 }
 
+/* Map a regular file, unless it is compressed, or is standard input and was read
+ * from already. */
+static void map_file(struct ma_source *source, size_t size)
+{
+    if (lseek(source->fd, 0, SEEK_CUR) != 0)
+        return;
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, source->fd, 0);
+    if (map == MAP_FAILED)
+        return;
+    if (holds_zstd(map, size)) {
+        munmap(map, size);
+        return;
+    }
+    struct sigaction action = { .sa_handler = lost_mapping };
+    sigaction(SIGBUS, &action, NULL);
+    source->map = map;
+}
+
+/* Read the beginning of an input that is not mapped, and with that find out whether
+ * it is compressed. */
+static int start_buffer(struct ma_source *source, struct ma_error *error)
+{
+    if (!make_room(source, READ_SIZE))
+        return ma_fail_memory(error);
+    while (source->length < MLF_MAGIC_SIZE && !source->ended)
+        fill_plain(source);
+    if (source->problem[0])
+        return ma_fail(error, -ENODATA, "%s: %s", source->name, source->problem);
+    if (source->length == 0)
+        return ma_fail_at(error, -ENODATA, 0,
+                          "%s: is empty, expected an mlog trace; \"Not every program\" in "
+                          "libmlog(7) tells what cannot be traced",
+                          source->name);
+    if (!find_beginning(source))
+        return 0;
+    take_symbols(source);
+    source->ended = false; /* there may be compressed bytes yet to be decoded */
+    return start_zstd(source, error);
+}
+
 static int open_source(const char *path, int fd, struct ma_source **out, struct ma_error *error)
 {
     struct stat status;
@@ -420,57 +487,15 @@ static int open_source(const char *path, int fd, struct ma_source **out, struct 
     if (!source)
         return ma_fail_memory(error);
     source->fd = -1;
-    int result = -ENOMEM;
     source->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
-    if (!source->name)
-        goto out;
-    result = open_file(source, path, fd, &status, error);
-    if (result < 0)
-        goto out;
-    if (S_ISREG(status.st_mode) && status.st_size > 0) {
+    int result = source->name ? open_file(source, path, fd, &status, error)
+                              : ma_fail_memory(error);
+    if (result == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
         source->size = (uint64_t)status.st_size;
-        off_t at = lseek(source->fd, 0, SEEK_CUR);
-        void *map = at == 0 ? mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED,
-                                   source->fd, 0)
-                            : MAP_FAILED;
-        if (map != MAP_FAILED && !holds_zstd(map, (size_t)status.st_size)) {
-            struct sigaction action = { .sa_handler = lost_mapping };
-            sigaction(SIGBUS, &action, NULL);
-            source->map = map;
-        } else if (map != MAP_FAILED) {
-            munmap(map, (size_t)status.st_size);
-        }
+        map_file(source, (size_t)status.st_size);
     }
-    if (!source->map) {
-        result = -ENOMEM;
-        if (!make_room(source, READ_SIZE))
-            goto out;
-        while (source->length < MLF_MAGIC_SIZE && !source->ended)
-            fill_plain(source);
-        result = -ENODATA;
-        if (source->problem[0]) {
-            ma_fail(error, result, "%s: %s", source->name, source->problem);
-            goto out;
-        }
-        if (source->length == 0) {
-            ma_fail_at(error, result, 0,
-                       "%s: is empty, expected an mlog trace; \"Not every program\" in "
-                       "libmlog(7) tells what cannot be traced",
-                       source->name);
-            goto out;
-        }
-        if (find_beginning(source)) {
-            take_symbols(source);
-            source->ended = false;
-            result = start_zstd(source, error);
-            if (result < 0)
-                goto out;
-        }
-    }
-    result = 0;
-out:
-    if (result == -ENOMEM)
-        ma_fail_memory(error);
+    if (result == 0 && !source->map)
+        result = start_buffer(source, error);
     if (result < 0)
         ma_source_close(source);
     else

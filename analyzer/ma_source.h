@@ -28,9 +28,8 @@ void ma_source_close(struct ma_source *source); /* NULL is allowed */
 
 /* Point *data at the bytes from offset on and return how many there are: at
  * least `want`, or fewer at the end of the input. Offsets are those of the
- * uncompressed trace and never fall by more than the last call left to read;
- * bytes before offset are forgotten. Unless the source is stable, *data is
- * valid until the next call only. */
+ * uncompressed trace; unless the source is stable, none is less than that of the
+ * call before, and *data is valid until the next call only. */
 size_t ma_source_window(struct ma_source *source, uint64_t offset, size_t want,
                         const unsigned char **data);
 
