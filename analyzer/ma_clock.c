@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * Clock arithmetic in 128-bit integers; see ma_clock.h. Results saturate:
- * a trace may claim any time and any rate.
+ * Clock arithmetic in 128-bit integers; see ma_clock.h. A trace may claim any
+ * time, shift and rate: shifts are bounded, so that nothing wraps, and results
+ * saturate.
  */
 #include "ma_clock.h"
 
 #include <string.h>
 
-#define NS 1000000000u
+#define NS 1000000000u /* a second; below 2^30 */
+
+/* At most 32, so that counts are below 2^96, and NS times as many below 2^126. */
+static unsigned shift_of(const struct ma_process *process)
+{
+    return process->record.tick_shift < 32 ? (unsigned)process->record.tick_shift : 32;
+}
 
 uint64_t ma_clock_rate(const struct ma_process *process, bool *guessed)
 {
@@ -17,11 +24,10 @@ uint64_t ma_clock_rate(const struct ma_process *process, bool *guessed)
         return NS;
     if (record->counts_per_second)
         return record->counts_per_second;
-    if (process->clock_ticks > record->start && process->clock_ns > record->monotonic_ns &&
-        record->tick_shift < 64) {
+    if (process->clock_ticks > record->start && process->clock_ns > record->monotonic_ns) {
         unsigned __int128 counts = (unsigned __int128)(process->clock_ticks - record->start)
-                                   << record->tick_shift;
-        unsigned __int128 rate = counts / 8 * NS / (process->clock_ns - record->monotonic_ns) * 8;
+                                   << shift_of(process);
+        unsigned __int128 rate = counts * NS / (process->clock_ns - record->monotonic_ns);
         if (rate && rate <= UINT64_MAX)
             return (uint64_t)rate;
     }
@@ -41,12 +47,8 @@ int64_t ma_clock_since_start(const struct ma_process *process, uint64_t ticks)
     bool guessed;
     uint64_t start = process->record.start;
     uint64_t distance = ticks > start ? ticks - start : start - ticks;
-    unsigned shift = process->record.tick_shift < 32 ? (unsigned)process->record.tick_shift : 32;
-    uint64_t rate = ma_clock_rate(process, &guessed);
-    unsigned __int128 counts = (unsigned __int128)distance << shift;
-    if (counts >> 96)
-        return saturate(INT64_MAX, ticks < start);
-    return saturate(counts * NS / rate, ticks < start);
+    unsigned __int128 counts = (unsigned __int128)distance << shift_of(process);
+    return saturate(counts * NS / ma_clock_rate(process, &guessed), ticks < start);
 }
 
 /* Where the process's start lies on the first one's time line. */
@@ -78,8 +80,7 @@ uint64_t ma_clock_ns(const struct ma_trace *trace, const struct ma_process *proc
 uint64_t ma_clock_ticks(const struct ma_process *process, uint64_t ns)
 {
     bool guessed;
-    unsigned shift = process->record.tick_shift < 32 ? (unsigned)process->record.tick_shift : 32;
     unsigned __int128 counts = (unsigned __int128)ns * ma_clock_rate(process, &guessed) / NS;
-    counts >>= shift;
+    counts >>= shift_of(process);
     return counts > UINT64_MAX ? UINT64_MAX : (uint64_t)counts;
 }

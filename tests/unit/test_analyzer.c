@@ -380,6 +380,21 @@ static void test_clock(void)
           "200 million ticks of 16 counts at 3.2 GHz are a second");
     CHECK(ma_clock_ns(&trace, process, 0) == 0, "before the start is the start");
     CHECK(ma_clock_ns(&trace, process, UINT64_MAX) > 0, "no time overflows");
+    bool guessed;
+    process->record.counts_per_second = 0;
+    CHECK(ma_clock_rate(process, &guessed) == 1000000000 && guessed, "an unknown rate is a guess");
+    process->clock_ticks = 1000 + 200000007;
+    process->clock_ns = 1000000000;
+    CHECK(ma_clock_rate(process, &guessed) == 3200000112u && !guessed,
+          "a CLOCK record tells the rate: 16 counts to a tick, in a second");
+    process->record.tick_shift = 63;
+    process->clock_ticks = 1000 + (UINT64_C(1) << 63);
+    process->clock_ns = UINT64_C(1) << 63;
+    CHECK(ma_clock_rate(process, &guessed) == (UINT64_C(1) << 32) * 1000000000 && !guessed,
+          "what a trace claims of shifts and times does not make the rate wrap");
+    process->clock_ns = 1;
+    CHECK(ma_clock_rate(process, &guessed) == 1000000000 && guessed,
+          "a rate that no number holds is a guess");
     ma_trace_free(&trace);
 }
 
