@@ -23,7 +23,6 @@ void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, cons
         return;
     audit->skipped_ranges++;
     audit->skipped_bytes += bytes;
-    audit->bad_chunks++;
     if (audit->n_skipped == MA_SKIPPED_MAX)
         return;
     struct ma_skipped *skipped = &audit->skipped[audit->n_skipped++];

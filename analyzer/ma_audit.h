@@ -10,14 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MA_SKIPPED_MAX 256 /* ranges kept with their reason; more are counted */
+#define MA_SKIPPED_MAX 256  /* ranges kept with their reason; more are counted */
+#define MA_UNWRITTEN_MAX 64 /* ranges kept; more are counted */
 
 struct ma_skipped {
     uint64_t offset, bytes;
     char reason[88];
 };
-
-#define MA_UNWRITTEN_MAX 64 /* ranges kept; more are counted */
 
 struct ma_range {
     uint64_t offset, bytes;
@@ -27,9 +26,8 @@ struct ma_audit {
     /* reader and decoder */
     struct ma_skipped skipped[MA_SKIPPED_MAX];
     size_t n_skipped;        /* entries above */
-    uint64_t skipped_ranges; /* all of them */
+    uint64_t skipped_ranges; /* all of them; reports call them bad chunks */
     uint64_t skipped_bytes;
-    uint64_t bad_chunks;      /* ranges skipped that were, or may have been, chunks */
     uint64_t missing_chunks;  /* gaps in sequence numbers */
     uint64_t duplicate_chunks;
     uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
@@ -41,7 +39,6 @@ struct ma_audit {
     bool symbols_damaged;     /* the symbol data of a bundle */
     /* the program's side */
     uint64_t lost_events;
-    uint64_t lost_by_reason[8];
     uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
     uint64_t sampling_interval;              /* bytes, 0: every call is in the trace */
     /* merge and replay */
@@ -65,11 +62,11 @@ void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, cons
 /* Note that a mapped trace has nothing in `units` claimed units, which take `bytes`. */
 void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes, uint64_t units);
 
+/* Note that the trace ends within the item at offset. */
+void ma_audit_truncated(struct ma_audit *audit, uint64_t offset);
+
 /* True if part of what was written could not be read, or the writer gave up
  * before the program's end. In that case `sentence` says so in one line. */
 bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size);
-
-/* Note that the trace ends within the item at offset. */
-void ma_audit_truncated(struct ma_audit *audit, uint64_t offset);
 
 #endif

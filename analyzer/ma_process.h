@@ -17,6 +17,7 @@
 #define MA_PROCESSES_MAX ((size_t)1 << 17) /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)   /* by their chunks, and as many by records */
 #define MA_TEXT_MAX ((size_t)16 << 20) /* bytes kept of one text */
+#define MA_LOSS_REASONS (MLF_LOSS_CHOICE + 1) /* enum mlf_loss; 0: any other */
 
 struct ma_text {
     char *data; /* NUL-terminated, may hold further NULs */
@@ -50,7 +51,7 @@ struct ma_stream {
     uint64_t tid, flags, start, end; /* end UINT64_MAX: open */
     char *name;
     bool known; /* a STREAM record was read */
-    uint64_t lost[8]; /* events that LOSS records name, by reason; 0: any other */
+    uint64_t lost[MA_LOSS_REASONS]; /* events that LOSS records name */
 };
 
 struct ma_process {

@@ -251,10 +251,10 @@ static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 static int on_loss(struct ma_trace *trace, struct ma_process *process,
                    const struct ma_short_record *brief)
 {
-    const unsigned reason = brief->loss.reason < 8 ? (unsigned)brief->loss.reason : 0;
+    const unsigned reason =
+        brief->loss.reason < MA_LOSS_REASONS ? (unsigned)brief->loss.reason : 0;
     const uint32_t number = (uint32_t)brief->loss.stream;
     trace->audit.lost_events += brief->loss.lost;
-    trace->audit.lost_by_reason[reason] += brief->loss.lost;
     if (ma_trace_is_full(trace, process, number))
         return 0;
     struct ma_stream *stream = ma_trace_stream(trace, process, number);

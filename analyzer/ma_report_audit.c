@@ -74,7 +74,7 @@ static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
     unsigned shown = 0, more = 0;
     for (size_t i = 0; i < trace->n_streams; i++) {
         const struct ma_stream *stream = trace->streams[i];
-        for (unsigned reason = 0; reason < 8; reason++) {
+        for (unsigned reason = 0; reason < MA_LOSS_REASONS; reason++) {
             if (!stream->lost[reason])
                 continue;
             if (shown++ < LOSSES_SHOWN)
@@ -347,7 +347,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         { "late_events", audit->late_events },
         { "late_forks", audit->late_forks },
         { "foreign_clocks", audit->foreign_clocks },
-        { "bad_chunks", audit->bad_chunks },
+        { "bad_chunks", audit->skipped_ranges },
         { "missing_chunks", audit->missing_chunks },
         { "duplicate_chunks", audit->duplicate_chunks },
         { "unwritten_units", audit->unwritten_units },
@@ -376,7 +376,7 @@ static void add_losses(struct ma_model *model, struct ma_value *object,
     struct ma_value *array = ma_model_array(model, object, "losses", NULL, MA_TABLE);
     for (size_t i = 0; i < trace->n_streams; i++) {
         const struct ma_stream *stream = trace->streams[i];
-        for (unsigned reason = 0; reason < 8; reason++) {
+        for (unsigned reason = 0; reason < MA_LOSS_REASONS; reason++) {
             if (!stream->lost[reason])
                 continue;
             struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
