@@ -14,6 +14,8 @@
 #include "ma_clock.h"
 #include "ma_replay_process.h"
 
+#define SLOW __attribute__((noinline)) /* seldom called: kept out of the loop over a run */
+
 #define REPAIR_NS 20000u /* clocks of two processors differ by less */
 #define PLACES_AHEAD 48  /* events by which prefetches run ahead */
 #define THINGS_AHEAD 24
@@ -34,22 +36,22 @@ void ma_replay_free(struct ma_replay *replay)
     free(replay->accounts);
     free(replay->ending);
     free(replay->left);
-    free(replay->workers);
+    free(replay->states);
     ma_map_free(&replay->account_of_pid);
 }
 
-/* Entries for all streams that the trace knows by now. */
-static bool reserve_workers(struct ma_replay *replay)
+/* States for all streams that the trace knows by now. */
+static bool reserve_states(struct ma_replay *replay)
 {
-    if (replay->trace->n_streams <= replay->n_workers)
+    if (replay->trace->n_streams <= replay->n_states)
         return true;
     size_t n = replay->trace->n_streams + replay->trace->n_streams / 2 + 8;
-    struct ma_worker *workers = realloc(replay->workers, n * sizeof *workers);
-    if (!workers)
+    struct ma_stream_state *states = realloc(replay->states, n * sizeof *states);
+    if (!states)
         return false;
-    memset(workers + replay->n_workers, 0, (n - replay->n_workers) * sizeof *workers);
-    replay->workers = workers;
-    replay->n_workers = n;
+    memset(states + replay->n_states, 0, (n - replay->n_states) * sizeof *states);
+    replay->states = states;
+    replay->n_states = n;
     return true;
 }
 
@@ -57,7 +59,7 @@ static bool reserve_workers(struct ma_replay *replay)
 struct turn {
     struct ma_replay *replay;
     struct ma_account *account;
-    struct ma_worker *stream, *thread; /* the stream's own, and its thread's */
+    struct ma_stream_state *stream, *thread; /* the stream's own, and its thread's */
     const struct ma_run *run;
     struct {
         uint64_t calls, allocations, allocated_bytes, usable_bytes;
@@ -85,8 +87,8 @@ static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_
     };
 }
 
-static __attribute__((noinline)) int tell_freed(const struct turn *turn, const struct ma_event *event,
-                      const struct ma_block *block, bool temporary, bool unseen)
+SLOW static int tell_freed(const struct turn *turn, const struct ma_event *event,
+                           const struct ma_block *block, bool temporary, bool unseen)
 {
     struct ma_seen seen;
     struct ma_seen_block old = seen_block(turn, block);
@@ -96,8 +98,8 @@ static __attribute__((noinline)) int tell_freed(const struct turn *turn, const s
     return ma_observers_freed(&turn->replay->observers, &seen, &old);
 }
 
-static __attribute__((noinline)) int tell_allocated(const struct turn *turn, const struct ma_event *event,
-                          const struct ma_block *block)
+SLOW static int tell_allocated(const struct turn *turn, const struct ma_event *event,
+                               const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block new = seen_block(turn, block);
@@ -105,8 +107,8 @@ static __attribute__((noinline)) int tell_allocated(const struct turn *turn, con
     return ma_observers_allocated(&turn->replay->observers, &seen, &new);
 }
 
-static __attribute__((noinline)) int tell_resized(const struct turn *turn, const struct ma_event *event,
-                        const struct ma_block *from, const struct ma_block *block)
+SLOW static int tell_resized(const struct turn *turn, const struct ma_event *event,
+                             const struct ma_block *from, const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block old, new = seen_block(turn, block);
@@ -248,8 +250,8 @@ static inline int take(const struct turn *turn, uint64_t address, uint64_t time,
 }
 
 /* An allocation at a live address: its free was not seen, or comes late. */
-static __attribute__((noinline)) int repair(struct turn *turn, const struct ma_event *event,
-                  const struct ma_block *former)
+SLOW static int repair(struct turn *turn, const struct ma_event *event,
+                       const struct ma_block *former)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
@@ -357,12 +359,12 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
     settle_floor(turn, block.use);
     bool temporary = false;
     if (__builtin_expect(block.use != MA_NONE, 1)) {
-        struct ma_worker *worker = &replay->workers[block.thread];
-        bool latest = worker->last_block == event->address;
-        temporary = latest & (event->function != MLF_FN_realloc) & (worker->last_use == block.use);
+        struct ma_stream_state *thread = &replay->states[block.thread];
+        bool latest = thread->last_block == event->address;
+        temporary = latest & (event->function != MLF_FN_realloc) & (thread->last_use == block.use);
         turn->account->uses[block.use].temporary += temporary;
         turn->sums.temporary += temporary;
-        worker->last_block = latest ? 0 : worker->last_block;
+        thread->last_block = latest ? 0 : thread->last_block;
     }
     return is_observed(turn) ? tell_freed(turn, event, &block, temporary, false) : 0;
 }
@@ -378,16 +380,16 @@ static inline int on_realloc_begin(const struct turn *turn, const struct ma_even
 static inline int on_realloc(struct turn *turn, const struct ma_event *event)
 {
     struct ma_replay *replay = turn->replay;
-    struct ma_worker *worker = turn->stream;
+    struct ma_stream_state *stream = turn->stream;
     struct ma_block block;
     int result = 0;
-    bool moved = worker->is_moving == 1 + turn->account->folded;
+    bool moved = stream->is_moving == 1 + turn->account->folded;
     replay->totals.calls[event->function]++;
     replay->totals.reallocations++;
     turn->sums.calls++;
     if (__builtin_expect(moved, 1)) {
-        result = end_block(turn, &worker->moving, event->time);
-        worker->is_moving = 0;
+        result = end_block(turn, &stream->moving, event->time);
+        stream->is_moving = 0;
     } else if (turn->account->inherits_loosely) {
         end_inherited(turn, 0);
     } else {
@@ -396,8 +398,8 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;
     if (moved)
-        settle_floor(turn, worker->moving.use);
-    return is_observed(turn) ? tell_resized(turn, event, moved ? &worker->moving : NULL, &block)
+        settle_floor(turn, stream->moving.use);
+    return is_observed(turn) ? tell_resized(turn, event, moved ? &stream->moving : NULL, &block)
                              : 0;
 }
 
@@ -416,7 +418,7 @@ static int on_failed(struct turn *turn, const struct ma_event *event)
 }
 
 /* Neither ALLOC nor FREE. */
-static __attribute__((noinline)) int apply_other(struct turn *turn, const struct ma_event *event)
+SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
 {
     switch ((enum ma_event_type)event->type) {
     case MA_EVENT_REALLOC_BEGIN:
@@ -495,7 +497,7 @@ static int apply_run(struct turn *turn)
 int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
 {
     struct ma_account *account = ma_replay_account(replay, run->process);
-    if (!account || !reserve_workers(replay))
+    if (!account || !reserve_states(replay))
         return -ENOMEM;
     struct turn turn = { .replay = replay, .account = account, .run = run };
     int result = 0;
@@ -509,8 +511,8 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
             result = apply_other(&turn, &run->events[i]);
         return result;
     }
-    turn.stream = &replay->workers[run->stream->index];
-    turn.thread = &replay->workers[run->stream->thread];
+    turn.stream = &replay->states[run->stream->index];
+    turn.thread = &replay->states[run->stream->thread];
     result = apply_run(&turn);
     if (result < 0)
         return result;

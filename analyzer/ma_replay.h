@@ -7,7 +7,7 @@
  * their parent's; a child's free of one only ends its copy.
  *
  * Memory: live blocks (ma_heap.h), distinct stacks (struct ma_use), streams
- * (struct ma_worker), processes; nothing for events.
+ * (struct ma_stream_state), processes; nothing for events.
  */
 #ifndef MA_REPLAY_H
 #define MA_REPLAY_H
@@ -18,14 +18,18 @@
 
 #define MA_REPAIRS 16
 
-/* What a stream, and the thread it stands for, is in the middle of. */
-struct ma_worker {
-    struct ma_block moving; /* a realloc's old block, between its two times */
-    uint8_t is_moving;      /* 1, and 1 more of a folded process; 0: no. moving.use is
+/* What is known of a stream, and of the thread that it stands for (ma_stream.thread). */
+struct ma_stream_state {
+    /* of the stream */
+    struct ma_block moving; /* a realloc's old block, between its two times; its use is
                              * MA_NONE: an inherited one */
-    uint32_t last_use;      /* of the thread's latest allocation */
-    uint64_t last_block;    /* its address; 0: it is gone */
-    uint64_t events, allocations, allocated_bytes;
+    uint64_t events;
+    uint8_t is_moving;      /* 0: there is none; else 1, and 1 more if its process had been
+                             * folded by then: a use from before means nothing after */
+    /* of the thread */
+    uint32_t last_use;      /* of its latest allocation */
+    uint64_t last_block;    /* the address of that; 0: it is gone */
+    uint64_t allocations, allocated_bytes;
 };
 
 struct ma_repair {
@@ -60,8 +64,8 @@ struct ma_replay {
     struct ma_trace *trace;
     struct ma_account **accounts; /* by process index; NULL: no event yet */
     size_t n_accounts;
-    struct ma_worker *workers; /* by stream index */
-    size_t n_workers;
+    struct ma_stream_state *states; /* by stream index */
+    size_t n_states;
     struct ma_map account_of_pid;
     struct ma_account **ending; /* those whose end was told, to leave the joint heap */
     size_t n_ending, ending_capacity;

@@ -9,6 +9,10 @@
 
 #include "ma_clock.h"
 
+#define FOLD_NS 1000000000u /* threads that outlive its end, or an exec that failed, show in that */
+#define BELIEVED 8          /* returns of a process after its end */
+#define BLOCK_OVERHEAD 32   /* bytes an allocator spends on a block, at most */
+
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
 {
     if (process->index >= replay->n_accounts) {
@@ -46,8 +50,6 @@ static int tell(const struct ma_replay *replay, const struct ma_account *account
     ma_replay_describe(replay, account, run, ticks, &seen);
     return ma_observers_process(&replay->observers, &seen, change);
 }
-
-#define FOLD_NS 1000000000u /* threads that outlive its end, or an exec that failed, show in that */
 
 /* It may be folded after a while, if it does not come back. */
 static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
@@ -173,8 +175,7 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
  * a walk through all stacks. */
 static int will_end(struct ma_replay *replay, struct ma_account *account)
 {
-    const unsigned believed = 8;
-    if (account->ending || account->returns >= believed)
+    if (account->ending || account->returns >= BELIEVED)
         return 0;
     if (!MA_RESERVE(replay->ending, replay->n_ending, replay->ending_capacity))
         return -ENOMEM;
@@ -264,9 +265,8 @@ static int on_loss(struct ma_trace *trace, struct ma_process *process,
     return 0;
 }
 
-#define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
-
-static uint64_t less(uint64_t a, uint64_t b)
+/* How much more a is than b. */
+static uint64_t excess(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
 }
@@ -277,16 +277,16 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
                         uint64_t resident, uint64_t shared)
 {
     struct ma_unseen *unseen = &account->unseen;
-    const uint64_t private = less(resident, shared);
+    const uint64_t private = excess(resident, shared);
     const uint64_t heap = replay->peak_bytes + BLOCK_OVERHEAD * replay->peak_blocks;
     if (!unseen->sampled) {
         *unseen = (struct ma_unseen){ .sampled = true, .first_private = private,
                                       .first_heap = replay->live_bytes };
         return;
     }
-    const uint64_t grown = less(private, unseen->first_private);
-    const uint64_t explained = less(heap, unseen->first_heap);
-    if (less(grown, explained) > unseen->bytes) {
+    const uint64_t grown = excess(private, unseen->first_private);
+    const uint64_t explained = excess(heap, unseen->first_heap);
+    if (excess(grown, explained) > unseen->bytes) {
         unseen->bytes = grown - explained;
         unseen->grown = grown;
         unseen->heap = replay->peak_bytes;

@@ -78,7 +78,7 @@ static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
 /* How often a thread has allocated, whatever a filter accepts. */
 static uint64_t count_of(const struct ma_seen *seen, uint32_t thread)
 {
-    return thread == seen->thread ? seen->made : seen->replay->workers[thread].allocations;
+    return thread == seen->thread ? seen->made : seen->replay->states[thread].allocations;
 }
 
 static int on_allocated(void *context, const struct ma_seen *seen,
