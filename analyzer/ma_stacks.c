@@ -137,9 +137,8 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
     return module ? ma_map_set(&stacks->named, hash, *index) : 0;
 }
 
-/* The object of a module id; 0 is code that its process has in no module. */
 int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
-                       uint32_t *index)
+                          uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
     *index = key == stacks->latest_module ? stacks->latest_object
@@ -200,11 +199,9 @@ static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
     if (*index != MA_NONE)
         return 0;
     return ma_stacks_add_site(stacks, object, ma_stacks_frame_of(node), node->offset,
-                       ma_process_address(process, node), index);
+                              ma_process_address(process, node), index);
 }
 
-/* Where the hash of a node's path is noted, valid until the next call; NULL if
- * memory is short. */
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
 {
     if (owner->index >= stacks->n_hashes) {
@@ -232,9 +229,10 @@ uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *o
 
 #define ROOT_MASK ((uint64_t)MLF_FIRST_NODE - 1)
 
-/* The hash of a path from that of its parent, or of the root itself. */
-static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
-                const struct ma_node *node, uint64_t parent, uint64_t *hash)
+/* The hash of a node's path from that of its parent, or the root: folded along its
+ * frames, with the root in the low bits. Returns 0 or -ENOMEM. */
+static int hash_path(struct ma_stacks *stacks, const struct ma_process *owner,
+                     const struct ma_node *node, uint64_t parent, uint64_t *hash)
 {
     uint32_t object;
     int result = ma_stacks_find_object(stacks, owner, node->module, &object);
@@ -244,10 +242,9 @@ static int fold(struct ma_stacks *stacks, const struct ma_process *owner,
     return result;
 }
 
-/* The hash of the path of a node of this process: outwards to a root or a node
- * whose hash is known, then back. Returns 0 or -ENOMEM. */
-int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                      uint64_t *hash)
+/* Outwards to a root or a node whose hash is known, then back. */
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t stack, uint64_t *hash)
 {
     const struct ma_process *owner = process;
     stacks->n_chain = 0;
@@ -271,7 +268,7 @@ int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *proc
     while (stacks->n_chain) {
         const struct ma_node *node =
             ma_process_node(process, stacks->chain[--stacks->n_chain], &owner);
-        int result = fold(stacks, owner, node, *hash, hash);
+        int result = hash_path(stacks, owner, node, *hash, hash);
         if (result < 0)
             return result;
         *ma_stacks_hash_at(stacks, owner, (size_t)(node - owner->nodes)) = *hash;
@@ -279,8 +276,7 @@ int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *proc
     return 0;
 }
 
-/* The hashes of all nodes that a process has defined since: parents came before
- * their children, most often. Returns 0 or -ENOMEM. */
+/* Parents came before their children, most often. */
 int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *process)
 {
     if (!process->n_nodes || !ma_stacks_hash_at(stacks, process, process->n_nodes - 1))
@@ -294,7 +290,7 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
                               : ma_process_own_node(process, node->parent);
         uint64_t hash = parent != MA_NONE ? own->at[parent] : node->parent;
         if (parent == MA_NONE ? node->parent < MLF_FIRST_NODE : hash != 0) {
-            result = fold(stacks, process, node, hash, &own->at[own->done]);
+            result = hash_path(stacks, process, node, hash, &own->at[own->done]);
         } else if (!own->at[own->done]) {
             result = ma_stacks_hash_chain(stacks, process, node->id, &hash);
             own = &stacks->hashes[process->index];
@@ -303,8 +299,8 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
     return result;
 }
 
-/* The path of a hash, made if it is new: `first` is where it was met. */
-int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first, uint32_t *id)
+int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first,
+                        uint32_t *id)
 {
     uint32_t index = ma_map_get(&stacks->path_of, hash);
     if (index == MA_NONE) {
@@ -340,7 +336,8 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
         ma_stacks_hash_nodes(stacks, owner) < 0)
         return -ENOMEM;
     return ma_stacks_find_path(stacks, stacks->hashes[owner->index].at[index],
-                     (struct ma_path){ .owner = owner->index, .node = (uint32_t)index }, id);
+                               (struct ma_path){ .owner = owner->index, .node = (uint32_t)index },
+                               id);
 }
 
 static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)

@@ -10,10 +10,8 @@
 
 #include "ma_pages.h"
 
-/* What stands for a node of this process that was folded, or of one it inherits from:
- * a place; 0: there is none, or it is kept no more. */
 uint32_t ma_stacks_folded(const struct ma_stacks *stacks, const struct ma_process *process,
-                             uint32_t stack)
+                          uint32_t stack)
 {
     const struct ma_process *owner = ma_process_of_node(process, stack);
     if (!owner || owner->index >= stacks->n_hashes)
@@ -30,7 +28,7 @@ int ma_stacks_place_id(struct ma_stacks *stacks, uint32_t place, uint32_t proces
     if (place < MLF_FIRST_NODE)
         return 0;
     return ma_stacks_find_path(stacks, ma_stacks_place_at(stacks, place)->hash,
-                     (struct ma_path){ process, place - MLF_FIRST_NODE, true }, id);
+                               (struct ma_path){ process, place - MLF_FIRST_NODE, true }, id);
 }
 
 static int add_place(struct ma_stacks *stacks, const struct ma_process *owner,
@@ -91,7 +89,6 @@ static int place_nodes(struct ma_stacks *stacks, const struct ma_process *proces
         return 0;
     if (!ma_stacks_hash_at(stacks, process, 0))
         return -ENOMEM;
-    struct ma_hashes *own = &stacks->hashes[process->index];
     uint32_t first = UINT32_MAX, last = 0;
     for (size_t i = 0; i < process->n_nodes; i++) {
         uint32_t id = process->nodes[i].id;
@@ -110,7 +107,7 @@ static int place_nodes(struct ma_stacks *stacks, const struct ma_process *proces
         if (id <= last && (result = ma_stacks_place(stacks, process, id, &place)) == 0)
             places[id - first] = place;
     }
-    own = &stacks->hashes[process->index];
+    struct ma_hashes *own = &stacks->hashes[process->index];
     own->places = places;
     own->n_places = (size_t)(last - first) + 1;
     own->first = first;
@@ -190,17 +187,17 @@ static uint64_t bias_of(const struct ma_process *process, const struct ma_object
     return 0;
 }
 
-/* The sites of a place, behind those there are already. */
 bool ma_stacks_add_sites(struct ma_stacks *stacks, const struct ma_process *process,
-                            uint32_t place)
+                         uint32_t place)
 {
     for (unsigned depth = 0; place >= MLF_FIRST_NODE && depth < MLF_DEPTH_MAX; depth++) {
         const struct ma_place *at = ma_stacks_place_at(stacks, place);
         const struct ma_object_entry *object = &stacks->objects[at->object];
         uint32_t site = ma_map_get(&object->site_of, at->frame);
         uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* as addresses are */
-        if ((site == MA_NONE && ma_stacks_add_site(stacks, at->object, at->frame, offset,
-                                            offset + bias_of(process, object), &site) < 0) ||
+        if ((site == MA_NONE &&
+             ma_stacks_add_site(stacks, at->object, at->frame, offset,
+                                offset + bias_of(process, object), &site) < 0) ||
             !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
             return false;
         stacks->path_sites[stacks->n_path_sites++] = site;
