@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "books.h"
 #include "ma_dump.h"
 #include "ma_flamegraph.h"
 #include "ma_render.h"
@@ -101,6 +102,16 @@ unsigned fuzz_choice(const uint8_t *data, size_t size)
     return sum >> 8;
 }
 
+/* Whatever a trace claims, what the replay sums up goes together. */
+static void check_books(const struct ma_analysis *analysis)
+{
+    const char *problem = books_problem(&analysis->replay, true);
+    if (!problem)
+        return;
+    fprintf(stderr, "fuzz: %s\n", problem);
+    abort();
+}
+
 static int open_analysis(struct ma_analysis *analysis, const struct ma_options *options,
                          bool lanes, struct ma_error *error)
 {
@@ -125,6 +136,7 @@ void fuzz_analyse(const char *path, const struct ma_options *wanted, bool lanes)
         (!dumper || ma_dump_begin(&dump, dumper, &analysis, fuzz_nowhere()) == 0) &&
         ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, &error) == 0 && !dumper &&
         ma_analysis_rows(&analysis, &error) == 0) {
+        check_books(&analysis);
         if (options.flamegraph)
             ma_flamegraph_write(&analysis, NULL, true, fuzz_nowhere(), &error);
         else

@@ -14,22 +14,35 @@
 #include "ma_label.h"
 #include "ma_output.h"
 #include "ma_text.h"
+#include "books.h"
 #include "tap.h"
 
 /* A trace in the making, and its replay. */
 struct world {
     struct ma_trace trace;
     struct ma_replay replay;
+    unsigned events;
+    const char *problem; /* the first time that the books did not hold together */
 };
 
 static void begin(struct world *world)
 {
+    *world = (struct world){ 0 };
     ma_trace_init(&world->trace);
     ma_replay_init(&world->replay, &world->trace);
 }
 
+static void check_books(struct world *world)
+{
+    if (!world->problem)
+        world->problem = books_problem(&world->replay, false);
+}
+
 static void end(struct world *world)
 {
+    check_books(world);
+    CHECK(!world->problem, "the books hold together%s%s", world->problem ? ": " : "",
+          world->problem ? world->problem : "");
     ma_replay_free(&world->replay);
     ma_trace_free(&world->trace);
 }
@@ -44,6 +57,8 @@ static void feed(struct world *world, uint64_t key, uint32_t stream, struct ma_e
         run.process->last_time = event.time;
     if (ma_replay_run(&world->replay, &run) != 0)
         abort();
+    if (world->events++ < 2000) /* a walk over all of them */
+        check_books(world);
 }
 
 static void start(struct world *world, uint64_t key, uint64_t pid, uint64_t time)

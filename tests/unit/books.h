@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What holds between the books of a replay (ma_replay.h) whatever the trace was,
+ * between two runs of events: for tests that replay, and for the fuzz targets.
+ */
+#ifndef BOOKS_H
+#define BOOKS_H
+
+#include <stdlib.h>
+
+#include "ma_replay.h"
+
+/* Blocks between the two times of a realloc: in the uses, no more in the heap. */
+static void books_add_moving(const struct ma_replay *replay, const struct ma_account *account,
+                             uint64_t *bytes, uint64_t *blocks)
+{
+    const struct ma_trace *trace = replay->trace;
+    for (size_t i = 0; i < replay->n_states && i < trace->n_streams; i++) {
+        const struct ma_stream_state *state = &replay->states[i];
+        if (trace->streams[i]->process != account->process || state->moving.use == MA_NONE ||
+            state->is_moving != 1 + account->folded)
+            continue;
+        bytes[state->moving.use] += state->moving.size;
+        blocks[state->moving.use]++;
+    }
+}
+
+/* The live set, by use, is what the uses say. */
+static const char *books_of_heap(const struct ma_replay *replay, const struct ma_account *account,
+                                 bool wraps)
+{
+    uint64_t *bytes = calloc(account->n_uses + 1, sizeof *bytes);
+    uint64_t *blocks = calloc(account->n_uses + 1, sizeof *blocks);
+    const char *problem = bytes && blocks ? NULL : "no memory for a check";
+    struct ma_block block;
+    size_t count = 0;
+    for (size_t i = 0; !problem && i < ma_heap_places(&account->heap); i++) {
+        if (!ma_heap_at(&account->heap, i, &block))
+            continue;
+        count++;
+        if (block.use >= account->n_uses) {
+            problem = "a live block is of no use";
+            break;
+        }
+        bytes[block.use] += block.size;
+        blocks[block.use]++;
+    }
+    if (!problem && count != account->heap.count)
+        problem = "a live set does not have the blocks that it counts";
+    if (!problem)
+        books_add_moving(replay, account, bytes, blocks);
+    for (size_t i = 0; !problem && i < account->n_uses; i++) {
+        const struct ma_use *use = &account->uses[i];
+        if (bytes[i] != use->live_bytes || blocks[i] != use->live_blocks)
+            problem = "what a use holds is not what lives of its blocks";
+        else if (!wraps && use->floor > use->live_bytes)
+            problem = "a floor is above what is held";
+    }
+    free(bytes);
+    free(blocks);
+    return problem;
+}
+
+/* NULL, or what does not hold. `wraps`: the trace may claim sizes whose sums wrap; equal
+ * sums are equal all the same. */
+static const char *books_problem(const struct ma_replay *replay, bool wraps)
+{
+    const struct ma_totals *totals = &replay->totals;
+    uint64_t joint_bytes = 0, joint_blocks = 0, all_bytes = 0, all_blocks = 0, calls = 0;
+    uint64_t peak_bytes = 0, peak_blocks = 0;
+    for (size_t i = 0; i < replay->n_accounts; i++) {
+        const struct ma_account *account = replay->accounts[i];
+        if (!account)
+            continue;
+        uint64_t bytes = account->folded_bytes, blocks = account->folded_blocks;
+        for (size_t k = 0; k < account->n_uses; k++) {
+            const struct ma_use *use = &account->uses[k];
+            uint64_t at_peak, blocks_at_peak;
+            ma_replay_at_peak(replay, account, use, &at_peak, &blocks_at_peak);
+            peak_bytes += at_peak;
+            peak_blocks += blocks_at_peak;
+            bytes += use->live_bytes;
+            blocks += use->live_blocks;
+        }
+        if (bytes != account->live_bytes || blocks != account->live_blocks)
+            return "a process does not hold what its stacks hold";
+        all_bytes += bytes;
+        all_blocks += blocks;
+        calls += account->allocations;
+        joint_bytes += account->gone ? 0 : bytes - account->folded_bytes;
+        joint_blocks += account->gone ? 0 : blocks - account->folded_blocks;
+        const char *problem = books_of_heap(replay, account, wraps);
+        if (problem)
+            return problem;
+    }
+    if (joint_bytes != replay->live_bytes || joint_blocks != replay->live_blocks)
+        return "the joint heap is not that of the processes that have not left";
+    if (!wraps && replay->live_bytes > replay->peak_bytes)
+        return "the joint heap is larger than its peak";
+    if (!replay->fold && (peak_bytes != replay->peak_bytes || peak_blocks != replay->peak_blocks))
+        return "what stacks held at the peak is not the peak";
+    if (totals->allocations != calls ||
+        totals->allocations - (totals->frees - totals->inherited_frees) != all_blocks ||
+        totals->allocated_bytes - (totals->freed_bytes - totals->inherited_freed_bytes) !=
+            all_bytes)
+        return "what was allocated and not freed is not what lives";
+    return NULL;
+}
+
+#endif
