@@ -215,7 +215,10 @@ static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_even
     return 1;
 }
 
-#define PLAIN_MOST 64 /* bytes from the start of a plain item that are looked at, at most */
+/* Bytes from the start of a plain item that may be looked at. An ALLOC has the most: tag and
+ * function, then address, stack, size, usable size and time, 9 bytes each at the most. */
+#define PLAIN_MOST 64
+_Static_assert(2 + 5 * 9 <= PLAIN_MOST, "no plain item is longer");
 
 /* A vu; 16 bytes from *at on may be read. */
 static inline uint64_t plain_vu(const unsigned char **at)
@@ -368,7 +371,7 @@ static struct ma_event *run_plain(struct ma_decoder *decoder, struct ma_event *e
     return event;
 }
 
-/* Decode one item that is not plain, of this tag. Returns the number of events. */
+/* Decode one item of any kind, of this tag. Returns the number of events. */
 static int run_any(struct ma_decoder *decoder, unsigned tag, struct ma_event *event)
 {
     if (tag < MLF_EV_FREE)
