@@ -66,7 +66,7 @@ const char *ma_source_problem(const struct ma_source *source);
 #define MA_BUNDLE_MAGIC 0x184d2a5bu /* of a zstd frame to skip */
 #define MA_BUNDLE_ID "mlogsyms"
 #define MA_BUNDLE_HEADER 16         /* magic, size and id */
-#define MA_BUNDLE_SYMBOLS_MAX ((size_t)256 << 20)
+#define MA_BUNDLE_SYMBOLS_MAX ((size_t)256 << 20) /* bytes of the frame within that one */
 const void *ma_source_symbols(const struct ma_source *source, size_t *size);
 
 const char *ma_source_name(const struct ma_source *source);
