@@ -45,13 +45,15 @@ struct ma_account {
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;      /* latest sample, bytes */
     struct ma_unseen unseen;
-    bool ending;            /* its end was told; it leaves the joint heap soon */
-    bool gone;              /* it left: it counts in nothing joint */
-    uint8_t returns;        /* how often it came back after that */
-    bool waits;             /* to be folded */
-    uint8_t folded_returns; /* of `returns`, after it was folded */
-    bool folded;            /* what follows is empty, or of after that (ma_fold.h) */
-    uint64_t folded_bytes, folded_blocks; /* of live_bytes and live_blocks */
+    /* its end, step by step (ma_replay_process.c) */
+    bool ending;     /* it was told: the process leaves when another has an event */
+    bool gone;       /* it left: it counts in nothing joint */
+    uint8_t returns; /* how often it came back after that, to allocate */
+    bool waits;      /* to be folded, if it does not come back for a while */
+    bool folded;     /* heap, uses and history are empty, or of after that (ma_fold.h) */
+    bool revived;    /* it came back after it was folded */
+    uint64_t folded_bytes, folded_blocks; /* of live_bytes and live_blocks: what was folded */
+
     bool inherits_loosely;  /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
     struct ma_history history;

@@ -12,7 +12,7 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS 9
+#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1) /* texts of a process, by what they are */
 #define MA_FORKS_DEEP 256 /* forks within forks that are looked through */
 #define MA_PROCESSES_MAX ((size_t)1 << 17) /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)   /* by their chunks, and as many by records */

@@ -143,8 +143,8 @@ int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
         ma_replay_touch(replay, account, &account->uses[i]);
     account->gone = false;
     account->returns++;
-    if (account->folded && !account->folded_returns++)
-        replay->trace->audit.folded_returns++;
+    replay->trace->audit.folded_returns += account->folded && !account->revived;
+    account->revived = account->folded;
     replay->live_bytes += account->live_bytes - account->folded_bytes;
     replay->live_blocks += account->live_blocks - account->folded_blocks;
     return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);

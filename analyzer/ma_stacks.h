@@ -82,34 +82,42 @@ struct ma_hashes { /* of the paths of one process's own nodes */
 };
 
 struct ma_stacks {
-    struct ma_trace *trace;
+    struct ma_trace *trace;     /* the caller's, as the symbols are */
     struct ma_symbols *symbols; /* NULL: none wanted */
+
+    /* frames */
     struct ma_object_entry *objects;
     size_t n_objects, object_capacity;
+    struct ma_map object_of; /* process and module to object */
+    struct ma_map named;     /* hash of path and build-id to the latest such object (see other) */
+    uint64_t latest_module;  /* process and module that were asked for last, */
+    uint32_t latest_object;  /* and the object they gave */
     struct ma_site *sites;
     size_t n_sites, site_capacity;
+
+    /* stacks */
+    struct ma_hashes *hashes; /* by process index */
+    size_t n_hashes;
     struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
     size_t n_paths, path_capacity;
     struct ma_map path_of; /* hash to index */
-    struct ma_hashes *hashes; /* by process index */
-    size_t n_hashes;
+
+    /* of processes that were folded */
     struct ma_place *places;
     size_t n_places, place_capacity;
     struct ma_map place_of; /* hash to index */
-    uint32_t *folded;       /* processes, in the order of their folding; [folded_at, …) have places */
+    uint32_t *folded; /* processes, in the order of their folding; [folded_at, …) have places */
     size_t n_folded, folded_capacity, folded_at;
-    size_t n_kept;          /* sum of their places */
-    struct ma_map object_of; /* process and module to object */
-    struct ma_map folding_of; /* the same of the process that is being folded: let go then */
-    const struct ma_process *folding;
-    uint64_t latest_module;  /* process and module, and the object they gave */
-    uint32_t latest_object;
-    struct ma_map named;     /* hash of path and build-id to object */
-    uint32_t *chain;       /* scratch */
+    size_t n_kept;    /* sum of their places */
+    const struct ma_process *folding; /* the one that is being folded, or NULL */
+    struct ma_map folding_of;         /* as object_of, of that one: let go when it is done */
+
+    /* scratch, and answers, valid until the next call */
+    uint32_t *chain; /* ids of nodes on the way out */
     size_t n_chain, chain_capacity;
     uint32_t *path_sites;  /* of the latest ma_stacks_sites */
     size_t n_path_sites, path_site_capacity;
-    struct ma_frame *frames; /* of the latest ma_stacks_frames */
+    struct ma_frame *frames; /* of the latest ma_stacks_frames or ma_stacks_site */
     size_t n_frames, frame_capacity;
 };
 
