@@ -277,29 +277,28 @@ static bool head_is_due(const struct ma_merge *merge)
 }
 
 /* Prompt: whether what is due goes before more is read. It does when the input
- * pauses, and once a second. */
-static bool drain_first(struct ma_merge *merge)
+ * pauses, and once a second. Returns 1, 0 or -ENOMEM. */
+static int drain_first(struct ma_merge *merge)
 {
-    if (!merge->prompt || merge->ended)
-        return false;
+    if (!merge->prompt)
+        return 0;
     if (!merge->draining) {
         struct timespec time;
         clock_gettime(CLOCK_MONOTONIC, &time);
         uint64_t now = (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
         if (now - merge->drained < PROMPT_NS &&
             ma_source_is_ready(merge->reader.source, merge->reader.at))
-            return false;
+            return 0;
         merge->drained = now;
         merge->draining = true;
         if (merge->reader.layout == MLF_LAYOUT_STREAM)
             update_stream_watermark(merge);
     }
-    if (refill_pending(merge) < 0)
-        return false; /* the caller meets it again */
-    if (merge->n_heap && head_is_due(merge))
-        return true;
-    merge->draining = false;
-    return false;
+    int result = refill_pending(merge);
+    if (result < 0)
+        return result;
+    merge->draining = merge->n_heap && head_is_due(merge);
+    return merge->draining;
 }
 
 /* Drop the heads that the caller has seen and put their feed in order again. */
@@ -389,16 +388,16 @@ static void note(struct ma_merge *merge, const struct ma_run *run)
 static int await_head(struct ma_merge *merge)
 {
     for (;;) {
-        if (merge->ended || merge->queued >= merge->ahead || drain_first(merge)) {
-            int result = refill_pending(merge);
-            if (result < 0)
-                return result;
-            if (merge->n_heap && head_is_due(merge))
+        int result = merge->ended || merge->queued >= merge->ahead ? 1 : drain_first(merge);
+        if (result > 0) {
+            result = refill_pending(merge);
+            if (result == 0 && merge->n_heap && head_is_due(merge))
                 return 1;
-            if (merge->ended)
+            if (result == 0 && merge->ended)
                 return 0;
         }
-        int result = read_chunk(merge);
+        if (result == 0)
+            result = read_chunk(merge);
         if (result == 0)
             result = end_of_chunks(merge);
         if (result < 0)

@@ -32,7 +32,7 @@ struct ma_merge {
                              * not have been seen; UINT64_MAX: nothing is left out */
     size_t since_watermark; /* stream: definitions chunks since it was computed */
     size_t queued;          /* cost (ma_feed_cost) of the events chunks held or referred to */
-    size_t ahead;           /* so much is read ahead before anything goes */
+    size_t ahead;           /* so much is read ahead before anything goes, unless draining */
     size_t most;            /* beyond it the smallest head goes, sure or not */
     bool draining;          /* prompt: what is due goes before more is read */
     uint64_t drained;       /* ns of CLOCK_MONOTONIC: when that began last */
