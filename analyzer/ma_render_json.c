@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yajl/yajl_gen.h>
 
@@ -136,13 +138,39 @@ static void write_value(struct writer *writer, const struct ma_value *value)
     }
 }
 
+/* yajl does not look whether it was given memory: if not, leave it. */
+static void *given(void *no_memory, void *memory)
+{
+    if (!memory)
+        longjmp(*(jmp_buf *)no_memory, 1);
+    return memory;
+}
+
+static void *give(void *no_memory, size_t size)
+{
+    return given(no_memory, malloc(size));
+}
+
+static void *give_more(void *no_memory, void *memory, size_t size)
+{
+    return given(no_memory, realloc(memory, size));
+}
+
+static void take_back(void *no_memory, void *memory)
+{
+    (void)no_memory;
+    free(memory);
+}
+
 int ma_render_json(const struct ma_model *model, struct ma_stacks *stacks,
                    const struct ma_render_options *options, FILE *out)
 {
     (void)options;
-    struct writer writer = { .gen = yajl_gen_alloc(NULL), .stacks = stacks };
-    if (!writer.gen)
+    jmp_buf no_memory;
+    if (setjmp(no_memory))
         return -ENOMEM;
+    const yajl_alloc_funcs memory = { give, give_more, take_back, &no_memory };
+    struct writer writer = { .gen = yajl_gen_alloc(&memory), .stacks = stacks };
     yajl_gen_config(writer.gen, yajl_gen_beautify, 1);
     yajl_gen_config(writer.gen, yajl_gen_indent_string, " ");
     yajl_gen_config(writer.gen, yajl_gen_print_callback, print, out);
