@@ -51,9 +51,10 @@ def make_fifo(root):
 
 
 def make_socket(root):
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(root / "object"))
+    listener, folder = socket.socket(socket.AF_UNIX), os.open(root, os.O_PATH)
+    listener.bind(f"/proc/self/fd/{folder}/object")     # a name that is not too long
     listener.close()
+    os.close(folder)
     return root / "object"
 
 
