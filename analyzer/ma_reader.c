@@ -271,6 +271,10 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
     if (field)
         return ma_fail_at(error, -EPROTO, field, "%s: offset %u: %s", name, field, problem);
     char found[64] = "", *to = found;
+    if (size && !p[0] && !memcmp(p, p + 1, size - 1))
+        return ma_fail_at(error, -EPROTO, 0,
+                          "%s: is not an mlog trace: it begins with zeros, as when the program is "
+                          "killed before anything is recorded", name);
     for (size_t i = 0; i < size; i++) {
         if (isprint(p[i]) && p[i] != '\\')
             *to++ = (char)p[i];

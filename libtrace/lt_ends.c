@@ -189,6 +189,7 @@ LT_EXPORT int dlclose(void *handle)
 {
     typedef int (*function)(void *);
     LT_FORWARD(function, dlclose);
+    bool told = lt_page.active == LT_ACTIVE && lt_module_closing();
     int result = next(handle);
     if (lt_page.active == LT_ACTIVE) {
         int saved = errno;
@@ -199,6 +200,8 @@ LT_EXPORT int dlclose(void *handle)
         }
         errno = saved;
     }
+    if (told)
+        lt_module_closed();
     return result;
 }
 

@@ -15,6 +15,7 @@
 
 struct module {
     uintptr_t start, end, bias;
+    uint64_t identity;          /* of the file, by its name and build-id */
     uint32_t id;                /* 0: gone */
     uint32_t seen;              /* value of `checks` when it was last known to be loaded */
 };
@@ -25,8 +26,17 @@ static uint32_t module_count;           /* entries in use */
 static uint32_t next_id = 1;
 static uint32_t checks;                 /* walks of the loader's list so far */
 static unsigned long long unloads;      /* dlpi_subs when last looked */
-static uint64_t generation;
 static struct lt_lock lock;
+
+/* From the moment at which dlclose unmaps an object until it has returned to us,
+ * another thread may load a second one there and run it, and what is known of
+ * these addresses is wrong. So while a dlclose is under way paths are hashed under
+ * a generation of its own, and before one is defined its modules are held against
+ * the loader's. If nothing was unloaded, the generation before holds again. */
+static uint64_t generation;             /* that holds */
+static uint64_t settled;                /* that holds while no dlclose is under way */
+static uint64_t last_generation;
+static unsigned closing;                /* calls of dlclose under way; atomic */
 
 /* glibc 2.35: lock-free, safe in a signal handler. Other C libraries have nothing
  * like it: there lt_module_record_loaded looks after a dlopen. */
@@ -47,6 +57,8 @@ uint32_t lt_module_count(void)
 void lt_module_after_fork(void)
 {
     lock.word = 0;
+    closing = 0; /* by threads that the child has not */
+    settled = generation;
 }
 
 static struct module *find(uintptr_t pc)
@@ -59,7 +71,7 @@ static struct module *find(uintptr_t pc)
 
 struct description {
     uintptr_t bias;
-    const char *path;
+    const char *path;           /* the loader's name of it, unless it is the program */
     const ElfW(Phdr) *headers;
     unsigned count;
     unsigned flags;
@@ -88,6 +100,22 @@ static unsigned build_id_of(const struct description *d, const unsigned char **i
     }
     *id = NULL;
     return 0;
+}
+
+static uint64_t folded(uint64_t hash, const unsigned char *bytes, size_t size)
+{
+    while (size--)
+        hash = (hash ^ *bytes++) * 0x100000001b3u;
+    return hash;
+}
+
+/* name: the loader's. Where it lies is no part of it. */
+static uint64_t identity_of(const struct description *d, const char *name)
+{
+    const unsigned char *id;
+    unsigned size = build_id_of(d, &id);
+    uint64_t hash = folded(0xcbf29ce484222325u, id, size);
+    return folded(hash, (const unsigned char *)name, strlen(name));
 }
 
 static bool span_of(const struct description *d, uintptr_t *start, uintptr_t *end)
@@ -141,17 +169,23 @@ static void write_module_end(struct lt_context *c, uint32_t id)
     lt_writer_record(&c->definitions, MLF_REC_MODULE_END, c->scratch, (size_t)(p - c->scratch));
 }
 
+static void set_generation(uint64_t number)
+{
+    __atomic_store_n(&generation, number, __ATOMIC_RELAXED);
+    lt_unwind_set_salt(number);
+}
+
 /* A module is gone: rules and paths through it must not be used again, since
  * another may be mapped at its addresses. The lock is held. */
 static void forget(struct lt_context *c, struct module *module)
 {
     write_module_end(c, module->id);
     module->id = 0;
-    lt_unwind_set_salt(__atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED));
+    set_generation(settled = ++last_generation);
     lt_unwind_flush();
 }
 
-static struct module *add(struct lt_context *c, const struct description *d)
+static struct module *add(struct lt_context *c, const struct description *d, uint64_t identity)
 {
     uintptr_t start, end;
     if (!span_of(d, &start, &end))
@@ -160,7 +194,8 @@ static struct module *add(struct lt_context *c, const struct description *d)
     for (uint32_t i = 0; i < module_count; i++) {
         struct module *m = &modules[i];
         if (m->id && m->start < end && start < m->end) {
-            if (m->bias == d->bias && m->start == start && m->end == end)
+            if (m->bias == d->bias && m->start == start && m->end == end &&
+                m->identity == identity)
                 return m; /* known */
             forget(c, m);
         }
@@ -174,7 +209,7 @@ static struct module *add(struct lt_context *c, const struct description *d)
     }
     uint32_t id = next_id++;
     write_module(c, id, d);
-    *free_entry = (struct module){start, end, d->bias, id, checks};
+    *free_entry = (struct module){start, end, d->bias, identity, id, checks};
     if (free_entry == &modules[module_count])
         module_count++;
     return free_entry;
@@ -202,6 +237,14 @@ static bool describe_at(uintptr_t pc, struct description *d)
 #endif
 }
 
+/* While a dlclose is under way: whether this is still what lies there. */
+static bool is_still(const struct module *module, uintptr_t pc)
+{
+    struct description d;
+    return !describe_at(pc, &d) ||
+           (d.bias == module->bias && identity_of(&d, d.path) == module->identity);
+}
+
 struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
 {
     struct lt_module_place place = {0, pc};
@@ -210,8 +253,13 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
         return place;
     struct module *module = find(at);
     struct description d;
+    if (module && LT_UNLIKELY(__atomic_load_n(&closing, __ATOMIC_RELAXED)) &&
+        !is_still(module, at)) {
+        forget(c, module);
+        module = NULL;
+    }
     if (!module && describe_at(at, &d))
-        module = add(c, &d);
+        module = add(c, &d, identity_of(&d, d.path));
     if (module) {
         place.module = module->id;
         place.offset = pc - module->bias;
@@ -274,6 +322,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
     (void)size;
     unloads = info->dlpi_subs;
     struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
+    uint64_t identity = identity_of(&d, d.path);
     if (walk->seen++ == 0) {
         find_main_path(walk->main_path, sizeof walk->main_path, (uintptr_t)d.headers);
         d.flags = MLF_MODULE_MAIN;
@@ -282,7 +331,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
         d.flags = MLF_MODULE_VDSO;
     }
     if (lt_lock_take(&lock)) {
-        add(walk->context, &d);
+        add(walk->context, &d, identity);
         lt_lock_release(&lock);
     }
     return 0;
@@ -310,8 +359,33 @@ void lt_module_record_loaded(struct lt_context *context)
     if (next_id == known)
         return;
     /* Paths through the new code, if any are known, lead through no module. */
-    lt_unwind_set_salt(__atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED));
+    if (lt_lock_take(&lock)) {
+        set_generation(settled = ++last_generation);
+        lt_lock_release(&lock);
+    }
     lt_unwind_flush();
+}
+
+extern char __libc_single_threaded __attribute__((weak));
+
+bool lt_module_closing(void)
+{
+    if ((&__libc_single_threaded && __libc_single_threaded) || !modules || !lt_lock_take(&lock))
+        return false;
+    __atomic_fetch_add(&closing, 1, __ATOMIC_RELAXED);
+    set_generation(++last_generation);
+    lt_lock_release(&lock);
+    return true;
+}
+
+void lt_module_closed(void)
+{
+    if (!lt_lock_take(&lock))
+        return;
+    if (closing && __atomic_sub_fetch(&closing, 1, __ATOMIC_RELAXED) == 0 &&
+        generation != settled)
+        set_generation(settled);
+    lt_lock_release(&lock);
 }
 
 struct check {
@@ -324,10 +398,15 @@ static int note_present(struct dl_phdr_info *info, size_t size, void *data)
     struct check *check = data;
     (void)size;
     check->subs = info->dlpi_subs;
+    if (check->subs == unloads)
+        return 1; /* nothing was unloaded */
+    struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
+    uint64_t identity = identity_of(&d, d.path);
     if (!lt_lock_take(&lock))
         return 0;
     for (uint32_t i = 0; i < module_count; i++)
-        if (modules[i].id && modules[i].bias == info->dlpi_addr && modules[i].seen < check->round)
+        if (modules[i].id && modules[i].bias == d.bias && modules[i].identity == identity &&
+            modules[i].seen < check->round)
             modules[i].seen = check->round;
     lt_lock_release(&lock);
     return 0;

@@ -26,7 +26,11 @@ void lt_module_record_all(struct lt_context *context);
 void lt_module_record_loaded(struct lt_context *context);
 /* After a dlclose, outside any hook: note what is gone. */
 void lt_module_check_unloaded(struct lt_context *context);
-/* Rises whenever a module is found to be gone. */
+/* Before a dlclose and after what is noted of it, where another thread may load
+ * something in between: true if the second is to be called. Neither inside a hook. */
+bool lt_module_closing(void);
+void lt_module_closed(void);
+/* Another one whenever a module is found to be gone, and while a dlclose is under way. */
 uint64_t lt_module_generation(void);
 uint32_t lt_module_count(void);     /* ids given so far, plus one */
 void lt_module_after_fork(void);

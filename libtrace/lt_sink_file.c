@@ -134,8 +134,10 @@ static int reserve(int fd, uint64_t from, uint64_t to, uint64_t file_size)
         goal = to;
         result = allocate(fd, from, to);
     }
-    if (result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL)
-        return write_zeros(fd, from, to);
+    if (result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL) {
+        goal = to;
+        result = write_zeros(fd, from, to);
+    }
     if (result)
         return result;
     while (seen < goal && !__atomic_compare_exchange_n(reserved, &seen, goal, 1,
@@ -364,7 +366,7 @@ int lt_sink_file_open(int fd, const char *path)
     error = allocate(fd, 0, STEP_MIN);
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
-        reserved = 0;
+        reserved = unit;
         error = !is_allowed(unit)                 ? -EFBIG
                 : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
                                               : 0;

@@ -68,6 +68,27 @@ def run(argv, input=None, env=None, cwd=None, binary=False, limit=TIME_LIMIT):
     return Finished(process.returncode, out, err)
 
 
+# A process that is forked counts the memory of who forked it: let that be little.
+SMALL = """
+import resource, subprocess, sys
+def limit():
+    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2]) + 1))
+with open(sys.argv[1], "w") as file:
+    done = subprocess.run(sys.argv[3:], preexec_fn=limit)
+    print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=file)
+"""
+
+
+def measured(argv, used, seconds, **kwargs):
+    """Run argv, for so many seconds of processor time at most: how it ended, and the most
+    memory that it had resident, in bytes. used: a file for this."""
+    done = run([PYTHON, "-c", SMALL, used, seconds, *argv], limit=max(TIME_LIMIT, 4 * seconds),
+               **kwargs)
+    done.returncode, kilobytes = map(int, pathlib.Path(used).read_text().split())
+    assert done.returncode >= 0, done    # SIGXCPU: it would not end
+    return done, kilobytes << 10
+
+
 def bash(script, *args, **kwargs):
     """Run a bash script; its $1, $2 … are args, and LIB names libmlog.so."""
     env = kwargs.pop("env", None) or clean_environment()

@@ -190,7 +190,7 @@ def test_wrong_bytes_of_a_mapped_trace_are_survived():
 
 def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(FORMAT / "reference.py"), *arguments],
-                          capture_output=True, text=True, timeout=60, **options)
+                          capture_output=True, text=True, timeout=300, **options)
 
 
 def test_reference_as_a_command():
@@ -244,10 +244,10 @@ def comparable(lines: Lines) -> Lines:
 def dump(analyze: str, data: bytes | Path) -> tuple[Lines, subprocess.CompletedProcess[bytes]]:
     """The analyser's lines for a file, or for bytes on its standard input."""
     if isinstance(data, Path):
-        run = subprocess.run([analyze, "--dump=json", str(data)], capture_output=True, timeout=60)
+        run = subprocess.run([analyze, "--dump=json", str(data)], capture_output=True, timeout=300)
     else:
         run = subprocess.run([analyze, "--dump=json", "-"], input=data, capture_output=True,
-                             timeout=60)
+                             timeout=300)
     return [json.loads(line) for line in run.stdout.splitlines()], run
 
 
@@ -286,7 +286,7 @@ def test_analyzer_reads_invalid(analyze: str, name: str):
     ended_as_told(run, bool(expect["skipped"]) or expect["truncated"] is not None)
     assert comparable(lines) == comparable(reference_lines(path.read_bytes()))
     report = subprocess.run([analyze, "--json", "--summary", str(path)], capture_output=True,
-                            timeout=60)
+                            timeout=300)
     audit = json.loads(report.stdout)["audit"]
     ranges = sorted((entry["offset"], entry["offset"] + entry["bytes"])
                     for entry in audit["skipped"])

@@ -31,7 +31,7 @@ OF_PROCESS = ("allocations", "allocated_bytes", "frees", "freed_bytes")
 def report(data: bytes, *options: str) -> dict:
     analyze = Path(os.environ["MLOG_BUILD"]) / "analyzer" / "mlog-analyze"
     run = subprocess.run([analyze, "--json", "--no-symbols", "--top", "0", "--leaks", "--peak",
-                          *options, "-"], input=data, capture_output=True, timeout=60)
+                          *options, "-"], input=data, capture_output=True, timeout=300)
     assert run.returncode == 0 or b"recording stopped" in run.stderr, run.stderr
     return json.loads(run.stdout)
 

@@ -8,7 +8,8 @@ import json
 
 import hostile
 import pytest
-from support import ANALYZE, PYTHON, run
+import support
+from support import ANALYZE
 
 LENGTH = 300000
 LIMIT = 30                      # seconds of CPU: all but a hang takes a fraction
@@ -17,24 +18,10 @@ REPORTS = ["--summary", "--leaks", "--peak", "--allocations", "--timeline", "--t
            "--churn", "--sizes", "--lifetimes", "--threads", "--reallocs", "--snapshots=marks"]
 
 
-# A process that is forked counts the memory of who forked it: let that be little.
-SMALL = """
-import resource, subprocess, sys
-def limit():
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
-done = subprocess.run(sys.argv[2:], preexec_fn=limit)
-with open(sys.argv[1], "w") as file:
-    print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=file)
-""".replace("SECONDS", str(LIMIT))
-
-
 def measured(path, *options):
     """Status, standard output and error, and the most memory in bytes."""
-    done = run([PYTHON, "-c", SMALL, f"{path}.used", ANALYZE, path, "--no-symbols", *options],
-               limit=4 * LIMIT)
-    status, kilobytes = map(int, open(f"{path}.used").read().split())
-    assert status >= 0, (status, done.stderr)     # SIGXCPU: it would not end
-    return status, done.stdout, done.stderr, kilobytes << 10
+    done, memory = support.measured([ANALYZE, path, "--no-symbols", *options], f"{path}.used", LIMIT)
+    return done.returncode, done.stdout, done.stderr, memory
 
 
 @pytest.mark.parametrize("name", hostile.TRACES)

@@ -121,7 +121,7 @@ def test_any_bit_flipped(good_stream, tmp_path):
         at = chance.randrange(len(bad)) if turn % 2 else chance.randrange(400)
         bad[at] ^= 1 << chance.randrange(8)
         (tmp_path / "t").write_bytes(bad)
-        done = run([ANALYZE, tmp_path / "t"], limit=60)
+        done = run([ANALYZE, tmp_path / "t"])
         assert done.returncode in (0, 1), (at, done)
         if at >= 64:  # behind the header: a checksum covers every byte
             assert done.returncode == 1 and done.stderr, (at, done)
@@ -135,7 +135,7 @@ def test_noise_in_a_mapped_trace(good, tmp_path):
         for _ in range(20):
             bad[chance.randrange(len(bad))] = chance.randrange(256)
         (tmp_path / "t").write_bytes(bad)
-        done = run([ANALYZE, tmp_path / "t"], limit=60)
+        done = run([ANALYZE, tmp_path / "t"])
         assert done.returncode in (0, 1), done
 
 
@@ -169,12 +169,12 @@ def test_bit_flipped_in_zstd(good, tmp_path):
     data = (tmp_path / "whole.zst").read_bytes()
     chance = random.Random(6)
     (tmp_path / "t").write_bytes(data)
-    whole = run([ANALYZE, tmp_path / "t"], limit=60)
+    whole = run([ANALYZE, tmp_path / "t"])
     for _ in range(40):
         bad = bytearray(data)
         bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
         (tmp_path / "t").write_bytes(bad)
-        done = run([ANALYZE, tmp_path / "t"], limit=60)
+        done = run([ANALYZE, tmp_path / "t"])
         # a bit of no meaning may be flipped: then nothing is different
         assert (done.returncode == 1 and len(done.stderr.splitlines()) >= 1) or \
             done.visible == whole.visible, done

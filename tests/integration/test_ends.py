@@ -101,6 +101,12 @@ def test_killed_between_the_claim_of_space_and_its_reservation(tmp_path):
     assert f"truncated at byte {len(data)}" in done.stderr, done
 
 
+def test_killed_before_anything_is_recorded(tmp_path):
+    """Its space had been reserved: what is no trace is not damaged either."""
+    (tmp_path / "t").write_bytes(bytes(256 << 10))
+    support.refused(support.run([support.ANALYZE, tmp_path / "t"]), "begins with zeros", "killed")
+
+
 def test_killed_before_the_first_event_of_a_chunk(tmp_path):
     """What stands in the chunks before is all there."""
     process = subprocess.Popen(

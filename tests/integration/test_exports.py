@@ -610,7 +610,7 @@ def test_wrong_usage(trace, tmp_path, args, words):
 def test_a_profile_is_not_written_to_a_terminal(trace):
     if shutil.which("script") is None:
         pytest.skip("no script(1)")
-    done = run(["script", "-qec", f"{support.ANALYZE} {trace} --export=pprof", "/dev/null"])
+    done = run(["script", "-qec", f"'{support.ANALYZE}' '{trace}' --export=pprof", "/dev/null"])
     assert done.returncode == 1 and "--export pprof=FILE" in done.stdout, done
 
 

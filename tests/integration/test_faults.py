@@ -53,7 +53,7 @@ def run(tmp_path, sink, first, last, error, call):
     script = f'''LIB=$LIB exec "$1" "$2" "$3" "$4" "$5" "$6" bash -c \
                  'LD_PRELOAD=$LIB exec "$7" "$8" {redirect}' bash "$@"'''
     done = bash(script, INJECT, first, last, error, folder / "count", call, *PROGRAM,
-                folder / "t", env=env, limit=60)
+                folder / "t", env=env)
     count = int((folder / "count").read_text())
     for path in folder.iterdir():
         path.unlink()

@@ -77,11 +77,23 @@ def duration_of(path):
     return support.summary(path)["duration_ns"]
 
 
+def moment(path, percent):
+    """When so many of its allocations had been made, in ns: a program stands still on a
+    busy machine, and what is in a part of its time is chance."""
+    times = sorted(row["time_ns"] for row in events_of(path) if row["type"] == "alloc")
+    return times[len(times) * percent // 100]
+
+
+def window_of(path, begin, end=None):
+    """Options for the part between two such moments."""
+    return (f"--from={moment(path, begin)}ns", *([f"--to={moment(path, end)}ns"] if end else []))
+
+
 @pytest.mark.parametrize("program", ["sqlite3", "threads"])
 def test_a_window_in_seconds(traces, program):
     path = traces / program
     whole = duration_of(path)
-    begin, end = whole // 4, whole * 3 // 4
+    begin, end = moment(path, 25), moment(path, 75)
     seen = check(path, "--from", f"{begin / 1e9:.9f}", "--to", f"{end}ns",
                  accept=lambda block: begin <= block["time_ns"] < end, to=end)
     assert seen["filter"]["from_ns"] == begin and seen["filter"]["to_ns"] == end
@@ -92,10 +104,12 @@ def test_a_window_in_seconds(traces, program):
 def test_halves_make_the_whole(traces):
     path = traces / "sqlite3"
     whole = support.summary(path)["allocations"]
-    middle = duration_of(path) * 40 // 100
-    early = check(path, "--to", "40%", to=middle,
+    percent = max(1, moment(path, 40) * 100 // duration_of(path))
+    middle = duration_of(path) * percent // 100
+    early = check(path, "--to", f"{percent}%", to=middle,
                   accept=lambda b: b["time_ns"] < middle)["summary"]
-    late = check(path, "--from", "40%", accept=lambda b: b["time_ns"] >= middle)["summary"]
+    late = check(path, "--from", f"{percent}%",
+                 accept=lambda b: b["time_ns"] >= middle)["summary"]
     assert early["allocations"] + late["allocations"] == whole
     assert early["allocations"] and late["allocations"]
     assert check(path, "--from", "0%", "--to", "100%")["summary"]["allocations"] == whole
@@ -154,7 +168,8 @@ def test_age(traces):
     """Blocks that were old at the end of the window, and what they did before it."""
     path = traces / "threads"
     whole = duration_of(path)
-    age, end = whole // 3, whole * 3 // 4
+    end = moment(path, 75)
+    age = end - moment(path, 40)
     check(path, "--min-age", f"{age}ns", accept=lambda b: b["time_ns"] <= whole - age)
     seen = check(path, "--min-age", f"{age}ns", "--to", f"{end}ns", to=end,
                  accept=lambda b: b["time_ns"] <= end - age)
@@ -244,8 +259,9 @@ def test_each_process_is_filtered(traces):
             assert [p[key] for p in alone["per_process"]] == [p[key] for p in same]
         for what, total in (("leaks", "leaked_bytes"), ("peak", "peak_bytes")):
             assert sum(entry["bytes"] for entry in process[what]) == process[total]
-    (one,) = report(traces / "sqlite3", "--per-process", "--from", "30%")["per_process"]
-    late = report(traces / "sqlite3", *ALL, "--from", "30%")
+    part = window_of(traces / "sqlite3", 30)
+    (one,) = report(traces / "sqlite3", "--per-process", *part)["per_process"]
+    late = report(traces / "sqlite3", *ALL, *part)
     assert one["peak_bytes"] == late["summary"]["peak_bytes"] > 0
     for what in ("peak", "leaks"):
         assert sorted((e["bytes"], e["blocks"], json.dumps(e["stack"])) for e in one[what]) == \
@@ -307,7 +323,7 @@ def test_modules_need_no_symbols(traces):
 
 def test_the_timeline_and_other_outputs_are_filtered(traces, tmp_path):
     path = traces / "sqlite3"
-    options = ("--min-size", "1000", "--from", "20%", "--to", "90%")
+    options = ("--min-size", "1000", *window_of(path, 20, 90))
     seen = report(path, "--summary", "--timeline", *options)
     summary, window = seen["summary"], seen["filter"]
     points = seen["timeline"]["points"]
@@ -327,7 +343,7 @@ def test_the_timeline_and_other_outputs_are_filtered(traces, tmp_path):
 
 def test_chrome_and_the_ages_of_leaks_are_the_windows(traces):
     path = traces / "sqlite3"
-    options = ("--min-size", "1000", "--from", "20%", "--to", "60%")
+    options = ("--min-size", "1000", *window_of(path, 20, 60))
     seen = report(path, *ALL, *options)
     window = seen["filter"]
     counters = [e for e in json.loads(analyze(path, "--export=chrome", *options).stdout)
@@ -359,7 +375,7 @@ def test_marks_that_repeat(tmp_path):
 
 def test_differences_are_filtered(traces):
     path = traces / "sqlite3"
-    options = ("--from", "30%", "--min-size", "1K")
+    options = (*window_of(path, 30), "--min-size", "1K")
     wanted = report(path, *options)["summary"]
     done = support.run([support.ANALYZE, "--diff", path, path, "--json", *options])
     seen = json.loads(done.stdout)["summary"]["peak_bytes"]
@@ -431,13 +447,14 @@ def test_a_window_up_to_the_start_is_empty(traces, end):
 def test_a_rate_of_a_window_is_the_windows(traces):
     path = traces / "sqlite3"
     whole = duration_of(path)
-    seen = report(path, "--churn", "--snapshots=time:100", "--from", "50%", "--to", "75%")
+    seen = report(path, "--churn", "--snapshots=time:100", *window_of(path, 50, 75))
     churn, window = seen["churn"], seen["filter"]
-    assert churn["duration_ns"] == window["to_ns"] - window["from_ns"] < whole // 3
+    assert churn["duration_ns"] == window["to_ns"] - window["from_ns"] < whole
     assert churn["bytes_per_second"] == churn["bytes"] * 10 ** 9 // churn["duration_ns"] or \
         abs(churn["bytes_per_second"] - churn["bytes"] * 1e9 / churn["duration_ns"]) <= 1024
     assert seen["snapshots"]["snapshots"][-1]["time_ns"] == window["to_ns"]
-    held = report(path, "--from", "20%", "--to", "60%")
+    begin = moment(path, 20)
+    held = report(path, f"--from={begin}ns", f"--to={begin + 1_000_000}ns")     # too short to tell
     assert held["verdict"]["sentence"].startswith("The window lasted ")
 
 
@@ -457,7 +474,7 @@ def test_a_report_of_another_part_is_no_baseline(traces, tmp_path):
 def test_a_plot_of_a_window(traces, tmp_path):
     """The page says what it shows; the analyser judges the values."""
     path = traces / "sqlite3"
-    options = ("--from=50%", "--to=90%", "--min-size=64", "--exclude=no such")
+    options = (*window_of(path, 50, 90), "--min-size=64", "--exclude=no such")
     done = support.run([PLOT, path, "-o", tmp_path / "p.svg", *options])
     assert done.returncode == 0 and not done.stderr, done
     drawn = (tmp_path / "p.svg").read_text()

@@ -2,10 +2,8 @@
 """Many children of one parent: whose blocks are whose, and what they cost the
 analyser."""
 import json
-import os
-import subprocess
 
-from support import ANALYZE, PROGRAMS, clean_environment, report, run, trace
+from support import ANALYZE, PROGRAMS, TIME_LIMIT, measured, report, run, trace
 
 BLOCKS, CHILDREN = 50_000, 300
 
@@ -13,13 +11,10 @@ BLOCKS, CHILDREN = 50_000, 300
 def peak_memory(path, tmp_path, *options):
     """The most that mlog-analyze had resident, without the trace's own pages
     (they are the kernel's)."""
-    with open(tmp_path / "out", "wb") as out:
-        process = subprocess.Popen([ANALYZE, "-", "--summary", *options], env=clean_environment(),
-                                   stdin=open(path, "rb"), stdout=out)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss * 1024
+    done, memory = measured([ANALYZE, "-", "--summary", *options], tmp_path / "used", TIME_LIMIT,
+                            input=path.read_bytes())
+    assert done.returncode == 0, done
+    return memory
 
 
 def test_short_children_leak_their_own_and_cost_next_to_nothing(tmp_path):

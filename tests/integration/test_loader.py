@@ -123,6 +123,27 @@ def test_storm_of_plugins(tmp_path):
             assert f"take_{other}" not in support.functions(entry)
 
 
+@pytest.mark.parametrize("second, beside", [("second_here", 0), ("second_beside", 4096)])
+def test_a_plugin_that_comes_where_another_is_just_being_unloaded(tmp_path, second, beside):
+    """GIVEN a thread that has unloaded one, and is not back from dlclose, WHEN another
+    thread loads the other in its place, THEN each block is blamed on its own, by
+    stacks that but for their modules are the same."""
+    argv = [PROGRAMS / "loader", "held", PROGRAMS / "loader_first_here.so",
+            PROGRAMS / f"loader_{second}.so"]
+    done = support.bash('trace=$1 gate=$2; shift 2; LD_PRELOAD="$LIB $gate" exec "$@" 1022>"$trace"',
+                        tmp_path / "t", PROGRAMS / "loader_gate.so", *argv)
+    assert done.visible == (0, f"{beside}\nheld 0\n", "")
+    whole = support.report(tmp_path / "t", "--leaks")
+    assert whole["audit"]["complete"] and not any(whole["audit"]["truncated_stacks"].values())
+    taken = {}
+    for entry in support.leaks_of(whole["leaks"], "held"):
+        if support.functions(entry)[1] == "plugin_take":
+            module = entry["stack"][0]["module"].rsplit("/", 1)[-1]
+            taken[support.functions(entry)[0], module] = entry["blocks"], entry["bytes"]
+    assert taken == {("take_first", "loader_first_here.so"): (1, 45),
+                     ("take_second", f"loader_{second}.so"): (2, 47 + 49)}
+
+
 def test_runpath_of_a_plugin_decides_for_what_it_loads(tmp_path):
     """dlopen looks at who calls it: nothing of ours stands between."""
     inner, outer = tmp_path / "inner", tmp_path / "outer"

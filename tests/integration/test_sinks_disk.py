@@ -79,6 +79,20 @@ def test_full_disks(tmp_path, kind, way):
 
 
 @needs_mount
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "ext2", "overlay"])
+def test_killed_between_the_claim_of_space_and_its_reservation(tmp_path, kind):
+    """However space is reserved, what was claimed alone is no cut."""
+    script = 'LD_PRELOAD=$LIB "$2" 20000 1022>"$1/t"; status=$?; cat "$1/t" >"$3"; exit $status'
+    same_output(on_mount(tmp_path / "m", MOUNTS[kind], script, PROGRAMS / "churn", tmp_path / "t"))
+    data = bytearray((tmp_path / "t").read_bytes())
+    claimed, reserved = struct.unpack_from("<QQ", data, 40)
+    assert (claimed + 1) * 4096 <= reserved == len(data)
+    struct.pack_into("<Q", data, 40, len(data) // 4096 - 1 + 16)
+    (tmp_path / "t").write_bytes(data)
+    check_churn(tmp_path / "t")
+
+
+@needs_mount
 def test_disk_that_is_full_from_the_start(tmp_path):
     script = FILL.replace("- 512", "+ 9999") + '''LD_PRELOAD=$LIB exec "$2" 1000 1022>"$1/t"'''
     done = on_mount(tmp_path / "m", MOUNTS["tmpfs"], script, PROGRAMS / "churn")

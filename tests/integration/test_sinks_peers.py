@@ -62,8 +62,11 @@ def is_blocked(process):
     """All threads sleep, and in the kernel's writing."""
     states = []
     for task in os.listdir(f"/proc/{process.pid}/task"):
-        with open(f"/proc/{process.pid}/task/{task}/stat", encoding="ascii") as file:
-            states.append(file.read().rsplit(")", 1)[1].split()[0])
+        try:
+            with open(f"/proc/{process.pid}/task/{task}/stat", encoding="ascii") as file:
+                states.append(file.read().rsplit(")", 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):     # a thread that has ended
+            return False
     return all(state == "S" for state in states)
 
 

@@ -60,7 +60,7 @@ def report(points: int = 50, duration: int = 2 * S, peak: int = 12 * MIB, **chan
 def plot(*arguments: str | Path, stdin: bytes | None = None,
          environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     run = subprocess.run([str(PLOT), *map(str, arguments)], input=stdin or b"",
-                         capture_output=True, timeout=120, env=environment)
+                         capture_output=True, timeout=300, env=environment)
     return subprocess.CompletedProcess(run.args, run.returncode, run.stdout.decode(),
                                        run.stderr.decode())
 

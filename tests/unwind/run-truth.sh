@@ -77,10 +77,14 @@ traced "$mode" git --no-pager -C "$top" log -p -n 50 >/dev/null 2>&1
 traced "$mode" g++ -O1 -c work.cc -o work.o
 traced "$mode" clang++ -O1 -c work.cc -o work2.o
 if [ "$mode" = check ] && command -v redis-benchmark >/dev/null; then
-    traced check redis-server --port 0 --unixsocket "$out/redis.sock" --save '' >/dev/null &
-    sleep 1
-    redis-benchmark -s "$out/redis.sock" -n 5000 -c 5 -q -t set,get,lpush,zadd >/dev/null 2>&1
-    redis-cli -s "$out/redis.sock" shutdown nosave >/dev/null 2>&1
+    # The name of a socket may be no longer than 107 bytes.
+    traced check redis-server --port 0 --unixsocket redis.sock --save '' >/dev/null &
+    until redis-cli -s redis.sock ping >/dev/null 2>&1; do
+        kill -0 $! || exit 2
+        sleep 0.1
+    done
+    redis-benchmark -s redis.sock -n 5000 -c 5 -q -t set,get,lpush,zadd >/dev/null 2>&1
+    redis-cli -s redis.sock shutdown nosave >/dev/null 2>&1
     wait
 fi
 
@@ -103,7 +107,7 @@ if [ "$mode" = check ]; then
         define=-DLT_MUTATE_$1=1
         [ "$2" = pass ] && define=-DLT_TEST_$1=1
         $cc $define "$top/tests/unit/test_unwind.c" $unwinder -o mutant -pthread -ldl || exit 2
-        if (timeout 60 ./mutant >mutant.txt 2>&1) 2>/dev/null; then is=pass; else is=fail; fi
+        if (timeout 300 ./mutant >mutant.txt 2>&1) 2>/dev/null; then is=pass; else is=fail; fi
         result "unwinder with $1 should $2" "$([ $is = "$2" ] && echo yes)"
     done
 fi
