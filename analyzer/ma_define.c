@@ -124,12 +124,14 @@ static int apply(struct ma_definer *definer, const struct ma_record *record,
         return define_stream(definer, record->tag, &record->stream);
     case MLF_REC_SYNC:
         process->watermark = record->brief.time;
+        process->unsettled = false;
         return 0;
     case MLF_REC_SAMPLING:
         definer->trace->audit.sampling_interval = record->brief.sampling.interval;
         return 0;
     case MLF_REC_PROCESS_END: /* nothing more is promised, so nothing is waited for */
         process->watermark = UINT64_MAX;
+        process->unsettled = true;
         break;
     case MLF_REC_CLOCK:
         process->clock_ticks = record->brief.time;

@@ -231,22 +231,52 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays)
     definer->cursor = (struct ma_cursor){ 0 };
 }
 
+/* A chunk of a stream trace follows the one of number `before`, of which pieces up to
+ * `position` came: it may say that there were more. */
+static void check_end(struct ma_feed *feed, uint32_t sequence, uint32_t before, uint32_t position,
+                      const unsigned char *payload, size_t size)
+{
+    uint64_t bytes;
+    if (sequence == before + 1 &&
+        ma_fill_of_former(feed->number, feed->kind, sequence, payload, size, &bytes))
+        feed->audit->missing_chunks += position < bytes;
+}
+
 int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stays)
 {
     ma_feed_end_definitions(feed, stays);
     if (feed->whole_chunks)
         ma_fill_follow(&feed->fill, feed->audit, feed->number, feed->kind, chunk->sequence,
                        chunk->payload, chunk->size);
+    else if (chunk->position == 0 && feed->definer.open)
+        check_end(feed, chunk->sequence, feed->definer.sequence, (uint32_t)feed->definer.position,
+                  chunk->payload, chunk->size);
     int result = ma_definer_chunk(&feed->definer, chunk);
     if (!stays)
         ma_feed_end_definitions(feed, stays);
     return result;
 }
 
-static void skip_piece(struct ma_feed *feed, struct ma_piece *piece)
+/* A piece that does not fit behind what was decoded. One that begins before that
+ * came twice, which does no harm to those behind it. */
+static void skip_piece(struct ma_feed *feed, const struct ma_piece *piece)
 {
-    ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header,
-                  "a piece whose predecessor is missing or bad");
+    bool again = feed->begun && feed->sequence == piece->sequence &&
+                 piece->position < feed->position;
+    feed->audit->duplicate_chunks += again;
+    feed->broken |= feed->begun && feed->sequence == piece->sequence && !again;
+    ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header, "%s",
+                  again ? "a chunk seen before"
+                        : "a piece whose predecessor is missing or bad");
+}
+
+uint64_t ma_feed_missing(struct ma_feed *feed)
+{
+    const struct ma_fill *fill = &feed->fill;
+    if (feed->whole_chunks || !fill->said || fill->said_sequence >= feed->next_sequence)
+        return ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
+    return fill->said_sequence + 1 == feed->next_sequence &&
+           feed->end_position < fill->said_bytes;
 }
 
 /* Make the first queued piece the active one. Returns 1, or 0 if it was no use,
@@ -270,14 +300,15 @@ static int start_piece(struct ma_feed *feed, size_t *released)
                                         feed->sequence == piece.sequence &&
                                         feed->position == piece.position);
     if (!fits) {
-        if (feed->begun && feed->sequence == piece.sequence)
-            feed->broken = true;
         skip_piece(feed, &piece);
         *released += ma_feed_cost(piece.size);
         release(&piece);
         return 0;
     }
     if (piece.position == 0) {
+        if (!feed->whole_chunks && feed->begun && !feed->broken)
+            check_end(feed, piece.sequence, feed->sequence, feed->position, piece.payload,
+                      piece.size);
         ma_decoder_begin(feed->decoder, feed->process, piece.base_time);
         feed->begun = true;
         feed->broken = false;

@@ -44,7 +44,7 @@ struct ma_feed {
     uint32_t number;     /* of the stream */
     uint8_t kind;        /* enum mlf_chunk_kind */
     bool whole_chunks;   /* a mapped trace: no chunk comes in pieces */
-    struct ma_fill fill; /* with whole chunks: how far they are filled */
+    struct ma_fill fill; /* how far chunks are filled; of pieces: what is said of it */
 
     bool in_heap, pending; /* the merge's: where it keeps the feed */
 
@@ -95,6 +95,10 @@ enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chun
 
 /* Apply a chunk of definitions, whose payload may stay. Returns 0 or -ENOMEM. */
 int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stays);
+
+/* Nothing more is to come. Returns how many chunks, or last pieces of one, FILLED
+ * records tell of that did not come. */
+uint64_t ma_feed_missing(struct ma_feed *feed);
 
 /* No more is read of the chunk of definitions at hand, if there is one. */
 void ma_feed_end_definitions(struct ma_feed *feed, bool stays);

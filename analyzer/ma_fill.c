@@ -79,14 +79,25 @@ static bool first_record(struct ma_record *record, unsigned kind, const unsigned
            ma_record_decode(record, MLF_REC_FILLED, kind, bytes, (size_t)length, &problem) > 0;
 }
 
+bool ma_fill_of_former(uint32_t stream, unsigned kind, uint32_t sequence,
+                       const unsigned char *payload, size_t size, uint64_t *bytes)
+{
+    struct ma_record record;
+    if (!sequence || !first_record(&record, kind, payload, size) ||
+        record.brief.filled.stream != stream || record.brief.filled.kind != kind ||
+        record.brief.filled.sequence != sequence - 1)
+        return false;
+    *bytes = record.brief.filled.bytes;
+    return true;
+}
+
 void ma_fill_follow(struct ma_fill *fill, struct ma_audit *audit, uint32_t stream, unsigned kind,
                     uint32_t sequence, const unsigned char *payload, size_t size)
 {
-    struct ma_record record;
-    if (sequence && fill->found && fill->chunk.sequence == sequence - 1 &&
-        first_record(&record, kind, payload, size) && record.brief.filled.stream == stream &&
-        record.brief.filled.kind == kind && record.brief.filled.sequence == sequence - 1)
-        compare(fill, audit, record.brief.filled.bytes);
+    uint64_t bytes;
+    if (fill->found && fill->chunk.sequence == sequence - 1 &&
+        ma_fill_of_former(stream, kind, sequence, payload, size, &bytes))
+        compare(fill, audit, bytes);
 }
 
 void ma_fill_said(struct ma_fill *fill, uint64_t sequence, uint64_t bytes)

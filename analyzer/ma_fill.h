@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How far the chunks of one stream of a mapped trace are filled: as they were
- * found, and as FILLED records say (FORMAT.md section 5). Where zeros stand
+ * How far the chunks of one stream are filled: as they were found in a mapped trace,
+ * and as FILLED records say (FORMAT.md section 4). Where zeros stand
  * before what a record says, or before bytes that are not zero, bytes of a
  * chunk are lost, and the audit names them. A chunk of which nothing is said
  * may have been left by a killed process or be written on: that is no damage.
@@ -40,6 +40,11 @@ void ma_fill_found(struct ma_fill *fill, struct ma_audit *audit,
  * it may say how far the one before is filled. */
 void ma_fill_follow(struct ma_fill *fill, struct ma_audit *audit, uint32_t stream, unsigned kind,
                     uint32_t sequence, const unsigned char *payload, size_t size);
+
+/* True if the chunk of number `sequence`, which begins with `payload`, tells that of the
+ * one before so many bytes were filled. */
+bool ma_fill_of_former(uint32_t stream, unsigned kind, uint32_t sequence,
+                       const unsigned char *payload, size_t size, uint64_t *bytes);
 
 /* A record says that so many bytes of a chunk's payload were filled. */
 void ma_fill_said(struct ma_fill *fill, uint64_t sequence, uint64_t bytes);

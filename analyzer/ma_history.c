@@ -114,7 +114,7 @@ unsigned ma_history_read(const struct ma_account *account, const struct ma_use *
     const struct ma_history *history = &account->history;
     size_t index = (size_t)(use - account->uses);
     const float *floors = known_floors(history, index);
-    const unsigned slot = use->slot;
+    const uint64_t slot = use->slot; /* folds may be more than its bits are */
     if (!history->until || history->failed)
         return 0;
     if (end < history->origin)

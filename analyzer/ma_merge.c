@@ -460,8 +460,7 @@ static int take_filled(struct ma_merge *merge, const struct ma_run *run,
     struct ma_record record;
     const char *problem;
     unsigned kind = run->stream ? MLF_EVENTS : MLF_DEFINITIONS;
-    if (merge->reader.layout != MLF_LAYOUT_MAPPED ||
-        ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
+    if (ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
                          &problem) <= 0)
         return 0;
     uint64_t number = record.brief.filled.stream, of = record.brief.filled.kind;
@@ -488,7 +487,7 @@ static void finish(struct ma_merge *merge)
         struct ma_feed *feed = merge->feeds[i];
         if (feed->kind == MLF_DEFINITIONS)
             ma_feed_end_definitions(feed, merge->stable);
-        uint64_t missing = ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
+        uint64_t missing = ma_feed_missing(feed);
         merge->trace->audit.missing_chunks += grew ? 0 : missing;
     }
     merge->finished = true;

@@ -76,6 +76,7 @@ struct ma_process {
     uint64_t end_time, end_how, end_status;
     uint64_t last_time;  /* of the latest event replayed, in ticks */
     uint64_t watermark;  /* stream layout: no event before it is to come */
+    bool unsettled; /* its PROCESS_END was the last that its definitions told: no SYNC followed */
     uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
     uint64_t counters[16];
 };

@@ -201,6 +201,8 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     struct ma_process *process = account->process;
     if (!process->parent) {
         account->inherits_loosely = true; /* from a process that is not in the trace */
+        if (ma_map_get(&replay->trace->process_of, process->record.parent_key) != MA_NONE)
+            replay->trace->audit.late_forks++; /* or came into it later than its child */
         return note_pid(replay, account);
     }
     struct ma_account *parent = ma_replay_account(replay, process->parent);

@@ -208,6 +208,31 @@ static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
     return sum;
 }
 
+/* Processes of whose last events a stream may lack some: who is killed delivers no more,
+ * and where a stream is cut between two pieces nothing else tells it. */
+static uint64_t count_unended(const struct ma_analysis *analysis)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    uint64_t n = 0;
+    const struct ma_reader *reader = &analysis->merge.reader;
+    if (!analysis->merge.finished || reader->layout != MLF_LAYOUT_STREAM)
+        return 0;
+    for (size_t i = 0; i < trace->n_processes; i++) {
+        const struct ma_process *process = trace->processes[i];
+        n += !process->ended || (process->unsettled && reader->minor > 0);
+    }
+    return n;
+}
+
+static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    uint64_t n = count_unended(analysis);
+    if (n)
+        SAY(sayer, "%s process%s no end in the trace: killed, or the trace is cut; what was last "
+                   "may be missing.",
+            COUNT(n), n == 1 ? " has" : "es have");
+}
+
 static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
 {
     if (audit->unknown_processes)
@@ -350,6 +375,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         { "bad_chunks", audit->skipped_ranges },
         { "missing_chunks", audit->missing_chunks },
         { "duplicate_chunks", audit->duplicate_chunks },
+        { "unended_processes", count_unended(analysis) },
         { "unwritten_units", audit->unwritten_units },
         { "skipped_bytes", audit->skipped_bytes },
     };
@@ -458,6 +484,7 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_damage(&sayer, audit);
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
+    say_unended(&sayer, analysis);
     size_t doubts = sayer.warnings->n;
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);

@@ -55,7 +55,7 @@ class Process:
 
 @dataclass
 class Fill:
-    """How far the chunks of a mapped trace are filled: as found, and as FILLED records say."""
+    """How far chunks are filled: as found, and as FILLED records say."""
 
     found: list[tuple[Chunk, int]] = field(default_factory=list)    # bytes of payload used
     said: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
@@ -76,9 +76,23 @@ class Fill:
             said = min(self.said.get((*chunk.key(), chunk.sequence), 0), len(payload))
             if used < said or last < said:
                 audit.skip(chunk.begin + zeros, chunk.begin + said, "zeros where it was filled")
+        self.check_numbers(chunks, audit)
+
+    def check_pieces(self, chunks: list[Chunk], audit: Audit) -> None:
+        """Count chunks of a stream whose last pieces are missing."""
+        ends: dict[tuple[int, int, int, int], int] = {}
+        for chunk in chunks:
+            whole = *chunk.key(), chunk.sequence
+            ends[whole] = max(ends.get(whole, 0), chunk.position + chunk.end - chunk.begin)
+        audit.missing_chunks += sum(whole in ends and ends[whole] < told
+                                    for whole, told in self.said.items())
+
+    def check_numbers(self, chunks: list[Chunk], audit: Audit) -> None:
+        """Count chunks told of that are missing."""
         behind: dict[tuple[int, int, int], int] = {}
         for chunk in chunks:
-            behind[chunk.key()] = max(behind.get(chunk.key(), 0), chunk.sequence + 1)
+            if chunk.position == 0:
+                behind[chunk.key()] = max(behind.get(chunk.key(), 0), chunk.sequence + 1)
         for process, stream, kind, sequence in self.said:
             key = process, stream, kind
             if kind in (EVENTS, DEFINITIONS) and sequence >= behind.get(key, 0):
@@ -103,6 +117,9 @@ class Trace:
         self.decode_all(EVENTS)
         if self.header.layout == MAPPED:
             self.fill.check(data, self.chunks, self.audit)
+        else:
+            self.fill.check_pieces(self.chunks, self.audit)
+            self.fill.check_numbers(self.chunks, self.audit)
         self.audit.unknown_processes = sum(p.record is None for p in self.processes.values())
 
     def decode_all(self, kind: int) -> None:

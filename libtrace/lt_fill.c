@@ -36,7 +36,7 @@ bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill
     return fill->bytes > 0;
 }
 
-static unsigned char *put(unsigned char *to, const struct lt_fill *fill)
+unsigned char *lt_fill_put(unsigned char *to, const struct lt_fill *fill)
 {
     to = mlf_put_vu(to, fill->stream);
     to = mlf_put_vu(to, fill->kind);
@@ -47,7 +47,7 @@ static unsigned char *put(unsigned char *to, const struct lt_fill *fill)
 void lt_fill_say(struct lt_writer *writer, const struct lt_fill *fill)
 {
     unsigned char payload[4 * MLF_VU_SLACK];
-    size_t size = (size_t)(put(payload, fill) - payload);
+    size_t size = (size_t)(lt_fill_put(payload, fill) - payload);
     if (!lt_writer_has_slack(writer, LT_FILL_MAX + LT_STOP_MAX))
         return;
     unsigned char *at = mlf_put_vu(writer->position + 1, size);
@@ -72,7 +72,7 @@ void lt_fill_say_others(struct lt_context *self)
         for (int i = 0; i < 2 && o != self; i++) {
             if (!lt_fill_look(writers[i], false, &fill))
                 continue;
-            unsigned char *end = put(self->scratch, &fill);
+            unsigned char *end = lt_fill_put(self->scratch, &fill);
             if (!lt_writer_record(&self->definitions, MLF_REC_FILLED, self->scratch,
                                   (size_t)(end - self->scratch)))
                 return;

@@ -22,6 +22,9 @@ struct lt_fill {
  * then its chunk is not looked into. False if there is none, or it is changing. */
 bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill);
 
+/* The payload of the record, at most LT_FILL_MAX bytes; the result is behind it. */
+unsigned char *lt_fill_put(unsigned char *to, const struct lt_fill *fill);
+
 /* Say it in a chunk of the calling thread, in the room that is left or not at all. */
 void lt_fill_say(struct lt_writer *writer, const struct lt_fill *fill);
 

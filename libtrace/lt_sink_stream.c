@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include "lt_config.h"
+#include "lt_fill.h"
 #include "lt_sink.h"
 #include "lt_stream_out.h"
 #include "lt_trace.h"
@@ -60,6 +61,7 @@ static struct {
     struct aside_list definitions_aside, events_aside;
     size_t aside_bytes;
     uint64_t retry_at;              /* ticks */
+    const struct lt_context *parting; /* its thread ends */
     uint64_t unsaid;                /* events dropped by ended threads without a buffer */
 } sink;
 
@@ -191,6 +193,25 @@ static int deliver_loss(int fd, uint32_t stream, uint64_t events)
     return deliver_control(fd, MLF_REC_LOSS, now, payload, (size_t)(end - payload));
 }
 
+/* Say how far the newest chunks of a context are delivered: of a piece that is lost
+ * behind all others nothing else would tell. */
+static int deliver_filled(int fd, const struct lt_context *c)
+{
+    const struct lt_writer *writers[] = {&c->definitions, &c->events};
+    int error = 0;
+    for (int i = 0; i < 2 && !error; i++) {
+        const struct lt_writer *w = writers[i];
+        struct lt_fill fill = {c->stream, w->kind, w->sequence - 1, 0};
+        unsigned char payload[LT_FILL_MAX];
+        if (w->chunk && w->sequence)
+            fill.bytes = (uint32_t)(w->drained - w->chunk);
+        if (fill.bytes)
+            error = deliver_control(fd, MLF_REC_FILLED, lt_now(), payload,
+                                    (size_t)(lt_fill_put(payload, &fill) - payload));
+    }
+    return error;
+}
+
 /* What is still unsaid of the events dropped, by all threads. */
 static int deliver_losses(int fd)
 {
@@ -235,6 +256,9 @@ static int deliver_all(int fd, const struct lt_context *self, bool ending)
     }
     if (!error && (ending || sink.unsaid))
         error = deliver_losses(fd);
+    for (struct lt_context *c = lt_process.contexts; c && !error; c = c->next)
+        if (ending || c == sink.parting)
+            error = deliver_filled(fd, c);
     if (!error)
         error = deliver_sync(fd, mark);
     return error ? error : lt_out_push(fd);
@@ -330,6 +354,9 @@ static int stream_begin(struct lt_writer *writer, size_t need)
     if (need > size - LT_CHUNK_SLACK - LT_ITEM_MAX)
         return LT_SINK_BUSY;
     bool no_more = writer->kind == MLF_EVENTS && sink.aside_bytes > ASIDE_MAX;
+    struct lt_fill former = {writer->context->stream, writer->kind, writer->sequence - 1, 0};
+    if (writer->chunk && writer->sequence)
+        former.bytes = (uint32_t)(writer->position - writer->chunk);
     if (writer->chunk || no_more) {
         if (!lt_lock_take(&sink.lock))
             return LT_SINK_BUSY;
@@ -351,6 +378,8 @@ static int stream_begin(struct lt_writer *writer, size_t need)
     writer->limit = writer->chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->sequence++;
     writer->base_time = lt_now();
+    if (former.bytes)
+        lt_fill_say(writer, &former);
     return 0;
 }
 
@@ -422,7 +451,9 @@ static void stream_release(struct lt_context *context)
     if (!lt_lock_take(&sink.lock))
         return;
     say_at_end(context);
+    sink.parting = context;
     int refused = lt_page.active == LT_ACTIVE ? drain(context, false) : 0;
+    sink.parting = NULL;
     for (int i = 0; i < 2; i++) {
         unsigned char *buffer = writers[i]->chunk;
         if (refused == LT_SINK_DROP && !is_delivered(writers[i]))
@@ -451,6 +482,7 @@ static void stream_after_fork(void)
     sink.lock.word = 0;
     sink.begun = sink.locked = false;
     sink.unsaid = sink.retry_at = 0;
+    sink.parting = NULL;
     lt_out_after_fork();
     forget_aside(&sink.definitions_aside);
     forget_aside(&sink.events_aside);

@@ -197,6 +197,7 @@ def two_clocks(shift: int) -> bytes:
         definitions.write()
         chunk = process.events(1, 5)
         chunk.alloc(10 + pid, 0x1000, 123, 0)
+        chunk.process_end(20 + pid, "exit", 1, 0)
         chunk.write()
     return trace.bytes()
 

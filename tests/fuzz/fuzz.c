@@ -4,7 +4,9 @@
  */
 #include "fuzz.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,7 +14,9 @@
 #include <unistd.h>
 
 #include "books.h"
+#include "ma_bundle.h"
 #include "ma_dump.h"
+#include "ma_export.h"
 #include "ma_flamegraph.h"
 #include "ma_render.h"
 #include "ma_report.h"
@@ -123,26 +127,71 @@ static int open_analysis(struct ma_analysis *analysis, const struct ma_options *
     return result;
 }
 
-void fuzz_analyse(const char *path, const struct ma_options *wanted, bool lanes)
+static const struct ma_options *parsed(struct fuzz_command *command)
 {
-    struct ma_options options = *wanted;
+    char *words[48], *place;
+    int n = 0;
+    if (command->split)
+        return &command->options;
+    if (asprintf(&command->split, "mlog-analyze %s TRACE", command->words) < 0)
+        abort();
+    for (char *word = strtok_r(command->split, " ", &place); word;
+         word = strtok_r(NULL, " ", &place))
+        words[n++] = word;
+    optind = 0; /* of a new command */
+    if (ma_options_parse(&command->options, n, words) != MA_OPTIONS_RUN)
+        abort();
+    return &command->options;
+}
+
+static int write_main(struct ma_analysis *analysis, struct ma_error *error)
+{
+    const struct ma_options *options = analysis->options;
+    if (options->bundle)
+        return ma_bundle_write(analysis, fuzz_nowhere(), error);
+    if (options->flamegraph)
+        return ma_flamegraph_write(analysis, NULL, true, fuzz_nowhere(), error);
+    if (!options->exports_only)
+        report(analysis, error);
+    return 0;
+}
+
+/* What is to be done before the pass: work() of ma_main.c. */
+static int prepare(struct ma_analysis *analysis, struct ma_exports *exports,
+                   struct ma_error *error)
+{
+    const struct ma_options *options = analysis->options;
+    if (options->dump)
+        return 0;
+    if (!options->flamegraph && !options->exports_only && ma_report_observe(analysis, error) < 0)
+        return -ENOMEM;
+    int result = ma_exports_open(exports, analysis, error);
+    if (result == 0 && !options->bundle && !exports->n)
+        result = ma_analysis_fold(analysis);
+    return result;
+}
+
+void fuzz_analyse(const char *path, struct fuzz_command *command, bool lanes)
+{
+    struct ma_options options = *parsed(command);
     struct ma_analysis analysis;
     struct ma_error error = { 0 };
     struct ma_dump dump = { 0 };
+    struct ma_exports exports = { 0 };
     char sentence[400];
     options.trace = path;
     const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
     if (open_analysis(&analysis, &options, lanes, &error) == 0 &&
         (!dumper || ma_dump_begin(&dump, dumper, &analysis, fuzz_nowhere()) == 0) &&
+        prepare(&analysis, &exports, &error) == 0 &&
         ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, &error) == 0 && !dumper &&
         ma_analysis_rows(&analysis, &error) == 0) {
         check_books(&analysis);
-        if (options.flamegraph)
-            ma_flamegraph_write(&analysis, NULL, true, fuzz_nowhere(), &error);
-        else
-            report(&analysis, &error);
+        if (ma_exports_write(&exports, &analysis, &error) == 0)
+            write_main(&analysis, &error);
         ma_audit_is_damaged(&analysis.trace.audit, sentence, sizeof sentence);
     }
+    ma_exports_close(&exports);
     ma_dump_free(&dump);
     ma_analysis_free(&analysis);
 }

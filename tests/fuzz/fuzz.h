@@ -27,11 +27,19 @@ int fuzz_file(const uint8_t *data, size_t size, const char **path);
 #define FUZZ_PIPE ((size_t)1 << 20)
 int fuzz_pipe(const uint8_t *data, size_t size, const char **path);
 
-/* Analyse the trace at path, whatever comes of it: a pass of the dump that
- * options name, or all reports in text or JSON, or a flame graph. `lanes`: with
- * every piece decoded ahead on the second core, though small traces are not worth
- * it. */
-void fuzz_analyse(const char *path, const struct ma_options *options, bool lanes);
+/* A command line of mlog-analyze without the trace, words between single blanks;
+ * the rest is of fuzz_analyse. Its outputs are in vain: a main one goes nowhere,
+ * exports name /dev/null. */
+struct fuzz_command {
+    const char *words;
+    char *split; /* the words, which options point into; NULL: not parsed yet */
+    struct ma_options options;
+};
+
+/* Do what the command says with the trace at path, whatever comes of it, as
+ * mlog-analyze does. `lanes`: with every piece decoded ahead on the second core,
+ * though small traces are not worth it. */
+void fuzz_analyse(const char *path, struct fuzz_command *command, bool lanes);
 
 /* A number of the input, the same for the same input: to choose by. */
 unsigned fuzz_choice(const uint8_t *data, size_t size);

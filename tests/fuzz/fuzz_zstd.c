@@ -10,8 +10,8 @@
 
 #include "fuzz.h"
 
-static const struct ma_options json = { .json = true, .top = 30, .frames = 32 };
-static const struct ma_options dump = { .dump = "json", .top = 10, .frames = 16 };
+static struct fuzz_command json = { .words = "--no-symbols --json --top 30" };
+static struct fuzz_command dump = { .words = "--no-symbols --dump=json" };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
