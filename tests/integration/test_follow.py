@@ -248,6 +248,26 @@ def finished_with(process, data):
     return out.decode(), err.decode(), process.returncode
 
 
+def test_a_pipe_that_begins_with_something_else_is_told_at_once(tmp_path):
+    """GIVEN a pipe that begins with neither a trace nor compressed data, and is left open,
+    THEN one line says what is waited for; WHEN a trace follows, THEN it is reported."""
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    process = subprocess.Popen([ANALYZE, "-", "--summary", "--json", "--no-symbols"],
+                               env=support.clean_environment(), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(b"hello, this is not a trace\n")
+    process.stdin.flush()
+    assert select.select([process.stderr], [], [], 60)[0], "nothing was said"
+    said = os.read(process.stderr.fileno(), 4096).decode()
+    assert said.startswith("mlog-analyze: standard input: begins with neither a trace nor zstd"), said
+    assert said.count("\n") == 1 and "512 KiB" in said
+    out, err = process.communicate((tmp_path / "t").read_bytes(), timeout=60)
+    report = json.loads(out)
+    assert report["summary"]["events"] == support.summary(tmp_path / "t")["events"]
+    assert report["audit"]["skipped_bytes"] == 27 and process.returncode == 1
+    assert "begins with neither" not in err.decode()
+
+
 @pytest.mark.parametrize("silent", ["asleep or killed", "idle thread"])
 def test_who_is_silent_does_not_hold_back_the_others(silent):
     """GIVEN a process that says nothing any more, or a thread without events,
