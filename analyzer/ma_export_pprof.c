@@ -328,13 +328,15 @@ static void emit_strings(struct writer *writer)
 static void emit_main_first(struct writer *writer)
 {
     const struct ma_stacks *stacks = &writer->analysis->stacks;
-    for (size_t i = 0; i < stacks->n_objects; i++) {
+    uint32_t main = MA_NONE;
+    for (uint32_t i = 0; i < stacks->n_objects; i++) {
         const struct ma_module *module = module_of(&stacks->objects[i]);
-        if (module && module->flags & MLF_MODULE_MAIN) {
-            emit_mapping(writer, (uint32_t)i);
-            return;
-        }
+        if (module && module->flags & MLF_MODULE_MAIN &&
+            (main == MA_NONE || stacks->objects[i].order < stacks->objects[main].order))
+            main = i;
     }
+    if (main != MA_NONE)
+        emit_mapping(writer, main);
 }
 
 int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)

@@ -128,6 +128,8 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
         if (order < object->order) { /* an earlier process, folded or asked for later */
             object->order = order;
             object->since = process->known ? process->record.realtime_ns : 0;
+            object->first = process;
+            object->first_id = id;
         }
         return 0;
     }

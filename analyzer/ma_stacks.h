@@ -26,9 +26,9 @@
  * lies in no module. */
 struct ma_object_entry {
     const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_process *first; /* of the first one that was met, its process and id there */
-    uint32_t first_id;
-    const struct ma_segment *segments; /* of the same */
+    const struct ma_process *first; /* of the first to appear of those that had it, and its id */
+    uint32_t first_id;              /* there */
+    const struct ma_segment *segments; /* of the first one that was met */
     size_t n_segments;
     const char *path;    /* "" if the trace does not tell */
     const unsigned char *build_id;
