@@ -168,6 +168,31 @@ def test_a_process_that_goes_on_after_it_was_folded(tmp_path):
     assert folded["allocations"] == kept["allocations"]
 
 
+def realloc(old, new, size, first, second):
+    """With the times before and after the call; the stack is that of the event before."""
+    return (b"\x40\x0f\x3e" + u64(old) + vu(first) + u64(new) + vz(0) + vu(size) + vu(second))
+
+
+def test_a_realloc_during_which_its_process_was_folded(tmp_path):
+    """GIVEN a realloc that had taken its block out of the live set when its process, whose
+    end was told, was folded. THEN the old block was a leak by then and its end is unmatched,
+    the new one is right, and no other number is wrong."""
+    chunks = [image(0, 0), works(0, 0, end=False), image(1, SECOND, over=SECOND + 20000),
+              works(1, SECOND, end=False),
+              events([realloc(0x10000, 0x70000, 5000, 10, 5 * SECOND)], base=SECOND + 10000,
+                     process=KEY + 1)]
+    chunks += [events([alloc(0x500000 + 64 * i, 17, 48, 1)], base=(2 + i) * SECOND, process=KEY)
+               for i in range(6)]
+    tree(tmp_path / "t", chunks)
+    folded, kept = (json.loads(text) for text in reports(tmp_path / "t"))
+    assert folded["audit"]["unmatched_frees"] == 1 and kept["audit"]["unmatched_frees"] == 0
+    assert folded["summary"]["leaked_bytes"] == kept["summary"]["leaked_bytes"] + 123
+    assert folded["summary"]["leaked_blocks"] == kept["summary"]["leaked_blocks"] + 1
+    assert folded["summary"]["frees"] == kept["summary"]["frees"] - 1
+    assert folded["summary"]["reallocations"] == kept["summary"]["reallocations"] == 1
+    assert folded["allocations"] == kept["allocations"]
+
+
 @pytest.mark.parametrize("fails", [True, False])
 def test_an_exec_that_may_have_failed(tmp_path, fails):
     """GIVEN an exec, and long after it events of the program that called it, or of the new

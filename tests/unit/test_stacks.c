@@ -261,6 +261,52 @@ static void test_tree_of_frames(void)
     end(&trace, &stacks);
 }
 
+/* Two stacks, whose ids are far apart. */
+static void add_pair(struct ma_process *process)
+{
+    add_module(process, 1, "/a", "id", 0);
+    add_node(process, 16, 0, 1, 0x10, false);
+    add_node(process, 1015, 16, 1, 0x20, false);
+}
+
+static void fold(struct ma_stacks *stacks, struct ma_process *process)
+{
+    if (ma_stacks_fold(stacks, process) < 0)
+        abort();
+    ma_process_forget(process);
+}
+
+/* What stands for the nodes of processes that were folded is kept of the latest: for
+ * children that were not heard of yet. */
+static void test_places_are_kept_of_the_latest(void)
+{
+    enum { EACH = 1000, MANY = MA_PLACES_KEPT / EACH + 40 };
+    struct ma_trace trace;
+    struct ma_stacks stacks;
+    begin(&trace, &stacks);
+    struct ma_process *first = add_process(&trace, 1, 0, 0, 0), *last = NULL;
+    add_pair(first);
+    struct ma_process *early = add_process(&trace, 2, 1, 1016, 2);
+    fold(&stacks, first);
+    uint32_t id = id_of(&stacks, early, 1015);
+    CHECK(ma_stacks_root(&stacks, id) == 0 && !trace.audit.unknown_stacks,
+          "a child's stacks are those of its parent that was folded");
+    for (uint32_t i = 0; i < MANY; i++) {
+        last = add_process(&trace, 100 + i, 0, 0, 0);
+        add_pair(last);
+        fold(&stacks, last);
+    }
+    CHECK(stacks.n_kept <= MA_PLACES_KEPT && stacks.n_kept > MA_PLACES_KEPT - 2 * EACH,
+          "places are kept up to a bound, and not far below it (%zu)", stacks.n_kept);
+    CHECK(id_of(&stacks, early, 1015) == MA_ROOT_UNKNOWN && trace.audit.unknown_stacks == 1,
+          "a child that was silent for so long has no stack, which the audit counts");
+    struct ma_process *late = add_process(&trace, 99, 100 + MANY - 1, 1016, 2);
+    CHECK(id_of(&stacks, late, 1015) == id && trace.audit.unknown_stacks == 1,
+          "that of one which was folded lately has");
+    CHECK(stacks.n_places == 2, "and all have the same places (%zu)", stacks.n_places);
+    end(&trace, &stacks);
+}
+
 /* Many modules, and many processes with code in none: none of their frames is
  * taken for another's. */
 static void test_nothing_collides(void)
@@ -301,6 +347,7 @@ int main(void)
     test_forks();
     test_orders();
     test_tree_of_frames();
+    test_places_are_kept_of_the_latest();
     test_nothing_collides();
     return TAP_DONE();
 }
