@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import zlib
@@ -435,10 +436,11 @@ def mappings(process, path):
         return sum(line.rstrip().endswith(str(path)) for line in maps)
 
 
-def suspended(args, in_the_midst_of):
+def suspended(args, in_the_midst_of, columns=0):
     """What a terminal is told by mlog-analyze that stands still for two seconds as
     soon as it is in the midst of something."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([ANALYZE, *map(str, args)], stderr=slave,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                env=support.clean_environment(TERM="xterm"))
@@ -464,6 +466,18 @@ def test_percent_is_of_what_is_done_not_of_what_is_read_ahead(large):
     shown = suspended(["--summary", path], lambda process: mappings(process, path))
     percent, millions = re.search(r"(\d+) %, ([\d.]+) million events", shown).groups()
     assert abs(float(percent) - 100 * float(millions) * 1e6 / events) < 15, (shown, events)
+
+
+@pytest.mark.parametrize("columns", [40, 12])
+def test_progress_is_no_wider_than_the_terminal(large, columns):
+    """A line that wraps would be followed by others, for none but the last can be redrawn."""
+    path, _ = large
+    shown = suspended([path, "--summary", "--no-symbols", "--jobs=1"],
+                      lambda process: mappings(process, path), columns)
+    lines = [line for line in shown.split("\r\x1b[K") if line]
+    assert lines and all(0 < len(line) < columns for line in lines), shown
+    assert columns < 40 or any(re.search(r"^mlog-analyze: \d+ %, \d+ s left$", line)
+                               for line in lines), shown
 
 
 def test_the_reading_before_the_reading_tells_its_progress(large):
