@@ -109,6 +109,8 @@ struct ma_stacks {
     uint32_t latest_object;  /* and the object they gave */
     struct ma_site *sites;
     size_t n_sites, site_capacity;
+    struct ma_frame *told; /* the frames of sites that were asked for */
+    size_t n_told, told_capacity;
 
     /* stacks */
     struct ma_hashes *hashes; /* by process index */
@@ -132,8 +134,6 @@ struct ma_stacks {
     size_t n_chain, chain_capacity;
     uint32_t *path_sites;  /* of the latest ma_stacks_sites */
     size_t n_path_sites, path_site_capacity;
-    struct ma_frame *told;   /* the frames of sites that were asked for */
-    size_t n_told, told_capacity;
     struct ma_frame *frames; /* of the latest ma_stacks_frames */
     size_t n_frames, frame_capacity;
 };
