@@ -6,8 +6,9 @@
  *
  * A function that is on a stack for the second time goes by name'2 there, as
  * Callgrind itself does with --separate-recs: so every stack passes a function
- * once, and no inclusive cost is more than the total. "calls" counts the
- * allocations that were made through a call; real calls are not known.
+ * once, and no inclusive cost is more than the total: what is below a frame in the
+ * tree of all stacks counts for its call, once a frame and not once a stack. "calls"
+ * counts the allocations that were made through a call; real calls are not known.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,8 +22,18 @@ enum { COSTS = 7, UNKNOWN = 0 /* "???" among objects and files */ };
 
 struct function {
     uint32_t object, file, name;
-    uint32_t times; /* it was met on stack number `stack` so far */
-    size_t stack;
+};
+
+struct sums {
+    uint64_t costs[COSTS];
+    uint64_t calls;
+};
+
+struct node { /* of the trie */
+    uint32_t function; /* which it is the nth time on its stacks, for n = times */
+    uint32_t times;
+    bool ends; /* stacks end there */
+    struct sums own, below; /* of the stacks that end there; of all that pass it */
 };
 
 struct line { /* of a function: own cost, or that of a call */
@@ -38,9 +49,23 @@ struct profile {
     struct ma_pairs callers, keys; /* function and line; that and the callee */
     struct line *lines;
     size_t n_lines, line_capacity;
-    size_t n_stacks;
     uint64_t totals[COSTS];
+
+    struct ma_analysis *analysis;
+    struct ma_trie trie;
+    struct node *nodes;
+    struct ma_strings plain; /* names, to tell functions apart before they are numbered */
+    struct ma_pairs plain_places, plain_known; /* as places and known */
+    uint32_t *plain_of;      /* function by number of the frame */
+    uint32_t *on_the_way;    /* how often, by function */
 };
+
+static void add_sums(struct sums *to, const struct sums *from)
+{
+    for (size_t i = 0; i < COSTS; i++)
+        to->costs[i] += from->costs[i];
+    to->calls += from->calls;
+}
 
 static int add_function(struct profile *profile, uint32_t place, uint32_t object, uint32_t file,
                         uint32_t name, uint32_t *id)
@@ -53,19 +78,28 @@ static int add_function(struct profile *profile, uint32_t place, uint32_t object
         return 0;
     if (!MA_RESERVE(profile->functions, profile->n_functions, profile->function_capacity))
         return -ENOMEM;
-    profile->functions[profile->n_functions++] = (struct function){ object, file, name, 0, 0 };
+    profile->functions[profile->n_functions++] = (struct function){ object, file, name };
     return 0;
 }
 
-/* The function of a frame which is on this stack for the nth time. */
-static int find_function(struct profile *profile, const struct ma_frame *frame, uint32_t *id)
+static uint32_t module_of(struct ma_strings *objects, const struct ma_frame *frame)
+{
+    return frame->module && frame->module[0] ? ma_strings_add_line(objects, frame->module)
+                                             : UNKNOWN;
+}
+
+static uint32_t file_of(struct ma_strings *files, const struct ma_frame *frame)
+{
+    return frame->file ? ma_strings_add_line(files, frame->file) : UNKNOWN;
+}
+
+/* The function of a frame that is on its stack for the nth time. */
+static int find_function(struct profile *profile, const struct ma_frame *frame, uint32_t times,
+                         uint32_t *id)
 {
     char buffer[256];
     bool is_new = false;
-    uint32_t object = frame->module && frame->module[0]
-                          ? ma_strings_add_line(&profile->objects, frame->module)
-                          : UNKNOWN;
-    uint32_t file = frame->file ? ma_strings_add_line(&profile->files, frame->file) : UNKNOWN;
+    uint32_t object = module_of(&profile->objects, frame), file = file_of(&profile->files, frame);
     uint32_t name =
         ma_strings_add_line(&profile->names, ma_frame_name(frame, buffer, sizeof buffer));
     if (object == MA_NONE || file == MA_NONE || name == MA_NONE)
@@ -73,13 +107,10 @@ static int find_function(struct profile *profile, const struct ma_frame *frame, 
     uint32_t place = ma_pairs_add(&profile->places, object, file, &is_new);
     if (place == MA_NONE || add_function(profile, place, object, file, name, id) < 0)
         return -ENOMEM;
-    struct function *met = &profile->functions[*id];
-    met->times = met->stack == profile->n_stacks ? met->times + 1 : 1;
-    met->stack = profile->n_stacks;
-    if (met->times == 1)
+    if (times == 1)
         return 0;
     char *again;
-    if (asprintf(&again, "%s'%" PRIu32, profile->names.texts[name], met->times) < 0)
+    if (asprintf(&again, "%s'%" PRIu32, profile->names.texts[name], times) < 0)
         return -ENOMEM;
     name = ma_strings_add(&profile->names, again);
     free(again);
@@ -107,36 +138,127 @@ static int add_costs(struct profile *profile, uint32_t function, uint32_t at, ui
     return 0;
 }
 
-static int add_row(struct profile *profile, struct ma_analysis *analysis,
-                   const struct ma_row *row)
+static const struct ma_frame *frame_of(const struct profile *profile, uint32_t node)
+{
+    return ma_stacks_told(&profile->analysis->stacks, profile->trie.nodes[node].frame);
+}
+
+/* The stacks as a tree, and what they cost. Those without frames have a function of
+ * their own; they are the first rows. */
+static int read_rows(struct profile *profile)
 {
     static const struct ma_frame none = { .function = MA_NO_STACK };
-    const uint64_t costs[COSTS] = {
-        row->bytes,      row->calls,       row->leaked_bytes, row->leaked_blocks,
-        row->peak_bytes, row->peak_blocks, row->temporary,
-    };
-    const struct ma_frame *frames;
-    long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
-    if (n < 0)
-        return -ENOMEM;
-    if (n == 0) {
-        frames = &none;
-        n = 1;
-    }
-    uint32_t caller = MA_NONE;
-    profile->n_stacks++;
-    for (long i = n; i-- > 0;) {
+    struct ma_analysis *analysis = profile->analysis;
+    uint32_t *ends = malloc((analysis->n_rows + 1) * sizeof *ends);
+    int result = ends ? 0 : -ENOMEM;
+    for (size_t i = 0; i < analysis->n_rows && result == 0; i++)
+        result = ma_stacks_trie_add(&analysis->stacks, &profile->trie, analysis->rows[i].stack,
+                                    &ends[i]);
+    profile->nodes = calloc(profile->trie.n + 1, sizeof *profile->nodes);
+    result = profile->nodes ? result : -ENOMEM;
+    for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        const struct sums sums = { {
+            row->bytes,      row->calls,       row->leaked_bytes, row->leaked_blocks,
+            row->peak_bytes, row->peak_blocks, row->temporary,
+        }, row->calls };
+        for (size_t k = 0; k < COSTS; k++)
+            profile->totals[k] += sums.costs[k];
         uint32_t function;
-        if (find_function(profile, &frames[i], &function) < 0 ||
-            (caller != MA_NONE &&
-             add_costs(profile, caller, frames[i + 1].line, function, costs, row->calls) < 0) ||
-            (i == 0 && add_costs(profile, function, frames[i].line, MA_NONE, costs, 0) < 0))
-            return -ENOMEM;
-        caller = function;
+        if (ends[i] != MA_NONE) {
+            profile->nodes[ends[i]].ends = true;
+            add_sums(&profile->nodes[ends[i]].own, &sums);
+        } else if ((result = find_function(profile, &none, 1, &function)) == 0) {
+            result = add_costs(profile, function, 0, MA_NONE, sums.costs, 0);
+        }
     }
-    for (size_t i = 0; i < COSTS; i++)
-        profile->totals[i] += costs[i];
+    free(ends);
+    return result;
+}
+
+/* Numbers for functions, whatever their number in the file will be. */
+static int tell_apart(struct profile *profile)
+{
+    const size_t n = profile->analysis->stacks.n_told;
+    struct ma_strings objects = { 0 }, files = { 0 };
+    int result = ma_strings_add(&objects, "???") == UNKNOWN &&
+                         ma_strings_add(&files, "???") == UNKNOWN
+                     ? 0
+                     : -ENOMEM;
+    profile->plain_of = malloc((n + 1) * sizeof *profile->plain_of);
+    profile->on_the_way = calloc(n + 1, sizeof *profile->on_the_way);
+    result = profile->plain_of && profile->on_the_way ? result : -ENOMEM;
+    for (uint32_t i = 0; i < n && result == 0; i++) {
+        const struct ma_frame *frame = ma_stacks_told(&profile->analysis->stacks, i);
+        char buffer[256];
+        bool is_new;
+        uint32_t object = module_of(&objects, frame), file = file_of(&files, frame);
+        uint32_t name =
+            ma_strings_add_line(&profile->plain, ma_frame_name(frame, buffer, sizeof buffer));
+        uint32_t place = object == MA_NONE || file == MA_NONE || name == MA_NONE
+                             ? MA_NONE
+                             : ma_pairs_add(&profile->plain_places, object, file, &is_new);
+        profile->plain_of[i] =
+            place == MA_NONE ? MA_NONE : ma_pairs_add(&profile->plain_known, place, name, &is_new);
+        result = profile->plain_of[i] == MA_NONE ? -ENOMEM : 0;
+    }
+    ma_strings_free(&objects);
+    ma_strings_free(&files);
+    return result;
+}
+
+/* How often a node's function is on the way to it. */
+static int count_times(void *context, uint32_t node, bool down)
+{
+    struct profile *profile = context;
+    uint32_t *times = &profile->on_the_way[profile->plain_of[profile->trie.nodes[node].frame]];
+    if (down)
+        profile->nodes[node].times = ++*times;
+    else
+        --*times;
     return 0;
+}
+
+/* Functions are numbered as they are met, outermost first. */
+static int add_functions(struct profile *profile)
+{
+    int result = 0;
+    for (uint32_t i = 0; i < profile->trie.n && result == 0; i++)
+        result = find_function(profile, frame_of(profile, i), profile->nodes[i].times,
+                               &profile->nodes[i].function);
+    return result;
+}
+
+static int add_lines(struct profile *profile)
+{
+    int result = 0;
+    for (uint32_t i = (uint32_t)profile->trie.n; i-- > 0 && result == 0;) {
+        struct node *node = &profile->nodes[i];
+        const uint32_t parent = profile->trie.nodes[i].parent;
+        add_sums(&node->below, &node->own);
+        if (node->ends)
+            result = add_costs(profile, node->function, frame_of(profile, i)->line, MA_NONE,
+                               node->own.costs, 0);
+        if (parent == MA_NONE || result < 0)
+            continue;
+        add_sums(&profile->nodes[parent].below, &node->below);
+        result = add_costs(profile, profile->nodes[parent].function,
+                           frame_of(profile, parent)->line, node->function, node->below.costs,
+                           node->below.calls);
+    }
+    return result;
+}
+
+static int read_all(struct profile *profile)
+{
+    int result = read_rows(profile);
+    if (result == 0)
+        result = tell_apart(profile);
+    if (result == 0)
+        result = ma_trie_walk(&profile->trie, count_times, profile);
+    if (result == 0)
+        result = add_functions(profile);
+    return result == 0 ? add_lines(profile) : result;
 }
 
 static int by_place(const void *a, const void *b)
@@ -218,14 +340,14 @@ static void write_head(const struct ma_analysis *analysis, const char *command, 
 int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
-    struct profile profile = { 0 };
+    struct profile profile = { .analysis = analysis };
     char *command = ma_export_command(analysis);
     int result = command && ma_strings_add(&profile.objects, "???") == UNKNOWN &&
                          ma_strings_add(&profile.files, "???") == UNKNOWN
                      ? 0
                      : -ENOMEM;
-    for (size_t i = 0; i < analysis->n_rows && result == 0; i++)
-        result = add_row(&profile, analysis, &analysis->rows[i]);
+    if (result == 0)
+        result = read_all(&profile);
     if (result == 0) {
         if (profile.n_lines)
             qsort(profile.lines, profile.n_lines, sizeof *profile.lines, by_place);
@@ -243,6 +365,13 @@ int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
     ma_pairs_free(&profile.known);
     ma_pairs_free(&profile.callers);
     ma_pairs_free(&profile.keys);
+    ma_strings_free(&profile.plain);
+    ma_pairs_free(&profile.plain_places);
+    ma_pairs_free(&profile.plain_known);
+    ma_trie_free(&profile.trie);
+    free(profile.nodes);
+    free(profile.plain_of);
+    free(profile.on_the_way);
     free(profile.functions);
     free(profile.lines);
     free(command);

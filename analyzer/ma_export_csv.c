@@ -3,6 +3,9 @@
  * CSV as RFC 4180 has it (lines end in CR LF, texts are quoted), in two
  * tables: stacks with their numbers, and the heap over time. A text that a
  * spreadsheet would take for a formula gets an apostrophe in front.
+ *
+ * A cell has a whole stack, so the file grows with stacks times their depth: the
+ * name of a frame is made fit for it once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -58,36 +61,75 @@ static int write_cell(FILE *out, const char *text)
     return result;
 }
 
-static int write_stack(FILE *out, const struct ma_frame *frames, size_t n)
+struct names { /* by number of the frame */
+    struct name {
+        char *text; /* as it stands within a stack; NULL: not met yet */
+        size_t length;
+    } *all;
+    size_t n;
+};
+
+static const struct name *name_of(struct names *names, const struct ma_frame *frame)
 {
     char buffer[256];
-    int result = 0;
+    if (frame->number >= names->n) {
+        size_t n = frame->number + frame->number / 2 + 64;
+        struct name *all = realloc(names->all, n * sizeof *all);
+        if (!all)
+            return NULL;
+        memset(all + names->n, 0, (n - names->n) * sizeof *all);
+        names->all = all;
+        names->n = n;
+    }
+    struct name *name = &names->all[frame->number];
+    if (name->text)
+        return name;
+    FILE *out = open_memstream(&name->text, &name->length);
+    if (!out)
+        return NULL;
+    int result = write_inside(out, ma_frame_name(frame, buffer, sizeof buffer), true);
+    if (fclose(out) == 0 && result == 0)
+        return name;
+    free(name->text);
+    name->text = NULL;
+    return NULL;
+}
+
+static void names_free(struct names *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        free(names->all[i].text);
+    free(names->all);
+}
+
+static int write_stack(FILE *out, struct names *names, const struct ma_frame *frames, size_t n)
+{
+    char buffer[256];
     putc('"', out);
-    for (size_t i = n; i-- > 0 && result == 0;) {
-        const char *name = ma_frame_name(&frames[i], buffer, sizeof buffer);
-        if (i == n - 1 && is_formula(name))
-            putc('\'', out);
-        result = write_inside(out, name, true);
+    if (n && is_formula(ma_frame_name(&frames[n - 1], buffer, sizeof buffer)))
+        putc('\'', out);
+    for (size_t i = n; i-- > 0;) {
+        const struct name *name = name_of(names, &frames[i]);
+        if (!name)
+            return -ENOMEM;
+        fwrite(name->text, 1, name->length, out);
         if (i)
             putc(';', out);
     }
     putc('"', out);
-    return result;
+    return 0;
 }
 
-static int write_row(struct ma_analysis *analysis, const struct ma_row *row, FILE *out)
+static int write_row(struct ma_analysis *analysis, struct names *names, const struct ma_row *row,
+                     FILE *out)
 {
     const struct ma_frame *frames;
-    struct ma_frame none = { .function = MA_NO_STACK };
     char buffer[256];
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    if (n == 0) {
-        frames = &none;
-        n = 1;
-    }
-    const struct ma_frame *label = &frames[ma_label_frame(frames, (size_t)n)];
+    static const struct ma_frame none = { .function = MA_NO_STACK };
+    const struct ma_frame *label = n ? &frames[ma_label_frame(frames, (size_t)n)] : &none;
     fprintf(out,
             "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
             row->leaked_bytes, row->leaked_blocks, row->peak_bytes, row->peak_blocks, row->bytes,
@@ -103,8 +145,10 @@ static int write_row(struct ma_analysis *analysis, const struct ma_row *row, FIL
     if (result == 0)
         result = write_cell(out, label->module ? label->module : "");
     putc(',', out);
-    if (result == 0)
-        result = write_stack(out, frames, (size_t)n);
+    if (result == 0 && n)
+        result = write_stack(out, names, frames, (size_t)n);
+    else if (result == 0)
+        result = write_cell(out, MA_NO_STACK);
     fputs("\r\n", out);
     return result;
 }
@@ -121,9 +165,11 @@ int ma_export_csv(struct ma_analysis *analysis, void *state, FILE *out)
     fputs("leaked_bytes,leaked_blocks,peak_bytes,peak_blocks,allocated_bytes,allocations,"
           "temporary_blocks,function,file,line,module,stack\r\n",
           out);
+    struct names names = { 0 };
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++)
-        result = write_row(analysis, rows[i], out);
+        result = write_row(analysis, &names, rows[i], out);
+    names_free(&names);
     free(rows);
     return result;
 }

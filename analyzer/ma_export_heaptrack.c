@@ -25,17 +25,15 @@ struct heaptrack {
     FILE *out;
     struct ma_strings strings;
     struct ma_map ip_of_site;
+    struct ma_trie trie;
+    uint32_t *traces_of; /* by node of the trie: the trace of the innermost frame of a site */
+    size_t n_traces_of;
     uint32_t n_ips, no_stack; /* the ip of stacks without frames, 0: none yet */
     struct ma_pairs traces;   /* ip and parent */
     struct ma_map trace_of;   /* process and use */
     struct ma_map size_of;    /* size to a number for it */
     uint32_t n_sizes;
     struct ma_pairs infos; /* trace and size */
-    struct place {
-        uint32_t site;
-        long first, end; /* frames */
-    } *path;
-    size_t n_path, path_capacity;
     uint64_t ms, resident;
     bool told_program;
 };
@@ -56,20 +54,20 @@ static uint32_t string(struct heaptrack *to, const char *text)
     return number + 1;
 }
 
-static int define_ip(struct heaptrack *to, const struct ma_frame *frames, long n, uint32_t *ip)
+static int define_ip(struct heaptrack *to, const struct ma_frame *frames, size_t n, uint32_t *ip)
 {
     uint32_t module = string(to, frames[0].module), functions[64], files[64];
     n = n < 64 ? n : 64;
     if (module == MA_NONE)
         return -ENOMEM;
-    for (long i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         functions[i] = string(to, frames[i].function);
         files[i] = string(to, frames[i].file);
         if (functions[i] == MA_NONE || files[i] == MA_NONE)
             return -ENOMEM;
     }
     fprintf(to->out, "i %" PRIx64 " %" PRIx32, frames[0].address, module);
-    for (long i = 0; i < n && (n > 1 || functions[i]); i++)
+    for (size_t i = 0; i < n && (n > 1 || functions[i]); i++)
         fprintf(to->out, " %" PRIx32 " %" PRIx32 " %x", functions[i], files[i], frames[i].line);
     putc('\n', to->out);
     *ip = ++to->n_ips;
@@ -96,24 +94,34 @@ static int define_no_stack(struct heaptrack *to, uint32_t *trace)
     return define_trace(to, to->no_stack, trace);
 }
 
-/* The path's places with their frames, innermost first. */
-static int find_path(struct heaptrack *to, uint32_t id, const struct ma_frame **frames)
+/* Traces for what is new in the trie, from a node on. */
+static int define_nodes(struct heaptrack *to, size_t from)
 {
-    struct ma_stacks *stacks = &to->analysis->stacks;
-    const uint32_t *sites;
-    long n = ma_stacks_frames(stacks, id, frames), at = 0;
-    long n_sites = n < 0 ? n : ma_stacks_sites(stacks, id, &sites);
-    if (n_sites < 0)
-        return -ENOMEM;
-    to->n_path = 0;
-    for (long i = 0; at < n && i < n_sites; i++) {
-        long end = at;
-        while (end < n - 1 && (*frames)[end].inlined)
-            end++;
-        if (!MA_RESERVE(to->path, to->n_path, to->path_capacity))
+    const struct ma_stacks *stacks = &to->analysis->stacks;
+    const struct ma_trie *trie = &to->trie;
+    if (trie->n > to->n_traces_of) {
+        size_t n = trie->n + trie->n / 2;
+        uint32_t *traces_of = realloc(to->traces_of, n * sizeof *traces_of);
+        if (!traces_of)
             return -ENOMEM;
-        to->path[to->n_path++] = (struct place){ sites[i], at, end + 1 };
-        at = end + 1;
+        to->traces_of = traces_of;
+        to->n_traces_of = n;
+    }
+    uint32_t trace = from < trie->n && trie->nodes[from].parent != MA_NONE
+                         ? to->traces_of[trie->nodes[from].parent]
+                         : 0;
+    for (size_t i = from; i < trie->n; i++) {
+        const struct ma_frame *frame = ma_stacks_told(stacks, trie->nodes[i].frame);
+        const struct ma_site *site = &stacks->sites[frame->site];
+        if (frame->number != site->told)
+            continue; /* others are inlined there */
+        uint32_t ip = ma_map_get(&to->ip_of_site, frame->site);
+        if (ip == MA_NONE && (define_ip(to, frame, site->n_told, &ip) < 0 ||
+                              ma_map_set(&to->ip_of_site, frame->site, ip) < 0))
+            return -ENOMEM;
+        if (define_trace(to, ip, &trace) < 0)
+            return -ENOMEM;
+        to->traces_of[i] = trace;
     }
     return 0;
 }
@@ -123,28 +131,21 @@ static int define_stack(struct heaptrack *to, const struct ma_process *process, 
                         uint32_t *trace)
 {
     const struct ma_process *owner;
-    const struct ma_frame *frames;
-    uint32_t id;
+    uint32_t id, node;
     *trace = 0;
     /* The names of a trace that is being written may come a little later. */
     if (stack >= MLF_FIRST_NODE && !ma_process_node(process, stack, &owner) &&
         ma_merge_poll(&to->analysis->merge) < 0)
         return -ENOMEM;
+    const size_t n = to->trie.n;
     if (ma_stacks_id(&to->analysis->stacks, process, stack, &id) < 0 ||
-        find_path(to, id, &frames) < 0)
+        ma_stacks_trie_add(&to->analysis->stacks, &to->trie, id, &node) < 0)
         return -ENOMEM;
-    if (to->n_path == 0)
+    if (node == MA_NONE)
         return define_no_stack(to, trace);
-    for (size_t i = to->n_path; i-- > 0;) {
-        const struct place *place = &to->path[i];
-        uint32_t ip = ma_map_get(&to->ip_of_site, place->site);
-        if (ip == MA_NONE &&
-            (define_ip(to, frames + place->first, place->end - place->first, &ip) < 0 ||
-             ma_map_set(&to->ip_of_site, place->site, ip) < 0))
-            return -ENOMEM;
-        if (define_trace(to, ip, trace) < 0)
-            return -ENOMEM;
-    }
+    if (define_nodes(to, n) < 0)
+        return -ENOMEM;
+    *trace = to->traces_of[node];
     return 0;
 }
 
@@ -260,6 +261,7 @@ void ma_export_heaptrack_end(void *state)
     ma_map_free(&to->trace_of);
     ma_map_free(&to->size_of);
     ma_pairs_free(&to->infos);
-    free(to->path);
+    free(to->traces_of);
+    ma_trie_free(&to->trie);
     free(to);
 }

@@ -23,8 +23,17 @@ struct branch {
     size_t first, end; /* of its children in `sorted` */
 };
 
+/* Stacks and the texts of their frames, for all snapshots. */
+struct texts {
+    struct ma_analysis *analysis;
+    struct ma_trie trie;
+    struct ma_strings all;
+    uint32_t *of_frames; /* by number of the frame; MA_NONE: not met yet */
+    size_t n_frames;
+};
+
 struct tree {
-    struct ma_strings frames;
+    struct texts *texts;
     struct ma_pairs known; /* parent and frame */
     struct branch *branches; /* [0] is the root */
     size_t n, capacity;
@@ -33,7 +42,6 @@ struct tree {
 
 static void tree_free(struct tree *tree)
 {
-    ma_strings_free(&tree->frames);
     ma_pairs_free(&tree->known);
     free(tree->branches);
     free(tree->sorted);
@@ -57,51 +65,74 @@ static char *frame_text(const struct ma_frame *frame)
     return line;
 }
 
-static uint32_t add_branch(struct tree *tree, uint32_t parent, const char *text)
+static void texts_free(struct texts *texts)
+{
+    ma_trie_free(&texts->trie);
+    ma_strings_free(&texts->all);
+    free(texts->of_frames);
+}
+
+/* The number of a frame's text, MA_NONE if memory is short. */
+static uint32_t text_of(struct texts *texts, uint32_t frame)
+{
+    const struct ma_stacks *stacks = &texts->analysis->stacks;
+    if (frame >= texts->n_frames) {
+        const size_t n = stacks->n_told + stacks->n_told / 2;
+        uint32_t *of_frames = realloc(texts->of_frames, n * sizeof *of_frames);
+        if (!of_frames)
+            return MA_NONE;
+        memset(of_frames + texts->n_frames, 0xff, (n - texts->n_frames) * sizeof *of_frames);
+        texts->of_frames = of_frames;
+        texts->n_frames = n;
+    }
+    if (texts->of_frames[frame] == MA_NONE) {
+        char *text = frame_text(ma_stacks_told(stacks, frame));
+        texts->of_frames[frame] = text ? ma_strings_add(&texts->all, text) : MA_NONE;
+        free(text);
+    }
+    return texts->of_frames[frame];
+}
+
+static uint32_t add_branch(struct tree *tree, uint32_t parent, uint32_t text)
 {
     bool is_new;
-    uint32_t frame = ma_strings_add(&tree->frames, text);
-    uint32_t number =
-        frame == MA_NONE ? MA_NONE : ma_pairs_add(&tree->known, parent, frame, &is_new);
+    uint32_t number = text == MA_NONE ? MA_NONE : ma_pairs_add(&tree->known, parent, text, &is_new);
     if (number == MA_NONE)
         return MA_NONE;
     if (is_new) {
         if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
             return MA_NONE;
-        tree->branches[tree->n++] = (struct branch){ .parent = parent, .frame = frame };
+        tree->branches[tree->n++] = (struct branch){ .parent = parent, .frame = text };
     }
     return number + 1; /* the root is in no pair */
 }
 
-static int add_stack(struct tree *tree, struct ma_analysis *analysis, uint32_t stack,
-                     uint64_t bytes)
+static int add_stack(struct tree *tree, uint32_t stack, uint64_t bytes)
 {
-    const struct ma_frame *frames;
-    long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
-    if (n < 0)
+    struct texts *texts = tree->texts;
+    uint32_t node, at = 0;
+    if (ma_stacks_trie_add(&texts->analysis->stacks, &texts->trie, stack, &node) < 0)
         return -ENOMEM;
     tree->branches[0].bytes += bytes;
-    uint32_t at = 0;
-    for (long i = 0; i < n && i < DEPTH; i++) {
-        char *text = frame_text(&frames[i]);
-        at = text ? add_branch(tree, at, text) : MA_NONE;
-        free(text);
+    if (node == MA_NONE) {
+        at = add_branch(tree, 0, ma_strings_add(&texts->all, MA_NO_STACK));
         if (at == MA_NONE)
             return -ENOMEM;
         tree->branches[at].bytes += bytes;
     }
-    if (n == 0) {
-        at = add_branch(tree, 0, MA_NO_STACK);
+    for (unsigned i = 0; node != MA_NONE && i < DEPTH; i++) {
+        at = add_branch(tree, at, text_of(texts, texts->trie.nodes[node].frame));
         if (at == MA_NONE)
             return -ENOMEM;
         tree->branches[at].bytes += bytes;
+        node = texts->trie.nodes[node].parent;
     }
     return 0;
 }
 
-static int tree_begin(struct tree *tree)
+static int tree_begin(struct tree *tree, struct texts *texts)
 {
-    *tree = (struct tree){ 0 };
+    *tree = (struct tree){ .texts = texts };
     if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
         return -ENOMEM;
     tree->branches[tree->n++] = (struct branch){ 0 };
@@ -164,7 +195,7 @@ static void write_branch(const struct tree *tree, size_t at, unsigned depth, uin
     fprintf(out, "%*sn%zu: %" PRIu64 " ", (int)depth, "", n + (n_small && small),
             branch->bytes + rest);
     if (at)
-        write_frame(out, tree->frames.texts[branch->frame]);
+        write_frame(out, tree->texts->all.texts[branch->frame]);
     else
         fputs("(heap allocation functions) malloc/new/new[], --alloc-fns, etc.", out);
     putc('\n', out);
@@ -175,14 +206,14 @@ static void write_branch(const struct tree *tree, size_t at, unsigned depth, uin
                 (int)depth + 1, "", small, n_small, n_small == 1 ? "" : "s");
 }
 
-static int write_peak(struct ma_analysis *analysis, FILE *out)
+static int write_peak(struct texts *texts, FILE *out)
 {
+    const struct ma_analysis *analysis = texts->analysis;
     struct tree tree;
-    int result = tree_begin(&tree);
+    int result = tree_begin(&tree, texts);
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         if (analysis->rows[i].peak_bytes)
-            result = add_stack(&tree, analysis, analysis->rows[i].stack,
-                               analysis->rows[i].peak_bytes);
+            result = add_stack(&tree, analysis->rows[i].stack, analysis->rows[i].peak_bytes);
     }
     if (result == 0)
         result = tree_sort(&tree);
@@ -193,11 +224,12 @@ static int write_peak(struct ma_analysis *analysis, FILE *out)
 }
 
 /* What the timeline's stacks held at a point; the rest is told as one. */
-static int write_detailed(struct ma_analysis *analysis, size_t point, FILE *out)
+static int write_detailed(struct texts *texts, size_t point, FILE *out)
 {
+    struct ma_analysis *analysis = texts->analysis;
     const struct ma_timeline *timeline = analysis->timeline;
     struct tree tree;
-    int result = tree_begin(&tree);
+    int result = tree_begin(&tree, texts);
     for (size_t i = 0; i < timeline->n_candidates && result == 0; i++) {
         const struct ma_candidate *candidate = &timeline->candidates[i];
         uint32_t stack;
@@ -206,7 +238,7 @@ static int write_detailed(struct ma_analysis *analysis, size_t point, FILE *out)
         result = ma_stacks_id(&analysis->stacks, candidate->account->process,
                               candidate->account->stacks[candidate->use], &stack);
         if (result == 0)
-            result = add_stack(&tree, analysis, stack, candidate->bytes[point]);
+            result = add_stack(&tree, stack, candidate->bytes[point]);
     }
     if (result == 0)
         result = tree_sort(&tree);
@@ -226,11 +258,11 @@ static size_t highest(const struct ma_timeline *timeline, size_t from, size_t to
     return best;
 }
 
-static int write_snapshot(struct ma_analysis *analysis, size_t number, size_t point, size_t peak,
+static int write_snapshot(struct texts *texts, size_t number, size_t point, size_t peak,
                           uint64_t *last, FILE *out)
 {
-    const struct ma_timeline *timeline = analysis->timeline;
-    uint64_t time = ma_export_time(analysis, &timeline->points[point], last);
+    const struct ma_timeline *timeline = texts->analysis->timeline;
+    uint64_t time = ma_export_time(texts->analysis, &timeline->points[point], last);
     bool detailed = number % DETAILED == DETAILED - 1;
     fprintf(out,
             "#-----------\nsnapshot=%zu\n#-----------\ntime=%" PRIu64 ".%06" PRIu64
@@ -239,8 +271,8 @@ static int write_snapshot(struct ma_analysis *analysis, size_t number, size_t po
             point == peak ? "peak"
             : detailed    ? "detailed"
                           : "empty");
-    return point == peak ? write_peak(analysis, out)
-           : detailed    ? write_detailed(analysis, point, out)
+    return point == peak ? write_peak(texts, out)
+           : detailed    ? write_detailed(texts, point, out)
                          : 0;
 }
 
@@ -265,10 +297,14 @@ int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out)
     }
     /* One for each equal share of the points, and the last. */
     size_t shares = n < SNAPSHOTS ? n - 1 : SNAPSHOTS - 1;
+    struct texts texts = { .analysis = analysis };
     int result = 0;
     for (size_t i = 0; i < shares && result == 0; i++) {
         size_t from = i * (n - 1) / shares, to = (i + 1) * (n - 1) / shares;
-        result = write_snapshot(analysis, number++, highest(timeline, from, to), peak, &last, out);
+        result = write_snapshot(&texts, number++, highest(timeline, from, to), peak, &last, out);
     }
-    return result == 0 ? write_snapshot(analysis, number, n - 1, peak, &last, out) : result;
+    if (result == 0)
+        result = write_snapshot(&texts, number, n - 1, peak, &last, out);
+    texts_free(&texts);
+    return result;
 }

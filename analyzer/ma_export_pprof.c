@@ -6,7 +6,8 @@
  *
  * The message is written in pieces, each a Profile with one element of one
  * repeated field: by protobuf's rules their bytes in a row are the Profile
- * with all of them. So memory is that of the names, not of the profile.
+ * with all of them. So memory is that of the names, not of the profile. A sample
+ * lists all its frames: the message grows with stacks times their depth.
  *
  * Modules of several processes may lie at several addresses: all are told as
  * in the first process that had them loaded.
@@ -30,6 +31,8 @@ struct gzip { /* a protobuf buffer that packs what it gets into a file */
     z_stream stream;
     FILE *out;
     bool failed;
+    size_t n; /* bytes that wait: a number at a time is what is packed */
+    unsigned char waiting[65536];
 };
 
 struct object {
@@ -42,7 +45,8 @@ struct writer {
     struct gzip gzip;
     struct ma_strings strings; /* [0] is "" */
     struct ma_pairs functions; /* name and file */
-    struct ma_map location_of; /* site to id */
+    uint32_t *location_of; /* ids, by site; 0: none yet */
+    size_t n_location_of;
     uint64_t n_locations;
     struct object *objects; /* as in ma_stacks */
     uint64_t n_mappings;
@@ -66,13 +70,27 @@ static void deflate_all(struct gzip *gzip, int flush)
                                (flush == Z_FINISH && status == Z_OK)));
 }
 
+static void deflate_waiting(struct gzip *gzip, int flush)
+{
+    gzip->stream.next_in = gzip->waiting;
+    gzip->stream.avail_in = (unsigned)gzip->n;
+    gzip->n = 0;
+    if (!gzip->failed)
+        deflate_all(gzip, flush);
+}
+
 static void gzip_append(ProtobufCBuffer *base, size_t size, const uint8_t *data)
 {
     struct gzip *gzip = (struct gzip *)base;
-    gzip->stream.next_in = (unsigned char *)(uintptr_t)data; /* not written to */
-    gzip->stream.avail_in = (unsigned)size;
-    if (size && !gzip->failed)
-        deflate_all(gzip, Z_NO_FLUSH);
+    while (size) {
+        size_t n = sizeof gzip->waiting - gzip->n < size ? sizeof gzip->waiting - gzip->n : size;
+        memcpy(gzip->waiting + gzip->n, data, n);
+        gzip->n += n;
+        data += n;
+        size -= n;
+        if (gzip->n == sizeof gzip->waiting)
+            deflate_waiting(gzip, Z_NO_FLUSH);
+    }
 }
 
 static void emit(struct writer *writer, const profile_piece *piece)
@@ -189,13 +207,29 @@ static uint64_t emit_location(struct writer *writer, const struct ma_frame *fram
     return location.id;
 }
 
-static uint64_t location_of(struct writer *writer, uint32_t site, const struct ma_frame *frames,
-                            size_t n)
+static uint64_t location_of(struct writer *writer, uint32_t site)
 {
-    uint32_t known = ma_map_get(&writer->location_of, site);
-    if (known != MA_NONE)
+    struct ma_stacks *stacks = &writer->analysis->stacks;
+    uint32_t known = site < writer->n_location_of ? writer->location_of[site] : 0;
+    if (known)
         return known;
-    const struct ma_site *where = &writer->analysis->stacks.sites[site];
+    const struct ma_frame *frames;
+    long n = ma_stacks_site(stacks, site, &frames);
+    if (site >= writer->n_location_of && n > 0) {
+        size_t size = stacks->n_sites + stacks->n_sites / 2;
+        uint32_t *larger = realloc(writer->location_of, size * sizeof *larger);
+        if (larger) {
+            memset(larger + writer->n_location_of, 0,
+                   (size - writer->n_location_of) * sizeof *larger);
+            writer->location_of = larger;
+            writer->n_location_of = size;
+        }
+    }
+    if (n < 0 || site >= writer->n_location_of) {
+        writer->failed = true;
+        return 0;
+    }
+    const struct ma_site *where = &stacks->sites[site];
     uint64_t mapping = 0, address = where->address;
     if (where->object != MA_NONE) {
         struct object *object = &writer->objects[where->object];
@@ -204,34 +238,24 @@ static uint64_t location_of(struct writer *writer, uint32_t site, const struct m
         mapping = object->mapping;
         address = object->bias + where->offset;
     }
-    uint64_t id = emit_location(writer, frames, n, mapping, address);
-    if (id >= MA_NONE || ma_map_set(&writer->location_of, site, (uint32_t)id) < 0)
-        writer->failed = true;
+    uint64_t id = emit_location(writer, frames, (size_t)n, mapping, address);
+    writer->failed |= id >= MA_NONE;
+    writer->location_of[site] = (uint32_t)id;
     return id;
 }
 
 /* The stack's location ids, innermost first, into writer->path. */
 static void find_path(struct writer *writer, uint32_t stack)
 {
-    struct ma_stacks *stacks = &writer->analysis->stacks;
-    const struct ma_frame *frames;
     const uint32_t *sites;
-    long n = ma_stacks_frames(stacks, stack, &frames), at = 0;
-    long n_sites = ma_stacks_sites(stacks, stack, &sites);
+    long n = ma_stacks_sites(&writer->analysis->stacks, stack, &sites);
     writer->n_path = 0;
-    writer->failed |= n < 0 || n_sites < 0;
-    /* Each site of the path gave frames up to one that is not inlined. */
-    for (long i = 0; at < n && i < n_sites && !writer->failed; i++) {
-        long end = at;
-        while (end < n - 1 && frames[end].inlined)
-            end++;
-        if (!MA_RESERVE(writer->path, writer->n_path, writer->path_capacity)) {
+    writer->failed |= n < 0;
+    for (long i = 0; i < n && !writer->failed; i++) {
+        if (!MA_RESERVE(writer->path, writer->n_path, writer->path_capacity))
             writer->failed = true;
-            return;
-        }
-        writer->path[writer->n_path++] =
-            location_of(writer, sites[i], frames + at, (size_t)(end + 1 - at));
-        at = end + 1;
+        else
+            writer->path[writer->n_path++] = location_of(writer, sites[i]);
     }
 }
 
@@ -304,13 +328,15 @@ static void emit_strings(struct writer *writer)
 static void emit_main_first(struct writer *writer)
 {
     const struct ma_stacks *stacks = &writer->analysis->stacks;
-    for (size_t i = 0; i < stacks->n_objects; i++) {
+    uint32_t main = MA_NONE;
+    for (uint32_t i = 0; i < stacks->n_objects; i++) {
         const struct ma_module *module = module_of(&stacks->objects[i]);
-        if (module && module->flags & MLF_MODULE_MAIN) {
-            emit_mapping(writer, (uint32_t)i);
-            return;
-        }
+        if (module && module->flags & MLF_MODULE_MAIN &&
+            (main == MA_NONE || stacks->objects[i].order < stacks->objects[main].order))
+            main = i;
     }
+    if (main != MA_NONE)
+        emit_mapping(writer, main);
 }
 
 int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
@@ -339,12 +365,11 @@ int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
         emit_sample(&writer, &analysis->rows[i], no_stack);
     }
     emit_strings(&writer);
-    writer.gzip.stream.avail_in = 0;
-    deflate_all(&writer.gzip, Z_FINISH);
+    deflate_waiting(&writer.gzip, Z_FINISH);
     deflateEnd(&writer.gzip.stream);
     ma_strings_free(&writer.strings);
     ma_pairs_free(&writer.functions);
-    ma_map_free(&writer.location_of);
+    free(writer.location_of);
     free(writer.objects);
     free(writer.path);
     return writer.failed ? -ENOMEM : writer.gzip.failed ? -EIO : 0;

@@ -2,7 +2,8 @@
  *
  * The JSON that speedscope (www.speedscope.app) reads: frames once, and one
  * "sampled" profile a cost whose weights sum up to that cost's total. Its
- * format is defined by https://www.speedscope.app/file-format-schema.json.
+ * format is defined by https://www.speedscope.app/file-format-schema.json. A stack
+ * is an array of all its frames there, so the file grows with stacks times their depth.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -31,15 +32,25 @@ static const struct {
 };
 enum { COSTS = sizeof costs / sizeof *costs };
 
+struct digits { /* of a frame's number in the file, and a comma before */
+    char text[12];
+    unsigned char n;
+};
+
 struct frames {
     struct ma_strings names, files;
     struct ma_pairs functions, lines; /* name and file; that and the line */
-    uint32_t *of_stacks;              /* frames of all rows, outermost first */
+    struct ma_trie trie;
+    struct digits *of_nodes; /* by node of the trie */
     size_t n, capacity;
-    size_t *ends; /* by row: where its frames end */
+    struct digits no_stack;
+    uint32_t *ends; /* by row: its innermost node, or MA_NONE */
+    uint32_t *path; /* scratch: the nodes of a stack */
+    size_t path_capacity;
 };
 
-static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *out, uint32_t *id)
+static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *out,
+                      struct digits *digits)
 {
     char buffer[256];
     bool is_new, is_new_line;
@@ -48,13 +59,15 @@ static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *ou
     if (name == MA_NONE || file == MA_NONE)
         return -ENOMEM;
     uint32_t function = ma_pairs_add(&all->functions, name, file, &is_new);
-    *id = function == MA_NONE ? MA_NONE
-                              : ma_pairs_add(&all->lines, function, frame->line, &is_new_line);
-    if (*id == MA_NONE)
+    uint32_t id = function == MA_NONE
+                      ? MA_NONE
+                      : ma_pairs_add(&all->lines, function, frame->line, &is_new_line);
+    if (id == MA_NONE)
         return -ENOMEM;
+    digits->n = (unsigned char)snprintf(digits->text, sizeof digits->text, ",%" PRIu32, id);
     if (!is_new_line)
         return 0;
-    fprintf(out, "%s\n{\"name\":", *id ? "," : "");
+    fprintf(out, "%s\n{\"name\":", id ? "," : "");
     ma_write_json_string(out, all->names.texts[name]);
     if (frame->file) {
         fputs(",\"file\":", out);
@@ -69,29 +82,44 @@ static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *ou
 static int take_frames(struct ma_analysis *analysis, struct frames *all, FILE *out)
 {
     static const struct ma_frame none = { .function = MA_NO_STACK };
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        const struct ma_frame *frames;
-        long n = ma_stacks_frames(&analysis->stacks, analysis->rows[i].stack, &frames);
-        if (n < 0)
+    int result = 0;
+    for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
+        result = ma_stacks_trie_add(&analysis->stacks, &all->trie, analysis->rows[i].stack,
+                                    &all->ends[i]);
+        if (result == 0 && all->ends[i] == MA_NONE)
+            result = take_frame(all, &none, out, &all->no_stack);
+        for (; all->n < all->trie.n && result == 0; all->n++)
+            result = MA_RESERVE(all->of_nodes, all->n, all->capacity)
+                         ? take_frame(all,
+                                      ma_stacks_told(&analysis->stacks,
+                                                     all->trie.nodes[all->n].frame),
+                                      out, &all->of_nodes[all->n])
+                         : -ENOMEM;
+    }
+    return result;
+}
+
+/* A stack's frames, outermost first. */
+static int write_sample(struct frames *all, uint32_t end, FILE *out)
+{
+    size_t n = 0;
+    if (end == MA_NONE)
+        fwrite(all->no_stack.text + 1, 1, all->no_stack.n - 1u, out);
+    for (; end != MA_NONE; end = all->trie.nodes[end].parent) {
+        if (!MA_RESERVE(all->path, n, all->path_capacity))
             return -ENOMEM;
-        if (n == 0) {
-            frames = &none;
-            n = 1;
-        }
-        for (long k = n; k-- > 0;) {
-            uint32_t id;
-            if (take_frame(all, &frames[k], out, &id) < 0 ||
-                !MA_RESERVE(all->of_stacks, all->n, all->capacity))
-                return -ENOMEM;
-            all->of_stacks[all->n++] = id;
-        }
-        all->ends[i] = all->n;
+        all->path[n++] = end;
+    }
+    for (size_t i = n; i-- > 0;) {
+        const struct digits *digits = &all->of_nodes[all->path[i]];
+        const bool first = i == n - 1;
+        fwrite(digits->text + first, 1, digits->n - (size_t)first, out);
     }
     return 0;
 }
 
-static void write_profile(const struct ma_analysis *analysis, const struct frames *all,
-                          size_t cost, FILE *out)
+static int write_profile(const struct ma_analysis *analysis, struct frames *all, size_t cost,
+                         FILE *out)
 {
     uint64_t total = 0;
     bool first = true;
@@ -102,8 +130,8 @@ static void write_profile(const struct ma_analysis *analysis, const struct frame
             continue;
         fputs(first ? "\n[" : ",\n[", out);
         first = false;
-        for (size_t k = i ? all->ends[i - 1] : 0, from = k; k < all->ends[i]; k++)
-            fprintf(out, "%s%" PRIu32, k > from ? "," : "", all->of_stacks[k]);
+        if (write_sample(all, all->ends[i], out) < 0)
+            return -ENOMEM;
         putc(']', out);
     }
     fputs("],\n\"weights\":[", out);
@@ -117,6 +145,7 @@ static void write_profile(const struct ma_analysis *analysis, const struct frame
         total += value;
     }
     fprintf(out, "],\"endValue\":%" PRIu64 "}", total);
+    return 0;
 }
 
 int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
@@ -136,8 +165,8 @@ int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
     if (result < 0)
         goto out;
     fputs("]},\n\"profiles\":[\n", out);
-    for (size_t cost = 0; cost < COSTS; cost++) {
-        write_profile(analysis, &all, cost, out);
+    for (size_t cost = 0; cost < COSTS && result == 0; cost++) {
+        result = write_profile(analysis, &all, cost, out);
         fputs(cost + 1 < COSTS ? ",\n" : "]}\n", out);
     }
 out:
@@ -145,8 +174,10 @@ out:
     ma_strings_free(&all.files);
     ma_pairs_free(&all.functions);
     ma_pairs_free(&all.lines);
-    free(all.of_stacks);
+    ma_trie_free(&all.trie);
+    free(all.of_nodes);
     free(all.ends);
+    free(all.path);
     free(command);
     return result;
 }

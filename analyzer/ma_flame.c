@@ -2,8 +2,7 @@
  *
  * The tree of a flame graph: frames merged by their path from the root, names
  * cleaned and kept once. Depth is bounded by memory only, so nothing here
- * recurses. A failed addition may leave frames behind, but none with a value,
- * and those count for nothing.
+ * recurses. Totals are made when all is there, in one pass.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -160,7 +159,7 @@ static int name_slots_grow(struct ma_flame *flame)
     return 0;
 }
 
-static int name_get(struct ma_flame *flame, const char *raw, uint32_t *out)
+int ma_flame_name(struct ma_flame *flame, const char *raw, uint32_t *out)
 {
     char *name = ma_flame_clean(raw && *raw ? raw : "??");
     if (!name || name_slots_grow(flame) != 0 ||
@@ -203,7 +202,7 @@ static int node_slots_grow(struct ma_flame *flame)
     return 0;
 }
 
-static int node_get(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *out)
+int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *out)
 {
     if (node_slots_grow(flame) != 0 ||
         grow(&flame->nodes, flame->n_nodes, &flame->room_nodes, sizeof(*flame->nodes)) != 0)
@@ -226,42 +225,38 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static int add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value,
-               bool old)
+void ma_flame_count(struct ma_flame *flame, uint32_t node, uint64_t value)
 {
-    uint32_t node = 0, name;
-    if (!n || !value)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        if (name_get(flame, names[i], &name) != 0 || node_get(flame, node, name, &node) != 0)
-            return -ENOMEM;
-    uint64_t *self = old ? &flame->nodes[node].old_self : &flame->nodes[node].self;
-    *self = add_capped(*self, value);
-    for (uint32_t up = node;; up = flame->nodes[up].parent) {
-        uint64_t *total = old ? &flame->nodes[up].old_total : &flame->nodes[up].total;
-        *total = add_capped(*total, value);
-        if (!up)
-            return 0;
+    flame->nodes[node].self = add_capped(flame->nodes[node].self, value);
+}
+
+void ma_flame_count_old(struct ma_flame *flame, uint32_t node, uint64_t value)
+{
+    flame->nodes[node].old_self = add_capped(flame->nodes[node].old_self, value);
+}
+
+void ma_flame_sum_up(struct ma_flame *flame)
+{
+    for (size_t i = 0; i < flame->n_nodes; i++) {
+        flame->nodes[i].total = flame->nodes[i].self;
+        flame->nodes[i].old_total = flame->nodes[i].old_self;
+    }
+    for (size_t i = flame->n_nodes; i-- > 1;) {
+        struct ma_flame_node *parent = &flame->nodes[flame->nodes[i].parent];
+        parent->total = add_capped(parent->total, flame->nodes[i].total);
+        parent->old_total = add_capped(parent->old_total, flame->nodes[i].old_total);
     }
 }
 
-int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value)
+uint64_t ma_flame_total(struct ma_flame *flame)
 {
-    return add(flame, names, n, value, false);
-}
-
-int ma_flame_add_old(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value)
-{
-    return add(flame, names, n, value, true);
-}
-
-uint64_t ma_flame_total(const struct ma_flame *flame)
-{
+    ma_flame_sum_up(flame);
     return flame->nodes[0].total;
 }
 
-uint64_t ma_flame_total_old(const struct ma_flame *flame)
+uint64_t ma_flame_total_old(struct ma_flame *flame)
 {
+    ma_flame_sum_up(flame);
     return flame->nodes[0].old_total;
 }
 
@@ -318,8 +313,9 @@ out:
     return order;
 }
 
-static int write_folded(const struct ma_flame *flame, bool diff, FILE *out)
+static int write_folded(struct ma_flame *flame, bool diff, FILE *out)
 {
+    ma_flame_sum_up(flame);
     size_t n = 0, depth = 0;
     int error = 0;
     errno = 0;
@@ -356,12 +352,12 @@ done:
     return error;
 }
 
-int ma_flame_write_folded(const struct ma_flame *flame, FILE *out)
+int ma_flame_write_folded(struct ma_flame *flame, FILE *out)
 {
     return write_folded(flame, false, out);
 }
 
-int ma_flame_write_folded_diff(const struct ma_flame *flame, FILE *out)
+int ma_flame_write_folded_diff(struct ma_flame *flame, FILE *out)
 {
     return write_folded(flame, true, out);
 }

@@ -35,27 +35,32 @@ struct ma_flame_look {
 struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit);
 
 /*
- * Adds `value` to the stack of `n` names, root first. Names are copied, may
- * hold any bytes and may be NULL (unknown). Frames with the same path from the
- * root are one frame. Sums stop at UINT64_MAX instead of wrapping. A value of
- * 0 and an empty stack add nothing. Returns 0 or -ENOMEM; after an error the
- * graph is as before the call, for every purpose of the writers.
+ * Stacks come frame by frame, so that frames which they have in common are looked up
+ * once: the number of a name, which is copied, may hold any bytes and may be NULL
+ * (unknown); the frame with this name that `parent` calls, 0 being the root, which has
+ * no name. Frames with the same path from the root are one. Return 0 or -ENOMEM;
+ * frames without a value count for nothing.
  */
-int ma_flame_add(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value);
+int ma_flame_name(struct ma_flame *flame, const char *raw, uint32_t *name);
+int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *node);
+
+/* Adds `value` to the stack that ends at this frame. Sums stop at UINT64_MAX instead of
+ * wrapping. */
+void ma_flame_count(struct ma_flame *flame, uint32_t node, uint64_t value);
 
 /*
- * The same for a second table, the old one, that this graph is compared with:
- * add all stacks of the new trace by ma_flame_add, those of the old one by
+ * The same for a second table, the old one, that this graph is compared with: count
+ * all stacks of the new trace by ma_flame_count, those of the old one by
  * this. Frames are as wide as in the new table; with look->differential what
  * grew is red, what shrank blue, the more the stronger, and both values are
  * told. What only the old table has is counted in the picture, and in folded
  * form has a line of its own.
  */
-int ma_flame_add_old(struct ma_flame *flame, const char *const *names, size_t n, uint64_t value);
+void ma_flame_count_old(struct ma_flame *flame, uint32_t node, uint64_t value);
 
 /* The sum of all values added, and of those of the old table. */
-uint64_t ma_flame_total(const struct ma_flame *flame);
-uint64_t ma_flame_total_old(const struct ma_flame *flame);
+uint64_t ma_flame_total(struct ma_flame *flame);
+uint64_t ma_flame_total_old(struct ma_flame *flame);
 
 /*
  * One line a stack: names root first, joined by ';', a space, the value.
@@ -64,18 +69,18 @@ uint64_t ma_flame_total_old(const struct ma_flame *flame);
  * In a name ';' becomes ':', control characters become spaces, invalid UTF-8
  * becomes U+FFFD. Returns 0 or a negative errno.
  */
-int ma_flame_write_folded(const struct ma_flame *flame, FILE *out);
+int ma_flame_write_folded(struct ma_flame *flame, FILE *out);
 
 /* The same with two values a line, of the old and of the new table, as
  * flamegraph.pl takes them: also lines of which one is 0. */
-int ma_flame_write_folded_diff(const struct ma_flame *flame, FILE *out);
+int ma_flame_write_folded_diff(struct ma_flame *flame, FILE *out);
 
 /*
  * A whole SVG document, with style and script inside and nothing fetched.
  * Frames too thin to see are left out and counted in the picture. An empty
  * graph is a valid picture that says so. Returns 0 or a negative errno.
  */
-int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look *look, FILE *out);
+int ma_flame_write_svg(struct ma_flame *flame, const struct ma_flame_look *look, FILE *out);
 
 /* NULL is allowed. */
 void ma_flame_free(struct ma_flame *flame);

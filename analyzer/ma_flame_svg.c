@@ -422,8 +422,9 @@ static int prepare(struct picture *picture)
     return 0;
 }
 
-int ma_flame_write_svg(const struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
+int ma_flame_write_svg(struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
 {
+    ma_flame_sum_up(flame);
     struct picture picture = {.flame = flame,
                               .icicle = look && look->icicle,
                               .differential = look && look->differential};

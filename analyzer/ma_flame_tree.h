@@ -9,7 +9,7 @@
 #include "ma_flame.h"
 
 struct ma_flame_node {
-    uint64_t total;  /* of this frame and all above it */
+    uint64_t total;  /* of this frame and all above it, after ma_flame_sum_up */
     uint64_t self;   /* of stacks that end here */
     uint64_t old_total, old_self; /* of the old table */
     uint32_t parent; /* always an earlier node; the root's is itself */
@@ -29,6 +29,9 @@ struct ma_flame {
     uint32_t *name_slots; /* hash of a name to its number + 1 */
     size_t room_name_slots;
 };
+
+/* Make the totals; for the writers, first of all. */
+void ma_flame_sum_up(struct ma_flame *flame);
 
 /*
  * The nodes but the root with a total, or with `old` also those that only the

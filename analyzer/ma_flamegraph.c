@@ -69,51 +69,105 @@ const char *ma_flamegraph_names(void)
     return "leaks, peak, allocations, calls, temporary";
 }
 
-typedef int add_function(struct ma_flame *flame, const char *const *names, size_t n,
-                         uint64_t value);
+/* The rows of one side on their way into the graph. */
+struct bearer {
+    struct ma_analysis *analysis;
+    struct ma_flame *flame;
+    struct ma_trie trie;
+    uint32_t *names;   /* by number of the frame; MA_NONE: not met yet */
+    uint32_t *nodes;   /* in the graph, by node of the trie */
+    size_t n_names, n_nodes;
+};
 
-/* Names of one stack, root first, or innermost first if it is to be inverted.
- * Unresolved frames need a name of their own, which lives in `made`. */
-static int add_stack(struct ma_analysis *analysis, struct ma_flame *flame, uint32_t stack,
-                     uint64_t value, bool invert, add_function *add)
+/* More room in an array of numbers, for index n at least. */
+static int widen(uint32_t **array, size_t *size, size_t n)
 {
-    const struct ma_frame *frames;
-    char buffer[256];
-    long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
-    if (n < 0)
+    if (n < *size)
+        return 0;
+    size_t larger = n + n / 2 + 64;
+    uint32_t *grown = realloc(*array, larger * sizeof *grown);
+    if (!grown)
         return -ENOMEM;
-    if (n == 0)
-        return add(flame, (const char *const[]){ "(no stack)" }, 1, value);
-    const char **names = malloc((size_t)n * sizeof *names);
-    char **made = calloc((size_t)n, sizeof *made);
-    int result = names && made ? 0 : -ENOMEM;
-    for (long i = 0; i < n && result == 0; i++) {
-        const char *name = ma_frame_name(&frames[i], buffer, sizeof buffer);
-        if (name == buffer) {
-            name = made[i] = strdup(buffer);
-            if (!name)
-                result = -ENOMEM;
-        }
-        names[invert ? i : n - 1 - i] = name;
+    memset(grown + *size, 0xff, (larger - *size) * sizeof *grown);
+    *array = grown;
+    *size = larger;
+    return 0;
+}
+
+static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
+{
+    const uint32_t frame = bearer->trie.nodes[node].frame;
+    char buffer[256];
+    int result = widen(&bearer->names, &bearer->n_names, frame);
+    if (result == 0 && bearer->names[frame] == MA_NONE) {
+        const struct ma_frame *told = ma_stacks_told(&bearer->analysis->stacks, frame);
+        result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
+                               &bearer->names[frame]);
     }
     if (result == 0)
-        result = add(flame, names, (size_t)n, value);
-    for (long i = 0; made && i < n; i++)
-        free(made[i]);
-    free(made);
-    free(names);
+        *name = bearer->names[frame];
     return result;
 }
 
-static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
-                    const struct cost *cost, enum ma_sort what, bool invert, add_function *add)
+/* Into the graph with the nodes from this one on: parents come first. */
+static int carry(struct bearer *bearer, size_t from)
 {
+    int result = widen(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
+    for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
+        const uint32_t parent = bearer->trie.nodes[i].parent;
+        uint32_t name;
+        result = name_of(bearer, (uint32_t)i, &name);
+        if (result == 0)
+            result = ma_flame_node(bearer->flame, parent == MA_NONE ? 0 : bearer->nodes[parent],
+                                   name, &bearer->nodes[i]);
+    }
+    return result;
+}
+
+/* The frame of the graph at which a stack ends: that of its innermost frame or, if it
+ * is to be inverted, of its outermost. */
+static int find_end(struct bearer *bearer, uint32_t stack, bool invert, uint32_t *end)
+{
+    const size_t n = bearer->trie.n;
+    uint32_t node, name;
+    int result = ma_stacks_trie_add(&bearer->analysis->stacks, &bearer->trie, stack, &node);
+    *end = 0;
+    if (result == 0 && node == MA_NONE) {
+        result = ma_flame_name(bearer->flame, "(no stack)", &name);
+        return result < 0 ? result : ma_flame_node(bearer->flame, 0, name, end);
+    }
+    if (result == 0 && !invert) {
+        result = carry(bearer, n);
+        *end = result < 0 ? 0 : bearer->nodes[node];
+    }
+    for (; invert && node != MA_NONE && result == 0; node = bearer->trie.nodes[node].parent) {
+        result = name_of(bearer, node, &name);
+        if (result == 0)
+            result = ma_flame_node(bearer->flame, *end, name, end);
+    }
+    return result;
+}
+
+typedef void count_function(struct ma_flame *flame, uint32_t node, uint64_t value);
+
+static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
+                    const struct cost *cost, enum ma_sort what, bool invert,
+                    count_function *count)
+{
+    struct bearer bearer = { .analysis = analysis, .flame = flame };
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         uint64_t value = cost->value(&analysis->rows[i], what);
-        if (value)
-            result = add_stack(analysis, flame, analysis->rows[i].stack, value, invert, add);
+        uint32_t end;
+        if (!value)
+            continue;
+        result = find_end(&bearer, analysis->rows[i].stack, invert, &end);
+        if (result == 0)
+            count(flame, end, value);
     }
+    free(bearer.names);
+    free(bearer.nodes);
+    ma_trie_free(&bearer.trie);
     return result;
 }
 
@@ -162,9 +216,10 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     if (result == 0)
         result = filtered_subtitle(analysis, old, &subtitle);
     if (result == 0)
-        result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_add);
+        result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_count);
     if (result == 0 && old)
-        result = add_rows(old, flame, cost, what, options->invert, ma_flame_add_old);
+        result = add_rows(old, flame, cost, what, options->invert,
+                          ma_flame_count_old);
     if (result == 0) {
         struct ma_flame_look look = {
             .subtitle = subtitle ? subtitle : program_of(analysis),

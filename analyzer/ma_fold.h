@@ -7,9 +7,15 @@
  *
  * The replay says which process is folded and when (ma_replay_process.h). Events of
  * one that was folded are replayed all the same: new blocks are right, and ends of
- * blocks from before are unmatched frees of the audit.
+ * blocks from before are unmatched frees of the audit. One that was killed told no end:
+ * it may be silent, so it keeps its books until its pid comes again.
  *
- * Not for those who look at single processes (ma_analysis_fold).
+ * Not for those who look at single processes or blocks, as observers do: --per-process,
+ * timelines, the exports of events (ma_analysis_fold). Not with filters, whose books are
+ * kept beside those of the replay and judge a process's blocks after its end, too. Not
+ * when a stream is followed: its reports are made again and again while processes are
+ * folded, each from stacks of its own, for names may come after the report that lacked
+ * them. A file that is followed is read anew for each report, and folded.
  */
 #ifndef MA_FOLD_H
 #define MA_FOLD_H

@@ -104,9 +104,11 @@ static int show(struct follow *follow, struct ma_analysis *analysis, bool last)
     const uint64_t truncated_at = audit->truncated_at;
     if (!last)
         audit->truncated_at = UINT64_MAX; /* of course it has no end yet */
-    audit->unknown_stacks = audit->unknown_modules = 0; /* counted anew */
-    ma_stacks_free(&analysis->stacks);
-    ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
+    if (follow->fd < 0) { /* of a stream, names may have come for stacks of the report before */
+        audit->unknown_stacks = audit->unknown_modules = 0; /* counted anew */
+        ma_stacks_free(&analysis->stacks);
+        ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
+    }
     if (ma_replay_finish(&analysis->replay) < 0)
         return ma_fail_memory(follow->error);
     struct winsize size;
@@ -217,7 +219,9 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
     for (bool written = true;;) {
         const uint64_t begin = now_ms();
         const bool last = interrupted; /* a second one ends us where we are */
-        int result = ma_analysis_run(analysis, NULL, follow->error);
+        int result = ma_analysis_fold(analysis) < 0
+                         ? ma_fail_memory(follow->error)
+                         : ma_analysis_run(analysis, NULL, follow->error);
         if (result < 0)
             return result;
         const bool over = last || is_over(follow, analysis) ||

@@ -95,8 +95,7 @@ static int work(struct ma_options *options, struct ma_error *error)
     result = ma_exports_open(&exports, &analysis, error);
     if (result == 0)
         result = ma_ci_open(&ci, &options->gate, options, error);
-    if (result == 0 && !dumper && !options->bundle && !exports.n &&
-        ma_analysis_fold(&analysis) < 0)
+    if (result == 0 && !dumper && !options->bundle && ma_analysis_fold(&analysis) < 0)
         result = ma_fail_memory(error);
     if (result < 0)
         goto out;

@@ -43,34 +43,58 @@ static int number_of(struct ma_paths *paths, const char *text, uint32_t *number)
     return 0;
 }
 
+/* Room for the names of all frames there are. */
+static int widen(struct ma_paths *paths)
+{
+    const struct ma_stacks *stacks = &paths->analysis->stacks;
+    if (stacks->n_told > paths->n_frames) {
+        size_t n = stacks->n_told + stacks->n_told / 2;
+        uint32_t *of_frame = realloc(paths->of_frame, n * sizeof *of_frame);
+        if (!of_frame)
+            return -ENOMEM;
+        memset(of_frame + paths->n_frames, 0xff, (n - paths->n_frames) * sizeof *of_frame);
+        paths->of_frame = of_frame;
+        paths->n_frames = n;
+    }
+    return 0;
+}
+
+/* Names for nodes that are new: numbered as they are met, innermost first. */
+static int name_nodes(struct ma_paths *paths, size_t from)
+{
+    int result = widen(paths);
+    for (size_t i = paths->trie.n; i-- > from && result == 0;) {
+        const uint32_t frame = paths->trie.nodes[i].frame;
+        char buffer[256];
+        if (paths->of_frame[frame] != MA_NONE)
+            continue;
+        const struct ma_frame *told = ma_stacks_told(&paths->analysis->stacks, frame);
+        result = number_of(paths, ma_frame_name(told, buffer, sizeof buffer),
+                           &paths->of_frame[frame]);
+    }
+    return result;
+}
+
 int ma_paths_read(struct ma_paths *paths, struct ma_analysis *analysis)
 {
     *paths = (struct ma_paths){ .analysis = analysis };
-    paths->starts = calloc(analysis->n_rows + 1, sizeof *paths->starts);
-    if (!paths->starts)
-        return -ENOMEM;
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        const struct ma_frame *frames;
-        long n = ma_stacks_frames(&analysis->stacks, analysis->rows[i].stack, &frames);
-        if (n < 0)
-            return -ENOMEM;
-        for (long k = 0; k < n; k++) {
-            char buffer[256];
-            uint32_t number = 0;
-            if (number_of(paths, ma_frame_name(&frames[k], buffer, sizeof buffer), &number) < 0 ||
-                !MA_RESERVE(paths->frames, paths->n_frames, paths->frame_capacity))
-                return -ENOMEM;
-            paths->frames[paths->n_frames++] = number;
-        }
-        paths->starts[i + 1] = paths->n_frames;
+    paths->innermost = malloc((analysis->n_rows + 1) * sizeof *paths->innermost);
+    int result = paths->innermost ? 0 : -ENOMEM;
+    for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
+        const size_t n = paths->trie.n;
+        result = ma_stacks_trie_add(&analysis->stacks, &paths->trie, analysis->rows[i].stack,
+                                    &paths->innermost[i]);
+        if (result == 0)
+            result = name_nodes(paths, n);
     }
-    return 0;
+    return result;
 }
 
 void ma_paths_release(struct ma_paths *paths)
 {
     tdestroy(paths->tree, free);
     free(paths->names);
-    free(paths->frames);
-    free(paths->starts);
+    free(paths->of_frame);
+    free(paths->innermost);
+    ma_trie_free(&paths->trie);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rows of an analysis as paths of function names, for reports that look
+ * The rows of an analysis as a tree of function names, for reports that look
  * from function to function: callers, callees, trees. Inlined functions are
- * on them; a frame without name goes by "module+0xoffset".
+ * on it; a frame without name goes by "module+0xoffset".
  *
- * Memory: 4 bytes for each frame of each distinct stack, and the names.
+ * Memory: 20 to 32 bytes for each distinct path, 4 for each row, and the names.
  */
 #ifndef MA_PATHS_H
 #define MA_PATHS_H
@@ -18,14 +18,21 @@ struct ma_paths {
     const char **names; /* by number of the name */
     size_t n_names, name_capacity;
     void *tree;         /* of names, by tsearch(3) */
-    uint32_t *frames;   /* numbers of names, of all paths, each innermost first */
-    size_t n_frames, frame_capacity;
-    size_t *starts;     /* of row n in frames; n_rows + 1 of them */
+    struct ma_trie trie;
+    uint32_t *of_frame; /* numbers of names, by the number of the frame */
+    size_t n_frames;
+    uint32_t *innermost; /* node in the trie, by row; MA_NONE: a stack without frames */
 };
 
 /* Read the rows. Release in either case. Returns 0 or -ENOMEM. */
 int ma_paths_read(struct ma_paths *paths, struct ma_analysis *analysis);
 void ma_paths_release(struct ma_paths *paths);
+
+/* The number of the name that a node of the trie has. */
+static inline uint32_t ma_paths_name(const struct ma_paths *paths, uint32_t node)
+{
+    return paths->of_frame[paths->trie.nodes[node].frame];
+}
 
 /* What a row cost. */
 static inline uint64_t ma_paths_cost(const struct ma_row *row, unsigned cost)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 void ma_progress_begin(struct ma_progress *progress, const char *doing)
@@ -26,6 +27,13 @@ static double since(const struct timespec *then, const struct timespec *now)
     return (double)(now->tv_sec - then->tv_sec) + 1e-9 * (double)(now->tv_nsec - then->tv_nsec);
 }
 
+/* Columns of the terminal; many, if it does not tell. */
+static size_t columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : SIZE_MAX;
+}
+
 void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size)
 {
     struct timespec now;
@@ -38,7 +46,7 @@ void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size
     progress->last = now;
     progress->shown = true;
     double millions = (double)progress->events / 1e6, bytes = (double)done / (1 << 20);
-    char part[32] = "", amount[64], left[32] = "", line[160];
+    char part[32] = "", amount[64], left[32] = "";
     if (size && done <= size)
         snprintf(part, sizeof part, "%.0f %%, ", 100.0 * (double)done / (double)size);
     if (progress->doing && !progress->events)
@@ -48,12 +56,17 @@ void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size
                  millions / elapsed);
     if (size && done && done < size)
         snprintf(left, sizeof left, ", %.0f s left", elapsed * (double)(size - done) / (double)done);
-    /* One write: standard error has no buffer. */
-    int n = snprintf(line, sizeof line,
-                     "\r\033[Kmlog-analyze: %s%s%s%s%s",
+    /* A line that wraps could not be redrawn: where all has no room, the amount goes. */
+    char line[160];
+    const size_t room = columns();
+    int n = -1;
+    for (int all = 1; all >= 0 && (n < 0 || (size_t)n >= room); all--)
+        n = snprintf(line, sizeof line, "mlog-analyze: %s%s%s%s%s",
                      progress->doing ? progress->doing : "", progress->doing ? ": " : "", part,
-                     amount, left);
-    fwrite(line, 1, n < (int)sizeof line ? (size_t)n : sizeof line - 1, stderr);
+                     all || !left[0] ? amount : "", all || !left[0] ? left : left + 2);
+    if ((size_t)n >= room)
+        line[room - 1] = '\0';
+    fprintf(stderr, "\r\033[K%s", line); /* one write: it has no buffer */
 }
 
 void ma_progress_end(struct ma_progress *progress)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A line of progress on standard error: only on a terminal that can redraw it
- * (TERM is set and not "dumb"), only for what takes longer than two seconds.
+ * (TERM is set and not "dumb"), no wider than it, only for what takes longer than two
+ * seconds.
  * Begun anew for each part of the work.
  */
 #ifndef MA_PROGRESS_H

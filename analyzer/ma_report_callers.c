@@ -3,7 +3,8 @@
  * Callers and callees of a function on the paths to allocations: who calls it,
  * what it calls, with what was allocated below, what of that was live at the
  * peak and what was never freed. A stack counts once, however often the function
- * is on it; a caller likewise. Built from the books: no observer.
+ * is on it; a caller likewise. Built from the books, in one walk over the tree of all
+ * stacks: no observer.
  */
 #include <errno.h>
 #include <fnmatch.h>
@@ -16,18 +17,22 @@
 
 #define OUTSIDE UINT32_MAX /* nobody: the function begins the stack, or allocates itself */
 
+struct sums { /* of stacks */
+    uint64_t costs[MA_COSTS];
+    size_t stacks;
+};
+
 struct neighbour {
     uint32_t name;
-    uint64_t costs[MA_COSTS];
-    size_t latest; /* 1 + number of the row counted last */
+    uint32_t on_the_way; /* how often, to where we are */
+    struct sums sums;
 };
 
 struct neighbours {
     struct neighbour *all;
     size_t n, capacity;
     struct ma_map of; /* name to index */
-    uint64_t total[MA_COSTS];
-    size_t stacks;
+    struct sums total; /* of stacks that have the function */
 };
 
 static bool parse(const char **option, const char *value, const char **expected)
@@ -58,49 +63,119 @@ static bool matches(const char *pattern, const char *name)
     return strpbrk(pattern, "*?") && fnmatch(pattern, name, 0) == 0;
 }
 
-static int add(struct neighbours *neighbours, uint32_t name, const struct ma_row *row,
-               size_t number)
+/* The number of a neighbour, made if it is new; MA_NONE if memory is short. */
+static uint32_t find(struct neighbours *neighbours, uint32_t name)
 {
     uint32_t at = ma_map_get(&neighbours->of, name);
-    if (at == MA_NONE) {
-        at = (uint32_t)neighbours->n;
-        if (!MA_RESERVE(neighbours->all, neighbours->n, neighbours->capacity) ||
-            ma_map_set(&neighbours->of, name, at) < 0)
-            return -ENOMEM;
-        neighbours->all[neighbours->n++] = (struct neighbour){ .name = name };
-    }
-    struct neighbour *one = &neighbours->all[at];
-    if (one->latest == number + 1)
-        return 0;
-    one->latest = number + 1;
+    if (at != MA_NONE)
+        return at;
+    at = (uint32_t)neighbours->n;
+    if (!MA_RESERVE(neighbours->all, neighbours->n, neighbours->capacity) ||
+        ma_map_set(&neighbours->of, name, at) < 0)
+        return MA_NONE;
+    neighbours->all[neighbours->n++] = (struct neighbour){ .name = name };
+    return at;
+}
+
+static void add_sums(struct sums *to, const struct sums *from)
+{
     for (unsigned i = 0; i < MA_COSTS; i++)
-        one->costs[i] += ma_paths_cost(row, i);
-    return 0;
+        to->costs[i] += from->costs[i];
+    to->stacks += from->stacks;
+}
+
+/* A walk over the trie, from the outermost frames down and back. */
+struct walk {
+    const struct ma_paths *paths;
+    const bool *wanted; /* by name */
+    bool callers;
+    struct neighbours *neighbours;
+    struct sums *ends, *below;   /* by node: of stacks that end there; and of all below, too */
+    size_t n_wanted;             /* nodes of wanted names on the way to where we are */
+};
+
+/* A stack that goes on to this node has a neighbour, whose number is in *at: MA_NONE
+ * if not. */
+static int neighbour_at(const struct walk *walk, uint32_t node, uint32_t *at)
+{
+    const struct ma_paths *paths = walk->paths;
+    const uint32_t parent = paths->trie.nodes[node].parent;
+    const uint32_t outer = parent == MA_NONE ? OUTSIDE : ma_paths_name(paths, parent);
+    const uint32_t name = ma_paths_name(paths, node);
+    *at = MA_NONE;
+    if (walk->callers ? !walk->wanted[name] : outer == OUTSIDE || !walk->wanted[outer])
+        return 0;
+    *at = find(walk->neighbours, walk->callers ? outer : name);
+    return *at == MA_NONE ? -ENOMEM : 0;
+}
+
+/* Go down to a node, or (down false) come back from it. What is below counts for a
+ * neighbour that is not on the way already. */
+static int pass(void *context, uint32_t node, bool down)
+{
+    struct walk *walk = context;
+    struct neighbours *neighbours = walk->neighbours;
+    uint32_t at;
+    if (neighbour_at(walk, node, &at) < 0)
+        return -ENOMEM;
+    if (at != MA_NONE) {
+        struct neighbour *one = &neighbours->all[at];
+        one->on_the_way -= !down;
+        if (down && !one->on_the_way)
+            add_sums(&one->sums, &walk->below[node]);
+        one->on_the_way += down;
+    }
+    if (!walk->wanted[ma_paths_name(walk->paths, node)])
+        return 0;
+    walk->n_wanted -= !down;
+    if (down && !walk->n_wanted)
+        add_sums(&neighbours->total, &walk->below[node]);
+    walk->n_wanted += down;
+    /* What ends here calls the allocator. */
+    if (!down || walk->callers || !walk->ends[node].stacks)
+        return 0;
+    at = find(neighbours, OUTSIDE);
+    if (at != MA_NONE)
+        add_sums(&neighbours->all[at].sums, &walk->ends[node]);
+    return at == MA_NONE ? -ENOMEM : 0;
+}
+
+static void sum_up(struct walk *walk)
+{
+    const struct ma_paths *paths = walk->paths;
+    const struct ma_trie_node *nodes = paths->trie.nodes;
+    for (size_t i = 0; i < paths->analysis->n_rows; i++) {
+        if (paths->innermost[i] == MA_NONE)
+            continue;
+        struct sums one = { .stacks = 1 };
+        for (unsigned cost = 0; cost < MA_COSTS; cost++)
+            one.costs[cost] = ma_paths_cost(&paths->analysis->rows[i], cost);
+        add_sums(&walk->ends[paths->innermost[i]], &one);
+    }
+    for (uint32_t i = (uint32_t)paths->trie.n; i-- > 0;) {
+        add_sums(&walk->below[i], &walk->ends[i]);
+        const uint32_t parent = nodes[i].parent;
+        if (parent != MA_NONE)
+            add_sums(&walk->below[parent], &walk->below[i]);
+    }
 }
 
 static int gather(const struct ma_paths *paths, const bool *wanted, bool callers,
                   struct neighbours *neighbours)
 {
-    const struct ma_analysis *analysis = paths->analysis;
-    for (size_t row = 0; row < analysis->n_rows; row++) {
-        const size_t from = paths->starts[row], to = paths->starts[row + 1];
-        bool found = false;
-        for (size_t i = from; i < to; i++) {
-            if (!wanted[paths->frames[i]])
-                continue;
-            uint32_t next = callers ? (i + 1 < to ? paths->frames[i + 1] : OUTSIDE)
-                                    : (i > from ? paths->frames[i - 1] : OUTSIDE);
-            found = true;
-            if (add(neighbours, next, &analysis->rows[row], row) < 0)
-                return -ENOMEM;
-        }
-        if (!found)
-            continue;
-        neighbours->stacks++;
-        for (unsigned i = 0; i < MA_COSTS; i++)
-            neighbours->total[i] += ma_paths_cost(&analysis->rows[row], i);
+    struct walk walk = {
+        .paths = paths, .wanted = wanted, .callers = callers, .neighbours = neighbours,
+        .ends = calloc(paths->trie.n + 1, sizeof *walk.ends),
+        .below = calloc(paths->trie.n + 1, sizeof *walk.below),
+    };
+    int result = walk.ends && walk.below ? 0 : -ENOMEM;
+    if (result == 0) {
+        sum_up(&walk);
+        result = ma_trie_walk(&paths->trie, pass, &walk);
     }
-    return 0;
+    free(walk.ends);
+    free(walk.below);
+    return result;
 }
 
 static int compare(const void *a, const void *b, void *context)
@@ -109,8 +184,8 @@ static int compare(const void *a, const void *b, void *context)
     const struct ma_options *options = context;
     bool calls = options->n_sort && options->sort[0] != MA_SORT_BYTES;
     unsigned cost = calls ? MA_COST_CALLS : MA_COST_ALLOCATED;
-    if (x->costs[cost] != y->costs[cost])
-        return x->costs[cost] > y->costs[cost] ? -1 : 1;
+    if (x->sums.costs[cost] != y->sums.costs[cost])
+        return x->sums.costs[cost] > y->sums.costs[cost] ? -1 : 1;
     return x->name < y->name ? -1 : x->name > y->name;
 }
 
@@ -136,11 +211,11 @@ static void add_all(struct ma_model *model, struct ma_value *object,
                                             MA_TABLE);
     for (size_t i = 0; i < neighbours->n && i < options->top; i++) {
         const struct neighbour *one = &neighbours->all[i];
-        const uint64_t all = neighbours->total[MA_COST_ALLOCATED];
+        const uint64_t all = neighbours->total.costs[MA_COST_ALLOCATED];
         struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-        add_costs(model, row, one->costs, true);
+        add_costs(model, row, one->sums.costs, true);
         ma_model_real(model, row, "share", "", MA_PERCENT,
-                      all ? 100.0 * (double)one->costs[MA_COST_ALLOCATED] / (double)all : 0);
+                      all ? 100.0 * (double)one->sums.costs[MA_COST_ALLOCATED] / (double)all : 0);
         if (one->name != OUTSIDE) {
             ma_model_text(model, row, "function", callers ? "called by" : "calls",
                           paths->names[one->name]);
@@ -176,18 +251,18 @@ static int build(struct ma_analysis *analysis, struct ma_model *model, bool call
     struct ma_value *object =
         ma_model_object(model, &model->root, callers ? "callers" : "callees",
                         callers ? "Callers" : "Callees", MA_FIELDS);
-    if (!neighbours.stacks)
+    if (!neighbours.total.stacks)
         ma_model_note(model, object, "No function %s is on a path to an allocation; patterns like "
                                      "'*name*' find parts of names.", pattern);
     else
         ma_model_note(model, object, "%s%s is on %s stack%s that allocated %s:", pattern,
                       functions > 1 ? " (several functions)" : "",
-                      ma_human_count(a, neighbours.stacks), neighbours.stacks == 1 ? "" : "s",
-                      ma_human_bytes(b, neighbours.total[MA_COST_ALLOCATED]));
+                      ma_human_count(a, neighbours.total.stacks), neighbours.total.stacks == 1 ? "" : "s",
+                      ma_human_bytes(b, neighbours.total.costs[MA_COST_ALLOCATED]));
     ma_model_text(model, object, "function", NULL, pattern);
     ma_model_number(model, object, "functions", NULL, MA_COUNT, functions);
-    ma_model_number(model, object, "stacks", NULL, MA_COUNT, neighbours.stacks);
-    add_costs(model, object, neighbours.total, false);
+    ma_model_number(model, object, "stacks", NULL, MA_COUNT, neighbours.total.stacks);
+    add_costs(model, object, neighbours.total.costs, false);
     add_all(model, object, &neighbours, &paths, callers);
 out:
     free(wanted);

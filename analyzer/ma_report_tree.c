@@ -4,7 +4,13 @@
  * main) or bottom up (from who allocates), pruned by share. A line is a path;
  * one that has a single way on keeps its indent, and of a run of the same costs
  * people see the ends alone, so that deep stacks stay on the screen. Built from
- * the books: no observer. Memory: 64 bytes for each distinct path of names.
+ * the books: no observer.
+ *
+ * From main, all branches are made at once, of the tree of all stacks: 64 bytes for
+ * each distinct path of names. From who allocates there may be as many as stacks times
+ * their depth, so a branch gets its children when it is written: those that nobody
+ * will see are not followed. A branch stands for a range of the stacks then, and its
+ * children for parts of this range.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,12 +26,20 @@ struct branch {
     uint32_t name, parent;
     uint32_t first, next; /* child, sibling; MA_NONE: no more */
     uint64_t costs[MA_COSTS];
+    size_t from, n; /* from who allocates: its strands */
+};
+
+struct strand { /* a stack, from who allocates */
+    uint32_t row;
+    uint32_t node; /* its frame at this depth, in the trie; MA_NONE: it has ended */
 };
 
 struct tree {
     struct branch *all; /* all[0]: the whole */
     size_t n, capacity;
     struct ma_map of; /* parent << 32 | name, to index */
+    struct strand *strands, *sorting;
+    uint32_t *branch_of; /* scratch: by strand of the branch that is unfolded */
 };
 
 static const char *const cost_names[] = {
@@ -75,29 +89,98 @@ static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
     return at;
 }
 
-static int grow(struct tree *tree, const struct ma_paths *paths, bool bottom_up)
+static void add_row(struct branch *branch, const struct ma_row *row)
+{
+    for (unsigned cost = 0; cost < MA_COSTS; cost++)
+        branch->costs[cost] += ma_paths_cost(row, cost);
+}
+
+static int plant(struct tree *tree)
 {
     if (!MA_RESERVE(tree->all, tree->n, tree->capacity))
         return -ENOMEM;
     tree->all[tree->n++] = (struct branch){ .first = MA_NONE, .next = MA_NONE };
-    for (size_t row = 0; row < paths->analysis->n_rows; row++) {
-        const size_t from = paths->starts[row], n = paths->starts[row + 1] - from;
-        uint32_t at = 0;
-        for (size_t i = 0; i <= n; i++) {
-            for (unsigned cost = 0; cost < MA_COSTS; cost++)
-                tree->all[at].costs[cost] +=
-                    ma_paths_cost(&paths->analysis->rows[row], cost);
-            if (i < n)
-                at = child_of(tree, at, paths->frames[from + (bottom_up ? i : n - 1 - i)]);
-            if (at == MA_NONE)
-                return -ENOMEM;
-        }
+    return 0;
+}
+
+/* All branches, from main. */
+static int grow_down(struct tree *tree, const struct ma_paths *paths)
+{
+    const struct ma_trie *trie = &paths->trie;
+    uint32_t *branch = malloc((trie->n + 1) * sizeof *branch);
+    int result = branch ? plant(tree) : -ENOMEM;
+    for (uint32_t i = 0; i < trie->n && result == 0; i++) {
+        const uint32_t parent = trie->nodes[i].parent;
+        branch[i] = child_of(tree, parent == MA_NONE ? 0 : branch[parent],
+                             ma_paths_name(paths, i));
+        result = branch[i] == MA_NONE ? -ENOMEM : 0;
     }
+    for (size_t row = 0; row < paths->analysis->n_rows && result == 0; row++) {
+        const uint32_t node = paths->innermost[row];
+        add_row(&tree->all[node == MA_NONE ? 0 : branch[node]], &paths->analysis->rows[row]);
+    }
+    for (size_t i = tree->n; i-- > 1 && result == 0;) {
+        for (unsigned cost = 0; cost < MA_COSTS; cost++)
+            tree->all[tree->all[i].parent].costs[cost] += tree->all[i].costs[cost];
+    }
+    free(branch);
+    return result;
+}
+
+/* The whole, from who allocates: all stacks. */
+static int grow_up(struct tree *tree, const struct ma_paths *paths)
+{
+    const size_t n = paths->analysis->n_rows;
+    tree->strands = malloc((n + 1) * sizeof *tree->strands);
+    tree->sorting = malloc((n + 1) * sizeof *tree->sorting);
+    tree->branch_of = malloc((n + 1) * sizeof *tree->branch_of);
+    if (!tree->strands || !tree->sorting || !tree->branch_of || plant(tree) < 0)
+        return -ENOMEM;
+    for (size_t row = 0; row < n; row++) {
+        tree->strands[row] = (struct strand){ (uint32_t)row, paths->innermost[row] };
+        add_row(&tree->all[0], &paths->analysis->rows[row]);
+    }
+    tree->all[0].n = n;
+    return 0;
+}
+
+/* The children of a branch, from who allocates: its strands are sorted by them. */
+static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
+{
+    const size_t from = tree->all[at].from, n = tree->all[at].n;
+    struct strand *strands = &tree->strands[from];
+    uint32_t name = MA_NONE, child = MA_NONE;
+    for (size_t i = 0; i < n; i++) {
+        tree->branch_of[i] = MA_NONE;
+        if (strands[i].node == MA_NONE)
+            continue;
+        const uint32_t its = ma_paths_name(paths, strands[i].node);
+        if (its != name && (child = child_of(tree, at, its)) == MA_NONE)
+            return -ENOMEM;
+        name = its;
+        tree->branch_of[i] = child;
+        tree->all[child].n++;
+        add_row(&tree->all[child], &paths->analysis->rows[strands[i].row]);
+    }
+    size_t end = from;
+    for (uint32_t i = tree->all[at].first; i != MA_NONE; i = tree->all[i].next) {
+        tree->all[i].from = end;
+        end += tree->all[i].n;
+        tree->all[i].n = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (tree->branch_of[i] == MA_NONE)
+            continue;
+        struct branch *branch = &tree->all[tree->branch_of[i]];
+        tree->sorting[branch->from - from + branch->n++] =
+            (struct strand){ strands[i].row, paths->trie.nodes[strands[i].node].parent };
+    }
+    memcpy(strands, tree->sorting, (end - from) * sizeof *strands);
     return 0;
 }
 
 struct writing {
-    const struct tree *tree;
+    struct tree *tree;
     const struct ma_paths *paths;
     struct ma_model *model;
     struct ma_value *array;
@@ -179,8 +262,10 @@ static int write_lines(const struct writing *writing)
     struct pending now = { 0 };
     int result = 0;
     for (;;) {
-        uint32_t *children;
-        long count = choose(writing, now.at, &children);
+        uint32_t *children = NULL;
+        long count = -ENOMEM;
+        if (!writing->tree->strands || unfold(writing->tree, writing->paths, now.at) == 0)
+            count = choose(writing, now.at, &children);
         const struct branch *all = writing->tree->all;
         const bool only = count == 1 && memcmp(all[now.at].costs, all[children[0]].costs,
                                                sizeof all->costs) == 0;
@@ -215,7 +300,7 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     char whole[MA_HUMAN_SIZE];
     int result = ma_paths_read(&paths, analysis);
     if (result == 0)
-        result = grow(&tree, &paths, bottom_up);
+        result = bottom_up ? grow_up(&tree, &paths) : grow_down(&tree, &paths);
     if (result == 0) {
         const uint64_t cost = tree.all[0].costs[options->tree_cost];
         struct ma_value *object =
@@ -243,6 +328,9 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
         result = write_lines(&writing);
     }
     free(tree.all);
+    free(tree.strands);
+    free(tree.sorting);
+    free(tree.branch_of);
     ma_map_free(&tree.of);
     ma_paths_release(&paths);
     return result;

@@ -372,6 +372,16 @@ static bool holds_zstd(const unsigned char *data, size_t size)
     return !begins_plain(data, size) && ma_zstd_find(data, size) < size;
 }
 
+/* Said once, while the search for a beginning waits for more. */
+static bool say_searching(void *context)
+{
+    struct ma_source *source = context;
+    fprintf(stderr, "mlog-analyze: %s: begins with neither a trace nor zstd data; looking "
+                    "for them in its first %zu KiB\n", source->name, SEARCH_MAX >> 10);
+    source->wait = NULL;
+    return false;
+}
+
 /* The same of the buffer, which is filled as far as that needs, and then begins
  * where the frame does. */
 static bool find_beginning(struct ma_source *source)
@@ -380,7 +390,11 @@ static bool find_beginning(struct ma_source *source)
         return true;
     if (begins_plain(source->buffer, source->length))
         return false;
+    source->wait = say_searching;
+    source->wait_context = source;
+    source->waited = now_ms();
     fill_up_to(source, SEARCH_MAX);
+    source->wait = NULL;
     size_t found = ma_zstd_find(source->buffer, source->length);
     if (found == source->length)
         return false;

@@ -27,6 +27,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
     free(stacks->sites);
     free(stacks->paths);
     free(stacks->chain);
+    free(stacks->told);
     free(stacks->frames);
     ma_map_free(&stacks->path_of);
     for (size_t i = 0; i < stacks->n_hashes; i++) {
@@ -127,6 +128,8 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
         if (order < object->order) { /* an earlier process, folded or asked for later */
             object->order = order;
             object->since = process->known ? process->record.realtime_ns : 0;
+            object->first = process;
+            object->first_id = id;
         }
         return 0;
     }
@@ -340,14 +343,6 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
                                id);
 }
 
-static bool add_frame(struct ma_stacks *stacks, const struct ma_frame *frame)
-{
-    if (!MA_RESERVE(stacks->frames, stacks->n_frames, stacks->frame_capacity))
-        return false;
-    stacks->frames[stacks->n_frames++] = *frame;
-    return true;
-}
-
 /* What is told of a return address. Returns the number of calls, 0 if nothing. */
 static size_t resolve_site(struct ma_stacks *stacks, const struct ma_site *site,
                            const struct ma_symbol **symbols)
@@ -360,32 +355,40 @@ static size_t resolve_site(struct ma_stacks *stacks, const struct ma_site *site,
 }
 
 /* The frames of one return address: its function, those inlined there first. */
-static bool add_site(struct ma_stacks *stacks, struct ma_site *site)
+bool ma_stacks_tell(struct ma_stacks *stacks, uint32_t index)
 {
+    struct ma_site *site = &stacks->sites[index];
     struct ma_object_entry *object = &stacks->objects[site->object];
     struct ma_frame frame = {
         .address = site->address,
         .offset = site->offset,
         .module = object->known ? object->path : NULL,
         .build_id = object->build_id_size ? object->build_id_text : NULL,
+        .site = index,
     };
     const struct ma_symbol *symbols = NULL;
+    if (site->n_told)
+        return true;
     size_t n = resolve_site(stacks, site, &symbols);
-    if (!site->shown) {
-        object->shown++;
-        object->unresolved += !n || !symbols[n - 1].function;
-    }
-    site->shown = true;
-    if (n == 0)
-        return add_frame(stacks, &frame);
-    for (size_t i = 0; i < n; i++) {
-        frame.function = symbols[i].function;
-        frame.file = symbols[i].file;
-        frame.line = symbols[i].line;
-        frame.inlined = symbols[i].inlined;
-        if (!add_frame(stacks, &frame))
+    const size_t first = stacks->n_told;
+    for (size_t i = 0; i < (n ? n : 1); i++) {
+        if (n) {
+            frame.function = symbols[i].function;
+            frame.file = symbols[i].file;
+            frame.line = symbols[i].line;
+            frame.inlined = symbols[i].inlined;
+        }
+        if (!MA_RESERVE(stacks->told, stacks->n_told, stacks->told_capacity)) {
+            stacks->n_told = first;
             return false;
+        }
+        frame.number = (uint32_t)stacks->n_told;
+        stacks->told[stacks->n_told++] = frame;
     }
+    object->shown++;
+    object->unresolved += !n || !symbols[n - 1].function;
+    site->told = (uint32_t)first;
+    site->n_told = (uint32_t)(n ? n : 1);
     return true;
 }
 
@@ -406,31 +409,52 @@ int ma_stacks_resolve_all(struct ma_stacks *stacks)
     return 0;
 }
 
+struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id)
+{
+    struct ma_step step = { 0 };
+    if (id < MLF_FIRST_NODE)
+        return step;
+    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
+    step.process = stacks->trace->processes[path->owner];
+    if (path->folded)
+        step.place = path->node + MLF_FIRST_NODE;
+    else
+        step.node = &step.process->nodes[path->node];
+    return step;
+}
+
+void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step)
+{
+    if (!step->node) {
+        step->place = ma_stacks_place_at(stacks, step->place)->parent;
+        return;
+    }
+    const struct ma_process *process = step->process;
+    uint32_t parent = step->node->parent;
+    step->node = parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, parent, &step->process);
+    step->place = step->node || parent < MLF_FIRST_NODE
+                      ? 0
+                      : ma_stacks_folded(stacks, process, parent);
+}
+
+int ma_stacks_step_site(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *site)
+{
+    return step->node ? find_site(stacks, step->process, step->node, site)
+                      : ma_stacks_place_site(stacks, step->process, step->place, site);
+}
+
 long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sites)
 {
+    struct ma_step step = ma_stacks_innermost(stacks, id);
     stacks->n_path_sites = 0;
-    *sites = NULL;
-    if (id < MLF_FIRST_NODE)
-        return 0;
-    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
-    const struct ma_process *owner = stacks->trace->processes[path->owner];
-    const struct ma_process *process = owner;
-    uint32_t place = path->folded ? path->node + MLF_FIRST_NODE : 0;
-    const struct ma_node *node = path->folded ? NULL : &owner->nodes[path->node];
-    for (unsigned depth = 0; node && depth < MLF_DEPTH_MAX; depth++) {
+    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < MLF_DEPTH_MAX; depth++) {
         uint32_t site;
-        if (find_site(stacks, owner, node, &site) < 0 ||
+        if (ma_stacks_step_site(stacks, &step, &site) < 0 ||
             !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
             return -1;
         stacks->path_sites[stacks->n_path_sites++] = site;
-        uint32_t parent = node->parent;
-        process = owner;
-        node = parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, parent, &owner);
-        if (!node && parent >= MLF_FIRST_NODE)
-            place = ma_stacks_folded(stacks, process, parent);
+        ma_stacks_outwards(stacks, &step);
     }
-    if (!ma_stacks_add_sites(stacks, process, place))
-        return -1;
     *sites = stacks->path_sites;
     return (long)stacks->n_path_sites;
 }
@@ -441,8 +465,14 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
     long n = ma_stacks_sites(stacks, id, &sites);
     stacks->n_frames = 0;
     for (long i = 0; i < n; i++) {
-        if (!add_site(stacks, &stacks->sites[sites[i]]))
+        if (!ma_stacks_tell(stacks, sites[i]))
             return -1;
+        const struct ma_site *site = &stacks->sites[sites[i]];
+        for (uint32_t k = 0; k < site->n_told; k++) {
+            if (!MA_RESERVE(stacks->frames, stacks->n_frames, stacks->frame_capacity))
+                return -1;
+            stacks->frames[stacks->n_frames++] = stacks->told[site->told + k];
+        }
     }
     *frames = stacks->frames;
     return n < 0 ? n : (long)stacks->n_frames;
@@ -450,11 +480,10 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
 
 long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames)
 {
-    stacks->n_frames = 0;
-    if (!add_site(stacks, &stacks->sites[site]))
+    if (!ma_stacks_tell(stacks, site))
         return -1;
-    *frames = stacks->frames;
-    return (long)stacks->n_frames;
+    *frames = &stacks->told[stacks->sites[site].told];
+    return stacks->sites[site].n_told;
 }
 
 uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)

@@ -26,9 +26,9 @@
  * lies in no module. */
 struct ma_object_entry {
     const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_process *first; /* of the first one that was met, its process and id there */
-    uint32_t first_id;
-    const struct ma_segment *segments; /* of the same */
+    const struct ma_process *first; /* of the first to appear of those that had it, and its id */
+    uint32_t first_id;              /* there */
+    const struct ma_segment *segments; /* of the first one that was met */
     size_t n_segments;
     const char *path;    /* "" if the trace does not tell */
     const unsigned char *build_id;
@@ -43,9 +43,11 @@ struct ma_object_entry {
     uint64_t order; /* of its first use: by process, then by time of asking */
 };
 
-struct ma_site { /* a frame */
+struct ma_site { /* a return address */
     uint32_t object; /* its entry */
-    bool exact, shown;
+    uint32_t told, n_told; /* its frames among those told, the innermost first; n_told 0:
+                            * not asked for yet */
+    bool exact;
     uint64_t offset, address; /* as captured, in the first process that had it */
 };
 
@@ -68,7 +70,20 @@ struct ma_frame {
     const char *function; /* NULL if unknown */
     const char *file;     /* NULL if unknown */
     unsigned line;        /* 0 if unknown */
+    uint32_t site;        /* whose frame it is */
+    uint32_t number;      /* among the frames told */
     bool inlined;
+};
+
+/* Stacks as a tree of frames, so that what is summed up along them takes work in
+ * proportion to distinct paths, not to stacks times their depth. All zero is empty. */
+struct ma_trie {
+    struct ma_trie_node {
+        uint32_t parent; /* the frame that called it: an earlier node; MA_NONE: none */
+        uint32_t frame;  /* index among the frames told (ma_stacks_told) */
+    } *nodes;
+    size_t n, capacity;
+    struct ma_map of; /* hash of a path to the node of its innermost frame */
 };
 
 struct ma_hashes { /* of the paths of one process's own nodes */
@@ -94,6 +109,8 @@ struct ma_stacks {
     uint32_t latest_object;  /* and the object they gave */
     struct ma_site *sites;
     size_t n_sites, site_capacity;
+    struct ma_frame *told; /* the frames of sites that were asked for */
+    size_t n_told, told_capacity;
 
     /* stacks */
     struct ma_hashes *hashes; /* by process index */
@@ -117,7 +134,7 @@ struct ma_stacks {
     size_t n_chain, chain_capacity;
     uint32_t *path_sites;  /* of the latest ma_stacks_sites */
     size_t n_path_sites, path_site_capacity;
-    struct ma_frame *frames; /* of the latest ma_stacks_frames or ma_stacks_site */
+    struct ma_frame *frames; /* of the latest ma_stacks_frames */
     size_t n_frames, frame_capacity;
 };
 
@@ -153,6 +170,24 @@ long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sit
 
 /* The frames of one return address, by the number of its site; as above. */
 long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames);
+
+/* The node of the stack's innermost frame, made with those it lies in if they are
+ * new: after all older ones, outermost first. MA_NONE for a stack without frames.
+ * Returns 0 or -ENOMEM. */
+int ma_stacks_trie_add(struct ma_stacks *stacks, struct ma_trie *trie, uint32_t id, uint32_t *node);
+void ma_trie_free(struct ma_trie *trie);
+
+/* Pass all nodes on a walk from the outermost frames inwards, each on the way down
+ * and, after all that it called, on the way back. Returns 0, -ENOMEM, or what pass
+ * returned that was not 0. */
+int ma_trie_walk(const struct ma_trie *trie, int (*pass)(void *context, uint32_t node, bool down),
+                 void *context);
+
+/* A frame by the number that nodes have for it. Valid until the next is asked for. */
+static inline const struct ma_frame *ma_stacks_told(const struct ma_stacks *stacks, uint32_t frame)
+{
+    return &stacks->told[frame];
+}
 
 /* Asks for the symbols of all frames of all processes, those that no report
  * shows included. Returns 0 or -ENOMEM. */

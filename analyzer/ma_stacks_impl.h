@@ -38,6 +38,25 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
 int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first,
                         uint32_t *id);
 
+/* A frame of a path, on the way outwards: a node of a process, or a place. */
+struct ma_step {
+    const struct ma_process *process; /* whose node; of a place: one that had it */
+    const struct ma_node *node;       /* NULL: it is a place */
+    uint32_t place;                   /* below MLF_FIRST_NODE: the path has ended */
+};
+
+static inline bool ma_step_is_frame(const struct ma_step *step)
+{
+    return step->node || step->place >= MLF_FIRST_NODE;
+}
+
+struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id);
+void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step);
+int ma_stacks_step_site(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *site);
+
+/* Look up the frames of a site, if that was not done yet. False if memory is short. */
+bool ma_stacks_tell(struct ma_stacks *stacks, uint32_t site);
+
 /* ma_stacks_places.c */
 
 static inline const struct ma_place *ma_stacks_place_at(const struct ma_stacks *stacks,
@@ -51,9 +70,8 @@ static inline const struct ma_place *ma_stacks_place_at(const struct ma_stacks *
 uint32_t ma_stacks_folded(const struct ma_stacks *stacks, const struct ma_process *process,
                           uint32_t stack);
 
-/* The sites of a place, behind the path_sites there are already. False if memory
- * is short. */
-bool ma_stacks_add_sites(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t place);
+/* The site of a place, which this process had. */
+int ma_stacks_place_site(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t place, uint32_t *site);
 
 #endif

@@ -187,22 +187,14 @@ static uint64_t bias_of(const struct ma_process *process, const struct ma_object
     return 0;
 }
 
-bool ma_stacks_add_sites(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t place)
+int ma_stacks_place_site(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t place, uint32_t *site)
 {
-    for (unsigned depth = 0; place >= MLF_FIRST_NODE && depth < MLF_DEPTH_MAX; depth++) {
-        const struct ma_place *at = ma_stacks_place_at(stacks, place);
-        const struct ma_object_entry *object = &stacks->objects[at->object];
-        uint32_t site = ma_map_get(&object->site_of, at->frame);
-        uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* as addresses are */
-        if ((site == MA_NONE &&
-             ma_stacks_add_site(stacks, at->object, at->frame, offset,
-                                offset + bias_of(process, object), &site) < 0) ||
-            !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
-            return false;
-        stacks->path_sites[stacks->n_path_sites++] = site;
-        place = at->parent;
-    }
-    return true;
+    const struct ma_place *at = ma_stacks_place_at(stacks, place);
+    const struct ma_object_entry *object = &stacks->objects[at->object];
+    uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* as addresses are */
+    *site = ma_map_get(&object->site_of, at->frame);
+    return *site != MA_NONE ? 0
+                            : ma_stacks_add_site(stacks, at->object, at->frame, offset,
+                                                 offset + bias_of(process, object), site);
 }
-

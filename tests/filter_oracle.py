@@ -92,6 +92,21 @@ def places_of(path):
 
 
 @functools.lru_cache(maxsize=None)
+def functions_of(path):
+    """What a return address is called: its functions, the innermost first."""
+    functions = {}
+    for entry in report(path, "--allocations")["allocations"]:
+        at = []
+        for frame in entry["stack"]:
+            module = (frame["module"] or "").rpartition("/")[2]
+            at.append(frame["function"] or (f"{module}+{frame['offset']}" if module
+                                            else frame["address"]))
+            if not frame["inlined"]:
+                functions[frame["address"]], at = at, []
+    return functions
+
+
+@functools.lru_cache(maxsize=None)
 def names_of(path):
     return {(row["pid"], row["tid"]): row["name"]
             for row in report(path, "--threads")["threads"]["threads"]}
@@ -285,6 +300,23 @@ class Expected:
         if row["function"] != "realloc":
             self.by_stack[block.stack].update(temporary=later == 0, near=later <= self.within)
             self.totals.update(temporary=later == 0, near=later <= self.within)
+
+
+def neighbours(right, function, step):
+    """Who calls a function (step 1) or what it calls (-1), None being nobody or the
+    allocator, with [leaked, at the peak, allocated, calls] of the stacks that have it so;
+    and the same of all stacks that have it, with their number."""
+    functions, table, total = functions_of(right.wanted.path), {}, [0] * 5
+    for stack, counts in right.by_stack.items():
+        path = [name for address in stack for name in functions[address]]
+        at = [i for i, name in enumerate(path) if name == function]
+        costs = [counts["leaked"], right.at_peak.get(stack, 0), counts["allocated_bytes"],
+                 counts["allocations"], 1]
+        for name in {path[i + step] if 0 <= i + step < len(path) else None for i in at}:
+            table[name] = [a + b for a, b in zip(table.get(name, [0] * 4), costs)]
+        if at:
+            total = [a + b for a, b in zip(total, costs)]
+    return table, total
 
 
 def part_of(row, begins):

@@ -13,7 +13,8 @@ import xml.etree.ElementTree
 import pytest
 
 import support
-from filter_oracle import Expected, Filter, report_of, rows_of, steps_of
+from filter_oracle import (Expected, Filter, functions_of, neighbours, report_of, rows_of,
+                           steps_of)
 from support import PROGRAMS, PYTHON, analyze, report, trace
 
 SQL = """create table t(a, b);
@@ -259,6 +260,26 @@ def assert_stacks(seen, right, told):
     assert sums(seen["churn"]["stacks"], "allocated_bytes", "freed_bytes", "frees") == \
         {k: (c["allocated_bytes"], c["freed_bytes"], c["frees"]) for k, c in table.items()}, told
     assert seen["summary"]["stacks"] == len(table), told
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("shell", "git")])
+def test_callers_and_callees(traces, name):
+    """Of the functions on most stacks, recursive ones among them, and the allocators' own."""
+    path = traces / name
+    met, costs = collections.Counter(), ("leaked_bytes", "peak_bytes", "allocated_bytes", "calls")
+    for stack in Expected(path, Filter(path)).by_stack:
+        met.update(n for address in stack for n in functions_of(path)[address]
+                   if not set("*?[(") & set(n))
+    chosen = [function for function, _ in met.most_common()[:9:4]]
+    for title, wanted, right in cases(path):
+        for function in chosen:
+            seen = report(path, "--callers", function, "--callees", function, *wanted.options())
+            for what, step in (("callers", 1), ("callees", -1)):
+                table, total = neighbours(right, function, step)
+                told = f"{name}, {title}: {what} of {function}, {wanted.options()}"
+                assert {row["function"]: [row[cost] for cost in costs]
+                        for row in seen[what][what]} == table, told
+                assert [seen[what][cost] for cost in (*costs, "stacks")] == total, told
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import zlib
@@ -248,6 +249,26 @@ def finished_with(process, data):
     return out.decode(), err.decode(), process.returncode
 
 
+def test_a_pipe_that_begins_with_something_else_is_told_at_once(tmp_path):
+    """GIVEN a pipe that begins with neither a trace nor compressed data, and is left open,
+    THEN one line says what is waited for; WHEN a trace follows, THEN it is reported."""
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    process = subprocess.Popen([ANALYZE, "-", "--summary", "--json", "--no-symbols"],
+                               env=support.clean_environment(), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(b"hello, this is not a trace\n")
+    process.stdin.flush()
+    assert select.select([process.stderr], [], [], 60)[0], "nothing was said"
+    said = os.read(process.stderr.fileno(), 4096).decode()
+    assert said.startswith("mlog-analyze: standard input: begins with neither a trace nor zstd"), said
+    assert said.count("\n") == 1 and "512 KiB" in said
+    out, err = process.communicate((tmp_path / "t").read_bytes(), timeout=60)
+    report = json.loads(out)
+    assert report["summary"]["events"] == support.summary(tmp_path / "t")["events"]
+    assert report["audit"]["skipped_bytes"] == 27 and process.returncode == 1
+    assert "begins with neither" not in err.decode()
+
+
 @pytest.mark.parametrize("silent", ["asleep or killed", "idle thread"])
 def test_who_is_silent_does_not_hold_back_the_others(silent):
     """GIVEN a process that says nothing any more, or a thread without events,
@@ -418,10 +439,11 @@ def large(tmp_path_factory):
     return path, support.summary(path)["events"]
 
 
-def told(*args):
-    """What a terminal is told by mlog-analyze for which a second goes by whenever it
-    looks at the clock (hasty_clock.c)."""
+def told(*args, columns=0):
+    """What a terminal of this width is told by mlog-analyze for which a second goes by
+    whenever it looks at the clock (hasty_clock.c)."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = support.clean_environment(TERM="xterm", LD_PRELOAD=PROGRAMS / "hasty_clock.so")
     process = subprocess.Popen([ANALYZE, *map(str, args)], stderr=slave, env=env,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -443,6 +465,17 @@ def test_percent_is_of_what_is_done_not_of_what_is_read_ahead(large):
     assert len(shown) > 10
     for percent, millions in shown:
         assert abs(float(percent) - 100 * float(millions) * 1e6 / events) < 15, (shown, events)
+
+
+@pytest.mark.parametrize("columns", [40, 12])
+def test_progress_is_no_wider_than_the_terminal(large, columns):
+    """A line that wraps would be followed by others, for none but the last can be redrawn."""
+    path, _ = large
+    shown = told(path, "--summary", "--no-symbols", "--jobs=1", columns=columns)
+    lines = [line for line in shown.split("\r\x1b[K") if line]
+    assert lines and all(0 < len(line) < columns for line in lines), shown
+    assert columns < 40 or any(re.search(r"^mlog-analyze: \d+ %, \d+ s left$", line)
+                               for line in lines), shown
 
 
 def test_the_reading_before_the_reading_tells_its_progress(large):

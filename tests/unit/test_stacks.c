@@ -176,6 +176,137 @@ static void test_orders(void)
     end(&trace, &stacks);
 }
 
+/* Whether the tree tells the stack's frames, as ma_stacks_frames does. */
+static bool tells_the_frames(struct ma_stacks *stacks, struct ma_trie *trie, uint32_t id)
+{
+    const struct ma_frame *frames;
+    uint32_t node;
+    if (ma_stacks_trie_add(stacks, trie, id, &node) < 0)
+        abort();
+    long n = ma_stacks_frames(stacks, id, &frames), at = 0;
+    for (; node != MA_NONE && at < n; node = trie->nodes[node].parent, at++) {
+        const struct ma_frame *told = ma_stacks_told(stacks, trie->nodes[node].frame);
+        if (told->offset != frames[at].offset || told->module != frames[at].module ||
+            told->address != frames[at].address || told->number != trie->nodes[node].frame ||
+            told->site != frames[at].site)
+            return false;
+        if (trie->nodes[node].parent != MA_NONE && trie->nodes[node].parent >= node)
+            return false; /* parents come first */
+    }
+    return at == n && node == MA_NONE;
+}
+
+struct way {
+    const struct ma_trie *trie;
+    uint32_t at; /* where the walk is; MA_NONE: outside */
+    size_t down, up, wrong;
+};
+
+static int pass(void *context, uint32_t node, bool down)
+{
+    struct way *way = context;
+    const uint32_t parent = way->trie->nodes[node].parent;
+    way->wrong += way->at != (down ? parent : node);
+    way->at = down ? node : parent;
+    *(down ? &way->down : &way->up) += 1;
+    return 0;
+}
+
+/* A recursion that allocates at every depth, in a process that is over and in its
+ * child: what stacks have in common is in the tree once. */
+static void test_tree_of_frames(void)
+{
+    enum { DEEP = 3000 };
+    struct ma_trace trace;
+    struct ma_stacks stacks;
+    struct ma_trie trie = { 0 };
+    begin(&trace, &stacks);
+    struct ma_process *parent = add_process(&trace, 1, 0, 0, 0);
+    add_module(parent, 1, "/a", "id", 0x1000);
+    for (uint32_t i = 0; i < DEEP; i++)
+        add_node(parent, 16 + i, i ? 16 + i - 1 : 0, 1, i % 2 ? 0x20 : 0x10, false);
+    struct ma_process *child = add_process(&trace, 2, 1, 16 + DEEP, 2);
+    for (uint32_t i = 0; i < 10; i++)
+        add_node(child, 16 + DEEP + i, 16 + i * 100, 1, 0x30, false);
+    uint32_t places[DEEP];
+    for (uint32_t i = 0; i < DEEP; i += 3) {
+        if (ma_stacks_place(&stacks, parent, 16 + i, &places[i]) < 0)
+            abort();
+    }
+    if (ma_stacks_fold(&stacks, parent) < 0)
+        abort();
+    ma_process_forget(parent);
+    bool told = true;
+    for (uint32_t i = 0; i < 10; i++)
+        told &= tells_the_frames(&stacks, &trie, id_of(&stacks, child, 16 + DEEP + i));
+    CHECK(told && trie.n == 901 + 10, "a tree has the frames of stacks, inherited ones too (%zu)",
+          trie.n);
+    for (uint32_t i = 0; i < DEEP; i += 3) {
+        uint32_t id;
+        if (ma_stacks_place_id(&stacks, places[i], parent->index, &id) < 0)
+            abort();
+        told &= tells_the_frames(&stacks, &trie, id);
+    }
+    CHECK(told && trie.n == DEEP - 2 + 10, "of a process that was folded, and each path once (%zu)",
+          trie.n);
+    uint32_t node = 0;
+    CHECK(ma_stacks_trie_add(&stacks, &trie, 2, &node) == 0 && node == MA_NONE,
+          "a stack without frames has no node");
+    struct way way = { .trie = &trie, .at = MA_NONE };
+    CHECK(ma_trie_walk(&trie, pass, &way) == 0 && !way.wrong && way.down == trie.n &&
+              way.up == trie.n && way.at == MA_NONE,
+          "a walk goes from frame to frame, down to all of them and back");
+    CHECK(stacks.n_told == 3, "each frame's name is looked up once (%zu)", stacks.n_told);
+    ma_trie_free(&trie);
+    end(&trace, &stacks);
+}
+
+/* Two stacks, whose ids are far apart. */
+static void add_pair(struct ma_process *process)
+{
+    add_module(process, 1, "/a", "id", 0);
+    add_node(process, 16, 0, 1, 0x10, false);
+    add_node(process, 1015, 16, 1, 0x20, false);
+}
+
+static void fold(struct ma_stacks *stacks, struct ma_process *process)
+{
+    if (ma_stacks_fold(stacks, process) < 0)
+        abort();
+    ma_process_forget(process);
+}
+
+/* What stands for the nodes of processes that were folded is kept of the latest: for
+ * children that were not heard of yet. */
+static void test_places_are_kept_of_the_latest(void)
+{
+    enum { EACH = 1000, MANY = MA_PLACES_KEPT / EACH + 40 };
+    struct ma_trace trace;
+    struct ma_stacks stacks;
+    begin(&trace, &stacks);
+    struct ma_process *first = add_process(&trace, 1, 0, 0, 0), *last = NULL;
+    add_pair(first);
+    struct ma_process *early = add_process(&trace, 2, 1, 1016, 2);
+    fold(&stacks, first);
+    uint32_t id = id_of(&stacks, early, 1015);
+    CHECK(ma_stacks_root(&stacks, id) == 0 && !trace.audit.unknown_stacks,
+          "a child's stacks are those of its parent that was folded");
+    for (uint32_t i = 0; i < MANY; i++) {
+        last = add_process(&trace, 100 + i, 0, 0, 0);
+        add_pair(last);
+        fold(&stacks, last);
+    }
+    CHECK(stacks.n_kept <= MA_PLACES_KEPT && stacks.n_kept > MA_PLACES_KEPT - 2 * EACH,
+          "places are kept up to a bound, and not far below it (%zu)", stacks.n_kept);
+    CHECK(id_of(&stacks, early, 1015) == MA_ROOT_UNKNOWN && trace.audit.unknown_stacks == 1,
+          "a child that was silent for so long has no stack, which the audit counts");
+    struct ma_process *late = add_process(&trace, 99, 100 + MANY - 1, 1016, 2);
+    CHECK(id_of(&stacks, late, 1015) == id && trace.audit.unknown_stacks == 1,
+          "that of one which was folded lately has");
+    CHECK(stacks.n_places == 2, "and all have the same places (%zu)", stacks.n_places);
+    end(&trace, &stacks);
+}
+
 /* Many modules, and many processes with code in none: none of their frames is
  * taken for another's. */
 static void test_nothing_collides(void)
@@ -215,6 +346,8 @@ int main(void)
     test_one_path_wherever_it_is();
     test_forks();
     test_orders();
+    test_tree_of_frames();
+    test_places_are_kept_of_the_latest();
     test_nothing_collides();
     return TAP_DONE();
 }
