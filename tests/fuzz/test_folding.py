@@ -224,13 +224,21 @@ STACKS = 1000
 FOR_EACH_PROCESS = 24 << 10     # bytes; one that keeps its books has 170 KiB here
 
 
-def memory(path, n, *options):
-    """The most memory of a report of n like processes, one after the other."""
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """Traces of so many like processes, one after the other."""
     items = [alloc(0x10000 + 64 * i, 17 if i == 0 else 2, 100, 1) for i in range(STACKS)]
     items += [free(0x10000 + 64 * i) for i in range(1, STACKS)]
-    tree(path, (chunk for i in range(n) for chunk in
-                (image(i, i * 2 * SECOND, stacks=STACKS, over=i * 2 * SECOND + 10000),
-                 events(items, i * 2 * SECOND, KEY + i))))
+    paths = {n: tmp_path_factory.mktemp("alike") / str(n) for n in (500, 1500)}
+    for n, path in paths.items():
+        tree(path, (chunk for i in range(n) for chunk in
+                    (image(i, i * 2 * SECOND, stacks=STACKS, over=i * 2 * SECOND + 10000),
+                     events(items, i * 2 * SECOND, KEY + i))))
+    return paths
+
+
+def memory(path, options):
+    """The most memory of a report, in bytes."""
     feed = '"$@" < "$0"' if "--follow" in options else 'cat "$0" | "$@"'
     done = run(["sh", "-c", feed, path, PYTHON, "-c", SMALL, "/dev/stdin", ANALYZE, "-",
                 "--no-symbols", *options])
@@ -238,9 +246,10 @@ def memory(path, n, *options):
     return int(done.stdout) << 10
 
 
+@pytest.mark.xdist_group("folding")
 @pytest.mark.parametrize("options", [[], ["--follow"], ["--export=pprof=/dev/null"],
                                      ["--flamegraph=peak"]], ids=str)
-def test_memory_does_not_grow_with_processes_that_are_over(tmp_path, options):
-    few, many = memory(tmp_path / "t", 500, *options), memory(tmp_path / "t", 1500, *options)
-    mapped = (tmp_path / "t").stat().st_size if "--follow" in options else 0
+def test_memory_does_not_grow_with_processes_that_are_over(alike, options):
+    few, many = memory(alike[500], options), memory(alike[1500], options)
+    mapped = alike[1500].stat().st_size if "--follow" in options else 0
     assert many - few < 1000 * FOR_EACH_PROCESS + mapped, (few, many, mapped)
