@@ -59,15 +59,8 @@ static bool is_told(const struct ma_dump *dump, const struct ma_process *process
 
 static int tell(struct ma_dump *dump, const struct ma_process *process)
 {
-    if (process->index >= dump->n_told) {
-        size_t n = process->index + process->index / 2 + 16;
-        unsigned char *told = realloc(dump->told, n);
-        if (!told)
-            return -ENOMEM;
-        memset(told + dump->n_told, 0, n - dump->n_told);
-        dump->told = told;
-        dump->n_told = n;
-    }
+    if (!MA_HOLDS(dump->told, process->index, dump->n_told))
+        return -ENOMEM;
     dump->told[process->index] = 1;
     begin_process(dump->out, process);
     return 0;

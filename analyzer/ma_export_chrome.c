@@ -69,15 +69,8 @@ static void halve(struct series *series)
 static int sample(struct chrome *to, const struct ma_seen *seen)
 {
     uint32_t index = seen->process->index;
-    if (index >= to->n_series) {
-        size_t n = index + index / 2 + 4;
-        struct series *grown = realloc(to->series, n * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        memset(grown + to->n_series, 0, (n - to->n_series) * sizeof *grown);
-        to->series = grown;
-        to->n_series = n;
-    }
+    if (!MA_HOLDS(to->series, index, to->n_series))
+        return -ENOMEM;
     struct series *series = &to->series[index];
     const struct ma_account *account = ma_analysis_books(to->analysis)->accounts[index];
     struct moment now = { seen->ns, account->live_bytes, account->live_blocks };

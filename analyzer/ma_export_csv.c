@@ -72,15 +72,8 @@ struct names { /* by number of the frame */
 static const struct name *name_of(struct names *names, const struct ma_frame *frame)
 {
     char buffer[256];
-    if (frame->number >= names->n) {
-        size_t n = frame->number + frame->number / 2 + 64;
-        struct name *all = realloc(names->all, n * sizeof *all);
-        if (!all)
-            return NULL;
-        memset(all + names->n, 0, (n - names->n) * sizeof *all);
-        names->all = all;
-        names->n = n;
-    }
+    if (!MA_HOLDS(names->all, frame->number, names->n))
+        return NULL;
     struct name *name = &names->all[frame->number];
     if (name->text)
         return name;

@@ -99,14 +99,8 @@ static int define_nodes(struct heaptrack *to, size_t from)
 {
     const struct ma_stacks *stacks = &to->analysis->stacks;
     const struct ma_trie *trie = &to->trie;
-    if (trie->n > to->n_traces_of) {
-        size_t n = trie->n + trie->n / 2;
-        uint32_t *traces_of = realloc(to->traces_of, n * sizeof *traces_of);
-        if (!traces_of)
-            return -ENOMEM;
-        to->traces_of = traces_of;
-        to->n_traces_of = n;
-    }
+    if (!MA_HOLDS(to->traces_of, trie->n, to->n_traces_of))
+        return -ENOMEM;
     uint32_t trace = from < trie->n && trie->nodes[from].parent != MA_NONE
                          ? to->traces_of[trie->nodes[from].parent]
                          : 0;

@@ -28,7 +28,7 @@ struct texts {
     struct ma_analysis *analysis;
     struct ma_trie trie;
     struct ma_strings all;
-    uint32_t *of_frames; /* by number of the frame; MA_NONE: not met yet */
+    uint32_t *of_frames; /* by number of the frame: 1 + that of its text; 0: not met yet */
     size_t n_frames;
 };
 
@@ -76,21 +76,15 @@ static void texts_free(struct texts *texts)
 static uint32_t text_of(struct texts *texts, uint32_t frame)
 {
     const struct ma_stacks *stacks = &texts->analysis->stacks;
-    if (frame >= texts->n_frames) {
-        const size_t n = stacks->n_told + stacks->n_told / 2;
-        uint32_t *of_frames = realloc(texts->of_frames, n * sizeof *of_frames);
-        if (!of_frames)
-            return MA_NONE;
-        memset(of_frames + texts->n_frames, 0xff, (n - texts->n_frames) * sizeof *of_frames);
-        texts->of_frames = of_frames;
-        texts->n_frames = n;
-    }
-    if (texts->of_frames[frame] == MA_NONE) {
+    if (!MA_HOLDS(texts->of_frames, frame, texts->n_frames))
+        return MA_NONE;
+    uint32_t *of = &texts->of_frames[frame];
+    if (!*of) {
         char *text = frame_text(ma_stacks_told(stacks, frame));
-        texts->of_frames[frame] = text ? ma_strings_add(&texts->all, text) : MA_NONE;
+        *of = text ? ma_strings_add(&texts->all, text) + 1 : 0; /* MA_NONE + 1 is 0 */
         free(text);
     }
-    return texts->of_frames[frame];
+    return *of - 1;
 }
 
 static uint32_t add_branch(struct tree *tree, uint32_t parent, uint32_t text)

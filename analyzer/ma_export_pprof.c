@@ -215,17 +215,7 @@ static uint64_t location_of(struct writer *writer, uint32_t site)
         return known;
     const struct ma_frame *frames;
     long n = ma_stacks_site(stacks, site, &frames);
-    if (site >= writer->n_location_of && n > 0) {
-        size_t size = stacks->n_sites + stacks->n_sites / 2;
-        uint32_t *larger = realloc(writer->location_of, size * sizeof *larger);
-        if (larger) {
-            memset(larger + writer->n_location_of, 0,
-                   (size - writer->n_location_of) * sizeof *larger);
-            writer->location_of = larger;
-            writer->n_location_of = size;
-        }
-    }
-    if (n < 0 || site >= writer->n_location_of) {
+    if (n < 0 || !MA_HOLDS(writer->location_of, site, writer->n_location_of)) {
         writer->failed = true;
         return 0;
     }

@@ -5,7 +5,6 @@
 #include "ma_filter.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "ma_clock.h"
 #include "ma_replay_process.h"
@@ -14,27 +13,12 @@
 enum { ACCEPTED = 1, REJECTED = 2 };
 enum { KNOWN = 1, FUNCTION = 2, MODULE = 4, EXCLUDE = 8 };
 
-/* Have *array hold an entry `index`, new ones zero. */
-static bool widen(void **array, size_t *n, size_t index, size_t size)
-{
-    if (index < *n)
-        return true;
-    size_t wanted = index + index / 2 + 16;
-    char *larger = realloc(*array, wanted * size);
-    if (!larger)
-        return false;
-    memset(larger + *n * size, 0, (wanted - *n) * size);
-    *array = larger;
-    *n = wanted;
-    return true;
-}
-
 /* What a frame, with the calls inlined there, matches. 0: memory is short. */
 static uint8_t match_site(struct ma_filter *filter, uint32_t site)
 {
     const struct ma_filter_spec *spec = filter->spec;
     const struct ma_frame *frames;
-    if (!widen((void **)&filter->sites, &filter->n_sites, site, 1))
+    if (!MA_HOLDS(filter->sites, site, filter->n_sites))
         return 0;
     if (filter->sites[site])
         return filter->sites[site];
@@ -99,10 +83,9 @@ static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
         return true;
     struct ma_filter_verdicts *verdicts;
     uint8_t *verdict = NULL;
-    if (widen((void **)&filter->verdicts, &filter->n_verdicts, seen->process->index,
-              sizeof *verdicts)) {
+    if (MA_HOLDS(filter->verdicts, seen->process->index, filter->n_verdicts)) {
         verdicts = &filter->verdicts[seen->process->index];
-        if (widen((void **)&verdicts->of_use, &verdicts->n, block->use, 1))
+        if (MA_HOLDS(verdicts->of_use, block->use, verdicts->n))
             verdict = &verdicts->of_use[block->use];
     }
     if (verdict && !*verdict)
@@ -254,7 +237,7 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
     struct ma_replay *books = &filter->books;
     struct ma_account *account = ma_replay_account(books, seen->process);
     struct ma_use *use = use_of(account, seen, block);
-    if (!use || !widen((void **)&filter->allocated, &filter->n_allocated, block->thread, 1))
+    if (!use || !MA_HOLDS(filter->allocated, block->thread, filter->n_allocated))
         return -ENOMEM;
     filter->threads += !filter->allocated[block->thread];
     filter->allocated[block->thread] = 1;

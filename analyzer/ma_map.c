@@ -77,3 +77,15 @@ void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size)
         *capacity = larger;
     return grown;
 }
+
+void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size)
+{
+    const size_t n = index + index / 2 + 4;
+    size_t size;
+    char *grown;
+    if (__builtin_mul_overflow(n, element_size, &size) || !(grown = realloc(array, size)))
+        return NULL;
+    memset(grown + *capacity * element_size, 0, (n - *capacity) * element_size);
+    *capacity = n;
+    return grown;
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two small containers: a growing array by macro, and an open-addressing map
+ * Small containers: growing arrays by macro, and an open-addressing map
  * from 64-bit keys to 32-bit values (indices into such arrays). Keys come from
  * traces, so the hash is mixed well, with a key of its own in every run: nobody
  * can aim for collisions. A growth that fails leaves the container as it was.
@@ -60,6 +60,20 @@ void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size);
 #define MA_RESERVE(array, count, capacity)                                                        \
     ((count) < (capacity) || ({                                                                   \
          void *grown_ = ma_grow((array), (count), &(capacity), sizeof *(array));                  \
+         if (grown_)                                                                              \
+             (array) = grown_;                                                                    \
+         grown_ != NULL;                                                                          \
+     }))
+
+/* Have an array of *capacity elements hold one of this index; new ones are zero.
+ * Returns as ma_grow. */
+void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size);
+
+/* True if the array holds it, after enlarging it if need be. array and capacity (a
+ * size_t) are lvalues. */
+#define MA_HOLDS(array, index, capacity)                                                          \
+    ((size_t)(index) < (capacity) || ({                                                           \
+         void *grown_ = ma_enlarge((array), (index), &(capacity), sizeof *(array));               \
          if (grown_)                                                                              \
              (array) = grown_;                                                                    \
          grown_ != NULL;                                                                          \

@@ -5,33 +5,16 @@
 #include "ma_own_peaks.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* The process, made if it is new, with room for all its uses; NULL if memory is
  * short. */
 static struct ma_own_peak *peak_of(struct ma_own_peaks *peaks, const struct ma_account *account)
 {
     size_t index = account->process->index;
-    if (index >= peaks->n_processes) {
-        size_t n = index + index / 2 + 4;
-        struct ma_own_peak *processes = realloc(peaks->processes, n * sizeof *processes);
-        if (!processes)
-            return NULL;
-        memset(processes + peaks->n_processes, 0, (n - peaks->n_processes) * sizeof *processes);
-        peaks->processes = processes;
-        peaks->n_processes = n;
-    }
+    if (!MA_HOLDS(peaks->processes, index, peaks->n_processes))
+        return NULL;
     struct ma_own_peak *peak = &peaks->processes[index];
-    if (account->n_uses > peak->n_uses) {
-        size_t n = account->use_capacity;
-        struct ma_own_use *uses = realloc(peak->uses, n * sizeof *uses);
-        if (!uses)
-            return NULL;
-        memset(uses + peak->n_uses, 0, (n - peak->n_uses) * sizeof *uses);
-        peak->uses = uses;
-        peak->n_uses = n;
-    }
-    return peak;
+    return MA_HOLDS(peak->uses, account->n_uses, peak->n_uses) ? peak : NULL;
 }
 
 /* A block begins (sign 1) or ends (-1). */

@@ -43,16 +43,7 @@ void ma_replay_free(struct ma_replay *replay)
 /* States for all streams that the trace knows by now. */
 static bool reserve_states(struct ma_replay *replay)
 {
-    if (replay->trace->n_streams <= replay->n_states)
-        return true;
-    size_t n = replay->trace->n_streams + replay->trace->n_streams / 2 + 8;
-    struct ma_stream_state *states = realloc(replay->states, n * sizeof *states);
-    if (!states)
-        return false;
-    memset(states + replay->n_states, 0, (n - replay->n_states) * sizeof *states);
-    replay->states = states;
-    replay->n_states = n;
-    return true;
+    return MA_HOLDS(replay->states, replay->trace->n_streams, replay->n_states);
 }
 
 /* The run at hand: what its events have in common, and their sums. */

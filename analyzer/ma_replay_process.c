@@ -15,15 +15,8 @@
 
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
 {
-    if (process->index >= replay->n_accounts) {
-        size_t n = replay->trace->n_processes + replay->trace->n_processes / 2 + 4;
-        struct ma_account **accounts = realloc(replay->accounts, n * sizeof *accounts);
-        if (!accounts)
-            return NULL;
-        memset(accounts + replay->n_accounts, 0, (n - replay->n_accounts) * sizeof *accounts);
-        replay->accounts = accounts;
-        replay->n_accounts = n;
-    }
+    if (!MA_HOLDS(replay->accounts, process->index, replay->n_accounts))
+        return NULL;
     struct ma_account **account = &replay->accounts[process->index];
     if (!*account)
         *account = ma_account_new(process);

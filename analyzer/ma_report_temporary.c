@@ -59,16 +59,8 @@ bool ma_report_temporary_parse(struct ma_options *options, const char *value,
 
 static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
 {
-    if (thread >= temporary->n_threads) {
-        size_t n = thread + thread / 2 + 8;
-        struct recent *threads = realloc(temporary->threads, n * sizeof *threads);
-        if (!threads)
-            return NULL;
-        memset(threads + temporary->n_threads, 0,
-               (n - temporary->n_threads) * sizeof *threads);
-        temporary->threads = threads;
-        temporary->n_threads = n;
-    }
+    if (!MA_HOLDS(temporary->threads, thread, temporary->n_threads))
+        return NULL;
     struct recent *recent = &temporary->threads[thread];
     if (!recent->moments)
         recent->moments = calloc(temporary->size, sizeof *recent->moments);

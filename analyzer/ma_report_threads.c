@@ -44,16 +44,7 @@ static const char key;
 
 static struct thread_sum *sum_of(struct threads *threads, uint32_t thread)
 {
-    if (thread >= threads->n_sums) {
-        size_t n = thread + thread / 2 + 8;
-        struct thread_sum *sums = realloc(threads->sums, n * sizeof *sums);
-        if (!sums)
-            return NULL;
-        memset(sums + threads->n_sums, 0, (n - threads->n_sums) * sizeof *sums);
-        threads->sums = sums;
-        threads->n_sums = n;
-    }
-    return &threads->sums[thread];
+    return MA_HOLDS(threads->sums, thread, threads->n_sums) ? &threads->sums[thread] : NULL;
 }
 
 static struct pair_sum *pair_of(struct threads *threads, uint32_t from, uint32_t to)

@@ -207,16 +207,8 @@ static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
 
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
 {
-    if (owner->index >= stacks->n_hashes) {
-        size_t n = stacks->trace->n_processes + stacks->trace->n_processes / 2;
-        n += owner->index + 1 > n;
-        struct ma_hashes *hashes = realloc(stacks->hashes, n * sizeof *hashes);
-        if (!hashes)
-            return NULL;
-        memset(hashes + stacks->n_hashes, 0, (n - stacks->n_hashes) * sizeof *hashes);
-        stacks->hashes = hashes;
-        stacks->n_hashes = n;
-    }
+    if (!MA_HOLDS(stacks->hashes, owner->index, stacks->n_hashes))
+        return NULL;
     struct ma_hashes *own = &stacks->hashes[owner->index];
     if (node >= own->n) {
         /* Most often the trace is read, and these are all. */

@@ -5,38 +5,20 @@
 #include "ma_tally.h"
 
 #include <errno.h>
-#include <string.h>
-
-static bool reserve_part(struct ma_tally *tally, uint32_t process)
-{
-    if (process < tally->n_parts)
-        return true;
-    size_t n = process + process / 2 + 4;
-    struct ma_tally_part *parts = realloc(tally->parts, n * sizeof *parts);
-    if (!parts)
-        return false;
-    memset(parts + tally->n_parts, 0, (n - tally->n_parts) * sizeof *parts);
-    tally->parts = parts;
-    tally->n_parts = n;
-    return true;
-}
 
 uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, uint32_t use)
 {
     const uint32_t process = account->process->index;
-    if (!reserve_part(tally, process))
+    if (!MA_HOLDS(tally->parts, process, tally->n_parts))
         return NULL;
     struct ma_tally_part *part = &tally->parts[process];
     if (use >= part->n_uses) {
         const size_t size = tally->counters * sizeof *part->values;
-        size_t n = use + use / 2 + 16;
-        uint64_t *values = realloc(part->values, n * size);
+        uint64_t *values = ma_enlarge(part->values, use, &part->n_uses, size);
         if (!values)
             return NULL;
-        memset((char *)values + part->n_uses * size, 0, (n - part->n_uses) * size);
         part->account = account;
         part->values = values;
-        part->n_uses = n;
     }
     return &part->values[use * tally->counters];
 }

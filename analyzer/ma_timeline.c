@@ -5,7 +5,6 @@
 #include "ma_timeline.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "ma_replay.h"
 
@@ -220,15 +219,8 @@ static int watch(struct ma_timeline *timeline, const struct ma_account *account,
 static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_account *account)
 {
     size_t index = account->process->index;
-    if (index >= timeline->n_shares) {
-        size_t n = index + index / 2 + 4;
-        struct ma_share *shares = realloc(timeline->shares, n * sizeof *shares);
-        if (!shares)
-            return NULL;
-        memset(shares + timeline->n_shares, 0, (n - timeline->n_shares) * sizeof *shares);
-        timeline->shares = shares;
-        timeline->n_shares = n;
-    }
+    if (!MA_HOLDS(timeline->shares, index, timeline->n_shares))
+        return NULL;
     struct ma_share *share = &timeline->shares[index];
     if (account->n_uses > share->n_held) {
         size_t n = account->use_capacity;

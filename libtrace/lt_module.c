@@ -109,13 +109,13 @@ static uint64_t folded(uint64_t hash, const unsigned char *bytes, size_t size)
     return hash;
 }
 
-/* name: the loader's. Where it lies is no part of it. */
-static uint64_t identity_of(const struct description *d, const char *name)
+/* By the loader's name. Where it lies is no part of it. */
+static uint64_t identity_of(const struct description *d)
 {
     const unsigned char *id;
     unsigned size = build_id_of(d, &id);
     uint64_t hash = folded(0xcbf29ce484222325u, id, size);
-    return folded(hash, (const unsigned char *)name, strlen(name));
+    return folded(hash, (const unsigned char *)d->path, strlen(d->path));
 }
 
 static bool span_of(const struct description *d, uintptr_t *start, uintptr_t *end)
@@ -242,7 +242,7 @@ static bool is_still(const struct module *module, uintptr_t pc)
 {
     struct description d;
     return !describe_at(pc, &d) ||
-           (d.bias == module->bias && identity_of(&d, d.path) == module->identity);
+           (d.bias == module->bias && identity_of(&d) == module->identity);
 }
 
 struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
@@ -259,7 +259,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
         module = NULL;
     }
     if (!module && describe_at(at, &d))
-        module = add(c, &d, identity_of(&d, d.path));
+        module = add(c, &d, identity_of(&d));
     if (module) {
         place.module = module->id;
         place.offset = pc - module->bias;
@@ -322,7 +322,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
     (void)size;
     unloads = info->dlpi_subs;
     struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
-    uint64_t identity = identity_of(&d, d.path);
+    uint64_t identity = identity_of(&d);
     if (walk->seen++ == 0) {
         find_main_path(walk->main_path, sizeof walk->main_path, (uintptr_t)d.headers);
         d.flags = MLF_MODULE_MAIN;
@@ -401,7 +401,7 @@ static int note_present(struct dl_phdr_info *info, size_t size, void *data)
     if (check->subs == unloads)
         return 1; /* nothing was unloaded */
     struct description d = {info->dlpi_addr, info->dlpi_name, info->dlpi_phdr, info->dlpi_phnum, 0};
-    uint64_t identity = identity_of(&d, d.path);
+    uint64_t identity = identity_of(&d);
     if (!lt_lock_take(&lock))
         return 0;
     for (uint32_t i = 0; i < module_count; i++)
