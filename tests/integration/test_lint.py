@@ -86,6 +86,34 @@ def test_libtrace_and_analyzer_share_only_format():
         assert not used & (own["libtrace"] | own["analyzer"]), path
 
 
+def analyzer_layers():
+    """The folders of analyzer/, from the bottom up, as its meson.build lists them."""
+    listed = (ROOT / "analyzer" / "meson.build").read_text()
+    table = re.search(r"^ma_folders = \{\n(.*?)^\}", listed, re.M | re.S).group(1)
+    return re.findall(r"^  '(\w+)': \[", table, re.M)
+
+
+def test_no_folder_of_the_analyser_includes_what_stands_above_it():
+    """GIVEN the folders of analyzer/ in the order of meson.build; WHEN a file of one
+    includes a header of another; THEN the other comes earlier. The files at the top
+    (the command, its options) may include all, and nothing includes them."""
+    layers = analyzer_layers()
+    assert len(layers) >= 9 and layers[0] == "base", layers
+    top = len(layers)
+    level, upwards = {}, []
+    files = sources(".c", ".h", under="analyzer/")
+    for path in files:
+        folder = path.relative_to(ROOT / "analyzer").parts[0]
+        assert folder in layers or folder == path.name, f"{path}: no folder of meson.build"
+        level[path.name] = layers.index(folder) if folder in layers else top
+    assert len(level) == len(files), "two files of one name"
+    for path in files:
+        for name in includes(path):
+            if level.get(name, 0) > level[path.name]:
+                upwards.append(f"{path.relative_to(ROOT)} includes {name}")
+    assert not upwards, upwards
+
+
 def test_no_source_includes_a_source():
     for path in sources(".c", ".h", ".cc"):
         assert not [n for n in includes(path) if n.endswith((".c", ".cc"))], path
@@ -114,6 +142,7 @@ def test_every_header_compiles_alone(tmp_path, compiler):
         unit.write_text(f'#include "{path.name}"\nextern int dummy;\n')
         done = run([compiler, "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-Wno-unused-function", "-fsyntax-only", f"-I{path.parent}",
+                    *(f"-I{ROOT / 'analyzer' / folder}" for folder in analyzer_layers()),
                     f"-I{ROOT / 'format'}", f"-I{BUILD}", f"-I{BUILD / 'analyzer'}",
                     f"-I{BUILD / 'libtrace'}", unit])
         assert done.returncode == 0, done
