@@ -74,7 +74,7 @@ static void redraw(const char *text, bool last)
         printf("… %u more lines; Ctrl-C ends with all of them", more);
 }
 
-static int put(struct follow *follow, const char *text, size_t size, bool last)
+static int put_text(struct follow *follow, const char *text, size_t size, bool last)
 {
     struct ma_output output;
     if (follow->terminal) {
@@ -128,7 +128,7 @@ static int show(struct follow *follow, struct ma_analysis *analysis, bool last)
     if ((fclose(memory) != 0 || !text) && result == 0)
         result = ma_fail_memory(follow->error);
     if (result == 0)
-        result = put(follow, text, length, last);
+        result = put_text(follow, text, length, last);
     free(text);
     follow->reports++;
     audit->truncated_at = truncated_at;
@@ -219,7 +219,7 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
     for (bool written = true;;) {
         const uint64_t begin = now_ms();
         const bool last = interrupted; /* a second one ends us where we are */
-        int result = ma_analysis_fold(analysis) < 0
+        int result = ma_analysis_retire(analysis) < 0
                          ? ma_fail_memory(follow->error)
                          : ma_analysis_run(analysis, NULL, follow->error);
         if (result < 0)

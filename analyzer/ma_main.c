@@ -12,7 +12,7 @@
 
 #include "ma_bundle.h"
 #include "ma_ci.h"
-#include "ma_compare.h"
+#include "ma_diff_command.h"
 #include "ma_dump.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
@@ -95,7 +95,7 @@ static int work(struct ma_options *options, struct ma_error *error)
     result = ma_exports_open(&exports, &analysis, error);
     if (result == 0)
         result = ma_ci_open(&ci, &options->gate, options, error);
-    if (result == 0 && !dumper && !options->bundle && ma_analysis_fold(&analysis) < 0)
+    if (result == 0 && !dumper && !options->bundle && ma_analysis_retire(&analysis) < 0)
         result = ma_fail_memory(error);
     if (result < 0)
         goto out;
@@ -146,7 +146,7 @@ int main(int argc, char **argv)
     int status = 0;
     switch (ma_options_parse(&options, argc, argv)) {
     case MA_OPTIONS_RUN:
-        if ((options.diff     ? ma_compare(&options, &error)
+        if ((options.diff     ? ma_diff_command(&options, &error)
              : options.follow ? ma_follow(&options, write_result, &error)
                               : work(&options, &error)) < 0) {
             fprintf(stderr, "mlog-analyze: %s\n",

@@ -355,7 +355,7 @@ static enum ma_options_result add_report(struct ma_options *options, int index)
 static enum ma_options_result take_filter(struct ma_options *options,
                                           enum ma_filter_option option)
 {
-    const char *expected = ma_filter_spec_take(&options->filter, option, optarg);
+    const char *expected = ma_filter_options_parse(&options->filter, option, optarg);
     return expected ? wrong("--%s %s: %s", ma_filter_names[option], optarg, expected)
                     : MA_OPTIONS_RUN;
 }
@@ -363,7 +363,7 @@ static enum ma_options_result take_filter(struct ma_options *options,
 /* What goes with filters, and what does not. */
 static enum ma_options_result check_filter(const struct ma_options *options)
 {
-    const char *problem = ma_filter_spec_problem(&options->filter);
+    const char *problem = ma_filter_options_problem(&options->filter);
     if (problem)
         return wrong("%s", problem);
     if (!options->filter.active)
@@ -374,13 +374,13 @@ static enum ma_options_result check_filter(const struct ma_options *options)
                      options->bundle_output);
     if (options->filter.function.n && !options->symbols)
         return wrong("--function needs the names that --no-symbols leaves out");
-    if (options->follow && ma_filter_spec_looks_ahead(&options->filter))
+    if (options->follow && ma_filter_options_looks_ahead(&options->filter))
         return wrong("--follow does not know the end yet, which percent, marks, --min-age and "
                      "names of threads need: give --from and --to in seconds, --tid as a number");
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take(struct ma_options *options, int option)
+static enum ma_options_result take_option(struct ma_options *options, int option)
 {
     switch (option) {
     case OPT_TOP:
@@ -458,7 +458,7 @@ static enum ma_options_result take(struct ma_options *options, int option)
         break;
     case OPT_OLD_FROM:
     case OPT_OLD_TO: {
-        const char *expected = ma_filter_spec_take(
+        const char *expected = ma_filter_options_parse(
             &options->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
         options->diff_window.active = true;
         if (expected)
@@ -527,7 +527,7 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
                             .cache = true },
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
-        enum ma_options_result result = take(options, option);
+        enum ma_options_result result = take_option(options, option);
         if (result != MA_OPTIONS_RUN)
             return result;
     }
@@ -537,8 +537,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
     if (options->diff_window.active && !options->diff)
         return wrong("--old-from and --old-to are the window of OLD: they go with --diff OLD NEW");
-    if (options->diff_window.active && ma_filter_spec_problem(&options->diff_window))
-        return wrong("--old-from, --old-to: %s", ma_filter_spec_problem(&options->diff_window));
+    if (options->diff_window.active && ma_filter_options_problem(&options->diff_window))
+        return wrong("--old-from, --old-to: %s", ma_filter_options_problem(&options->diff_window));
     if (options->diff) {
         if (optind + 2 != argc)
             return wrong("--diff: expected two traces, OLD and NEW");
@@ -589,5 +589,5 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
 void ma_options_free(struct ma_options *options)
 {
     free(options->debug_dirs);
-    ma_filter_spec_free(&options->filter);
+    ma_filter_options_free(&options->filter);
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "ma_gate.h"
-#include "ma_filter_spec.h"
+#include "ma_filter_options.h"
 #include "ma_symbols.h"
 
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
@@ -44,7 +44,7 @@ struct ma_options {
     const char *snapshots;     /* --snapshots: when; it has been checked */
     const char *callers, *callees; /* names or patterns of functions */
     bool tree_bottom_up;
-    unsigned tree_cost; /* MA_COST_… of ma_paths.h */
+    unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */
     size_t jobs; /* processors to use at most; SIZE_MAX: those there are */
     bool json;
     bool follow;       /* reports while the trace grows */
@@ -61,11 +61,11 @@ struct ma_options {
     size_t n_suppressions;
     bool diff;
     const char *diff_old;   /* compared with trace */
-    struct ma_filter_spec diff_window; /* active: the window of diff_old is this one */
+    struct ma_filter_options diff_window; /* active: the window of diff_old is this one */
     struct ma_gate gate;    /* --fail-on */
     const char *baseline;   /* a trace or a JSON report, or NULL */
     const char *junit, *sarif; /* files, or NULL */
-    struct ma_filter_spec filter;
+    struct ma_filter_options filter;
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

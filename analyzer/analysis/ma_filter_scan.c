@@ -46,7 +46,7 @@ static bool is_called(struct ma_bytes name, const struct ma_moment *moment)
 static int add_mark(struct scan *scan, const struct ma_process *process,
                     const struct ma_short_record *brief)
 {
-    const struct ma_filter_spec *spec = scan->filter->spec;
+    const struct ma_filter_options *spec = scan->filter->spec;
     struct ma_bytes name = brief->mark.name;
     struct mark mark = {
         .process = process, .ticks = brief->time, .kind = brief->mark.kind,
@@ -119,7 +119,7 @@ static int read_all(struct scan *scan)
     return result;
 }
 
-static void measure(struct scan *scan)
+static void scan_window(struct scan *scan)
 {
     if (scan->end_process)
         scan->duration = ma_clock_ns(&scan->trace, scan->end_process, scan->end_ticks);
@@ -217,7 +217,7 @@ static int name_threads(struct scan *scan)
         uint64_t key = (uint64_t)stream->process->index << 32 | stream->number;
         if (stream->known &&
             ma_map_set(&filter->named, key,
-                       ma_filter_spec_thread(filter->spec, stream->tid, stream->name)) < 0)
+                       ma_filter_options_thread(filter->spec, stream->tid, stream->name)) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -247,7 +247,7 @@ int ma_filter_scan(struct ma_filter *filter, const char *path, struct ma_error *
             ma_fail_memory(error);
     }
     if (result == 0) {
-        measure(&scan);
+        scan_window(&scan);
         result = place_window(&scan, error);
     }
     for (size_t i = 0; i < scan.n_names; i++)

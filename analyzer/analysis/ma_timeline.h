@@ -32,7 +32,7 @@ struct ma_point {
 
 struct ma_candidate {
     const struct ma_account *account;
-    uint32_t use;
+    uint32_t site;
     uint64_t most;   /* the highest value in the series */
     uint64_t *bytes; /* one per point */
 };

@@ -81,7 +81,7 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
         return true;
     }
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (suffixes[i].unit == ma_figure_table[condition->figure].unit &&
+        if (suffixes[i].unit == ma_metric_table[condition->metric].unit &&
             strlen(suffixes[i].text) == length &&
             strncmp(suffixes[i].text, text, length) == 0) {
             condition->limit *= suffixes[i].factor;
@@ -96,20 +96,20 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
     struct ma_condition condition = { .text = text };
     const char *at = skip_blanks(text);
     size_t length = strcspn(at, " \t<>=!");
-    condition.figure = ma_figure_find(at, length);
+    condition.metric = ma_metric_find(at, length);
     if (gate->n == MA_CONDITIONS_MAX) {
         snprintf(why, size, "%d conditions at most", MA_CONDITIONS_MAX);
         return false;
     }
-    if (condition.figure < 0) {
+    if (condition.metric < 0) {
         snprintf(why, size, "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
-                            "is one of %s", ma_figure_names());
+                            "is one of %s", ma_metric_names());
         return false;
     }
     at = skip_blanks(at + length);
     if (!parse_relation(&at, &condition.relation)) {
         snprintf(why, size, "expected one of > >= < <= == != behind %s",
-                 ma_figure_table[condition.figure].name);
+                 ma_metric_table[condition.metric].name);
         return false;
     }
     at = skip_blanks(at);
@@ -124,9 +124,9 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
     }
     if (!parse_suffix(skip_blanks(at), &condition)) {
         snprintf(why, size, "\"%s\" is no unit of %s: expected %s or %%", at,
-                 ma_figure_table[condition.figure].name,
-                 ma_figure_table[condition.figure].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
-                 : ma_figure_table[condition.figure].unit == MA_COUNT ? "K, M, G"
+                 ma_metric_table[condition.metric].name,
+                 ma_metric_table[condition.metric].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
+                 : ma_metric_table[condition.metric].unit == MA_COUNT ? "K, M, G"
                                                                       : "ns, us, ms, s, min, h");
         return false;
     }
@@ -165,9 +165,9 @@ static bool holds(enum ma_relation relation, long double value, long double limi
     }
 }
 
-static void judge(struct ma_condition *condition, long double value, long double old)
+static void judge_condition(struct ma_condition *condition, long double value, long double old)
 {
-    const struct ma_figure *figure = &ma_figure_table[condition->figure];
+    const struct ma_metric *metric = &ma_metric_table[condition->metric];
     const char *allowed = relations[condition->relation].allowed;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], limit[MA_HUMAN_SIZE + 16], percent[48] = "";
     bool relative = condition->growth || condition->percent;
@@ -183,37 +183,37 @@ static void judge(struct ma_condition *condition, long double value, long double
                  !condition->growth         ? ""
                  : condition->limit < 0 ? "-"
                                             : "+",
-                 human(a, figure->unit,
+                 human(a, metric->unit,
                        condition->limit < 0 ? -condition->limit : condition->limit));
     }
     condition->failed = holds(condition->relation, left, right);
     const char *verb = condition->failed ? "allowed is" : "as allowed:";
     if (!relative) {
         snprintf(condition->sentence, sizeof condition->sentence, "%s is %s, %s %s %s",
-                 figure->name, human(a, figure->unit, value), verb, allowed, limit);
+                 metric->name, human(a, metric->unit, value), verb, allowed, limit);
         return;
     }
     if (old > 0)
         snprintf(percent, sizeof percent, " (%+.1Lf %%)", 100 * (value - old) / old);
     snprintf(condition->sentence, sizeof condition->sentence,
-             "%s went from %s to %s%s, %s %s %s%s", figure->name, human(a, figure->unit, old),
-             human(b, figure->unit, value), percent, verb, allowed, limit,
+             "%s went from %s to %s%s, %s %s %s%s", metric->name, human(a, metric->unit, old),
+             human(b, metric->unit, value), percent, verb, allowed, limit,
              condition->growth ? "" : " of the baseline");
 }
 
-int ma_gate_judge(struct ma_gate *gate, const struct ma_figures *figures,
-                  const struct ma_figures *baseline, struct ma_error *error)
+int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
+                  const struct ma_metrics *baseline, struct ma_error *error)
 {
     gate->n_failed = 0;
     for (size_t i = 0; i < gate->n; i++) {
         struct ma_condition *condition = &gate->conditions[i];
-        int figure = condition->figure;
+        int metric = condition->metric;
         bool relative = condition->growth || condition->percent;
-        if (relative && !(baseline && baseline->known[figure]))
+        if (relative && !(baseline && baseline->known[metric]))
             return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
-                           condition->text, ma_figure_table[figure].name);
-        judge(condition, (long double)figures->value[figure],
-              relative ? (long double)baseline->value[figure] : 0);
+                           condition->text, ma_metric_table[metric].name);
+        judge_condition(condition, (long double)metrics->value[metric],
+              relative ? (long double)baseline->value[metric] : 0);
         gate->n_failed += condition->failed;
     }
     return 0;

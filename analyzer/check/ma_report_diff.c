@@ -38,7 +38,7 @@ static uint64_t size_of(int64_t change)
     return change < 0 ? (uint64_t)-change : (uint64_t)change;
 }
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_changes(const void *a, const void *b, void *context)
 {
     const struct change *x = a, *y = b;
     const struct ma_options *options = context;
@@ -88,7 +88,7 @@ static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n
         changes[(*n)++] = change;
     }
     if (changes)
-        qsort_r(changes, *n, sizeof *changes, compare,
+        qsort_r(changes, *n, sizeof *changes, compare_changes,
                 (void *)(uintptr_t)diff->sides[MA_NEW]->options);
     return changes;
 }
@@ -190,12 +190,12 @@ static const char *human(char buffer[MA_HUMAN_SIZE], enum ma_unit unit, uint64_t
                                     : ma_human_count(buffer, value);
 }
 
-/* All figures for machines, those that a person compares as a table. */
+/* All metrics for machines, those that a person compares as a table. */
 static void add_totals(struct ma_diff *diff, struct ma_model *model)
 {
     static const char *const titles[] = { "never freed", "  blocks", "peak", "  blocks",
                                           "allocated", "  calls", "temporary blocks" };
-    const struct ma_figures *old = &diff->figures[MA_OLD], *new = &diff->figures[MA_NEW];
+    const struct ma_metrics *old = &diff->metrics[MA_OLD], *new = &diff->metrics[MA_NEW];
     struct ma_value *summary = ma_model_object(model, &model->root, "summary", NULL, MA_FIELDS);
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Difference", MA_LINES);
     ma_model_format(model, lines, NULL, NULL, "OLD  %s", diff->sides[MA_OLD]->options->trace);
@@ -210,25 +210,25 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
         free(text);
     }
     ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s", "", "OLD", "NEW", "change");
-    for (size_t i = 0; i < MA_FIGURES; i++) {
-        const struct ma_figure *figure = &ma_figure_table[i];
+    for (size_t i = 0; i < MA_METRICS; i++) {
+        const struct ma_metric *metric = &ma_metric_table[i];
         int64_t change = subtract(new->value[i], old->value[i]);
-        struct ma_value *one = ma_model_object(model, summary, figure->name, NULL, MA_FIELDS);
-        ma_model_number(model, one, "old", NULL, figure->unit, old->value[i]);
-        ma_model_number(model, one, "new", NULL, figure->unit, new->value[i]);
+        struct ma_value *one = ma_model_object(model, summary, metric->name, NULL, MA_FIELDS);
+        ma_model_number(model, one, "old", NULL, metric->unit, old->value[i]);
+        ma_model_number(model, one, "new", NULL, metric->unit, new->value[i]);
         ma_model_number(model, one, "change", NULL, MA_COUNT_CHANGE, (uint64_t)change);
         if (i >= sizeof titles / sizeof *titles)
             continue;
         char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], by[MA_HUMAN_SIZE + 1];
         char percent[40] = "";
         snprintf(by, sizeof by, "%s%s", change < 0 ? "-" : change ? "+" : "",
-                 human(c, figure->unit, size_of(change)));
+                 human(c, metric->unit, size_of(change)));
         if (old->value[i] && change)
             snprintf(percent, sizeof percent, "  %+.1f %%",
                      100 * (double)change / (double)old->value[i]);
         ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s%s", titles[i],
-                        human(a, figure->unit, old->value[i]),
-                        human(b, figure->unit, new->value[i]), by, percent);
+                        human(a, metric->unit, old->value[i]),
+                        human(b, metric->unit, new->value[i]), by, percent);
     }
 }
 

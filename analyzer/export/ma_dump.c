@@ -93,7 +93,7 @@ int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
 
 void ma_dump_free(struct ma_dump *dump)
 {
-    free(dump->told);
+    free(dump->has_header);
 }
 
 /* A realloc of which the filter accepts one of the two blocks is a free of the

@@ -36,8 +36,8 @@ struct ma_dump {
     struct ma_observer observer;
     struct ma_dump_sight sight;
     const struct ma_process *current; /* of the latest entry of text */
-    unsigned char *told;              /* text, by process index: it has its header */
-    size_t n_told;
+    unsigned char *has_header;              /* text, by process index: it has its header */
+    size_t n_has_header;
 };
 
 /* The dumper of this name, or NULL. */

@@ -140,7 +140,7 @@ static int add_costs(struct profile *profile, uint32_t function, uint32_t at, ui
 
 static const struct ma_frame *frame_of(const struct profile *profile, uint32_t node)
 {
-    return ma_stacks_told(&profile->analysis->stacks, profile->trie.nodes[node].frame);
+    return ma_stacks_resolved(&profile->analysis->stacks, profile->trie.nodes[node].frame);
 }
 
 /* The stacks as a tree, and what they cost. Those without frames have a function of
@@ -179,7 +179,7 @@ static int read_rows(struct profile *profile)
 /* Numbers for functions, whatever their number in the file will be. */
 static int tell_apart(struct profile *profile)
 {
-    const size_t n = profile->analysis->stacks.n_told;
+    const size_t n = profile->analysis->stacks.n_resolved;
     struct ma_strings objects = { 0 }, files = { 0 };
     int result = ma_strings_add(&objects, "???") == UNKNOWN &&
                          ma_strings_add(&files, "???") == UNKNOWN
@@ -189,7 +189,7 @@ static int tell_apart(struct profile *profile)
     profile->on_the_way = calloc(n + 1, sizeof *profile->on_the_way);
     result = profile->plain_of && profile->on_the_way ? result : -ENOMEM;
     for (uint32_t i = 0; i < n && result == 0; i++) {
-        const struct ma_frame *frame = ma_stacks_told(&profile->analysis->stacks, i);
+        const struct ma_frame *frame = ma_stacks_resolved(&profile->analysis->stacks, i);
         char buffer[256];
         bool is_new;
         uint32_t object = module_of(&objects, frame), file = file_of(&files, frame);

@@ -98,7 +98,7 @@ static int changed(void *context, const struct ma_seen *seen, const struct ma_se
     return sample(context, seen);
 }
 
-static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
+static int chrome_resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
                    const struct ma_seen_block *block)
 {
     (void)old;
@@ -181,7 +181,7 @@ int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state
     to->analysis = analysis;
     to->out = out;
     to->observer = (struct ma_observer){
-        .context = to, .allocated = changed, .freed = changed, .resized = resized,
+        .context = to, .allocated = changed, .freed = changed, .resized = chrome_resized,
         .marked = marked,
     };
     *state = to;

@@ -80,7 +80,7 @@ static uint32_t text_of(struct texts *texts, uint32_t frame)
         return MA_NONE;
     uint32_t *of = &texts->of_frames[frame];
     if (!*of) {
-        char *text = frame_text(ma_stacks_told(stacks, frame));
+        char *text = frame_text(ma_stacks_resolved(stacks, frame));
         *of = text ? ma_strings_add(&texts->all, text) + 1 : 0; /* MA_NONE + 1 is 0 */
         free(text);
     }
@@ -230,7 +230,7 @@ static int write_detailed(struct texts *texts, size_t point, FILE *out)
         if (!candidate->bytes[point])
             continue;
         result = ma_stacks_id(&analysis->stacks, candidate->account->process,
-                              candidate->account->stacks[candidate->use], &stack);
+                              candidate->account->stacks[candidate->site], &stack);
         if (result == 0)
             result = add_stack(&tree, stack, candidate->bytes[point]);
     }

@@ -100,7 +100,7 @@ static void emit(struct writer *writer, const profile_piece *piece)
 }
 
 /* Index of a text in the string table. */
-static int64_t string(struct writer *writer, const char *text)
+static int64_t string_index(struct writer *writer, const char *text)
 {
     uint32_t number = ma_strings_add_line(&writer->strings, text ? text : "");
     writer->failed |= number == MA_NONE;
@@ -129,8 +129,8 @@ static void emit_mapping(struct writer *writer, uint32_t index)
     piece.n_mapping = 1;
     piece.mapping = mappings;
     mapping.id = object->mapping = ++writer->n_mappings;
-    mapping.filename = string(writer, entry->known && entry->path[0] ? entry->path : "[unknown]");
-    mapping.build_id = string(writer, entry->build_id_text);
+    mapping.filename = string_index(writer, entry->known && entry->path[0] ? entry->path : "[unknown]");
+    mapping.build_id = string_index(writer, entry->build_id_text);
     if (module) {
         object->bias = module->bias;
         mapping.memory_start = UINT64_MAX;
@@ -157,7 +157,7 @@ static void emit_mapping(struct writer *writer, uint32_t index)
 
 static uint64_t function_of(struct writer *writer, const struct ma_frame *frame)
 {
-    int64_t name = string(writer, frame->function), file = string(writer, frame->file);
+    int64_t name = string_index(writer, frame->function), file = string_index(writer, frame->file);
     bool is_new;
     uint32_t number =
         ma_pairs_add(&writer->functions, (uint32_t)name, (uint32_t)file, &is_new);
@@ -207,19 +207,19 @@ static uint64_t emit_location(struct writer *writer, const struct ma_frame *fram
     return location.id;
 }
 
-static uint64_t location_of(struct writer *writer, uint32_t site)
+static uint64_t location_of(struct writer *writer, uint32_t pc)
 {
     struct ma_stacks *stacks = &writer->analysis->stacks;
-    uint32_t known = site < writer->n_location_of ? writer->location_of[site] : 0;
+    uint32_t known = pc < writer->n_location_of ? writer->location_of[pc] : 0;
     if (known)
         return known;
     const struct ma_frame *frames;
-    long n = ma_stacks_site(stacks, site, &frames);
-    if (n < 0 || !MA_HOLDS(writer->location_of, site, writer->n_location_of)) {
+    long n = ma_stacks_pc(stacks, pc, &frames);
+    if (n < 0 || !MA_HOLDS(writer->location_of, pc, writer->n_location_of)) {
         writer->failed = true;
         return 0;
     }
-    const struct ma_site *where = &stacks->sites[site];
+    const struct ma_pc *where = &stacks->pcs[pc];
     uint64_t mapping = 0, address = where->address;
     if (where->object != MA_NONE) {
         struct object *object = &writer->objects[where->object];
@@ -230,22 +230,22 @@ static uint64_t location_of(struct writer *writer, uint32_t site)
     }
     uint64_t id = emit_location(writer, frames, (size_t)n, mapping, address);
     writer->failed |= id >= MA_NONE;
-    writer->location_of[site] = (uint32_t)id;
+    writer->location_of[pc] = (uint32_t)id;
     return id;
 }
 
 /* The stack's location ids, innermost first, into writer->path. */
 static void find_path(struct writer *writer, uint32_t stack)
 {
-    const uint32_t *sites;
-    long n = ma_stacks_sites(&writer->analysis->stacks, stack, &sites);
+    const uint32_t *pcs;
+    long n = ma_stacks_pcs(&writer->analysis->stacks, stack, &pcs);
     writer->n_path = 0;
     writer->failed |= n < 0;
     for (long i = 0; i < n && !writer->failed; i++) {
         if (!MA_RESERVE(writer->path, writer->n_path, writer->path_capacity))
             writer->failed = true;
         else
-            writer->path[writer->n_path++] = location_of(writer, sites[i]);
+            writer->path[writer->n_path++] = location_of(writer, pcs[i]);
     }
 }
 
@@ -279,21 +279,21 @@ static void emit_head(struct writer *writer)
         Perftools__Profiles__ValueType type = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
         Perftools__Profiles__ValueType *one[] = { &type };
         profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-        type.type = string(writer, types[i][0]);
-        type.unit = string(writer, types[i][1]);
+        type.type = string_index(writer, types[i][0]);
+        type.unit = string_index(writer, types[i][1]);
         piece.n_sample_type = 1;
         piece.sample_type = one;
         emit(writer, &piece);
     }
     Perftools__Profiles__ValueType period = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-    period.type = string(writer, "space");
-    period.unit = string(writer, "bytes");
+    period.type = string_index(writer, "space");
+    period.unit = string_index(writer, "bytes");
     piece.period_type = &period;
     piece.period = trace->audit.sampling_interval ? clamp(trace->audit.sampling_interval) : 1;
-    piece.default_sample_type = string(writer, "inuse_space");
-    int64_t comments[] = { string(writer, "mlog-analyze " MLOG_VERSION),
-                           string(writer, command ? command : "") };
+    piece.default_sample_type = string_index(writer, "inuse_space");
+    int64_t comments[] = { string_index(writer, "mlog-analyze " MLOG_VERSION),
+                           string_index(writer, command ? command : "") };
     piece.n_comment = 2;
     piece.comment = comments;
     const struct ma_window window = ma_analysis_window(writer->analysis);
@@ -344,7 +344,7 @@ int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
         free(writer.objects);
         return -ENOMEM;
     }
-    string(&writer, "");
+    string_index(&writer, "");
     emit_head(&writer);
     emit_main_first(&writer);
     const struct ma_frame none = { .function = MA_NO_STACK };

@@ -16,7 +16,7 @@
 
 static uint64_t leaked(const struct ma_row *row) { return row->leaked_bytes; }
 static uint64_t at_peak(const struct ma_row *row) { return row->peak_bytes; }
-static uint64_t allocated(const struct ma_row *row) { return row->bytes; }
+static uint64_t allocated_bytes(const struct ma_row *row) { return row->bytes; }
 static uint64_t calls(const struct ma_row *row) { return row->calls; }
 static uint64_t temporary(const struct ma_row *row) { return row->temporary; }
 
@@ -26,7 +26,7 @@ static const struct {
 } costs[] = {
     { "never freed (bytes)", "bytes", leaked },
     { "heap at its peak (bytes)", "bytes", at_peak },
-    { "allocated (bytes)", "bytes", allocated },
+    { "allocated (bytes)", "bytes", allocated_bytes },
     { "allocations (calls)", "none", calls },
     { "temporary blocks", "none", temporary },
 };
@@ -91,7 +91,7 @@ static int take_frames(struct ma_analysis *analysis, struct frames *all, FILE *o
         for (; all->n < all->trie.n && result == 0; all->n++)
             result = MA_RESERVE(all->of_nodes, all->n, all->capacity)
                          ? take_frame(all,
-                                      ma_stacks_told(&analysis->stacks,
+                                      ma_stacks_resolved(&analysis->stacks,
                                                      all->trie.nodes[all->n].frame),
                                       out, &all->of_nodes[all->n])
                          : -ENOMEM;

@@ -50,7 +50,7 @@ static const struct cost {
       MA_FLAME_BLOCKS, MA_FLAME_BLOCKS },
 };
 
-static const struct cost *find(const char *name)
+static const struct cost *find_cost(const char *name)
 {
     for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
         if (strcmp(costs[i].name, name) == 0)
@@ -61,7 +61,7 @@ static const struct cost *find(const char *name)
 
 bool ma_flamegraph_known(const char *cost)
 {
-    return find(cost) != NULL;
+    return find_cost(cost) != NULL;
 }
 
 const char *ma_flamegraph_names(void)
@@ -80,7 +80,7 @@ struct bearer {
 };
 
 /* More room in an array of numbers, for index n at least. */
-static int widen(uint32_t **array, size_t *size, size_t n)
+static int grow_numbers(uint32_t **array, size_t *size, size_t n)
 {
     if (n < *size)
         return 0;
@@ -98,9 +98,9 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 {
     const uint32_t frame = bearer->trie.nodes[node].frame;
     char buffer[256];
-    int result = widen(&bearer->names, &bearer->n_names, frame);
+    int result = grow_numbers(&bearer->names, &bearer->n_names, frame);
     if (result == 0 && bearer->names[frame] == MA_NONE) {
-        const struct ma_frame *told = ma_stacks_told(&bearer->analysis->stacks, frame);
+        const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
         result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
                                &bearer->names[frame]);
     }
@@ -112,7 +112,7 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 /* Into the graph with the nodes from this one on: parents come first. */
 static int carry(struct bearer *bearer, size_t from)
 {
-    int result = widen(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
+    int result = grow_numbers(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
     for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
         const uint32_t parent = bearer->trie.nodes[i].parent;
         uint32_t name;
@@ -207,7 +207,7 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
                         FILE *out, struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
-    const struct cost *cost = find(options->flamegraph);
+    const struct cost *cost = find_cost(options->flamegraph);
     enum ma_sort what = options->n_sort ? options->sort[0] : MA_SORT_BYTES;
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);

@@ -44,7 +44,7 @@ struct ma_audit {
     /* merge and replay */
     uint64_t late_events;    /* came after later ones of their process had been replayed */
     uint64_t order_repairs;  /* allocation at a live address: the free in between is missing */
-    uint64_t folded_returns; /* processes that went on after they were folded (ma_fold.h) */
+    uint64_t retired_returns; /* processes that went on after they were retired (ma_retire.h) */
     uint64_t late_forks;     /* fork whose parent had gone on already */
     uint64_t unmatched_frees;
     uint64_t foreign_clocks; /* processes whose ticks are not those of the first */

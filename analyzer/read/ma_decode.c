@@ -45,7 +45,7 @@ static inline void push_block(struct ma_decoder *decoder, const struct ma_event 
     decoder->next = event->address + event->usable + decoder->header;
 }
 
-static inline void advance(struct ma_decoder *decoder)
+static inline void decode_header(struct ma_decoder *decoder)
 {
     if (__builtin_add_overflow(decoder->time, ma_cursor_vu(&decoder->cursor), &decoder->time))
         decoder->problem = "a time out of range";
@@ -150,7 +150,7 @@ static void decode_realloc(struct ma_decoder *decoder, struct ma_event *begin,
 {
     unsigned flags = ma_cursor_u8(&decoder->cursor) & 0x3f;
     uint64_t old = old_address(decoder, ma_cursor_u8(&decoder->cursor));
-    advance(decoder);
+    decode_header(decoder);
     push_address(decoder, old);
     *begin = (struct ma_event){
         .type = MA_EVENT_REALLOC_BEGIN, .time = decoder->time, .old_address = old,
@@ -160,7 +160,7 @@ static void decode_realloc(struct ma_decoder *decoder, struct ma_event *begin,
         .begin = decoder->time,
     };
     new_block(decoder, flags, end);
-    advance(decoder);
+    decode_header(decoder);
     end->time = decoder->time;
     push_block(decoder, end);
 }
@@ -210,7 +210,7 @@ static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_even
         decoder->problem = "a reserved tag";
         return 0;
     }
-    advance(decoder);
+    decode_header(decoder);
     event->time = decoder->time;
     return 1;
 }
@@ -379,20 +379,20 @@ static int run_any(struct ma_decoder *decoder, unsigned tag, struct ma_event *ev
     if (tag >= MLF_EV_ALLOC) {
         *event = (struct ma_event){ .type = MA_EVENT_ALLOC, .function = MLF_FN_malloc };
         new_block(decoder, tag & 0x3f, event);
-        advance(decoder);
+        decode_header(decoder);
         event->time = decoder->time;
         push_block(decoder, event);
     } else {
         *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = MLF_FN_free };
         event->address = old_address(decoder, tag & 0x3f);
         push_address(decoder, event->address);
-        advance(decoder);
+        decode_header(decoder);
         event->time = decoder->time;
     }
     return 1;
 }
 
-static inline enum ma_decode_status judge(const struct ma_decoder *decoder)
+static inline enum ma_decode_status judge_end(const struct ma_decoder *decoder)
 {
     if (__builtin_expect(!decoder->cursor.failed & !decoder->problem, 1))
         return MA_DECODE_MORE;
@@ -404,7 +404,7 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
 {
     struct ma_cursor *cursor = &decoder->cursor;
     struct ma_event *event = out, *const end = out + max - 1; /* an item gives up to two */
-    enum ma_decode_status status = judge(decoder); /* refused once: not judged by what it changed */
+    enum ma_decode_status status = judge_end(decoder); /* refused once: not judged by what it changed */
     while (status == MA_DECODE_MORE && event < end) {
         if (decoder->grain_is_power && cursor->end - cursor->at > PLAIN_MOST) {
             event = run_plain(decoder, event, end);
@@ -420,7 +420,7 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
         }
         cursor->at++;
         int events = run_any(decoder, tag, event);
-        status = judge(decoder);
+        status = judge_end(decoder);
         if (__builtin_expect(status != MA_DECODE_MORE, 0))
             break;
         event += events;

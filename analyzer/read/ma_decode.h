@@ -8,7 +8,7 @@
 #define MA_DECODE_H
 
 #include "ma_cursor.h"
-#include "ma_process.h"
+#include "ma_trace.h"
 
 /* In the order in which heads of the same time are merged, by ma_event_rank. */
 enum ma_event_type {

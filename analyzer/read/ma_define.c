@@ -167,7 +167,7 @@ static int define_record(struct ma_definer *definer, unsigned tag, const char **
 }
 
 /* Apply items up to the end of what is written. */
-static int run(struct ma_definer *definer, bool cut)
+static int apply_items(struct ma_definer *definer, bool cut)
 {
     struct ma_cursor *cursor = &definer->cursor;
     struct ma_audit *audit = &definer->trace->audit;
@@ -222,10 +222,10 @@ int ma_definer_chunk(struct ma_definer *definer, const struct ma_chunk *chunk)
         (struct ma_cursor){ chunk->payload, chunk->payload + chunk->size, false };
     definer->offset = chunk->payload_offset + chunk->size;
     definer->cut = chunk->cut;
-    return run(definer, chunk->cut);
+    return apply_items(definer, chunk->cut);
 }
 
 int ma_definer_poll(struct ma_definer *definer)
 {
-    return definer->cursor.at ? run(definer, false) : 0;
+    return definer->cursor.at ? apply_items(definer, false) : 0;
 }

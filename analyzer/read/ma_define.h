@@ -10,7 +10,7 @@
 
 #include "ma_cursor.h"
 #include "ma_decode.h"
-#include "ma_process.h"
+#include "ma_trace.h"
 #include "ma_reader.h"
 
 struct ma_frame_entry {

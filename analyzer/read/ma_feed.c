@@ -61,7 +61,7 @@ static void close_lane(struct ma_feed *feed)
     feed->lane = NULL;
 }
 
-static void release(struct ma_piece *piece)
+static void release_piece(struct ma_piece *piece)
 {
     if (piece->owned)
         free((void *)(uintptr_t)piece->payload);
@@ -75,9 +75,9 @@ void ma_feed_free(struct ma_feed *feed)
     while (feed->kind == MLF_DEFINITIONS && feed->at < feed->n)
         ma_feed_pop(feed, 1);
     for (size_t i = feed->queue_at; i < feed->n_queue; i++)
-        release(&feed->queue[i]);
+        release_piece(&feed->queue[i]);
     if (feed->active)
-        release(&feed->piece);
+        release_piece(&feed->piece);
     if (feed->kind == MLF_DEFINITIONS)
         ma_definer_free(&feed->definer);
     free(feed->queue);
@@ -293,7 +293,7 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     if (!feed->buffer)
         feed->buffer = malloc(MA_BATCH * sizeof *feed->buffer);
     if (!feed->decoder || !feed->buffer) {
-        release(&piece);
+        release_piece(&piece);
         return -ENOMEM;
     }
     bool fits = piece.position == 0 || (feed->begun && !feed->broken &&
@@ -302,7 +302,7 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     if (!fits) {
         skip_piece(feed, &piece);
         *released += ma_feed_cost(piece.size);
-        release(&piece);
+        release_piece(&piece);
         return 0;
     }
     if (piece.position == 0) {
@@ -353,7 +353,7 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
                                               : decoder->problem);
     }
     *released += ma_feed_cost(feed->piece.size);
-    release(&feed->piece);
+    release_piece(&feed->piece);
     feed->active = false;
 }
 

@@ -39,7 +39,7 @@ void ma_merge_free(struct ma_merge *merge)
     for (size_t i = 0; i < merge->n_feeds; i++)
         ma_feed_free(merge->feeds[i]);
     free(merge->feeds);
-    free(merge->heap);
+    free(merge->ready);
     free(merge->pending);
     ma_map_free(&merge->feed_of);
     ma_lanes_stop(merge->decoding.lanes);
@@ -65,29 +65,29 @@ static bool less(const struct ma_feed *a, const struct ma_feed *b)
 
 static void sift_down(struct ma_merge *merge, size_t i)
 {
-    struct ma_feed **heap = merge->heap, *feed = heap[i];
+    struct ma_feed **ready = merge->ready, *feed = ready[i];
     for (;;) {
         size_t child = 2 * i + 1;
-        if (child >= merge->n_heap)
+        if (child >= merge->n_ready)
             break;
-        if (child + 1 < merge->n_heap && less(heap[child + 1], heap[child]))
+        if (child + 1 < merge->n_ready && less(ready[child + 1], ready[child]))
             child++;
-        if (!less(heap[child], feed))
+        if (!less(ready[child], feed))
             break;
-        heap[i] = heap[child];
+        ready[i] = ready[child];
         i = child;
     }
-    heap[i] = feed;
+    ready[i] = feed;
 }
 
 static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
 {
-    if (!MA_RESERVE(merge->heap, merge->n_heap, merge->heap_capacity))
+    if (!MA_RESERVE(merge->ready, merge->n_ready, merge->ready_capacity))
         return -ENOMEM;
-    size_t i = merge->n_heap++;
-    for (; i && less(feed, merge->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        merge->heap[i] = merge->heap[(i - 1) / 2];
-    merge->heap[i] = feed;
+    size_t i = merge->n_ready++;
+    for (; i && less(feed, merge->ready[(i - 1) / 2]); i = (i - 1) / 2)
+        merge->ready[i] = merge->ready[(i - 1) / 2];
+    merge->ready[i] = feed;
     feed->in_heap = true;
     return 0;
 }
@@ -271,7 +271,7 @@ static bool head_is_due(const struct ma_merge *merge)
 {
     if (merge->ended || merge->queued > merge->most)
         return true;
-    const struct ma_feed *top = merge->heap[0];
+    const struct ma_feed *top = merge->ready[0];
     return (merge->queued >= merge->ahead || merge->draining) &&
            top->events[top->at].time < merge->watermark;
 }
@@ -297,7 +297,7 @@ static int drain_first(struct ma_merge *merge)
     int result = refill_pending(merge);
     if (result < 0)
         return result;
-    merge->draining = merge->n_heap && head_is_due(merge);
+    merge->draining = merge->n_ready && head_is_due(merge);
     return merge->draining;
 }
 
@@ -315,9 +315,9 @@ static int step(struct ma_merge *merge)
             return result;
         if (feed->at == feed->n) {
             feed->in_heap = false;
-            if (--merge->n_heap == 0)
+            if (--merge->n_ready == 0)
                 return 0;
-            merge->heap[0] = merge->heap[merge->n_heap];
+            merge->ready[0] = merge->ready[merge->n_ready];
         }
     }
     sift_down(merge, 0);
@@ -352,14 +352,14 @@ static size_t count_before(const struct ma_feed *feed, size_t n, uint64_t time)
  * other heads. */
 static size_t count_run(const struct ma_merge *merge, size_t most)
 {
-    const struct ma_feed *feed = merge->heap[0], *other = NULL;
+    const struct ma_feed *feed = merge->ready[0], *other = NULL;
     size_t n = feed->n - feed->at;
     if (n > most)
         n = most;
-    if (merge->n_heap > 1)
-        other = merge->heap[1];
-    if (merge->n_heap > 2 && less(merge->heap[2], other))
-        other = merge->heap[2];
+    if (merge->n_ready > 1)
+        other = merge->ready[1];
+    if (merge->n_ready > 2 && less(merge->ready[2], other))
+        other = merge->ready[2];
     if (!other)
         return n;
     const struct ma_event *head = &feed->events[feed->at], *bound = &other->events[other->at];
@@ -391,7 +391,7 @@ static int await_head(struct ma_merge *merge)
         int result = merge->ended || merge->queued >= merge->ahead ? 1 : drain_first(merge);
         if (result > 0) {
             result = refill_pending(merge);
-            if (result == 0 && merge->n_heap && head_is_due(merge))
+            if (result == 0 && merge->n_ready && head_is_due(merge))
                 return 1;
             if (result == 0 && merge->ended)
                 return 0;
@@ -410,11 +410,11 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
     int result = step(merge);
     if (result < 0 || (result = await_head(merge)) <= 0)
         return result;
-    struct ma_feed *feed = merge->heap[0];
+    struct ma_feed *feed = merge->ready[0];
     const struct ma_event *events = &feed->events[feed->at];
     if (feed->stream && merge->ended && events->time > merge->cut) {
         /* Written after our moment: everything left is. */
-        merge->n_heap = 0;
+        merge->n_ready = 0;
         return 0;
     }
     size_t n = count_run(merge, feed->stream ? most : 1);

@@ -28,7 +28,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
 };
 
-static struct ma_bytes string(struct ma_cursor *cursor)
+static struct ma_bytes read_string(struct ma_cursor *cursor)
 {
     struct ma_bytes bytes;
     bytes.size = ma_cursor_string(cursor, &bytes.data);
@@ -70,8 +70,8 @@ static bool decode_module(struct ma_module_record *module, struct ma_cursor *cur
     module->time = ma_cursor_vu(cursor);
     module->bias = ma_cursor_u64(cursor);
     module->flags = ma_cursor_vu(cursor);
-    module->build_id = string(cursor);
-    module->path = string(cursor);
+    module->build_id = read_string(cursor);
+    module->path = read_string(cursor);
     uint64_t n = ma_cursor_vu(cursor);
     if (module->build_id.size > MLF_BUILD_ID_MAX || n > MLF_SEGMENTS_MAX)
         return false;
@@ -135,7 +135,7 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         break;
     case MLF_REC_MARK:
         brief->mark.kind = ma_cursor_vu(cursor);
-        brief->mark.name = string(cursor);
+        brief->mark.name = read_string(cursor);
         break;
     case MLF_REC_COUNTERS:
         brief->counters.pairs = rest(cursor);
@@ -175,7 +175,7 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
         record->stream.time = ma_cursor_vu(&cursor);
         if (tag == MLF_REC_STREAM)
             record->stream.flags = ma_cursor_vu(&cursor);
-        record->stream.name = string(&cursor);
+        record->stream.name = read_string(&cursor);
         break;
     default:
         record->brief = (struct ma_short_record){ 0 };

@@ -100,7 +100,7 @@ bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct 
             return false;
         when = account->inherits.fork_time;
         if (had(account->inherits.parent, address, when, block)) {
-            block->use = MA_NONE;
+            block->site = MA_NONE;
             return true;
         }
     }

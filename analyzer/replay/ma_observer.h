@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ma_process.h"
+#include "ma_trace.h"
 
 struct ma_account;
 struct ma_replay;
@@ -35,7 +35,7 @@ struct ma_observer;
  * after the event. */
 struct ma_seen {
     const struct ma_replay *replay;
-    const struct ma_account *account; /* of the process: sums, uses, account->process */
+    const struct ma_account *account; /* of the process: sums, sites, account->process */
     struct ma_process *process;
     const struct ma_stream *stream; /* NULL: from a definitions chunk */
     uint64_t ticks;  /* its moment by the clock of the process */
@@ -50,7 +50,7 @@ struct ma_seen_block {
     uint64_t address, size, usable;
     uint64_t ticks, ns; /* of its allocation */
     uint32_t stack;     /* node id in the process; 0 if inherited */
-    uint32_t use;       /* index in account->uses: a dense number of the stack;
+    uint32_t site;       /* index in account->sites: a dense number of the stack;
                          * MA_NONE: inherited by fork, and only its copy ends */
     uint32_t thread;    /* that allocated it */
     bool temporary;     /* ended before that thread allocated again */

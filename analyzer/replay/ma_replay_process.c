@@ -34,7 +34,7 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
 }
 
 /* Tell of `account`, at a moment of the run's process. */
-static int tell(const struct ma_replay *replay, const struct ma_account *account,
+static int notify_process(const struct ma_replay *replay, const struct ma_account *account,
                 const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
 {
     struct ma_seen seen;
@@ -44,10 +44,10 @@ static int tell(const struct ma_replay *replay, const struct ma_account *account
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
-/* It may be folded after a while, if it does not come back. */
-static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+/* It may be retired after a while, if it does not come back. */
+static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
-    if (!replay->fold || account->folded || account->waits)
+    if (!replay->retire || account->retired || account->waits)
         return 0;
     if (replay->left_at > 64 && replay->left_at > replay->n_left / 2) {
         replay->n_left -= replay->left_at;
@@ -62,7 +62,7 @@ static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, ui
         return 0;
     account->waits = true;
     replay->left[replay->n_left++] = (struct ma_left){ account, due };
-    replay->fold_due = replay->left[replay->left_at].due;
+    replay->retire_due = replay->left[replay->left_at].due;
     return 0;
 }
 
@@ -73,51 +73,51 @@ static bool may_have_failed(const struct ma_replay *replay, const struct ma_proc
            ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
 }
 
-/* Who has heirs is looked at again when the last of them was folded, who may go on
+/* Who has heirs is looked at again when the last of them was retired, who may go on
  * when its successor comes. */
-static bool may_fold(const struct ma_replay *replay, const struct ma_account *account)
+static bool may_retire(const struct ma_replay *replay, const struct ma_account *account)
 {
     return account->gone && !account->ending && !account->inherits.n_forks &&
            !account->process->heirs && !may_have_failed(replay, account->process);
 }
 
-static int fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+static int retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
-    int result = replay->fold(replay->fold_context, account);
+    int result = replay->retire(replay->retire_context, account);
     struct ma_process *parent = account->process->parent;
     if (result < 0)
         return result;
-    account->folded = true;
-    account->folded_bytes = account->live_bytes;
-    account->folded_blocks = account->live_blocks;
+    account->retired = true;
+    account->retired_bytes = account->live_bytes;
+    account->retired_blocks = account->live_blocks;
     if (!parent || --parent->heirs || parent->index >= replay->n_accounts ||
         !replay->accounts[parent->index] || !replay->accounts[parent->index]->gone)
         return 0;
-    return wait_to_fold(replay, replay->accounts[parent->index], ticks);
+    return wait_to_retire(replay, replay->accounts[parent->index], ticks);
 }
 
-int ma_replay_fold_due(struct ma_replay *replay, uint64_t ticks)
+int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks)
 {
     int result = 0;
     while (result == 0 && replay->left_at < replay->n_left &&
            replay->left[replay->left_at].due <= ticks) {
         struct ma_account *account = replay->left[replay->left_at++].account;
         account->waits = false;
-        if (may_fold(replay, account))
-            result = fold(replay, account, ticks);
+        if (may_retire(replay, account))
+            result = retire(replay, account, ticks);
     }
-    replay->fold_due = replay->left_at < replay->n_left ? replay->left[replay->left_at].due
+    replay->retire_due = replay->left_at < replay->n_left ? replay->left[replay->left_at].due
                                                         : UINT64_MAX;
     return result;
 }
 
 static int leave(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run)
 {
-    for (size_t i = 0; i < account->n_uses; i++)
-        ma_replay_touch(replay, account, &account->uses[i]);
+    for (size_t i = 0; i < account->n_sites; i++)
+        ma_replay_touch(replay, account, &account->sites[i]);
     account->gone = true;
-    replay->live_bytes -= account->live_bytes - account->folded_bytes;
-    replay->live_blocks -= account->live_blocks - account->folded_blocks;
+    replay->live_bytes -= account->live_bytes - account->retired_bytes;
+    replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
     /* Thousands of children end so; one may come back. */
@@ -126,21 +126,21 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     else if (ma_heap_rest(&account->heap) < 0)
         return -ENOMEM;
     ma_inherit_release(account);
-    return tell(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
+    return notify_process(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }
 
 int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
                      const struct ma_run *run, uint64_t ticks)
 {
-    for (size_t i = 0; i < account->n_uses; i++)
-        ma_replay_touch(replay, account, &account->uses[i]);
+    for (size_t i = 0; i < account->n_sites; i++)
+        ma_replay_touch(replay, account, &account->sites[i]);
     account->gone = false;
     account->returns++;
-    replay->trace->audit.folded_returns += account->folded && !account->revived;
-    account->revived = account->folded;
-    replay->live_bytes += account->live_bytes - account->folded_bytes;
-    replay->live_blocks += account->live_blocks - account->folded_blocks;
-    return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);
+    replay->trace->audit.retired_returns += account->retired && !account->revived;
+    account->revived = account->retired;
+    replay->live_bytes += account->live_bytes - account->retired_bytes;
+    replay->live_blocks += account->live_blocks - account->retired_blocks;
+    return notify_process(replay, account, run, ticks, MA_PROCESS_RETURNED);
 }
 
 int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
@@ -158,7 +158,7 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
         if (!account->gone)
             result = leave(replay, account, run);
         if (result == 0)
-            result = wait_to_fold(replay, account, run->events[0].time);
+            result = wait_to_retire(replay, account, run->events[0].time);
     }
     replay->n_ending = left;
     return result;
@@ -202,7 +202,7 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     if (!parent)
         return -ENOMEM;
     bool late = process->parent->last_time > event->time;
-    int inherits = parent->folded ? 0 : ma_inherit(account, parent, event->time);
+    int inherits = parent->retired ? 0 : ma_inherit(account, parent, event->time);
     if (inherits < 0)
         return inherits;
     if (!inherits)
@@ -214,7 +214,7 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     return note_pid(replay, account);
 }
 
-static int tell_mark(const struct ma_replay *replay, const struct ma_account *account,
+static int notify_mark(const struct ma_replay *replay, const struct ma_account *account,
                      const struct ma_run *run, const struct ma_short_record *record)
 {
     if (!replay->observers.n)
@@ -327,7 +327,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         replay->has_resident = true;
         return 0;
     case MLF_REC_MARK:
-        return tell_mark(replay, account, run, brief);
+        return notify_mark(replay, account, run, brief);
     case MLF_REC_COUNTERS:
         on_counters(process, brief->counters.pairs);
         return 0;
@@ -345,6 +345,6 @@ int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account
     int result = fork ? on_fork(replay, account, event) : note_pid(replay, account);
     if (result < 0)
         return result;
-    return tell(replay, account, run, event->time,
+    return notify_process(replay, account, run, event->time,
                 fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
 }

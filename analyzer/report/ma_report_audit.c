@@ -115,11 +115,11 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     if (audit->late_forks)
         SAY(sayer, "%s fork%s noticed late: what the child inherited is not known exactly.",
             COUNT(audit->late_forks), audit->late_forks == 1 ? " was" : "s were");
-    if (audit->folded_returns)
+    if (audit->retired_returns)
         SAY(sayer, "%s process%s went on long after the end that was told: what %s held before "
                    "is in no later peak, and its frees match nothing.",
-            COUNT(audit->folded_returns), audit->folded_returns == 1 ? "" : "es",
-            audit->folded_returns == 1 ? "it" : "they");
+            COUNT(audit->retired_returns), audit->retired_returns == 1 ? "" : "es",
+            audit->retired_returns == 1 ? "it" : "they");
     if (audit->foreign_clocks)
         SAY(sayer, "%s process%s ticks by another clock than the first: what each did is right, "
                    "but the order among them, the joint peak and the timeline are not known.",
@@ -147,12 +147,12 @@ const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis)
 static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
                        struct ma_value *audit, struct sayer *sayer)
 {
-    static const struct ma_program nothing;
-    const struct ma_program *program = ma_analysis_program(analysis);
+    static const struct ma_executable nothing;
+    const struct ma_executable *executable = ma_analysis_executable(analysis);
     const struct ma_account *account = ma_report_unseen(analysis);
     struct ma_value *object = ma_model_object(model, audit, "unseen", NULL, MA_FIELDS);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    program = program ? program : &nothing;
+    executable = executable ? executable : &nothing;
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, account ? account->unseen.bytes : 0);
     ma_model_number(model, object, "private_growth_bytes", NULL, MA_BYTES,
                     account ? account->unseen.grown : 0);
@@ -163,13 +163,13 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
     else
         ma_model_null(model, object, "pid");
     struct ma_value *array = ma_model_array(model, object, "allocators", NULL, MA_TABLE);
-    for (size_t i = 0; i < program->n_allocators; i++) {
+    for (size_t i = 0; i < executable->n_allocators; i++) {
         struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-        ma_model_text(model, one, "name", NULL, program->allocators[i].name);
-        ma_model_text(model, one, "symbol", NULL, program->allocators[i].symbol);
+        ma_model_text(model, one, "name", NULL, executable->allocators[i].name);
+        ma_model_text(model, one, "symbol", NULL, executable->allocators[i].symbol);
         SAY(sayer, "The program carries an allocator of its own, %s (symbol %s): the blocks it "
                    "hands out past malloc are not in this trace.",
-            program->allocators[i].name, program->allocators[i].symbol);
+            executable->allocators[i].name, executable->allocators[i].symbol);
     }
     if (account)
         SAY(sayer, "Private memory of process %llu grew by %s while the heap held %s at most: %s "
@@ -177,23 +177,23 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
             (unsigned long long)ma_process_pid(account->process),
             ma_human_bytes(a, account->unseen.grown), ma_human_bytes(b, account->unseen.heap),
             ma_human_bytes(c, account->unseen.bytes),
-            program->n_allocators ? program->allocators[0].name
+            executable->n_allocators ? executable->allocators[0].name
                                   : "direct mmap, or an allocator that is not called malloc");
-    return account || program->n_allocators;
+    return account || executable->n_allocators;
 }
 
 /* What suppressions leave out is in every sum all the same. */
 static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
 {
-    const struct ma_program *program = ma_analysis_program(analysis);
+    const struct ma_executable *executable = ma_analysis_executable(analysis);
     const struct ma_leaks *leaks =
-        program && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
+        executable && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
     if (leaks && leaks->suppressed_blocks)
         SAY(sayer, "%s in %s never freed block%s suppressed, and in no list of leaks; the sums "
                    "have them.",
             ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, leaks->suppressed_bytes),
             COUNT(leaks->suppressed_blocks), leaks->suppressed_blocks == 1 ? " is" : "s are");
-    if (analysis->program.has_suppressions && !analysis->program.suppressions)
+    if (analysis->executable.has_suppressions && !analysis->executable.suppressions)
         SAY(sayer, "The program's __lsan_default_suppressions() is no plain text, so it cannot be "
                    "read without running it: put its lines into a file for --suppressions.");
     if (analysis->suppressions_problem[0])

@@ -22,7 +22,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct churn *churn = context;
-    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[CALLS]++;
@@ -33,9 +33,9 @@ static int on_allocated(void *context, const struct ma_seen *seen,
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct churn *churn = context;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
-    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[FREES]++;
@@ -43,7 +43,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void churn_free(void *data)
 {
     struct churn *churn = data;
     ma_tally_free(&churn->tally);
@@ -59,7 +59,7 @@ int ma_report_churn_observe(struct ma_analysis *analysis)
         };
         churn->tally.counters = COUNTERS;
     }
-    return ma_analysis_observe(analysis, churn ? &churn->observer : NULL, &key, churn, release);
+    return ma_analysis_observe(analysis, churn ? &churn->observer : NULL, &key, churn, churn_free);
 }
 
 static uint64_t duration(const struct ma_analysis *analysis)
@@ -100,7 +100,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct churn *churn = ma_analysis_kept(analysis, &key);
+    const struct churn *churn = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     static const struct ma_tally_key keys[] = {
         [MA_SORT_BYTES] = { { BYTES, FREED_BYTES }, 2 },

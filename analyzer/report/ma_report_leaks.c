@@ -11,7 +11,7 @@
 #include "ma_report.h"
 #include "ma_text.h"
 
-static struct ma_measure measure(const struct ma_row *row)
+static struct ma_measure leaked_measure(const struct ma_row *row)
 {
     return (struct ma_measure){ row->leaked_bytes, row->leaked_blocks };
 }
@@ -21,7 +21,7 @@ static const struct ma_leak *leak_of(struct ma_analysis *analysis, const struct 
     return &analysis->leaks->of[row - analysis->rows];
 }
 
-static int compare(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b)
+static int compare_leaks(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b)
 {
     const struct ma_leak *x = leak_of(analysis, a), *y = leak_of(analysis, b);
     if (x->trend.kind != y->trend.kind)
@@ -57,7 +57,7 @@ static void add_own(struct ma_analysis *analysis, struct ma_model *model, struct
         ma_model_text(model, entry, NULL, "your code:", name);
 }
 
-static int describe(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
+static int describe_leak(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
                     const struct ma_row *row)
 {
     const struct ma_leak *leak = leak_of(analysis, row);
@@ -145,10 +145,10 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
         .title = "Leaks",
         .blocks_title = "blocks",
         .none = "Every block was freed.",
-        .measure = measure,
+        .measure = leaked_measure,
         .leaves_out = is_suppressed,
-        .compare = compare,
-        .describe = describe,
+        .compare = compare_leaks,
+        .describe = describe_leak,
     };
     if (!ma_leaks_get(analysis))
         return -ENOMEM;

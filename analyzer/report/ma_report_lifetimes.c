@@ -39,7 +39,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct lifetimes *lifetimes = context;
-    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[NEVER]++;
@@ -50,9 +50,9 @@ static int on_allocated(void *context, const struct ma_seen *seen,
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct lifetimes *lifetimes = context;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
-    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     uint64_t life = seen->ns > block->ns ? seen->ns - block->ns : 0;
@@ -66,7 +66,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void lifetimes_free(void *data)
 {
     struct lifetimes *lifetimes = data;
     ma_tally_free(&lifetimes->tally);
@@ -83,7 +83,7 @@ int ma_report_lifetimes_observe(struct ma_analysis *analysis)
         lifetimes->tally.counters = COUNTERS;
     }
     return ma_analysis_observe(analysis, lifetimes ? &lifetimes->observer : NULL, &key, lifetimes,
-                               release);
+                               lifetimes_free);
 }
 
 static void sum_up(const uint64_t *values, uint64_t *blocks, uint64_t *bytes)
@@ -156,7 +156,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct lifetimes *lifetimes = ma_analysis_kept(analysis, &key);
+    const struct lifetimes *lifetimes = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct ma_tally_key order[MA_SORT_KEYS + 1];
     struct ma_tally_rows rows;

@@ -79,7 +79,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
 {
     struct sizes *sizes = context;
     (void)seen;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
     struct power_sum *power = &sizes->powers[power_of(block->size)];
     struct size_sum *exact = sum_of(sizes, block->size);
@@ -91,7 +91,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void sizes_free(void *data)
 {
     struct sizes *sizes = data;
     free(sizes->exact);
@@ -106,7 +106,7 @@ int ma_report_sizes_observe(struct ma_analysis *analysis)
         sizes->observer = (struct ma_observer){
             .context = sizes, .allocated = on_allocated, .freed = on_freed,
         };
-    return ma_analysis_observe(analysis, sizes ? &sizes->observer : NULL, &key, sizes, release);
+    return ma_analysis_observe(analysis, sizes ? &sizes->observer : NULL, &key, sizes, sizes_free);
 }
 
 static double share(uint64_t part, uint64_t whole)
@@ -190,7 +190,7 @@ static int add_exact(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct sizes *sizes = ma_analysis_kept(analysis, &key);
+    const struct sizes *sizes = ma_analysis_observer_data(analysis, &key);
     struct power_sum total = { 0 };
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     unsigned first = POWERS, last = 0;

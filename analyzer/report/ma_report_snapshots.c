@@ -27,7 +27,7 @@ enum kind { CHURN, TIME, MARKS };
 
 struct held { /* a stack's totals */
     const struct ma_account *account;
-    uint32_t use;
+    uint32_t site;
     uint64_t sums[SUMS];
 };
 
@@ -72,7 +72,7 @@ static bool parse_step(const char *text, enum kind kind, uint64_t *step)
     return true;
 }
 
-static bool parse(const char *value, enum kind *kind, uint64_t *step)
+static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
 {
     static const char *const names[] = { [CHURN] = "churn:", [TIME] = "time:" };
     *kind = MARKS;
@@ -94,7 +94,7 @@ bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
     uint64_t step;
     *expected = "churn:BYTES (1G, 64M), time:SECONDS or marks";
     options->snapshots = value;
-    return parse(value, &kind, &step);
+    return parse_when(value, &kind, &step);
 }
 
 /* Take the totals of the stacks that the open snapshot lists, and open the next. */
@@ -103,7 +103,7 @@ static int close_snapshot(struct snapshots *snapshots, uint64_t ns, const char *
     struct snapshot *open = &snapshots->all[snapshots->n];
     for (size_t i = 0; i < open->n; i++) {
         const uint64_t *values =
-            ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].use);
+            ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].site);
         memcpy(open->held[i].sums, values, sizeof open->held[i].sums);
     }
     open->ns = ns;
@@ -115,11 +115,11 @@ static int close_snapshot(struct snapshots *snapshots, uint64_t ns, const char *
     return 0;
 }
 
-static int by_use(const void *a, const void *b)
+static int by_site(const void *a, const void *b)
 {
     const struct held *x = a, *y = b;
     uint32_t p = x->account->process->index, q = y->account->process->index;
-    return p != q ? (p < q ? -1 : 1) : x->use != y->use ? (x->use < y->use ? -1 : 1) : 0;
+    return p != q ? (p < q ? -1 : 1) : x->site != y->site ? (x->site < y->site ? -1 : 1) : 0;
 }
 
 /* Bring what `from` lists and `to` does not into `to`: totals of the later stay. */
@@ -127,9 +127,9 @@ static int absorb(struct snapshot *to, struct snapshot *from)
 {
     const size_t n = to->n;
     if (n)
-        qsort(to->held, n, sizeof *to->held, by_use);
+        qsort(to->held, n, sizeof *to->held, by_site);
     for (size_t i = 0; i < from->n; i++) {
-        if (n && bsearch(&from->held[i], to->held, n, sizeof *to->held, by_use))
+        if (n && bsearch(&from->held[i], to->held, n, sizeof *to->held, by_site))
             continue;
         if (!MA_RESERVE(to->held, to->n, to->capacity))
             return -ENOMEM;
@@ -142,7 +142,7 @@ static int absorb(struct snapshot *to, struct snapshot *from)
 
 /* Double the step and keep those snapshots that the new one would have taken.
  * Called just after one was closed, when the open one lists nothing. */
-static int widen(struct snapshots *snapshots)
+static int widen_step(struct snapshots *snapshots)
 {
     size_t kept = 0;
     uint64_t last = 0;
@@ -165,7 +165,7 @@ static int widen(struct snapshots *snapshots)
     snapshots->all[kept] = open;
     snapshots->n = kept;
     for (size_t i = 0; i < open.n; i++)
-        ma_tally_at(&snapshots->tally, open.held[i].account, open.held[i].use)[STAMP] =
+        ma_tally_at(&snapshots->tally, open.held[i].account, open.held[i].site)[STAMP] =
             snapshots->stamp;
     return 0;
 }
@@ -179,7 +179,7 @@ static int due(struct snapshots *snapshots, uint64_t at)
     int result = close_snapshot(
         snapshots, snapshots->kind == TIME ? at - at % snapshots->step : snapshots->ns, NULL);
     while (result == 0 && snapshots->n == SNAPSHOTS)
-        result = widen(snapshots);
+        result = widen_step(snapshots);
     snapshots->next = at - at % snapshots->step + snapshots->step;
     return result;
 }
@@ -188,13 +188,13 @@ static int count(struct snapshots *snapshots, const struct ma_seen *seen,
                  const struct ma_seen_block *block, int calls, int bytes)
 {
     int result = 0;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
     if (snapshots->kind == TIME && (result = due(snapshots, seen->ns)) < 0)
         return result;
     snapshots->ns = seen->ns > snapshots->ns ? seen->ns : snapshots->ns;
     snapshots->churn += block->size;
-    uint64_t *values = ma_tally_at(&snapshots->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&snapshots->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[calls]++;
@@ -204,7 +204,7 @@ static int count(struct snapshots *snapshots, const struct ma_seen *seen,
         if (!MA_RESERVE(open->held, open->n, open->capacity))
             return -ENOMEM;
         open->held[open->n++] =
-            (struct held){ .account = seen->account, .use = block->use };
+            (struct held){ .account = seen->account, .site = block->site };
         values[STAMP] = snapshots->stamp;
     }
     return snapshots->kind == CHURN ? due(snapshots, snapshots->churn) : 0;
@@ -234,7 +234,7 @@ static int on_mark(void *context, const struct ma_seen *seen, const struct ma_ma
     return close_snapshot(snapshots, seen->ns, mark->name);
 }
 
-static void release(void *data)
+static void snapshots_free(void *data)
 {
     struct snapshots *snapshots = data;
     for (size_t i = 0; i <= SNAPSHOTS; i++) {
@@ -255,11 +255,11 @@ int ma_report_snapshots_observe(struct ma_analysis *analysis)
         };
         snapshots->tally.counters = COUNTERS;
         snapshots->stamp = 1;
-        parse(analysis->options->snapshots, &snapshots->kind, &snapshots->step);
+        parse_when(analysis->options->snapshots, &snapshots->kind, &snapshots->step);
         snapshots->next = snapshots->step;
     }
     return ma_analysis_observe(analysis, snapshots ? &snapshots->observer : NULL, &key, snapshots,
-                               release);
+                               snapshots_free);
 }
 
 /* While the report is built: each stack's totals as they are at the snapshot,
@@ -295,7 +295,7 @@ struct order {
     const struct ma_tally_row *row;
 };
 
-static int compare(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
     const struct order *x = a, *y = b;
     if (x->live != y->live)
@@ -324,7 +324,7 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
         order[i] = (struct order){ values[NOW + BYTES] - values[NOW + FREED_BYTES],
                                    values[NOW + BYTES] - values[BEFORE + BYTES], &rows.rows[i] };
     }
-    qsort(order, rows.n, sizeof *order, compare);
+    qsort(order, rows.n, sizeof *order, compare_entries);
     struct ma_value *object = ma_model_object(model, array, NULL, "", MA_FIELDS);
     char live[MA_HUMAN_SIZE], allocated[MA_HUMAN_SIZE], freed[MA_HUMAN_SIZE];
     const uint64_t *total = rows.total;
@@ -356,17 +356,17 @@ out:
 }
 
 /* Step the state on by a snapshot. */
-static int advance(struct ma_tally *state, const struct snapshot *snapshot)
+static int step_state(struct ma_tally *state, const struct snapshot *snapshot)
 {
     for (size_t p = 0; p < state->n_parts; p++) {
         struct ma_tally_part *part = &state->parts[p];
-        for (size_t use = 0; use < part->n_uses; use++) {
-            uint64_t *values = &part->values[use * STATES];
+        for (size_t site = 0; site < part->n_sites; site++) {
+            uint64_t *values = &part->values[site * STATES];
             memcpy(values + BEFORE, values + NOW, SUMS * sizeof *values);
         }
     }
     for (size_t i = 0; i < snapshot->n; i++) {
-        uint64_t *values = ma_tally_at(state, snapshot->held[i].account, snapshot->held[i].use);
+        uint64_t *values = ma_tally_at(state, snapshot->held[i].account, snapshot->held[i].site);
         if (!values)
             return -ENOMEM;
         memcpy(values + NOW, snapshot->held[i].sums, SUMS * sizeof *values);
@@ -376,7 +376,7 @@ static int advance(struct ma_tally *state, const struct snapshot *snapshot)
 
 int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
 {
-    struct snapshots *snapshots = ma_analysis_kept(analysis, &key);
+    struct snapshots *snapshots = ma_analysis_observer_data(analysis, &key);
     struct ma_tally state = { .counters = STATES };
     char step[MA_HUMAN_SIZE];
     int result = 0;
@@ -385,7 +385,7 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     struct snapshot *open = &snapshots->all[snapshots->n];
     for (size_t i = 0; i < open->n; i++)
         memcpy(open->held[i].sums,
-               ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].use),
+               ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].site),
                sizeof open->held[i].sums);
     const uint64_t end = ma_analysis_window(analysis).to;
     open->ns = end > snapshots->ns ? end : snapshots->ns;
@@ -407,7 +407,7 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "missed_marks", NULL, MA_COUNT, snapshots->missed);
     struct ma_value *array = ma_model_array(model, object, "snapshots", "", MA_SECTIONS);
     for (size_t i = 0; i <= snapshots->n && result == 0; i++) {
-        result = advance(&state, &snapshots->all[i]);
+        result = step_state(&state, &snapshots->all[i]);
         if (result == 0)
             result = add_snapshot(analysis, model, array, &snapshots->all[i], i + 1, &state);
     }

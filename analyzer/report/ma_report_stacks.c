@@ -19,7 +19,7 @@ struct choice {
     struct ma_measure measure;
 };
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_rows(const void *a, const void *b, void *context)
 {
     const struct choice *x = a, *y = b;
     const struct order *order = context;
@@ -94,7 +94,7 @@ struct first {
 
 static bool is_behind(const struct first *first, size_t a, size_t b)
 {
-    return compare(&first->choices[a], &first->choices[b], (void *)&first->order) > 0;
+    return compare_rows(&first->choices[a], &first->choices[b], (void *)&first->order) > 0;
 }
 
 static void swap(struct first *first, size_t a, size_t b)
@@ -113,7 +113,7 @@ static void offer(struct first *first, const struct choice *choice)
             swap(first, at, (at - 1) / 2);
         return;
     }
-    if (!at || compare(choice, &first->choices[0], &first->order) > 0)
+    if (!at || compare_rows(choice, &first->choices[0], &first->order) > 0)
         return;
     first->choices[0] = *choice;
     for (at = 0; 2 * at + 1 < first->n;) {
@@ -148,7 +148,7 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
         n++;
     }
     const size_t shown = first.n;
-    qsort_r(first.choices, shown, sizeof *first.choices, compare, &first.order);
+    qsort_r(first.choices, shown, sizeof *first.choices, compare_rows, &first.order);
     struct ma_value *array =
         ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];

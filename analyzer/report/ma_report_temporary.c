@@ -77,7 +77,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct temporary *temporary = context;
-    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[CALLS]++;
@@ -121,14 +121,14 @@ static bool is_recent(const struct temporary *temporary, const struct ma_seen *s
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct temporary *temporary = context;
-    if (block->use == MA_NONE || block->unseen || seen->function == MLF_FN_realloc)
+    if (block->site == MA_NONE || block->unseen || seen->function == MLF_FN_realloc)
         return 0;
     if (temporary->size == 1 ? !block->temporary
                              : block->thread >= temporary->n_threads ||
                                    !temporary->threads[block->thread].moments ||
                                    !is_recent(temporary, seen, block))
         return 0;
-    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[TEMPORARY]++;
@@ -136,7 +136,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void temporary_free(void *data)
 {
     struct temporary *temporary = data;
     for (size_t i = 0; i < temporary->n_threads; i++)
@@ -157,7 +157,7 @@ int ma_report_temporary_observe(struct ma_analysis *analysis)
         temporary->size = analysis->options->temporary_within + 1;
     }
     return ma_analysis_observe(analysis, temporary ? &temporary->observer : NULL, &key, temporary,
-                               release);
+                               temporary_free);
 }
 
 static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
@@ -198,7 +198,7 @@ static size_t choose(const struct ma_options *options, struct ma_tally_rows *row
 
 int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct temporary *temporary = ma_analysis_kept(analysis, &key);
+    const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct ma_tally_rows rows;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], within[64];

@@ -89,7 +89,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
         sum->frees++;
         sum->freed_bytes += block->size;
     }
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0; /* a copy that a fork made: no thread of this process gave it */
     if (!(sum = sum_of(threads, block->thread)))
         return -ENOMEM;
@@ -109,7 +109,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void threads_free(void *data)
 {
     struct threads *threads = data;
     free(threads->sums);
@@ -126,7 +126,7 @@ int ma_report_threads_observe(struct ma_analysis *analysis)
             .context = threads, .allocated = on_allocated, .freed = on_freed,
         };
     return ma_analysis_observe(analysis, threads ? &threads->observer : NULL, &key, threads,
-                               release);
+                               threads_free);
 }
 
 struct listed {
@@ -228,7 +228,7 @@ static int add_pairs(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct threads *threads = ma_analysis_kept(analysis, &key);
+    const struct threads *threads = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct listed *listed = malloc((threads->n_sums + 1) * sizeof *listed);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ma_paths.h"
+#include "ma_name_tree.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -92,7 +92,7 @@ static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
 static void add_row(struct branch *branch, const struct ma_row *row)
 {
     for (unsigned cost = 0; cost < MA_COSTS; cost++)
-        branch->costs[cost] += ma_paths_cost(row, cost);
+        branch->costs[cost] += ma_name_tree_cost(row, cost);
 }
 
 static int plant(struct tree *tree)
@@ -104,20 +104,20 @@ static int plant(struct tree *tree)
 }
 
 /* All branches, from main. */
-static int grow_down(struct tree *tree, const struct ma_paths *paths)
+static int grow_down(struct tree *tree, const struct ma_name_tree *name_tree)
 {
-    const struct ma_trie *trie = &paths->trie;
+    const struct ma_trie *trie = &name_tree->trie;
     uint32_t *branch = malloc((trie->n + 1) * sizeof *branch);
     int result = branch ? plant(tree) : -ENOMEM;
     for (uint32_t i = 0; i < trie->n && result == 0; i++) {
         const uint32_t parent = trie->nodes[i].parent;
         branch[i] = child_of(tree, parent == MA_NONE ? 0 : branch[parent],
-                             ma_paths_name(paths, i));
+                             ma_name_tree_name(name_tree, i));
         result = branch[i] == MA_NONE ? -ENOMEM : 0;
     }
-    for (size_t row = 0; row < paths->analysis->n_rows && result == 0; row++) {
-        const uint32_t node = paths->innermost[row];
-        add_row(&tree->all[node == MA_NONE ? 0 : branch[node]], &paths->analysis->rows[row]);
+    for (size_t row = 0; row < name_tree->analysis->n_rows && result == 0; row++) {
+        const uint32_t node = name_tree->innermost[row];
+        add_row(&tree->all[node == MA_NONE ? 0 : branch[node]], &name_tree->analysis->rows[row]);
     }
     for (size_t i = tree->n; i-- > 1 && result == 0;) {
         for (unsigned cost = 0; cost < MA_COSTS; cost++)
@@ -128,24 +128,24 @@ static int grow_down(struct tree *tree, const struct ma_paths *paths)
 }
 
 /* The whole, from who allocates: all stacks. */
-static int grow_up(struct tree *tree, const struct ma_paths *paths)
+static int grow_up(struct tree *tree, const struct ma_name_tree *name_tree)
 {
-    const size_t n = paths->analysis->n_rows;
+    const size_t n = name_tree->analysis->n_rows;
     tree->strands = malloc((n + 1) * sizeof *tree->strands);
     tree->sorting = malloc((n + 1) * sizeof *tree->sorting);
     tree->branch_of = malloc((n + 1) * sizeof *tree->branch_of);
     if (!tree->strands || !tree->sorting || !tree->branch_of || plant(tree) < 0)
         return -ENOMEM;
     for (size_t row = 0; row < n; row++) {
-        tree->strands[row] = (struct strand){ (uint32_t)row, paths->innermost[row] };
-        add_row(&tree->all[0], &paths->analysis->rows[row]);
+        tree->strands[row] = (struct strand){ (uint32_t)row, name_tree->innermost[row] };
+        add_row(&tree->all[0], &name_tree->analysis->rows[row]);
     }
     tree->all[0].n = n;
     return 0;
 }
 
 /* The children of a branch, from who allocates: its strands are sorted by them. */
-static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
+static int unfold(struct tree *tree, const struct ma_name_tree *name_tree, uint32_t at)
 {
     const size_t from = tree->all[at].from, n = tree->all[at].n;
     struct strand *strands = &tree->strands[from];
@@ -154,13 +154,13 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
         tree->branch_of[i] = MA_NONE;
         if (strands[i].node == MA_NONE)
             continue;
-        const uint32_t its = ma_paths_name(paths, strands[i].node);
+        const uint32_t its = ma_name_tree_name(name_tree, strands[i].node);
         if (its != name && (child = child_of(tree, at, its)) == MA_NONE)
             return -ENOMEM;
         name = its;
         tree->branch_of[i] = child;
         tree->all[child].n++;
-        add_row(&tree->all[child], &paths->analysis->rows[strands[i].row]);
+        add_row(&tree->all[child], &name_tree->analysis->rows[strands[i].row]);
     }
     size_t end = from;
     for (uint32_t i = tree->all[at].first; i != MA_NONE; i = tree->all[i].next) {
@@ -173,7 +173,7 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
             continue;
         struct branch *branch = &tree->all[tree->branch_of[i]];
         tree->sorting[branch->from - from + branch->n++] =
-            (struct strand){ strands[i].row, paths->trie.nodes[strands[i].node].parent };
+            (struct strand){ strands[i].row, name_tree->trie.nodes[strands[i].node].parent };
     }
     memcpy(strands, tree->sorting, (end - from) * sizeof *strands);
     return 0;
@@ -181,7 +181,7 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
 
 struct writing {
     struct tree *tree;
-    const struct ma_paths *paths;
+    const struct ma_name_tree *name_tree;
     struct ma_model *model;
     struct ma_value *array;
     unsigned cost;
@@ -189,14 +189,14 @@ struct writing {
     double least;
 };
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_branches(const void *a, const void *b, void *context)
 {
     const struct writing *writing = context;
     const struct branch *x = &writing->tree->all[*(const uint32_t *)a];
     const struct branch *y = &writing->tree->all[*(const uint32_t *)b];
     uint64_t p = x->costs[writing->cost], q = y->costs[writing->cost];
     return p != q ? (p > q ? -1 : 1)
-                  : strcmp(writing->paths->names[x->name], writing->paths->names[y->name]);
+                  : strcmp(writing->name_tree->names[x->name], writing->name_tree->names[y->name]);
 }
 
 static double share_of(const struct writing *writing, const struct branch *branch)
@@ -225,7 +225,7 @@ static void add_line(const struct writing *writing, uint32_t at, unsigned depth,
                     branch->costs[MA_COST_ALLOCATED]);
     ma_model_number(model, line, "calls", NULL, MA_COUNT, branch->costs[MA_COST_CALLS]);
     ma_model_number(model, line, "self", NULL, MA_PLAIN, branch->costs[writing->cost] - below);
-    ma_model_text(model, line, "function", "", writing->paths->names[branch->name]);
+    ma_model_text(model, line, "function", "", writing->name_tree->names[branch->name]);
 }
 
 /* The shown children of a branch, largest first; the caller frees them. */
@@ -243,7 +243,7 @@ static long choose(const struct writing *writing, uint32_t at, uint32_t **childr
         (*children)[n++] = i;
     }
     if (n)
-        qsort_r(*children, n, sizeof **children, compare, (void *)(uintptr_t)writing);
+        qsort_r(*children, n, sizeof **children, compare_branches, (void *)(uintptr_t)writing);
     return (long)(n < writing->top ? n : writing->top);
 }
 
@@ -264,7 +264,7 @@ static int write_lines(const struct writing *writing)
     for (;;) {
         uint32_t *children = NULL;
         long count = -ENOMEM;
-        if (!writing->tree->strands || unfold(writing->tree, writing->paths, now.at) == 0)
+        if (!writing->tree->strands || unfold(writing->tree, writing->name_tree, now.at) == 0)
             count = choose(writing, now.at, &children);
         const struct branch *all = writing->tree->all;
         const bool only = count == 1 && memcmp(all[now.at].costs, all[children[0]].costs,
@@ -295,12 +295,12 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     const struct ma_options *options = analysis->options;
     const bool bottom_up = options->tree_bottom_up;
     const bool all = options->top == SIZE_MAX;
-    struct ma_paths paths;
+    struct ma_name_tree name_tree;
     struct tree tree = { 0 };
     char whole[MA_HUMAN_SIZE];
-    int result = ma_paths_read(&paths, analysis);
+    int result = ma_name_tree_read(&name_tree, analysis);
     if (result == 0)
-        result = bottom_up ? grow_up(&tree, &paths) : grow_down(&tree, &paths);
+        result = bottom_up ? grow_up(&tree, &name_tree) : grow_down(&tree, &name_tree);
     if (result == 0) {
         const uint64_t cost = tree.all[0].costs[options->tree_cost];
         struct ma_value *object =
@@ -321,7 +321,7 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_number(model, object, "total", NULL, MA_PLAIN, cost);
         ma_model_real(model, object, "least_share", NULL, MA_PERCENT, all ? 0 : LEAST);
         struct writing writing = {
-            .tree = &tree, .paths = &paths, .model = model, .cost = options->tree_cost,
+            .tree = &tree, .name_tree = &name_tree, .model = model, .cost = options->tree_cost,
             .array = ma_model_array(model, object, "lines", "", MA_TREE),
             .top = options->top, .least = all ? 0 : LEAST,
         };
@@ -332,6 +332,6 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     free(tree.sorting);
     free(tree.branch_of);
     ma_map_free(&tree.of);
-    ma_paths_release(&paths);
+    ma_name_tree_release(&name_tree);
     return result;
 }

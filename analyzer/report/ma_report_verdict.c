@@ -45,7 +45,7 @@ static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_le
 }
 
 /* The frame to look at. */
-static int add_place(struct ma_analysis *analysis, struct ma_model *model,
+static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model,
                      struct ma_value *verdict, uint32_t stack)
 {
     const struct ma_frame *frames;
@@ -147,7 +147,7 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_real(model, verdict, "growing_bytes_per_s", NULL, MA_PLAIN, sums.rate);
     if (sums.worst) {
         const struct ma_leak *leak = &leaks->of[sums.worst - analysis->rows];
-        int result = add_place(analysis, model, verdict, sums.worst->stack);
+        int result = add_retired_node(analysis, model, verdict, sums.worst->stack);
         if (result < 0)
             return result;
         ma_model_format(model, verdict, NULL, "  it costs", "%s in %s blocks so far, %s an hour later",

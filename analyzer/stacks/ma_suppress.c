@@ -46,7 +46,7 @@ bool ma_suppress_matches(const char *pattern, const char *name)
     return true;
 }
 
-static int add(struct ma_suppressions *suppressions, const char *line, size_t length,
+static int add_line(struct ma_suppressions *suppressions, const char *line, size_t length,
                const char *source, unsigned number, struct ma_error *error)
 {
     while (length && strchr(" \t", *line)) {
@@ -80,7 +80,7 @@ int ma_suppress_parse(struct ma_suppressions *suppressions, const char *text, co
     int result = 0;
     for (unsigned number = 1; *text && result == 0; number++) {
         size_t length = strcspn(text, "\n");
-        result = add(suppressions, text, length, source, number, error);
+        result = add_line(suppressions, text, length, source, number, error);
         text += length + (text[length] == '\n');
     }
     return result;
@@ -108,7 +108,7 @@ int ma_suppress_load(struct ma_suppressions *suppressions, const char *path,
             break;
         }
         n -= n && line[n - 1] == '\n';
-        result = add(suppressions, line, (size_t)n, path, number, error);
+        result = add_line(suppressions, line, (size_t)n, path, number, error);
     }
     if (result == 0 && ferror(file))
         result = ma_fail(error, -EIO, "%s: %s", path, strerror(errno ? errno : EIO));

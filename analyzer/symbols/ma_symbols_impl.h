@@ -176,7 +176,7 @@ struct ma_answer {
     const struct ma_call *calls; /* innermost first, n > 0; NULL: an empty slot */
     size_t n;
     struct ma_symbol *told; /* as it is shown, once asked */
-    size_t n_told;
+    size_t n_resolved;
 };
 
 struct ma_answers {

@@ -107,7 +107,7 @@ static void settle(struct ma_perfmap *map)
     map->n = kept;
 }
 
-static struct ma_perfmap *parse(char *text, size_t size)
+static struct ma_perfmap *parse_map(char *text, size_t size)
 {
     struct ma_perfmap *map = calloc(1, sizeof(*map));
     if (!map)
@@ -180,7 +180,7 @@ struct ma_perfmap *ma_perfmap_open(const struct ma_symbol_options *options,
     } else {
         size_t n;
         char *text = read_file(fd, (size_t)status.st_size, &n);
-        map = text ? parse(text, n) : NULL;
+        map = text ? parse_map(text, n) : NULL;
         if (!map)
             free(text);
         *state = map ? MA_OBJECT_PERF_MAP : MA_OBJECT_NO_MEMORY;

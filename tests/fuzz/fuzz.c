@@ -167,7 +167,7 @@ static int prepare(struct ma_analysis *analysis, struct ma_exports *exports,
         return -ENOMEM;
     int result = ma_exports_open(exports, analysis, error);
     if (result == 0 && !options->bundle && !exports->n)
-        result = ma_analysis_fold(analysis);
+        result = ma_analysis_retire(analysis);
     return result;
 }
 

@@ -9,7 +9,7 @@
 #include "fuzz.h"
 
 #define NOTHING_FOUND "--sysroot /nowhere --perf-map /nowhere --no-cache "
-/* With --summary processes are folded, with reports that observe events none is. */
+/* With --summary processes are retired, with reports that observe events none is. */
 #define USUAL "--no-symbols --json --top 30 --summary --leaks --peak --allocations"
 #define OBSERVED                                                                             \
     "--timeline --per-process --temporary=3 --churn --sizes --lifetimes --threads --reallocs " \

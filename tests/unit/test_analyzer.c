@@ -126,9 +126,9 @@ static void finish_process(struct world *world, uint64_t key, uint64_t time)
                         });
 }
 
-static struct ma_use *use(struct world *world, uint32_t process, uint32_t stack)
+static struct ma_alloc_site *site(struct world *world, uint32_t process, uint32_t stack)
 {
-    return ma_account_use(world->replay.accounts[process], stack);
+    return ma_account_site(world->replay.accounts[process], stack);
 }
 
 static void test_live_set_against_a_plain_one(void)
@@ -181,7 +181,7 @@ static void test_peak_and_reallocs(void)
           "what was allocated and not freed is live");
     uint64_t bytes, blocks, sum = 0;
     for (uint32_t stack = 16; stack <= 18; stack++) {
-        ma_replay_at_peak(&world.replay, world.replay.accounts[0], use(&world, 0, stack), &bytes,
+        ma_replay_at_peak(&world.replay, world.replay.accounts[0], site(&world, 0, stack), &bytes,
                           &blocks);
         sum += bytes;
     }
@@ -259,7 +259,7 @@ static void test_fork(void)
     drop(&world, 2, 1, 69, 0x7000);
     CHECK(!world.trace.audit.unmatched_frees, "and may come back");
     uint64_t bytes, blocks;
-    ma_replay_at_peak(&world.replay, world.replay.accounts[1], use(&world, 1, 16), &bytes,
+    ma_replay_at_peak(&world.replay, world.replay.accounts[1], site(&world, 1, 16), &bytes,
                       &blocks);
     CHECK(bytes == 70 && world.replay.peak_bytes == 1200,
           "the joint peak, %llu, holds what the child had",
@@ -373,7 +373,7 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
     uint64_t stack_most = 0;
     for (size_t i = 0; i < timeline->n_candidates; i++) {
         const struct ma_candidate *candidate = &timeline->candidates[i];
-        if (candidate->account->stacks[candidate->use] == 16 + 7777 % 700)
+        if (candidate->account->stacks[candidate->site] == 16 + 7777 % 700)
             stack_most = candidate->most;
     }
     CHECK(stack_most == 1000000, "the stack that made the peak is a candidate with its bytes");

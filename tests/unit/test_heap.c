@@ -66,7 +66,7 @@ static struct ma_block any_block(const struct world *world, size_t i)
         .address = world->addresses[i],
         .size = 1 + random_bits(wide ? 40 : 14),
         .time = world->base + random_bits(30), /* now later, now earlier */
-        .use = (uint32_t)random_bits(random() % 9 ? 12 : 31),
+        .site = (uint32_t)random_bits(random() % 9 ? 12 : 31),
         .thread = (uint32_t)random_bits(random() % 60 ? 16 : 20),
     };
     block.usable = block.size + random_bits(random() % 60 ? 5 : 24);
@@ -76,7 +76,7 @@ static struct ma_block any_block(const struct world *world, size_t i)
 static bool same(const struct ma_block *a, const struct ma_block *b)
 {
     return a->address == b->address && a->size == b->size && a->usable == b->usable &&
-           a->time == b->time && a->use == b->use && a->thread == b->thread;
+           a->time == b->time && a->site == b->site && a->thread == b->thread;
 }
 
 static void put(struct world *world, size_t i)
@@ -270,7 +270,7 @@ static void test_a_slot_is_enough(void)
 static void test_rest(void)
 {
     struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .size = 8, .usable = 24, .time = 9, .use = 1 };
+    struct ma_block former, block = { .size = 8, .usable = 24, .time = 9, .site = 1 };
     CHECK(ma_heap_rest(&heap) == 0 && ma_heap_places(&heap) == 0, "nothing rests");
     for (uint64_t i = 0; i < 100000; i++) {
         block.address = 64 * i;
@@ -293,7 +293,7 @@ static void test_rest(void)
 static void test_small_ones_stay_small(void)
 {
     struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .size = 8, .usable = 24, .use = 1 };
+    struct ma_block former, block = { .size = 8, .usable = 24, .site = 1 };
     size_t small = 0, most = 0;
     for (uint64_t i = 0; i < 20000; i++) {
         block.address = 4096 * i;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Definitions; see ma_process.h. A parent is linked only if it was seen before
+ * Definitions; see ma_trace.h. A parent is linked only if it was seen before
  * its child, so that walks up end whatever a trace claims.
  */
-#include "ma_process.h"
+#include "ma_trace.h"
 
 #include <errno.h>
 #include <string.h>

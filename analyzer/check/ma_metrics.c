@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of figures, and where they are read from; see ma_figures.h.
+ * The table of metrics, and where they are read from; see ma_metrics.h.
  */
-#include "ma_figures.h"
+#include "ma_metrics.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 #define REPORT_MAX ((off_t)1 << 30)
 
-const struct ma_figure ma_figure_table[MA_FIGURES] = {
+const struct ma_metric ma_metric_table[MA_METRICS] = {
     { "leaked_bytes", NULL, MA_BYTES },
     { "leaked_blocks", NULL, MA_COUNT },
     { "peak_bytes", NULL, MA_BYTES },
@@ -42,27 +42,27 @@ static bool is(const char *name, const char *text, size_t length)
     return name && strlen(name) == length && strncmp(name, text, length) == 0;
 }
 
-int ma_figure_find(const char *name, size_t length)
+int ma_metric_find(const char *name, size_t length)
 {
-    for (int i = 0; i < MA_FIGURES; i++) {
-        if (is(ma_figure_table[i].name, name, length) ||
-            is(ma_figure_table[i].alias, name, length))
+    for (int i = 0; i < MA_METRICS; i++) {
+        if (is(ma_metric_table[i].name, name, length) ||
+            is(ma_metric_table[i].alias, name, length))
             return i;
     }
     return -1;
 }
 
-const char *ma_figure_names(void)
+const char *ma_metric_names(void)
 {
     static char names[320];
     size_t used = 0;
-    for (size_t i = 0; i < MA_FIGURES && used < sizeof names; i++)
+    for (size_t i = 0; i < MA_METRICS && used < sizeof names; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
-                                 ma_figure_table[i].name);
+                                 ma_metric_table[i].name);
     return names;
 }
 
-int ma_figures_of(struct ma_analysis *analysis, struct ma_figures *figures)
+int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics)
 {
     struct ma_model model;
     ma_model_init(&model);
@@ -71,19 +71,19 @@ int ma_figures_of(struct ma_analysis *analysis, struct ma_figures *figures)
         result = -ENOMEM;
     const struct ma_value *summary =
         result == 0 ? ma_model_find(&model.root, "summary") : NULL;
-    for (size_t i = 0; summary && i < MA_FIGURES; i++) {
-        const struct ma_value *value = ma_model_find(summary, ma_figure_table[i].name);
-        figures->known[i] = value && value->type == MA_NUMBER;
-        figures->value[i] = figures->known[i] ? value->number : 0;
+    for (size_t i = 0; summary && i < MA_METRICS; i++) {
+        const struct ma_value *value = ma_model_find(summary, ma_metric_table[i].name);
+        metrics->known[i] = value && value->type == MA_NUMBER;
+        metrics->value[i] = metrics->known[i] ? value->number : 0;
     }
     ma_model_free(&model);
     return result;
 }
 
-void ma_figures_hide(struct ma_figures *figures, uint64_t bytes, uint64_t blocks)
+void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks)
 {
-    uint64_t *leaked_bytes = &figures->value[ma_figure_find("leaked_bytes", 12)];
-    uint64_t *leaked_blocks = &figures->value[ma_figure_find("leaked_blocks", 13)];
+    uint64_t *leaked_bytes = &metrics->value[ma_metric_find("leaked_bytes", 12)];
+    uint64_t *leaked_blocks = &metrics->value[ma_metric_find("leaked_blocks", 13)];
     *leaked_bytes -= bytes < *leaked_bytes ? bytes : *leaked_bytes;
     *leaked_blocks -= blocks < *leaked_blocks ? blocks : *leaked_blocks;
 }
@@ -103,7 +103,7 @@ static int open_regular(const char *path, off_t *size)
     return fd;
 }
 
-bool ma_figures_in_report(const char *path)
+bool ma_metrics_in_report(const char *path)
 {
     char head[64];
     off_t size;
@@ -134,7 +134,7 @@ static char *read_whole(int fd, size_t size)
     return text;
 }
 
-static int take(yajl_val tree, const char *path, struct ma_figures *figures,
+static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metrics,
                 struct ma_error *error)
 {
     yajl_val schema = yajl_tree_get(tree, (const char *[]){ "schema", NULL }, yajl_t_string);
@@ -157,26 +157,26 @@ static int take(yajl_val tree, const char *path, struct ma_figures *figures,
         return ma_fail(error, -EILSEQ,
                        "%s: is the report of a trace that is damaged or has losses: make a "
                        "baseline of a whole one", path);
-    figures->filtered = yajl_tree_get(tree, (const char *[]){ "filter", NULL }, yajl_t_object);
-    for (size_t i = 0; i < MA_FIGURES; i++) {
-        yajl_val value = yajl_tree_get(summary, (const char *[]){ ma_figure_table[i].name, NULL },
+    metrics->filtered = yajl_tree_get(tree, (const char *[]){ "filter", NULL }, yajl_t_object);
+    for (size_t i = 0; i < MA_METRICS; i++) {
+        yajl_val value = yajl_tree_get(summary, (const char *[]){ ma_metric_table[i].name, NULL },
                                        yajl_t_number);
         const char *digits = value ? YAJL_GET_NUMBER(value) : NULL;
         char *end = NULL;
         errno = 0;
-        figures->value[i] = digits ? strtoull(digits, &end, 10) : 0;
-        figures->known[i] = digits && digits[0] != '-' && end && !*end && !errno;
+        metrics->value[i] = digits ? strtoull(digits, &end, 10) : 0;
+        metrics->known[i] = digits && digits[0] != '-' && end && !*end && !errno;
     }
     yajl_val bytes = yajl_tree_get(tree, (const char *[]){ "suppressions", "bytes", NULL },
                                    yajl_t_number);
     yajl_val blocks = yajl_tree_get(tree, (const char *[]){ "suppressions", "blocks", NULL },
                                     yajl_t_number);
-    ma_figures_hide(figures, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
+    ma_metrics_hide(metrics, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
                     blocks ? strtoull(YAJL_GET_NUMBER(blocks), NULL, 10) : 0);
     return 0;
 }
 
-int ma_figures_read(const char *path, struct ma_figures *figures, struct ma_error *error)
+int ma_metrics_read(const char *path, struct ma_metrics *metrics, struct ma_error *error)
 {
     off_t size = 0;
     char why[256] = "";
@@ -195,7 +195,7 @@ int ma_figures_read(const char *path, struct ma_figures *figures, struct ma_erro
             *c = (unsigned char)*c < ' ' || (unsigned char)*c > '~' ? ' ' : *c;
         return ma_fail(error, -EINVAL, "%s: is no whole JSON report: %.160s", path, why);
     }
-    int result = take(tree, path, figures, error);
+    int result = take_metrics(tree, path, metrics, error);
     yajl_tree_free(tree);
     return result;
 }

@@ -5,43 +5,43 @@
  * They are read from the summary as the report builds it, so that both always
  * tell the same.
  */
-#ifndef MA_FIGURES_H
-#define MA_FIGURES_H
+#ifndef MA_METRICS_H
+#define MA_METRICS_H
 
 #include "ma_error.h"
 #include "ma_model.h"
 
 struct ma_analysis;
 
-struct ma_figure {
+struct ma_metric {
     const char *name;
     const char *alias; /* or NULL */
     enum ma_unit unit;
 };
-enum { MA_FIGURES = 16 };
-extern const struct ma_figure ma_figure_table[MA_FIGURES];
+enum { MA_METRICS = 16 };
+extern const struct ma_metric ma_metric_table[MA_METRICS];
 
-struct ma_figures {
-    uint64_t value[MA_FIGURES];
-    bool known[MA_FIGURES]; /* a report of an older version may lack some */
-    bool filtered;          /* of ma_figures_read: the report is about a part of its trace */
+struct ma_metrics {
+    uint64_t value[MA_METRICS];
+    bool known[MA_METRICS]; /* a report of an older version may lack some */
+    bool filtered;          /* of ma_metrics_read: the report is about a part of its trace */
 };
 
-/* The index of the figure whose name or alias is these `length` bytes, or -1. */
-int ma_figure_find(const char *name, size_t length);
+/* The index of the metric whose name or alias is these `length` bytes, or -1. */
+int ma_metric_find(const char *name, size_t length);
 /* All names with commas between, for messages. Static. */
-const char *ma_figure_names(void);
+const char *ma_metric_names(void);
 
 /* The rows are made. Returns 0 or -ENOMEM. */
-int ma_figures_of(struct ma_analysis *analysis, struct ma_figures *figures);
+int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics);
 
 /* Take blocks that suppressions hide from the leaks. */
-void ma_figures_hide(struct ma_figures *figures, uint64_t bytes, uint64_t blocks);
+void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks);
 
 /* Whether the file begins as a JSON report does. False if it cannot be read. */
-bool ma_figures_in_report(const char *path);
+bool ma_metrics_in_report(const char *path);
 /* Read them from a JSON report of at most 1 GiB, without what it says is suppressed. Returns 0 or a negative errno with a
  * message. */
-int ma_figures_read(const char *path, struct ma_figures *figures, struct ma_error *error);
+int ma_metrics_read(const char *path, struct ma_metrics *metrics, struct ma_error *error);
 
 #endif

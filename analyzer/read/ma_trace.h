@@ -5,8 +5,8 @@
  * nodes and modules below the bounds its record gives. Memory grows with
  * definitions only. All pointers live until ma_trace_free.
  */
-#ifndef MA_PROCESS_H
-#define MA_PROCESS_H
+#ifndef MA_TRACE_H
+#define MA_TRACE_H
 
 #include "ma_audit.h"
 #include "ma_map.h"
@@ -60,7 +60,7 @@ struct ma_process {
     bool known;     /* a PROCESS record was read; without one, defaults */
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
-    uint32_t heirs; /* forked children that look up nodes here: those not folded (ma_fold.h) */
+    uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 
     struct ma_module *modules;
