@@ -15,18 +15,17 @@
 
 /* Read one trace to its rows, and let go of what only the reading needed. */
 static int read_side(struct ma_analysis *analysis, const struct ma_options *options,
-                     struct ma_metrics *metrics, struct ma_metrics *judged,
-                     struct ma_error *error)
+                     struct ma_metrics *metrics, struct ma_metrics *judged, struct ma_error *error)
 {
-    struct ma_error own = { 0 };
+    struct ma_error own = {0};
     int result = ma_analysis_open(analysis, options, &own);
     if (result == 0)
         result = ma_analysis_run(analysis, NULL, &own);
     if (result == 0)
         result = ma_analysis_rows(analysis, &own);
     bool judges = options->gate.n || options->junit || options->sarif;
-    if (result == 0 && (ma_metrics_of(analysis, metrics) < 0 ||
-                        (judges && ma_ci_metrics(analysis, judged) < 0)))
+    if (result == 0 &&
+        (ma_metrics_of(analysis, metrics) < 0 || (judges && ma_ci_metrics(analysis, judged) < 0)))
         result = ma_fail_memory(&own);
     if (result < 0)
         return strncmp(own.message, options->trace, strlen(options->trace)) == 0
@@ -36,7 +35,7 @@ static int read_side(struct ma_analysis *analysis, const struct ma_options *opti
     /* The audit asks for the totals, the rest is in the rows. */
     struct ma_totals totals = analysis->replay.totals;
     ma_merge_free(&analysis->merge);
-    analysis->merge = (struct ma_merge){ 0 };
+    analysis->merge = (struct ma_merge){0};
     ma_replay_free(&analysis->replay);
     ma_replay_init(&analysis->replay, &analysis->trace);
     analysis->replay.totals = totals;
@@ -76,11 +75,11 @@ static int write_result(struct ma_diff *diff, const struct ma_options *options, 
 int ma_diff_command(struct ma_options *options, struct ma_error *error)
 {
     struct ma_options of_old = *options;
-    struct ma_analysis old = { 0 }, new = { 0 };
-    struct ma_metrics metrics[MA_SIDES], judged_by[MA_SIDES] = { 0 };
-    struct ma_output output = { 0 };
-    struct ma_diff diff = { 0 };
-    struct ma_ci ci = { 0 };
+    struct ma_analysis old = {0}, new = {0};
+    struct ma_metrics metrics[MA_SIDES], judged_by[MA_SIDES] = {0};
+    struct ma_output output = {0};
+    struct ma_diff diff = {0};
+    struct ma_ci ci = {0};
     char damage[400];
     of_old.trace = options->diff_old;
     if (options->diff_window.active) {
@@ -114,9 +113,9 @@ int ma_diff_command(struct ma_options *options, struct ma_error *error)
             result = ma_fail(error, -EILSEQ, "%s: %s", diff.sides[side]->options->trace, damage);
         else if (options->gate.n &&
                  ma_gate_doubts(&diff.sides[side]->trace.audit, damage, sizeof damage))
-            result = ma_fail(error, -EILSEQ,
-                             "%s: %s: the conditions of --fail-on cannot be trusted",
-                             diff.sides[side]->options->trace, damage);
+            result =
+                ma_fail(error, -EILSEQ, "%s: %s: the conditions of --fail-on cannot be trusted",
+                        diff.sides[side]->options->trace, damage);
     }
 out:
     ma_diff_free(&diff);

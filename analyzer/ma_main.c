@@ -54,19 +54,19 @@ static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
     const struct ma_options *options = analysis->options;
     if (options->bundle)
         return ma_bundle_write(analysis, out, error);
-    return options->flamegraph ? ma_flamegraph_write(analysis, NULL, ends_with(options->output, ".svg"),
-                                                     out, error)
-                               : report(analysis, out, terminal, error);
+    return options->flamegraph
+               ? ma_flamegraph_write(analysis, NULL, ends_with(options->output, ".svg"), out, error)
+               : report(analysis, out, terminal, error);
 }
 
 static int work(struct ma_options *options, struct ma_error *error)
 {
     struct ma_analysis analysis;
-    struct ma_output output = { 0 };
+    struct ma_output output = {0};
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
-    struct ma_dump dump = { 0 };
-    struct ma_exports exports = { 0 };
-    struct ma_ci ci = { 0 };
+    struct ma_dump dump = {0};
+    struct ma_exports exports = {0};
+    struct ma_ci ci = {0};
     FILE *spool = NULL;
     char *spool_path = NULL;
     bool doubtful = false; /* reported whole, but events are missing */
@@ -138,7 +138,7 @@ spooled:
 int main(int argc, char **argv)
 {
     struct ma_options options;
-    struct ma_error error = { 0 };
+    struct ma_error error = {0};
     setlocale(LC_CTYPE, "C.UTF-8");
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays grow in place, and go when freed */
@@ -162,9 +162,7 @@ int main(int argc, char **argv)
             status = 1;
         }
         break;
-    case MA_OPTIONS_WRONG:
-        status = 2;
-        break;
+    case MA_OPTIONS_WRONG: status = 2; break;
     }
     ma_options_free(&options);
     return status;

@@ -16,7 +16,7 @@
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
                       struct ma_symbols *symbols, struct ma_error *error)
 {
-    *analysis = (struct ma_analysis){ .options = options, .symbols = symbols };
+    *analysis = (struct ma_analysis){.options = options, .symbols = symbols};
     ma_trace_init(&analysis->trace);
     ma_replay_init(&analysis->replay, &analysis->trace);
     if (options->symbols && !symbols) {
@@ -103,7 +103,8 @@ int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *
             free(data);
         return -ENOMEM;
     }
-    analysis->observer_data[analysis->n_observer_data++] = (struct ma_observer_data){ key, data, free };
+    analysis->observer_data[analysis->n_observer_data++] =
+        (struct ma_observer_data){key, data, free};
     return ma_observers_add(&analysis->replay.observers, observer);
 }
 
@@ -148,7 +149,7 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     analysis->merge.prompt = analysis->options->follow || (pass && pass->prompt);
     ma_source_on_wait(analysis->source, on_interval, analysis);
     while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {
-        struct ma_merged merged = { run.events, run.process, run.stream, run.number };
+        struct ma_merged merged = {run.events, run.process, run.stream, run.number};
         if (replays && (result = ma_replay_run(&analysis->replay, &run)) < 0)
             break;
         if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
@@ -192,7 +193,7 @@ static int read_program(struct ma_analysis *analysis, const struct ma_process *p
         return -ENOMEM;
     if (!analysis->executable.suppressions)
         return 0;
-    struct ma_error problem = { 0 };
+    struct ma_error problem = {0};
     int result = ma_suppress_parse(&analysis->suppressions, analysis->executable.suppressions,
                                    "__lsan_default_suppressions", &problem);
     if (result < 0)
@@ -217,8 +218,7 @@ static void measure_duration(struct ma_analysis *analysis)
 {
     const struct ma_replay *replay = &analysis->replay;
     if (replay->end_process)
-        analysis->duration =
-            ma_clock_ns(&analysis->trace, replay->end_process, replay->end_ticks);
+        analysis->duration = ma_clock_ns(&analysis->trace, replay->end_process, replay->end_ticks);
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
         const struct ma_process *process = analysis->trace.processes[i];
         if (!process->ended)
@@ -266,7 +266,7 @@ static int add_site(struct ma_analysis *analysis, const struct ma_account *accou
     row->temporary += site->temporary;
     const uint64_t who = (uint64_t)account->process->index << 32 | index;
     if (site->live_blocks && (!row->holders++ || site->live_bytes > row->held ||
-                             (site->live_bytes == row->held && who < row->held_by))) {
+                              (site->live_bytes == row->held && who < row->held_by))) {
         row->held = site->live_bytes;
         row->held_by = who;
         row->holder = account;
@@ -278,8 +278,8 @@ static int add_site(struct ma_analysis *analysis, const struct ma_account *accou
 static int add_retired(struct ma_analysis *analysis, const struct ma_retired *retired)
 {
     uint32_t stack;
-    if (ma_stacks_retired_node_id(&analysis->stacks, retired->retired_node, (uint32_t)(retired->first >> 32),
-                           &stack) < 0)
+    if (ma_stacks_retired_node_id(&analysis->stacks, retired->retired_node,
+                                  (uint32_t)(retired->first >> 32), &stack) < 0)
         return -ENOMEM;
     struct ma_row *row = row_of(analysis, stack);
     if (!row)
@@ -295,7 +295,7 @@ static int add_retired(struct ma_analysis *analysis, const struct ma_retired *re
     row->temporary += retired->temporary;
     row->retired = retired->leak;
     if (retired->holders && (!row->holders || retired->held > row->held ||
-                            (retired->held == row->held && retired->held_by < row->held_by))) {
+                             (retired->held == row->held && retired->held_by < row->held_by))) {
         row->held = retired->held;
         row->held_by = retired->held_by;
         row->holder = NULL;
@@ -332,7 +332,7 @@ static void close_gaps(struct ma_analysis *analysis)
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
 {
     const struct ma_filter *filter = analysis->filter;
-    struct ma_window window = { 0, analysis->duration };
+    struct ma_window window = {0, analysis->duration};
     if (filter && filter->to < window.to)
         window.to = filter->to;
     if (filter)

@@ -28,7 +28,7 @@ struct ma_row {
     const struct ma_account *holder; /* NULL: one that was retired */
     uint32_t holder_site, holders;
     uint64_t held, held_by; /* held_by: its index << 32 | holder_site */
-    uint32_t retired; /* 1 + index of what ma_retire.h keeps of leaks; 0: nothing */
+    uint32_t retired;       /* 1 + index of what ma_retire.h keeps of leaks; 0: nothing */
 };
 
 /* What an observer gathers for a report from the pass to the building of it. */
@@ -47,9 +47,9 @@ struct ma_analysis {
     struct ma_trace trace;
     struct ma_merge merge;
     struct ma_replay replay;
-    struct ma_filter *filter;     /* NULL: none */
-    struct ma_timeline *timeline; /* NULL: not asked for */
-    struct ma_retire *retire;         /* NULL: every process keeps its own books */
+    struct ma_filter *filter;               /* NULL: none */
+    struct ma_timeline *timeline;           /* NULL: not asked for */
+    struct ma_retire *retire;               /* NULL: every process keeps its own books */
     struct ma_process_peaks *process_peaks; /* of each process; NULL: not asked for */
     struct ma_observer_data observer_data[MA_OBSERVER_DATA_MAX];
     size_t n_observer_data;
@@ -59,11 +59,11 @@ struct ma_analysis {
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
     struct ma_suppressions suppressions; /* of files, then of the program */
-    struct ma_executable executable;           /* see ma_analysis_executable */
+    struct ma_executable executable;     /* see ma_analysis_executable */
     bool executable_read;
     char suppressions_problem[200]; /* of the program's own; or empty */
-    struct ma_leaks *leaks; /* what ma_leaks.h tells of the rows; NULL: not asked yet */
-    uint64_t duration; /* ns */
+    struct ma_leaks *leaks;         /* what ma_leaks.h tells of the rows; NULL: not asked yet */
+    uint64_t duration;              /* ns */
     /* Called a few times a second while the pass goes on, from within it: may
      * build reports. True ends the input there. NULL: not called. */
     bool (*poll)(void *context, struct ma_analysis *analysis);

@@ -132,8 +132,8 @@ static bool accept_process(const struct ma_filter_options *spec, const struct ma
 }
 
 /* All but the stack of a call that asks for memory. */
-static bool accept_call(const struct ma_filter *filter, const struct ma_seen *seen,
-                        uint64_t size, uint32_t thread)
+static bool accept_call(const struct ma_filter *filter, const struct ma_seen *seen, uint64_t size,
+                        uint32_t thread)
 {
     const struct ma_filter_options *spec = filter->spec;
     return seen->ns >= filter->from && seen->ns < filter->to &&
@@ -172,8 +172,7 @@ static bool has_block(const struct ma_heap *heap, const struct ma_seen_block *bl
 
 /* Of a block that was accepted; not judged anew, for a clock whose rate turns out
  * only now would put its begin elsewhere. */
-static bool accept_end(void *context, const struct ma_seen *seen,
-                       const struct ma_seen_block *block)
+static bool accept_end(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     const struct ma_filter *filter = context;
     const struct ma_replay *books = &filter->books;
@@ -206,7 +205,7 @@ static bool accept_moment(void *context, const struct ma_seen *seen, bool after)
 
 /* The site of a block's stack, numbered as in the replay's books. NULL: memory is short. */
 static struct ma_alloc_site *site_of(struct ma_account *account, const struct ma_seen *seen,
-                             const struct ma_seen_block *block)
+                                     const struct ma_seen_block *block)
 {
     if (!account)
         return NULL;
@@ -218,8 +217,8 @@ static struct ma_alloc_site *site_of(struct ma_account *account, const struct ma
 }
 
 /* Before a site changes: what it held at the peak, and its history. */
-static void filter_touch_site(const struct ma_replay *books, struct ma_account *account, struct ma_alloc_site *site,
-                  uint64_t ticks)
+static void filter_touch_site(const struct ma_replay *books, struct ma_account *account,
+                              struct ma_alloc_site *site, uint64_t ticks)
 {
     struct ma_history *history = &account->history;
     if (ticks >= history->until)
@@ -242,16 +241,20 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
     filter->threads += !filter->allocated[block->thread];
     filter->allocated[block->thread] = 1;
     struct ma_block former, own = {
-        .address = block->address, .size = block->size, .usable = block->usable,
-        .time = block->ticks, .site = block->site, .thread = block->thread,
-    };
+                                .address = block->address,
+                                .size = block->size,
+                                .usable = block->usable,
+                                .time = block->ticks,
+                                .site = block->site,
+                                .thread = block->thread,
+                            };
     int result = ma_heap_put(&account->heap, &own, &former);
     if (result < 0 || (result > 0 && !MA_RESERVE(filter->displaced, filter->n_displaced,
                                                  filter->displaced_capacity)))
         return -ENOMEM;
     if (result > 0)
         filter->displaced[filter->n_displaced++] =
-            (struct ma_displaced){ seen->process->index, former };
+            (struct ma_displaced){seen->process->index, former};
     filter_touch_site(books, account, site, seen->ticks);
     site->live_bytes += block->size;
     site->live_blocks++;
@@ -325,13 +328,14 @@ static void count_call(struct ma_filter *filter, const struct ma_seen *seen)
 }
 
 static int filter_allocated(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block)
+                            const struct ma_seen_block *block)
 {
     count_call(context, seen);
     return begin_block(context, seen, block);
 }
 
-static int filter_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int filter_freed(void *context, const struct ma_seen *seen,
+                        const struct ma_seen_block *block)
 {
     if (!block->unseen)
         count_call(context, seen);
@@ -340,8 +344,8 @@ static int filter_freed(void *context, const struct ma_seen *seen, const struct 
     return result;
 }
 
-static int filter_resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+static int filter_resized(void *context, const struct ma_seen *seen,
+                          const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
     struct ma_filter *filter = context;
     count_call(filter, seen);
@@ -354,8 +358,7 @@ static int filter_resized(void *context, const struct ma_seen *seen, const struc
     return 0;
 }
 
-static int failed(void *context, const struct ma_seen *seen,
-                  const struct ma_seen_failure *failure)
+static int failed(void *context, const struct ma_seen *seen, const struct ma_seen_failure *failure)
 {
     struct ma_filter *filter = context;
     (void)seen;
@@ -405,11 +408,19 @@ int ma_filter_new(struct ma_filter **made, const struct ma_filter_options *spec,
     ma_replay_init(&filter->books, trace);
     ma_stacks_init(&filter->stacks, trace, symbols);
     filter->observer = (struct ma_observer){
-        .context = filter, .process = process, .allocated = filter_allocated, .freed = filter_freed,
-        .resized = filter_resized, .failed = failed, .finished = finished,
+        .context = filter,
+        .process = process,
+        .allocated = filter_allocated,
+        .freed = filter_freed,
+        .resized = filter_resized,
+        .failed = failed,
+        .finished = finished,
     };
     filter->acceptor = (struct ma_acceptor){
-        .context = filter, .begin = accept_begin, .end = accept_end, .failure = accept_failure,
+        .context = filter,
+        .begin = accept_begin,
+        .end = accept_end,
+        .failure = accept_failure,
         .moment = accept_moment,
     };
     if (ma_filter_options_looks_ahead(spec)) {

@@ -24,7 +24,7 @@
 #include "ma_stacks.h"
 
 struct ma_filter_verdicts { /* on the stacks of one process */
-    uint8_t *of_site; /* by number of the site; 0: not known yet */
+    uint8_t *of_site;       /* by number of the site; 0: not known yet */
     size_t n;
 };
 
@@ -46,12 +46,12 @@ struct ma_filter {
     uint64_t end;        /* to, or where the trace ends before that, if known: of --min-age */
     struct ma_map named; /* process index << 32 | stream number, to whether its name is wanted */
     struct ma_stacks stacks; /* its own: it asks while the trace is read */
-    uint8_t *pcs;          /* what frames match, by number of their site */
+    uint8_t *pcs;            /* what frames match, by number of their site */
     size_t n_pcs;
     struct ma_filter_verdicts *verdicts; /* by process index */
     size_t n_verdicts;
     struct ma_map of_failures; /* process index << 32 | stack, to the verdict */
-    uint8_t *allocated; /* by thread: it allocated an accepted block */
+    uint8_t *allocated;        /* by thread: it allocated an accepted block */
     size_t n_allocated, threads;
     struct ma_displaced *displaced;
     size_t n_displaced, displaced_capacity;
@@ -62,10 +62,9 @@ struct ma_filter {
  * once before if the spec asks for its end, and registers with observers, as the
  * first. symbols may be NULL. Returns 0 or a negative errno with a message;
  * free in either case. */
-int ma_filter_new(struct ma_filter **filter, const struct ma_filter_options *spec,
-                  const char *path, struct ma_trace *trace, struct ma_merge *merge,
-                  struct ma_symbols *symbols, struct ma_observers *observers,
-                  struct ma_error *error);
+int ma_filter_new(struct ma_filter **filter, const struct ma_filter_options *spec, const char *path,
+                  struct ma_trace *trace, struct ma_merge *merge, struct ma_symbols *symbols,
+                  struct ma_observers *observers, struct ma_error *error);
 void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
 
 /* Whether reports are about this process, and this moment (ns) lies in the window. */

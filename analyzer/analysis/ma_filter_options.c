@@ -51,8 +51,8 @@ static bool parse_quantity(const char *text, const struct unit *units, uint64_t 
 static bool parse_duration(const char *text, uint64_t *ns)
 {
     static const struct unit units[] = {
-        { "", 1000000000 }, { "s", 1000000000 }, { "ms", 1000000 }, { "us", 1000 },
-        { "ns", 1 }, { "m", 60000000000 }, { "h", 3600000000000 }, { NULL, 0 },
+        {"", 1000000000}, {"s", 1000000000},  {"ms", 1000000},      {"us", 1000},
+        {"ns", 1},        {"m", 60000000000}, {"h", 3600000000000}, {NULL, 0},
     };
     return parse_quantity(text, units, ns);
 }
@@ -60,10 +60,9 @@ static bool parse_duration(const char *text, uint64_t *ns)
 static bool parse_size(const char *text, uint64_t *bytes)
 {
     static const struct unit units[] = {
-        { "", 1 }, { "B", 1 },
-        { "K", 1 << 10 }, { "k", 1 << 10 }, { "KiB", 1 << 10 },
-        { "M", 1 << 20 }, { "m", 1 << 20 }, { "MiB", 1 << 20 },
-        { "G", 1 << 30 }, { "g", 1 << 30 }, { "GiB", 1 << 30 }, { NULL, 0 },
+        {"", 1},          {"B", 1},       {"K", 1 << 10},   {"k", 1 << 10},
+        {"KiB", 1 << 10}, {"M", 1 << 20}, {"m", 1 << 20},   {"MiB", 1 << 20},
+        {"G", 1 << 30},   {"g", 1 << 30}, {"GiB", 1 << 30}, {NULL, 0},
     };
     return parse_quantity(text, units, bytes);
 }
@@ -79,9 +78,9 @@ static bool parse_number(const char *text, uint64_t *number)
 
 static bool parse_moment(const char *text, struct ma_moment *moment)
 {
-    static const struct unit percent[] = { { "%", 1000000 }, { NULL, 0 } };
+    static const struct unit percent[] = {{"%", 1000000}, {NULL, 0}};
     uint64_t number;
-    *moment = (struct ma_moment){ .kind = MA_MOMENT_MARK, .mark = text };
+    *moment = (struct ma_moment){.kind = MA_MOMENT_MARK, .mark = text};
     if (strncmp(text, "mark:", 5) == 0) {
         moment->mark += 5;
         return moment->mark[0] != '\0';
@@ -122,17 +121,15 @@ static const char *add_pattern(struct ma_patterns *patterns, const char *text)
 }
 
 const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
-                                const char *value)
+                                    const char *value)
 {
     static const char moment[] = "expected a moment: seconds since the start (1.5, 200ms, 2m), "
                                  "percent of the duration (50%) or a mark (mark:NAME)";
     static const char size[] = "expected bytes, with K, M or G if you like: 4096, 64K, 1.5M";
     spec->active = true;
     switch (option) {
-    case MA_FILTER_FROM:
-        return parse_moment(value, &spec->from) ? NULL : moment;
-    case MA_FILTER_TO:
-        return parse_moment(value, &spec->to) ? NULL : moment;
+    case MA_FILTER_FROM: return parse_moment(value, &spec->from) ? NULL : moment;
+    case MA_FILTER_TO: return parse_moment(value, &spec->to) ? NULL : moment;
     case MA_FILTER_PID:
         if (spec->n_pids == MA_FILTER_MANY)
             return "32 such options at most";
@@ -144,8 +141,7 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
             return "32 such options at most";
         spec->threads[spec->n_threads++] = value;
         return value[0] ? NULL : "expected the number of a thread or a name, such as 'worker*'";
-    case MA_FILTER_MIN_SIZE:
-        return parse_size(value, &spec->min_size) ? NULL : size;
+    case MA_FILTER_MIN_SIZE: return parse_size(value, &spec->min_size) ? NULL : size;
     case MA_FILTER_MAX_SIZE:
         spec->has_max_size = true;
         return parse_size(value, &spec->max_size) ? NULL : size;
@@ -153,14 +149,10 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
         return parse_duration(value, &spec->min_age)
                    ? NULL
                    : "expected a duration: seconds, or with a unit (1.5, 200ms, 2m)";
-    case MA_FILTER_FUNCTION:
-        return add_pattern(&spec->function, value);
-    case MA_FILTER_MODULE:
-        return add_pattern(&spec->module, value);
-    case MA_FILTER_EXCLUDE:
-        return add_pattern(&spec->exclude, value);
-    case MA_FILTER_OPTIONS:
-        break;
+    case MA_FILTER_FUNCTION: return add_pattern(&spec->function, value);
+    case MA_FILTER_MODULE: return add_pattern(&spec->module, value);
+    case MA_FILTER_EXCLUDE: return add_pattern(&spec->exclude, value);
+    case MA_FILTER_OPTIONS: break;
     }
     return NULL;
 }

@@ -66,7 +66,7 @@ extern const char *const ma_filter_names[MA_FILTER_OPTIONS];
 /* Take the value of an option, which must outlive spec. Returns NULL, or what
  * was expected, as the end of a sentence (static). */
 const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
-                                const char *value);
+                                    const char *value);
 
 /* What is wrong with the options together, as a sentence (static), or NULL. */
 const char *ma_filter_options_problem(const struct ma_filter_options *spec);

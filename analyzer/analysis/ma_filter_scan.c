@@ -49,8 +49,11 @@ static int add_mark(struct scan *scan, const struct ma_process *process,
     const struct ma_filter_options *spec = scan->filter->spec;
     struct ma_bytes name = brief->mark.name;
     struct mark mark = {
-        .process = process, .ticks = brief->time, .kind = brief->mark.kind,
-        .from = is_called(name, &spec->from), .to = is_called(name, &spec->to),
+        .process = process,
+        .ticks = brief->time,
+        .kind = brief->mark.kind,
+        .from = is_called(name, &spec->from),
+        .to = is_called(name, &spec->to),
     };
     bool told = scan->n_names == NAMES_TOLD;
     for (size_t i = 0; i < scan->n_names; i++)
@@ -86,10 +89,8 @@ static int on_record(struct scan *scan, const struct ma_run *run, const struct m
         process->clock_ticks = record.brief.time;
         process->clock_ns = record.brief.clock.monotonic_ns;
         return 0;
-    case MLF_REC_MARK:
-        return add_mark(scan, process, &record.brief);
-    default:
-        return 0;
+    case MLF_REC_MARK: return add_mark(scan, process, &record.brief);
+    default: return 0;
     }
 }
 
@@ -125,8 +126,7 @@ static void scan_window(struct scan *scan)
         scan->duration = ma_clock_ns(&scan->trace, scan->end_process, scan->end_ticks);
     for (size_t i = 0; i < scan->trace.n_processes; i++) {
         const struct ma_process *process = scan->trace.processes[i];
-        uint64_t end =
-            process->ended ? ma_clock_ns(&scan->trace, process, process->end_time) : 0;
+        uint64_t end = process->ended ? ma_clock_ns(&scan->trace, process, process->end_time) : 0;
         scan->duration = end > scan->duration ? end : scan->duration;
     }
 }
@@ -203,9 +203,10 @@ static int place_window(struct scan *scan, struct ma_error *error)
         return result;
     filter->end = filter->to < scan->duration ? filter->to : scan->duration;
     return from->kind && filter->from >= filter->to
-               ? ma_fail(error, -EINVAL, "--from and --to: the window ends at %.9g s, but begins at "
-                         "%.9g s; expected a beginning before the end", (double)filter->to / 1e9,
-                         (double)filter->from / 1e9)
+               ? ma_fail(error, -EINVAL,
+                         "--from and --to: the window ends at %.9g s, but begins at "
+                         "%.9g s; expected a beginning before the end",
+                         (double)filter->to / 1e9, (double)filter->from / 1e9)
                : 0;
 }
 
@@ -225,7 +226,7 @@ static int name_threads(struct scan *scan)
 
 int ma_filter_scan(struct ma_filter *filter, const char *path, struct ma_error *error)
 {
-    struct scan scan = { .filter = filter };
+    struct scan scan = {.filter = filter};
     struct stat status;
     bool standard = strcmp(path, "-") == 0;
     if ((standard ? fstat(STDIN_FILENO, &status) : stat(path, &status)) == 0 &&

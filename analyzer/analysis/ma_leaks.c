@@ -65,7 +65,7 @@ static int add_part(struct walk *walk, struct ages *its, const struct ma_block *
             if (!MA_RESERVE(walk->parts, walk->n_parts, walk->part_capacity))
                 return -ENOMEM;
             index = (uint32_t)walk->n_parts++;
-            walk->parts[index] = (struct part){ its->row, block->thread, 0 };
+            walk->parts[index] = (struct part){its->row, block->thread, 0};
             if (ma_map_set(&walk->part_of, key, index) < 0)
                 return -ENOMEM;
         }
@@ -159,11 +159,11 @@ static void note_threads(const struct ma_trace *trace, const struct walk *walk,
 int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
                   const uint32_t *rows, struct ma_leak *leaks)
 {
-    struct walk walk = { .ages = malloc((account->n_sites + 1) * sizeof *walk.ages) };
+    struct walk walk = {.ages = malloc((account->n_sites + 1) * sizeof *walk.ages)};
     if (!walk.ages)
         return -ENOMEM;
     for (size_t i = 0; i < account->n_sites; i++)
-        walk.ages[i] = (struct ages){ rows[i], MA_NONE, UINT64_MAX, 0 };
+        walk.ages[i] = (struct ages){rows[i], MA_NONE, UINT64_MAX, 0};
     int result = walk_blocks(&walk, account);
     if (result == 0) {
         note_ages(analysis, account, walk.ages, leaks);
@@ -222,7 +222,7 @@ void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *
 
 /* The trend of a row, by the one that holds most of it. */
 static void judge_row(const struct ma_analysis *analysis, const struct ma_row *row,
-                  struct ma_leak *leak)
+                      struct ma_leak *leak)
 {
     const struct ma_leak *told = row->retired ? &analysis->retire->leaks[row->retired - 1] : NULL;
     if (row->holder) {
@@ -360,8 +360,9 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
         break;
     default:
         if (trend->why == MA_WHY_RARE)
-            snprintf(buffer, size, "rose in %u of %u intervals, the last time after %s: too "
-                                   "rarely to tell%s",
+            snprintf(buffer, size,
+                     "rose in %u of %u intervals, the last time after %s: too "
+                     "rarely to tell%s",
                      trend->rises, trend->intervals, seconds(a, trend->settled), ages);
         else if (trend->why == MA_WHY_SHORT)
             snprintf(buffer, size, "the process lasted %s: too short to tell%s",

@@ -12,12 +12,12 @@
 #include "ma_trend.h"
 
 struct ma_leak {
-    uint64_t oldest, youngest;     /* ns before the end of their process */
-    uint32_t threads;              /* that allocated them */
+    uint64_t oldest, youngest;      /* ns before the end of their process */
+    uint32_t threads;               /* that allocated them */
     const struct ma_stream *thread; /* the one with most bytes of them; NULL: unknown */
     uint64_t thread_bytes;
     const struct ma_suppression *suppressed; /* NULL: it is shown */
-    double life; /* s: of the process that the trend is of */
+    double life;                             /* s: of the process that the trend is of */
     struct ma_trend trend;
 };
 

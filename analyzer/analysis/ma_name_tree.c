@@ -77,7 +77,7 @@ static int name_nodes(struct ma_name_tree *name_tree, size_t from)
 
 int ma_name_tree_read(struct ma_name_tree *name_tree, struct ma_analysis *analysis)
 {
-    *name_tree = (struct ma_name_tree){ .analysis = analysis };
+    *name_tree = (struct ma_name_tree){.analysis = analysis};
     name_tree->innermost = malloc((analysis->n_rows + 1) * sizeof *name_tree->innermost);
     int result = name_tree->innermost ? 0 : -ENOMEM;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {

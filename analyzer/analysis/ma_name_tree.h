@@ -17,7 +17,7 @@ struct ma_name_tree {
     struct ma_analysis *analysis;
     const char **names; /* by number of the name */
     size_t n_names, name_capacity;
-    void *tree;         /* of names, by tsearch(3) */
+    void *tree; /* of names, by tsearch(3) */
     struct ma_trie trie;
     uint32_t *of_frame; /* numbers of names, by the number of the frame */
     size_t n_frames;
@@ -37,8 +37,8 @@ static inline uint32_t ma_name_tree_name(const struct ma_name_tree *name_tree, u
 /* What a row cost. */
 static inline uint64_t ma_name_tree_cost(const struct ma_row *row, unsigned cost)
 {
-    return cost == MA_COST_LEAKED ? row->leaked_bytes
-           : cost == MA_COST_PEAK ? row->peak_bytes
+    return cost == MA_COST_LEAKED  ? row->leaked_bytes
+           : cost == MA_COST_PEAK  ? row->peak_bytes
            : cost == MA_COST_CALLS ? row->calls
                                    : row->bytes;
 }

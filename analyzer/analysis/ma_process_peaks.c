@@ -8,7 +8,8 @@
 
 /* The process, made if it is new, with room for all its sites; NULL if memory is
  * short. */
-static struct ma_process_peak *peak_of(struct ma_process_peaks *peaks, const struct ma_account *account)
+static struct ma_process_peak *peak_of(struct ma_process_peaks *peaks,
+                                       const struct ma_account *account)
 {
     size_t index = account->process->index;
     if (!MA_HOLDS(peaks->processes, index, peaks->n_processes))
@@ -34,7 +35,7 @@ static void change(struct ma_process_peak *peak, const struct ma_seen_block *blo
 }
 
 static int peak_resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+                        const struct ma_seen_block *block)
 {
     struct ma_process_peak *peak = peak_of(context, seen->account);
     if (!peak)
@@ -53,7 +54,7 @@ static int peak_resized(void *context, const struct ma_seen *seen, const struct 
 }
 
 static int peak_allocated(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block)
+                          const struct ma_seen_block *block)
 {
     return peak_resized(context, seen, NULL, block);
 }
@@ -68,7 +69,10 @@ struct ma_process_peaks *ma_process_peaks_new(void)
     struct ma_process_peaks *peaks = calloc(1, sizeof *peaks);
     if (peaks)
         peaks->observer = (struct ma_observer){
-            .context = peaks, .allocated = peak_allocated, .freed = peak_freed, .resized = peak_resized,
+            .context = peaks,
+            .allocated = peak_allocated,
+            .freed = peak_freed,
+            .resized = peak_resized,
         };
     return peaks;
 }
@@ -84,7 +88,7 @@ void ma_process_peaks_free(struct ma_process_peaks *peaks)
 }
 
 void ma_process_peaks_at(const struct ma_process_peak *peak, size_t site, uint64_t *bytes,
-                     uint64_t *blocks)
+                         uint64_t *blocks)
 {
     const struct ma_process_peak_site *one = &peak->sites[site];
     bool changed = one->peak_epoch == peak->epoch;

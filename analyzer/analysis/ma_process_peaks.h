@@ -16,7 +16,7 @@ struct ma_process_peak_site { /* one stack of one process */
     uint64_t peak_bytes, peak_blocks, peak_epoch;
 };
 
-struct ma_process_peak { /* one process */
+struct ma_process_peak {    /* one process */
     uint64_t bytes, blocks; /* live now */
     uint64_t peak_bytes, peak_blocks, peak_ns, epoch;
     struct ma_process_peak_site *sites; /* by number of the site */
@@ -35,6 +35,6 @@ void ma_process_peaks_free(struct ma_process_peaks *peaks);
 
 /* What a stack of the process held at the process's peak. */
 void ma_process_peaks_at(const struct ma_process_peak *peak, size_t site, uint64_t *bytes,
-                     uint64_t *blocks);
+                         uint64_t *blocks);
 
 #endif

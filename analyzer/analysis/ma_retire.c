@@ -33,7 +33,8 @@ static struct ma_retired *row_of(struct ma_retire *retire, uint32_t retired_node
             ma_map_set(&retire->row_of, retired_node, (uint32_t)retire->n_rows) < 0)
             return NULL;
         index = (uint32_t)retire->n_rows++;
-        retire->rows[index] = (struct ma_retired){ .first = UINT64_MAX, .retired_node = retired_node };
+        retire->rows[index] =
+            (struct ma_retired){.first = UINT64_MAX, .retired_node = retired_node};
     }
     return &retire->rows[index];
 }
@@ -43,7 +44,7 @@ static struct ma_leak *leak_of(struct ma_retire *retire, struct ma_retired *row)
     if (!row->leak) {
         if (!MA_RESERVE(retire->leaks, retire->n_leaks, retire->leak_capacity))
             return NULL;
-        retire->leaks[retire->n_leaks++] = (struct ma_leak){ .youngest = UINT64_MAX };
+        retire->leaks[retire->n_leaks++] = (struct ma_leak){.youngest = UINT64_MAX};
         row->leak = (uint32_t)retire->n_leaks;
     }
     return &retire->leaks[row->leak - 1];
@@ -71,14 +72,15 @@ static bool holds_more(const struct ma_retired *row, uint64_t bytes, uint64_t wh
 
 /* *leak: as MA_NONE, or the index of what is told of its leaks. */
 static int add_site(struct ma_retire *retire, const struct ma_account *account, size_t index,
-                   uint32_t *leak)
+                    uint32_t *leak)
 {
     const struct ma_process *process = account->process;
     const struct ma_alloc_site *site = &account->sites[index];
     const uint64_t who = (uint64_t)process->index << 32 | index;
     uint32_t retired_node;
     *leak = MA_NONE;
-    if (ma_stacks_retired_node(&retire->analysis->stacks, process, account->stacks[index], &retired_node) < 0)
+    if (ma_stacks_retired_node(&retire->analysis->stacks, process, account->stacks[index],
+                               &retired_node) < 0)
         return -ENOMEM;
     struct ma_retired *row = row_of(retire, retired_node);
     if (!row)

@@ -29,7 +29,7 @@ struct ma_retired { /* of one stack; as in struct ma_row */
     uint64_t peak_bytes, peak_blocks, peak_epoch;
     uint64_t held, held_by; /* what the largest holder leaked; who, as above */
     uint32_t holders;
-    uint32_t leak;  /* 1 + index; 0: none */
+    uint32_t leak;         /* 1 + index; 0: none */
     uint32_t retired_node; /* ma_stacks.h */
 };
 
@@ -37,7 +37,7 @@ struct ma_retire {
     struct ma_analysis *analysis;
     struct ma_retired *rows;
     size_t n_rows, row_capacity;
-    struct ma_map row_of; /* retired node to index */
+    struct ma_map row_of;  /* retired node to index */
     struct ma_leak *leaks; /* of those that have leaked; the trend is that of the holder */
     size_t n_leaks, leak_capacity;
     uint64_t unknown, unknown_leaks; /* sites, and those that leaked, of undefined stacks */

@@ -55,17 +55,17 @@ static int by_stack(const void *a, const void *b)
 
 /* One row for each site. */
 static int gather_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
-                  struct ma_tally_rows *rows)
+                       struct ma_tally_rows *rows)
 {
     size_t capacity = 0;
     for (size_t i = 0; i < tally->n_parts; i++) {
         const struct ma_tally_part *part = &tally->parts[i];
         for (size_t site = 0; site < part->n_sites; site++) {
-            struct ma_tally_row row = { .values = &part->values[site * tally->counters] };
+            struct ma_tally_row row = {.values = &part->values[site * tally->counters]};
             if (is_empty(row.values, tally->counters))
                 continue;
-            if (ma_stacks_id(&analysis->stacks, part->account->process,
-                             part->account->stacks[site], &row.stack) < 0 ||
+            if (ma_stacks_id(&analysis->stacks, part->account->process, part->account->stacks[site],
+                             &row.stack) < 0 ||
                 !MA_RESERVE(rows->rows, rows->n, capacity))
                 return -ENOMEM;
             rows->rows[rows->n++] = row;
@@ -77,7 +77,7 @@ static int gather_rows(const struct ma_tally *tally, struct ma_analysis *analysi
 int ma_tally_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
                   struct ma_tally_rows *rows)
 {
-    *rows = (struct ma_tally_rows){ 0 };
+    *rows = (struct ma_tally_rows){0};
     if (gather_rows(tally, analysis, rows) < 0)
         return -ENOMEM;
     rows->values = calloc(rows->n + 1, tally->counters * sizeof *rows->values);
@@ -90,8 +90,8 @@ int ma_tally_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
     for (size_t i = 0; i < rows->n; i++) {
         const struct ma_tally_row row = rows->rows[i];
         if (!kept || rows->rows[kept - 1].stack != row.stack) {
-            rows->rows[kept] = (struct ma_tally_row){ row.stack,
-                                                      &rows->values[kept * tally->counters] };
+            rows->rows[kept] =
+                (struct ma_tally_row){row.stack, &rows->values[kept * tally->counters]};
             kept++;
         }
         unite(tally, &rows->values[(kept - 1) * tally->counters], row.values);
@@ -130,7 +130,7 @@ static int compare_tally_rows(const void *a, const void *b, void *context)
 
 void ma_tally_sort(struct ma_tally_rows *rows, const struct ma_tally_key *keys, size_t n)
 {
-    struct order order = { keys, n };
+    struct order order = {keys, n};
     if (rows->n)
         qsort_r(rows->rows, rows->n, sizeof *rows->rows, compare_tally_rows, &order);
 }

@@ -53,8 +53,8 @@ static void halve(struct ma_timeline *timeline)
         for (size_t i = 0; i < timeline->n_points; i++) {
             const struct ma_point *point = &timeline->points[i];
             size_t to = kept;
-            if (kept && slot_of(timeline, point->ns) ==
-                            slot_of(timeline, timeline->points[kept - 1].ns)) {
+            if (kept &&
+                slot_of(timeline, point->ns) == slot_of(timeline, timeline->points[kept - 1].ns)) {
                 if (point->bytes < timeline->points[kept - 1].bytes)
                     continue;
                 to = kept - 1;
@@ -117,8 +117,11 @@ static void end_slot(struct ma_timeline *timeline, uint64_t ns)
 static void sample(struct ma_timeline *timeline, const struct ma_seen *seen)
 {
     struct ma_point now = {
-        .ns = seen->ns, .ticks = seen->ticks, .process = seen->process,
-        .bytes = timeline->bytes, .blocks = timeline->blocks,
+        .ns = seen->ns,
+        .ticks = seen->ticks,
+        .process = seen->process,
+        .bytes = timeline->bytes,
+        .blocks = timeline->blocks,
         .resident = seen->replay->has_resident ? seen->replay->resident : UINT64_MAX,
     };
     if (now.bytes > timeline->peak)
@@ -143,8 +146,7 @@ static int finished(void *context, const struct ma_replay *replay)
         add_point(timeline, &timeline->high, true);
     timeline->open = false;
     /* A slot that something else than an event has ended may lack its last. */
-    if (timeline->n_points &&
-        differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
+    if (timeline->n_points && differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
         add_point(timeline, &timeline->last, false);
     return 0;
 }
@@ -210,7 +212,7 @@ static int watch(struct ma_timeline *timeline, const struct ma_account *account,
         return -ENOMEM;
     held->candidate = (uint32_t)timeline->n_candidates;
     timeline->candidates[timeline->n_candidates++] =
-        (struct ma_candidate){ .account = account, .site = site, .bytes = bytes };
+        (struct ma_candidate){.account = account, .site = site, .bytes = bytes};
     return 0;
 }
 
@@ -228,7 +230,7 @@ static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_a
         if (!held)
             return NULL;
         for (size_t i = share->n_held; i < n; i++)
-            held[i] = (struct ma_held){ .candidate = MA_NONE };
+            held[i] = (struct ma_held){.candidate = MA_NONE};
         share->held = held;
         share->n_held = n;
     }
@@ -237,7 +239,7 @@ static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_a
 
 /* Before a stack's bytes change: keep what it held at the high moment. */
 static void save_held(const struct ma_timeline *timeline, const struct ma_share *share,
-                  struct ma_held *held)
+                      struct ma_held *held)
 {
     if (held->slot_epoch == timeline->epoch)
         return;
@@ -261,8 +263,8 @@ static void change(struct ma_timeline *timeline, struct ma_share *share,
     timeline->blocks += (uint64_t)sign;
 }
 
-static int timeline_resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+static int timeline_resized(void *context, const struct ma_seen *seen,
+                            const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
     struct ma_timeline *timeline = context;
     struct ma_share *share = share_of(timeline, seen->account);
@@ -278,12 +280,13 @@ static int timeline_resized(void *context, const struct ma_seen *seen, const str
 }
 
 static int timeline_allocated(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block)
+                              const struct ma_seen_block *block)
 {
     return timeline_resized(context, seen, NULL, block);
 }
 
-static int timeline_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int timeline_freed(void *context, const struct ma_seen *seen,
+                          const struct ma_seen_block *block)
 {
     return block->site == MA_NONE ? 0 : timeline_resized(context, seen, block, NULL);
 }
@@ -316,8 +319,12 @@ struct ma_timeline *ma_timeline_new(void)
     timeline->threshold = 1;
     timeline->epoch = 1;
     timeline->observer = (struct ma_observer){
-        .context = timeline, .process = process, .allocated = timeline_allocated, .freed = timeline_freed,
-        .resized = timeline_resized, .finished = finished,
+        .context = timeline,
+        .process = process,
+        .allocated = timeline_allocated,
+        .freed = timeline_freed,
+        .resized = timeline_resized,
+        .finished = finished,
     };
     return timeline;
 }

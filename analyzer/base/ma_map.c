@@ -32,7 +32,7 @@ static void map_insert(struct ma_map *map, uint64_t key, uint32_t value)
 static int map_grow(struct ma_map *map)
 {
     const size_t capacity = map->capacity ? map->capacity * 2 : 16;
-    struct ma_map larger = { .capacity = capacity };
+    struct ma_map larger = {.capacity = capacity};
     larger.keys = ma_pages_new(capacity * sizeof *larger.keys);
     larger.values = ma_pages_new(capacity * sizeof *larger.values);
     if (!larger.keys || !larger.values) {
@@ -63,7 +63,7 @@ void ma_map_free(struct ma_map *map)
         ma_pages_free(map->keys, map->capacity * sizeof *map->keys);
     if (map->values)
         ma_pages_free(map->values, map->capacity * sizeof *map->values);
-    *map = (struct ma_map){ 0 };
+    *map = (struct ma_map){0};
 }
 
 void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size)

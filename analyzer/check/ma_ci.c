@@ -59,7 +59,7 @@ static int read_report(const char *path, const struct ma_options *options,
 int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
                struct ma_error *error)
 {
-    *ci = (struct ma_ci){ .gate = gate };
+    *ci = (struct ma_ci){.gate = gate};
     int result = 0;
     if (options->junit)
         result = ma_output_open(&ci->junit, options->junit, error);
@@ -138,8 +138,7 @@ static int by_leak(const void *a, const void *b)
 const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
-    const struct ma_row **rows =
-        leaks ? malloc((analysis->n_rows + 1) * sizeof *rows) : NULL;
+    const struct ma_row **rows = leaks ? malloc((analysis->n_rows + 1) * sizeof *rows) : NULL;
     *n = 0;
     for (size_t i = 0; rows && i < analysis->n_rows; i++) {
         if (analysis->rows[i].leaked_blocks && !leaks->of[i].suppressed)
@@ -159,8 +158,7 @@ static bool is_program(const struct ma_analysis *analysis, const char *module)
     return false;
 }
 
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames,
-                       size_t n)
+size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (frames[i].file && frames[i].function && !ma_label_is_wrapper(frames[i].function) &&

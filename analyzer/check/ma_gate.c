@@ -16,9 +16,8 @@ static const struct {
     const char *text;
     const char *allowed; /* the contrary, in words */
 } relations[] = {
-    [MA_GT] = { ">", "at most" },   [MA_GE] = { ">=", "less than" },
-    [MA_LT] = { "<", "at least" },  [MA_LE] = { "<=", "more than" },
-    [MA_EQ] = { "==", "anything but" }, [MA_NE] = { "!=", "exactly" },
+    [MA_GT] = {">", "at most"},    [MA_GE] = {">=", "less than"},    [MA_LT] = {"<", "at least"},
+    [MA_LE] = {"<=", "more than"}, [MA_EQ] = {"==", "anything but"}, [MA_NE] = {"!=", "exactly"},
 };
 
 static const struct suffix {
@@ -26,15 +25,24 @@ static const struct suffix {
     enum ma_unit unit;
     long double factor;
 } suffixes[] = {
-    { "B", MA_BYTES, 1 },
-    { "K", MA_BYTES, 1024.0L }, { "KiB", MA_BYTES, 1024.0L },
-    { "M", MA_BYTES, 1048576.0L }, { "MiB", MA_BYTES, 1048576.0L },
-    { "G", MA_BYTES, 1073741824.0L }, { "GiB", MA_BYTES, 1073741824.0L },
-    { "T", MA_BYTES, 1099511627776.0L }, { "TiB", MA_BYTES, 1099511627776.0L },
-    { "K", MA_COUNT, 1e3L }, { "M", MA_COUNT, 1e6L }, { "G", MA_COUNT, 1e9L },
-    { "ns", MA_NANOSECONDS, 1 }, { "us", MA_NANOSECONDS, 1e3L },
-    { "ms", MA_NANOSECONDS, 1e6L }, { "s", MA_NANOSECONDS, 1e9L },
-    { "min", MA_NANOSECONDS, 60e9L }, { "h", MA_NANOSECONDS, 3600e9L },
+    {"B", MA_BYTES, 1},
+    {"K", MA_BYTES, 1024.0L},
+    {"KiB", MA_BYTES, 1024.0L},
+    {"M", MA_BYTES, 1048576.0L},
+    {"MiB", MA_BYTES, 1048576.0L},
+    {"G", MA_BYTES, 1073741824.0L},
+    {"GiB", MA_BYTES, 1073741824.0L},
+    {"T", MA_BYTES, 1099511627776.0L},
+    {"TiB", MA_BYTES, 1099511627776.0L},
+    {"K", MA_COUNT, 1e3L},
+    {"M", MA_COUNT, 1e6L},
+    {"G", MA_COUNT, 1e9L},
+    {"ns", MA_NANOSECONDS, 1},
+    {"us", MA_NANOSECONDS, 1e3L},
+    {"ms", MA_NANOSECONDS, 1e6L},
+    {"s", MA_NANOSECONDS, 1e9L},
+    {"min", MA_NANOSECONDS, 60e9L},
+    {"h", MA_NANOSECONDS, 3600e9L},
 };
 
 static const char *skip_blanks(const char *at)
@@ -44,7 +52,7 @@ static const char *skip_blanks(const char *at)
 
 static bool parse_relation(const char **at, enum ma_relation *relation)
 {
-    static const enum ma_relation longest_first[] = { MA_GE, MA_LE, MA_EQ, MA_NE, MA_GT, MA_LT };
+    static const enum ma_relation longest_first[] = {MA_GE, MA_LE, MA_EQ, MA_NE, MA_GT, MA_LT};
     for (size_t i = 0; i < sizeof longest_first / sizeof *longest_first; i++) {
         const char *text = relations[longest_first[i]].text;
         if (strncmp(*at, text, strlen(text)) == 0) {
@@ -82,8 +90,7 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
     }
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         if (suffixes[i].unit == ma_metric_table[condition->metric].unit &&
-            strlen(suffixes[i].text) == length &&
-            strncmp(suffixes[i].text, text, length) == 0) {
+            strlen(suffixes[i].text) == length && strncmp(suffixes[i].text, text, length) == 0) {
             condition->limit *= suffixes[i].factor;
             return true;
         }
@@ -93,7 +100,7 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
 
 bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size)
 {
-    struct ma_condition condition = { .text = text };
+    struct ma_condition condition = {.text = text};
     const char *at = skip_blanks(text);
     size_t length = strcspn(at, " \t<>=!");
     condition.metric = ma_metric_find(at, length);
@@ -102,8 +109,10 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
         return false;
     }
     if (condition.metric < 0) {
-        snprintf(why, size, "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
-                            "is one of %s", ma_metric_names());
+        snprintf(why, size,
+                 "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
+                 "is one of %s",
+                 ma_metric_names());
         return false;
     }
     at = skip_blanks(at + length);
@@ -117,8 +126,9 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
     condition.growth = minus || *at == '+';
     at += condition.growth;
     if (!parse_number(&at, &condition.limit)) {
-        snprintf(why, size, "expected a number behind %s, as in 'leaked_bytes>0', "
-                            "'peak_bytes>200M' or 'peak_bytes>+5%%'",
+        snprintf(why, size,
+                 "expected a number behind %s, as in 'leaked_bytes>0', "
+                 "'peak_bytes>200M' or 'peak_bytes>+5%%'",
                  relations[condition.relation].text);
         return false;
     }
@@ -179,12 +189,12 @@ static void judge_condition(struct ma_condition *condition, long double value, l
         right *= old;
         snprintf(limit, sizeof limit, condition->growth ? "%+Lg %%" : "%Lg %%", condition->limit);
     } else {
-        snprintf(limit, sizeof limit, "%s%s",
-                 !condition->growth         ? ""
-                 : condition->limit < 0 ? "-"
-                                            : "+",
-                 human(a, metric->unit,
-                       condition->limit < 0 ? -condition->limit : condition->limit));
+        snprintf(
+            limit, sizeof limit, "%s%s",
+            !condition->growth     ? ""
+            : condition->limit < 0 ? "-"
+                                   : "+",
+            human(a, metric->unit, condition->limit < 0 ? -condition->limit : condition->limit));
     }
     condition->failed = holds(condition->relation, left, right);
     const char *verb = condition->failed ? "allowed is" : "as allowed:";
@@ -195,10 +205,9 @@ static void judge_condition(struct ma_condition *condition, long double value, l
     }
     if (old > 0)
         snprintf(percent, sizeof percent, " (%+.1Lf %%)", 100 * (value - old) / old);
-    snprintf(condition->sentence, sizeof condition->sentence,
-             "%s went from %s to %s%s, %s %s %s%s", metric->name, human(a, metric->unit, old),
-             human(b, metric->unit, value), percent, verb, allowed, limit,
-             condition->growth ? "" : " of the baseline");
+    snprintf(condition->sentence, sizeof condition->sentence, "%s went from %s to %s%s, %s %s %s%s",
+             metric->name, human(a, metric->unit, old), human(b, metric->unit, value), percent,
+             verb, allowed, limit, condition->growth ? "" : " of the baseline");
 }
 
 int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
@@ -213,7 +222,7 @@ int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
             return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
                            condition->text, ma_metric_table[metric].name);
         judge_condition(condition, (long double)metrics->value[metric],
-              relative ? (long double)baseline->value[metric] : 0);
+                        relative ? (long double)baseline->value[metric] : 0);
         gate->n_failed += condition->failed;
     }
     return 0;

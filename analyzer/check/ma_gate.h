@@ -14,8 +14,8 @@
 enum ma_relation { MA_GT, MA_GE, MA_LT, MA_LE, MA_EQ, MA_NE };
 
 struct ma_condition {
-    const char *text;   /* as given */
-    int metric;         /* in ma_metric_table */
+    const char *text; /* as given */
+    int metric;       /* in ma_metric_table */
     enum ma_relation relation;
     bool growth;        /* against the baseline: +N or -N */
     bool percent;       /* of the baseline */

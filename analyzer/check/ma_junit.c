@@ -54,12 +54,13 @@ static int put_leak(struct ma_analysis *analysis, const struct ma_row *row, FILE
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    fprintf(out, "%s (%llu bytes) in %s block%s never freed: ",
-            ma_human_bytes(bytes, row->leaked_bytes), (unsigned long long)row->leaked_bytes,
-            ma_human_count(blocks, row->leaked_blocks), row->leaked_blocks == 1 ? "" : "s");
-    int result = put_xml(out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
-                                            sizeof buffer)
-                            : "(no stack)");
+    fprintf(out,
+            "%s (%llu bytes) in %s block%s never freed: ", ma_human_bytes(bytes, row->leaked_bytes),
+            (unsigned long long)row->leaked_bytes, ma_human_count(blocks, row->leaked_blocks),
+            row->leaked_blocks == 1 ? "" : "s");
+    int result = put_xml(
+        out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)
+               : "(no stack)");
     putc('\n', out);
     size_t shown = (size_t)n < analysis->options->frames ? (size_t)n : analysis->options->frames;
     for (size_t i = 0; i < shown && result == 0; i++)

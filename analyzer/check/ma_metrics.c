@@ -19,22 +19,22 @@
 #define REPORT_MAX ((off_t)1 << 30)
 
 const struct ma_metric ma_metric_table[MA_METRICS] = {
-    { "leaked_bytes", NULL, MA_BYTES },
-    { "leaked_blocks", NULL, MA_COUNT },
-    { "peak_bytes", NULL, MA_BYTES },
-    { "peak_blocks", NULL, MA_COUNT },
-    { "allocated_bytes", NULL, MA_BYTES },
-    { "allocations", NULL, MA_COUNT },
-    { "temporary", NULL, MA_COUNT },
-    { "frees", NULL, MA_COUNT },
-    { "freed_bytes", NULL, MA_BYTES },
-    { "reallocations", NULL, MA_COUNT },
-    { "failed_calls", NULL, MA_COUNT },
-    { "usable_bytes", NULL, MA_BYTES },
-    { "duration_ns", "duration", MA_NANOSECONDS },
-    { "threads", NULL, MA_COUNT },
-    { "stacks", NULL, MA_COUNT },
-    { "events", NULL, MA_COUNT },
+    {"leaked_bytes", NULL, MA_BYTES},
+    {"leaked_blocks", NULL, MA_COUNT},
+    {"peak_bytes", NULL, MA_BYTES},
+    {"peak_blocks", NULL, MA_COUNT},
+    {"allocated_bytes", NULL, MA_BYTES},
+    {"allocations", NULL, MA_COUNT},
+    {"temporary", NULL, MA_COUNT},
+    {"frees", NULL, MA_COUNT},
+    {"freed_bytes", NULL, MA_BYTES},
+    {"reallocations", NULL, MA_COUNT},
+    {"failed_calls", NULL, MA_COUNT},
+    {"usable_bytes", NULL, MA_BYTES},
+    {"duration_ns", "duration", MA_NANOSECONDS},
+    {"threads", NULL, MA_COUNT},
+    {"stacks", NULL, MA_COUNT},
+    {"events", NULL, MA_COUNT},
 };
 
 static bool is(const char *name, const char *text, size_t length)
@@ -45,8 +45,7 @@ static bool is(const char *name, const char *text, size_t length)
 int ma_metric_find(const char *name, size_t length)
 {
     for (int i = 0; i < MA_METRICS; i++) {
-        if (is(ma_metric_table[i].name, name, length) ||
-            is(ma_metric_table[i].alias, name, length))
+        if (is(ma_metric_table[i].name, name, length) || is(ma_metric_table[i].alias, name, length))
             return i;
     }
     return -1;
@@ -69,8 +68,7 @@ int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics)
     int result = ma_report_summary(analysis, &model);
     if (result == 0 && model.failed)
         result = -ENOMEM;
-    const struct ma_value *summary =
-        result == 0 ? ma_model_find(&model.root, "summary") : NULL;
+    const struct ma_value *summary = result == 0 ? ma_model_find(&model.root, "summary") : NULL;
     for (size_t i = 0; summary && i < MA_METRICS; i++) {
         const struct ma_value *value = ma_model_find(summary, ma_metric_table[i].name);
         metrics->known[i] = value && value->type == MA_NUMBER;
@@ -135,42 +133,44 @@ static char *read_whole(int fd, size_t size)
 }
 
 static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metrics,
-                struct ma_error *error)
+                        struct ma_error *error)
 {
-    yajl_val schema = yajl_tree_get(tree, (const char *[]){ "schema", NULL }, yajl_t_string);
-    yajl_val summary = yajl_tree_get(tree, (const char *[]){ "summary", NULL }, yajl_t_object);
+    yajl_val schema = yajl_tree_get(tree, (const char *[]){"schema", NULL}, yajl_t_string);
+    yajl_val summary = yajl_tree_get(tree, (const char *[]){"summary", NULL}, yajl_t_object);
     const char *name = schema ? YAJL_GET_STRING(schema) : NULL;
     if (!name || strncmp(name, "mlog-report/1", 13) != 0 || !summary)
         return ma_fail(error, -EINVAL,
                        "%s: is JSON, but no report of mlog-analyze --json (\"schema\": "
-                       "\"mlog-report/1\" and \"summary\" are expected)", path);
-    yajl_val complete = yajl_tree_get(tree, (const char *[]){ "audit", "complete", NULL },
-                                      yajl_t_any);
-    yajl_val lost = yajl_tree_get(tree, (const char *[]){ "audit", "lost_events", NULL },
-                                  yajl_t_number);
-    yajl_val bad = yajl_tree_get(tree, (const char *[]){ "audit", "bad_chunks", NULL },
-                                 yajl_t_number);
-    yajl_val cut = yajl_tree_get(tree, (const char *[]){ "audit", "truncated_at", NULL },
-                                 yajl_t_number);
+                       "\"mlog-report/1\" and \"summary\" are expected)",
+                       path);
+    yajl_val complete =
+        yajl_tree_get(tree, (const char *[]){"audit", "complete", NULL}, yajl_t_any);
+    yajl_val lost =
+        yajl_tree_get(tree, (const char *[]){"audit", "lost_events", NULL}, yajl_t_number);
+    yajl_val bad =
+        yajl_tree_get(tree, (const char *[]){"audit", "bad_chunks", NULL}, yajl_t_number);
+    yajl_val cut =
+        yajl_tree_get(tree, (const char *[]){"audit", "truncated_at", NULL}, yajl_t_number);
     if (complete && !YAJL_IS_TRUE(complete) &&
         ((lost && YAJL_GET_INTEGER(lost) != 0) || (bad && YAJL_GET_INTEGER(bad) != 0) || cut))
         return ma_fail(error, -EILSEQ,
                        "%s: is the report of a trace that is damaged or has losses: make a "
-                       "baseline of a whole one", path);
-    metrics->filtered = yajl_tree_get(tree, (const char *[]){ "filter", NULL }, yajl_t_object);
+                       "baseline of a whole one",
+                       path);
+    metrics->filtered = yajl_tree_get(tree, (const char *[]){"filter", NULL}, yajl_t_object);
     for (size_t i = 0; i < MA_METRICS; i++) {
-        yajl_val value = yajl_tree_get(summary, (const char *[]){ ma_metric_table[i].name, NULL },
-                                       yajl_t_number);
+        yajl_val value =
+            yajl_tree_get(summary, (const char *[]){ma_metric_table[i].name, NULL}, yajl_t_number);
         const char *digits = value ? YAJL_GET_NUMBER(value) : NULL;
         char *end = NULL;
         errno = 0;
         metrics->value[i] = digits ? strtoull(digits, &end, 10) : 0;
         metrics->known[i] = digits && digits[0] != '-' && end && !*end && !errno;
     }
-    yajl_val bytes = yajl_tree_get(tree, (const char *[]){ "suppressions", "bytes", NULL },
-                                   yajl_t_number);
-    yajl_val blocks = yajl_tree_get(tree, (const char *[]){ "suppressions", "blocks", NULL },
-                                    yajl_t_number);
+    yajl_val bytes =
+        yajl_tree_get(tree, (const char *[]){"suppressions", "bytes", NULL}, yajl_t_number);
+    yajl_val blocks =
+        yajl_tree_get(tree, (const char *[]){"suppressions", "blocks", NULL}, yajl_t_number);
     ma_metrics_hide(metrics, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
                     blocks ? strtoull(YAJL_GET_NUMBER(blocks), NULL, 10) : 0);
     return 0;

@@ -95,13 +95,11 @@ static void entry(FILE *out, const char *name, uint64_t size, uint64_t address)
     fprintf(out, "+ %s %" PRIu64 " 0x%" PRIx64 "\n", name, size, address);
 }
 
-static int allocation(const struct ma_dump *dump, const struct ma_merged *merged,
-                      const char *name)
+static int allocation(const struct ma_dump *dump, const struct ma_merged *merged, const char *name)
 {
     const struct ma_event *event = merged->event;
     entry(dump->out, name, event->size, event->address);
-    int result =
-        ma_dump_stack(dump->analysis, merged->process, event->stack, frame, dump->out);
+    int result = ma_dump_stack(dump->analysis, merged->process, event->stack, frame, dump->out);
     fputs("-\n", dump->out);
     return result;
 }
@@ -166,8 +164,7 @@ int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged)
             result = write_event(dump, &shown);
         break;
     }
-    default:
-        break;
+    default: break;
     }
     return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }

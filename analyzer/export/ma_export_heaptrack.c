@@ -88,7 +88,7 @@ static int define_trace(struct heaptrack *to, uint32_t ip, uint32_t *trace)
 
 static int define_no_stack(struct heaptrack *to, uint32_t *trace)
 {
-    const struct ma_frame none = { .function = MA_NO_STACK };
+    const struct ma_frame none = {.function = MA_NO_STACK};
     if (!to->no_stack && define_ip(to, &none, 1, &to->no_stack) < 0)
         return -ENOMEM;
     return define_trace(to, to->no_stack, trace);
@@ -149,9 +149,8 @@ static int find_info(struct heaptrack *to, const struct ma_seen *seen,
 {
     uint64_t key = (uint64_t)seen->process->index << 32 | block->site;
     uint32_t trace = ma_map_get(&to->trace_of, key);
-    if (trace == MA_NONE &&
-        (define_stack(to, seen->process, block->stack, &trace) < 0 ||
-         ma_map_set(&to->trace_of, key, trace) < 0))
+    if (trace == MA_NONE && (define_stack(to, seen->process, block->stack, &trace) < 0 ||
+                             ma_map_set(&to->trace_of, key, trace) < 0))
         return -ENOMEM;
     uint32_t size = ma_map_get(&to->size_of, block->size);
     if (size == MA_NONE) {
@@ -194,7 +193,8 @@ static void tell_time(struct heaptrack *to, const struct ma_seen *seen)
     }
 }
 
-static int heaptrack_allocated(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int heaptrack_allocated(void *context, const struct ma_seen *seen,
+                               const struct ma_seen_block *block)
 {
     struct heaptrack *to = context;
     uint32_t info;
@@ -207,7 +207,8 @@ static int heaptrack_allocated(void *context, const struct ma_seen *seen, const 
     return 0;
 }
 
-static int heaptrack_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int heaptrack_freed(void *context, const struct ma_seen *seen,
+                           const struct ma_seen_block *block)
 {
     struct heaptrack *to = context;
     uint32_t info;
@@ -227,8 +228,8 @@ int ma_export_heaptrack_begin(struct ma_analysis *analysis, FILE *out, void **st
         return -ENOMEM;
     to->analysis = analysis;
     to->out = out;
-    to->observer =
-        (struct ma_observer){ .context = to, .allocated = heaptrack_allocated, .freed = heaptrack_freed };
+    to->observer = (struct ma_observer){
+        .context = to, .allocated = heaptrack_allocated, .freed = heaptrack_freed};
     *state = to;
     fputs("v 10400 3\n", out);
     return ma_observers_add(&analysis->replay.observers, &to->observer);

@@ -34,7 +34,7 @@ struct texts {
 
 struct tree {
     struct texts *texts;
-    struct ma_pairs known; /* parent and frame */
+    struct ma_pairs known;   /* parent and frame */
     struct branch *branches; /* [0] is the root */
     size_t n, capacity;
     uint32_t *sorted; /* by parent, largest first */
@@ -96,7 +96,7 @@ static uint32_t add_branch(struct tree *tree, uint32_t parent, uint32_t text)
     if (is_new) {
         if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
             return MA_NONE;
-        tree->branches[tree->n++] = (struct branch){ .parent = parent, .frame = text };
+        tree->branches[tree->n++] = (struct branch){.parent = parent, .frame = text};
     }
     return number + 1; /* the root is in no pair */
 }
@@ -126,10 +126,10 @@ static int add_stack(struct tree *tree, uint32_t stack, uint64_t bytes)
 
 static int tree_begin(struct tree *tree, struct texts *texts)
 {
-    *tree = (struct tree){ .texts = texts };
+    *tree = (struct tree){.texts = texts};
     if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
         return -ENOMEM;
-    tree->branches[tree->n++] = (struct branch){ 0 };
+    tree->branches[tree->n++] = (struct branch){0};
     return 0;
 }
 
@@ -291,7 +291,7 @@ int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out)
     }
     /* One for each equal share of the points, and the last. */
     size_t shares = n < SNAPSHOTS ? n - 1 : SNAPSHOTS - 1;
-    struct texts texts = { .analysis = analysis };
+    struct texts texts = {.analysis = analysis};
     int result = 0;
     for (size_t i = 0; i < shares && result == 0; i++) {
         size_t from = i * (n - 1) / shares, to = (i + 1) * (n - 1) / shares;

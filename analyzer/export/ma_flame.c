@@ -55,7 +55,8 @@ struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit)
         return NULL;
     flame->unit = unit;
     flame->title = ma_flame_clean(title ? title : "");
-    if (!flame->title || grow_array(&flame->nodes, 0, &flame->room_nodes, sizeof(*flame->nodes)) != 0) {
+    if (!flame->title ||
+        grow_array(&flame->nodes, 0, &flame->room_nodes, sizeof(*flame->nodes)) != 0) {
         ma_flame_free(flame);
         return NULL;
     }

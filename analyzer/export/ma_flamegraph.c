@@ -42,12 +42,12 @@ static const struct cost {
     uint64_t (*value)(const struct ma_row *row, enum ma_sort what);
     enum ma_flame_unit by_bytes, by_count; /* what is counted with --sort bytes, and else */
 } costs[] = {
-    { "leaks", "Never freed", leaks, MA_FLAME_BYTES, MA_FLAME_BLOCKS },
-    { "peak", "Heap at its peak", peak, MA_FLAME_BYTES, MA_FLAME_BLOCKS },
-    { "allocations", "Allocations", allocations, MA_FLAME_BYTES, MA_FLAME_CALLS },
-    { "calls", "Allocation calls", calls, MA_FLAME_CALLS, MA_FLAME_CALLS },
-    { "temporary", "Temporary blocks: freed before the next allocation", temporary,
-      MA_FLAME_BLOCKS, MA_FLAME_BLOCKS },
+    {"leaks", "Never freed", leaks, MA_FLAME_BYTES, MA_FLAME_BLOCKS},
+    {"peak", "Heap at its peak", peak, MA_FLAME_BYTES, MA_FLAME_BLOCKS},
+    {"allocations", "Allocations", allocations, MA_FLAME_BYTES, MA_FLAME_CALLS},
+    {"calls", "Allocation calls", calls, MA_FLAME_CALLS, MA_FLAME_CALLS},
+    {"temporary", "Temporary blocks: freed before the next allocation", temporary, MA_FLAME_BLOCKS,
+     MA_FLAME_BLOCKS},
 };
 
 static const struct cost *find_cost(const char *name)
@@ -74,8 +74,8 @@ struct bearer {
     struct ma_analysis *analysis;
     struct ma_flame *flame;
     struct ma_trie trie;
-    uint32_t *names;   /* by number of the frame; MA_NONE: not met yet */
-    uint32_t *nodes;   /* in the graph, by node of the trie */
+    uint32_t *names; /* by number of the frame; MA_NONE: not met yet */
+    uint32_t *nodes; /* in the graph, by node of the trie */
     size_t n_names, n_nodes;
 };
 
@@ -150,11 +150,10 @@ static int find_end(struct bearer *bearer, uint32_t stack, bool invert, uint32_t
 
 typedef void count_function(struct ma_flame *flame, uint32_t node, uint64_t value);
 
-static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
-                    const struct cost *cost, enum ma_sort what, bool invert,
-                    count_function *count)
+static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame, const struct cost *cost,
+                    enum ma_sort what, bool invert, count_function *count)
 {
-    struct bearer bearer = { .analysis = analysis, .flame = flame };
+    struct bearer bearer = {.analysis = analysis, .flame = flame};
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         uint64_t value = cost->value(&analysis->rows[i], what);
@@ -173,9 +172,8 @@ static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
 
 static const char *program_of(const struct ma_analysis *analysis)
 {
-    return analysis->trace.n_processes
-               ? ma_process_text(analysis->trace.processes[0], MLF_TEXT_EXE)
-               : NULL;
+    return analysis->trace.n_processes ? ma_process_text(analysis->trace.processes[0], MLF_TEXT_EXE)
+                                       : NULL;
 }
 
 /* What one side of the graph leaves out: to be freed. NULL: memory is short. */
@@ -203,8 +201,8 @@ static int filtered_subtitle(const struct ma_analysis *analysis, const struct ma
     return n < 0 ? -ENOMEM : 0;
 }
 
-int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
-                        FILE *out, struct ma_error *error)
+int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg, FILE *out,
+                        struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
     const struct cost *cost = find_cost(options->flamegraph);
@@ -218,8 +216,7 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     if (result == 0)
         result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_count);
     if (result == 0 && old)
-        result = add_rows(old, flame, cost, what, options->invert,
-                          ma_flame_count_old);
+        result = add_rows(old, flame, cost, what, options->invert, ma_flame_count_old);
     if (result == 0) {
         struct ma_flame_look look = {
             .subtitle = subtitle ? subtitle : program_of(analysis),

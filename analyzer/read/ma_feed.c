@@ -227,8 +227,9 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays)
                           .used = definer->position - (size_t)(cursor->end - cursor->at),
                           .offset = definer->offset - definer->position,
                           .sequence = definer->sequence,
-                      }, stays);
-    definer->cursor = (struct ma_cursor){ 0 };
+                      },
+                      stays);
+    definer->cursor = (struct ma_cursor){0};
 }
 
 /* A chunk of a stream trace follows the one of number `before`, of which pieces up to
@@ -261,13 +262,12 @@ int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stay
  * came twice, which does no harm to those behind it. */
 static void skip_piece(struct ma_feed *feed, const struct ma_piece *piece)
 {
-    bool again = feed->begun && feed->sequence == piece->sequence &&
-                 piece->position < feed->position;
+    bool again =
+        feed->begun && feed->sequence == piece->sequence && piece->position < feed->position;
     feed->audit->duplicate_chunks += again;
     feed->broken |= feed->begun && feed->sequence == piece->sequence && !again;
     ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header, "%s",
-                  again ? "a chunk seen before"
-                        : "a piece whose predecessor is missing or bad");
+                  again ? "a chunk seen before" : "a piece whose predecessor is missing or bad");
 }
 
 uint64_t ma_feed_missing(struct ma_feed *feed)
@@ -275,8 +275,7 @@ uint64_t ma_feed_missing(struct ma_feed *feed)
     const struct ma_fill *fill = &feed->fill;
     if (feed->whole_chunks || !fill->said || fill->said_sequence >= feed->next_sequence)
         return ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
-    return fill->said_sequence + 1 == feed->next_sequence &&
-           feed->end_position < fill->said_bytes;
+    return fill->said_sequence + 1 == feed->next_sequence && feed->end_position < fill->said_bytes;
 }
 
 /* Make the first queued piece the active one. Returns 1, or 0 if it was no use,
@@ -296,9 +295,9 @@ static int start_piece(struct ma_feed *feed, size_t *released)
         release_piece(&piece);
         return -ENOMEM;
     }
-    bool fits = piece.position == 0 || (feed->begun && !feed->broken &&
-                                        feed->sequence == piece.sequence &&
-                                        feed->position == piece.position);
+    bool fits =
+        piece.position == 0 || (feed->begun && !feed->broken && feed->sequence == piece.sequence &&
+                                feed->position == piece.position);
     if (!fits) {
         skip_piece(feed, &piece);
         *released += ma_feed_cost(piece.size);
@@ -343,7 +342,8 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
                               .used = (size_t)(decoder->item - feed->piece.payload),
                               .offset = feed->piece.offset,
                               .sequence = feed->piece.sequence,
-                          }, !feed->piece.owned);
+                          },
+                          !feed->piece.owned);
     } else if (status == MA_DECODE_CUT && feed->piece.cut) {
         ma_audit_truncated(feed->audit, at);
     } else {

@@ -71,7 +71,7 @@ static bool first_record(struct ma_record *record, unsigned kind, const unsigned
 {
     if (!size || __atomic_load_n(payload, __ATOMIC_ACQUIRE) != MLF_REC_FILLED)
         return false;
-    struct ma_cursor cursor = { payload + 1, payload + size, false };
+    struct ma_cursor cursor = {payload + 1, payload + size, false};
     const unsigned char *bytes;
     const char *problem;
     uint64_t length = ma_cursor_vu(&cursor);
@@ -114,6 +114,5 @@ uint64_t ma_fill_finish(struct ma_fill *fill, struct ma_audit *audit, uint32_t n
 {
     if (fill->said && fill->found && fill->said_sequence == fill->chunk.sequence)
         compare_fill(fill, audit, fill->said_bytes);
-    return fill->said && fill->said_sequence >= next ? (uint64_t)fill->said_sequence + 1 - next
-                                                     : 0;
+    return fill->said && fill->said_sequence >= next ? (uint64_t)fill->said_sequence + 1 - next : 0;
 }

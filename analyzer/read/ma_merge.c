@@ -17,13 +17,13 @@
 #define MOST_COPIED ((size_t)256 << 20)
 #define LANES_FROM ((uint64_t)4 << 20) /* before it, a thread would cost more than it saves, */
 #define LANE_LEAST 16384               /* and so would waking it for less */
-#define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
-#define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
+#define PROMPT_NS 1000000000u          /* events are held back no longer than that, */
+#define STALE_NS UINT64_C(5000000000)  /* and for a process silent so long not at all */
 
 int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
                   struct ma_error *error)
 {
-    *merge = (struct ma_merge){ .trace = trace, .lanes_from = LANES_FROM };
+    *merge = (struct ma_merge){.trace = trace, .lanes_from = LANES_FROM};
     merge->decoding.lane_least = LANE_LEAST;
     int result = ma_reader_init(&merge->reader, source, &trace->audit, error);
     if (result < 0)
@@ -97,8 +97,8 @@ static uint64_t feed_key(uint32_t process, uint32_t number, unsigned kind)
     return (uint64_t)process << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
 }
 
-static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
-                               uint32_t number, unsigned kind)
+static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process, uint32_t number,
+                               unsigned kind)
 {
     uint64_t key = feed_key(process->index, number, kind);
     uint32_t index = ma_map_get(&merge->feed_of, key);
@@ -174,8 +174,7 @@ static int read_chunk(struct ma_merge *merge)
         return 1;
     }
     struct ma_process *process = ma_trace_process(merge->trace, chunk.process);
-    struct ma_feed *feed =
-        process ? feed_of(merge, process, chunk.stream, chunk.kind) : NULL;
+    struct ma_feed *feed = process ? feed_of(merge, process, chunk.stream, chunk.kind) : NULL;
     if (!feed)
         return -ENOMEM;
     merge->chunks++;
@@ -423,8 +422,13 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
     else if (merge->ended && merge->cut != UINT64_MAX && feed->stream)
         n = count_before(feed, n, merge->cut + 1);
     *run = (struct ma_run){
-        .events = events, .n = n, .n_ahead = feed->n - feed->at, .fresh = feed->at == 0,
-        .process = feed->process, .stream = feed->stream, .number = feed->number,
+        .events = events,
+        .n = n,
+        .n_ahead = feed->n - feed->at,
+        .fresh = feed->at == 0,
+        .process = feed->process,
+        .stream = feed->stream,
+        .number = feed->number,
     };
     merge->current = feed;
     merge->n_current = n;
@@ -434,8 +438,8 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
 void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process)
 {
     for (uint32_t number = 0;; number++) { /* they are dense, from 0 or 1 on */
-        uint32_t defines = ma_map_get(&merge->feed_of,
-                                      feed_key(process->index, number, MLF_DEFINITIONS));
+        uint32_t defines =
+            ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_DEFINITIONS));
         uint32_t has = ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_EVENTS));
         if (defines != MA_NONE)
             ma_feed_forget(merge->feeds[defines]);
@@ -502,7 +506,8 @@ int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
         if (result <= 0)
             return result;
         const struct ma_event *last = &run->events[run->n - 1];
-        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED, 0)) {
+        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED,
+                             0)) {
             if ((result = take_filled(merge, run, last)) < 0)
                 return result;
             run->n--; /* it ends here; what is before it in its run goes out */

@@ -26,9 +26,9 @@ void ma_account_forget(struct ma_account *account)
 {
     ma_heap_free(&account->heap);
     ma_inheritance_free(&account->inherits);
-    account->inherits = (struct ma_inheritance){ 0 };
+    account->inherits = (struct ma_inheritance){0};
     ma_history_free(&account->history);
-    account->history = (struct ma_history){ 0 };
+    account->history = (struct ma_history){0};
     ma_map_free(&account->site_of);
     ma_pages_free(account->direct, account->n_direct * sizeof *account->direct);
     account->direct = NULL;
@@ -74,8 +74,8 @@ static bool grow_sites(struct ma_account *account)
 
 static bool grow_stacks(struct ma_account *account)
 {
-    void *stacks = ma_pages_more(account->stacks, &account->stack_capacity,
-                                 sizeof *account->stacks, 0);
+    void *stacks =
+        ma_pages_more(account->stacks, &account->stack_capacity, sizeof *account->stacks, 0);
     if (stacks)
         account->stacks = stacks;
     return stacks != NULL;

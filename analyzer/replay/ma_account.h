@@ -17,9 +17,9 @@
 struct ma_alloc_site { /* one cache line */
     uint64_t live_bytes, allocations, allocated_bytes, temporary;
     uint64_t peak_bytes;
-    uint64_t floor; /* the least live bytes since its slot began */
+    uint64_t floor;                    /* the least live bytes since its slot began */
     uint32_t live_blocks, peak_blocks; /* a live set has fewer than 2^32 (ma_heap.h) */
-    uint64_t slot : 8; /* of its history, as it last changed */
+    uint64_t slot : 8;                 /* of its history, as it last changed */
     uint64_t peak_epoch : 56;
 } __attribute__((aligned(64)));
 
@@ -29,8 +29,8 @@ struct ma_alloc_site { /* one cache line */
 struct ma_unseen {
     bool sampled;
     uint64_t first_private, first_heap; /* bytes, at the first sample */
-    uint64_t bytes;        /* the most that nothing in the trace explains */
-    uint64_t grown, heap;  /* at that moment: of private memory; of the heap's most */
+    uint64_t bytes;                     /* the most that nothing in the trace explains */
+    uint64_t grown, heap;               /* at that moment: of private memory; of the heap's most */
 };
 
 struct ma_account {
@@ -41,20 +41,20 @@ struct ma_account {
     size_t n_sites, site_capacity, stack_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
-    struct ma_map site_of; /* stack id to index, for the others */
+    struct ma_map site_of;            /* stack id to index, for the others */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
-    uint64_t resident;      /* latest sample, bytes */
+    uint64_t resident;                /* latest sample, bytes */
     struct ma_unseen unseen;
     /* its end, step by step (ma_replay_process.c) */
     bool ending;     /* it was told: the process leaves when another has an event */
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
     bool waits;      /* to be retired, if it does not come back for a while */
-    bool retired;     /* heap, sites and history are empty, or of after that (ma_retire.h) */
+    bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */
     bool revived;    /* it came back after it was retired */
     uint64_t retired_bytes, retired_blocks; /* of live_bytes and live_blocks: what was retired */
 
-    bool inherits_loosely;  /* inherited blocks are not known exactly */
+    bool inherits_loosely; /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
     struct ma_history history;
     uint64_t allocations, frees, allocated_bytes, freed_bytes;

@@ -57,8 +57,7 @@ static inline uint32_t slack_of(const struct ma_heap_entry *entry)
 static inline bool is_at(const struct ma_heap *heap, const struct ma_heap_entry *entry,
                          uint64_t address)
 {
-    if (entry->address_low != (uint32_t)address ||
-        entry->address_high != (uint16_t)(address >> 32))
+    if (entry->address_low != (uint32_t)address || entry->address_high != (uint16_t)(address >> 32))
         return false;
     if (__builtin_expect(slack_of(entry) == SLACK_WIDE, 0))
         return heap->wide[entry->size - 1].address == address;
@@ -115,7 +114,9 @@ static uint32_t add_wide(struct ma_heap *heap, const struct ma_block *block)
         index = (uint32_t)++heap->n_wide;
     }
     heap->wide[index - 1] = (struct ma_heap_wide){
-        .address = block->address, .size = block->size, .usable = block->usable,
+        .address = block->address,
+        .size = block->size,
+        .usable = block->usable,
         .thread = block->thread,
     };
     return index;
@@ -140,7 +141,8 @@ static inline int pack(struct ma_heap *heap, const struct ma_block *block,
     uint64_t slack = block->usable - block->size;
     uint32_t size = (uint32_t)block->size;
     if (__builtin_expect((block->address >> ADDRESS_BITS) | (block->size >> 32) |
-                             (block->thread >> 16) | (slack >= SLACK_WIDE), 0)) {
+                             (block->thread >> 16) | (slack >= SLACK_WIDE),
+                         0)) {
         slack = SLACK_WIDE;
         size = add_wide(heap, block);
         if (!size)
@@ -163,8 +165,7 @@ static inline uint64_t address_of(const struct ma_heap *heap, const struct ma_he
     return entry->address_low | (uint64_t)entry->address_high << 32;
 }
 
-static inline struct ma_heap_bucket *next(const struct ma_heap *heap,
-                                          struct ma_heap_bucket *bucket)
+static inline struct ma_heap_bucket *next(const struct ma_heap *heap, struct ma_heap_bucket *bucket)
 {
     return ++bucket == heap->buckets + heap->n_buckets ? heap->buckets : bucket;
 }
@@ -196,7 +197,7 @@ static inline bool search(const struct ma_heap *heap, uint64_t hash, uint64_t ad
         for (unsigned places = ma_heap_match(bucket, hash); places; places &= places - 1) {
             unsigned at = (unsigned)__builtin_ctz(places);
             if (__builtin_expect(is_at(heap, &heap->entries[bucket->entries[at]], address), 1)) {
-                *found = (struct found){ bucket, at };
+                *found = (struct found){bucket, at};
                 return true;
             }
         }
@@ -298,7 +299,7 @@ static void empty_nursery(struct ma_heap *heap)
     while (ma_heap_slot(heap, elsewhere) == heap->nursery)
         elsewhere++;
     for (size_t i = 0; i < n; i++)
-        heap->nursery[i] = (struct ma_block){ .address = i ? 0 : elsewhere, .site = MA_HEAP_FREE };
+        heap->nursery[i] = (struct ma_block){.address = i ? 0 : elsewhere, .site = MA_HEAP_FREE};
 }
 
 int ma_heap_rest(struct ma_heap *heap)
@@ -404,5 +405,5 @@ void ma_heap_free(struct ma_heap *heap)
     ma_pages_free(heap->entries, heap->capacity * sizeof *heap->entries);
     free(heap->nursery);
     free(heap->wide);
-    *heap = (struct ma_heap){ 0 };
+    *heap = (struct ma_heap){0};
 }

@@ -39,7 +39,7 @@
 struct ma_block {
     uint64_t address, size, usable;
     uint64_t time;   /* of its allocation, in ticks */
-    uint32_t site;    /* index of its stack among the process's sites */
+    uint32_t site;   /* index of its stack among the process's sites */
     uint32_t thread; /* index of the stream that stands for its thread */
 };
 
@@ -47,7 +47,7 @@ struct ma_heap_entry {
     uint32_t address_low;
     uint16_t address_high, thread;
     uint32_t size; /* of a free entry: 1 + index of the next free one; 0: none */
-    uint32_t site;  /* MA_HEAP_FREE: no block */
+    uint32_t site; /* MA_HEAP_FREE: no block */
     uint32_t time_low;
     uint32_t time_high_slack; /* 12 bits, 20 bits */
 };

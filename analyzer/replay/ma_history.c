@@ -69,8 +69,8 @@ static float *floors_of(struct ma_account *account, size_t site)
 {
     struct ma_history *history = &account->history;
     if (site >= history->n_floors_of) {
-        uint32_t *of = ma_pages_more(history->floors_of, &history->n_floors_of, sizeof *of,
-                                     account->n_sites);
+        uint32_t *of =
+            ma_pages_more(history->floors_of, &history->n_floors_of, sizeof *of, account->n_sites);
         if (!of)
             return NULL;
         history->floors_of = of;

@@ -31,7 +31,7 @@ struct ma_history {
     uint32_t slot;          /* the open one */
     float (*floors)[MA_SLOTS]; /* those of one site after the other */
     size_t n_floors, floor_capacity;
-    uint32_t *floors_of;    /* by site: 1 + index in floors; 0: all is in the site itself */
+    uint32_t *floors_of; /* by site: 1 + index in floors; 0: all is in the site itself */
     size_t n_floors_of;
     bool failed; /* memory was short: nothing is known */
 };

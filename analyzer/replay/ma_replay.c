@@ -59,7 +59,8 @@ struct turn {
 };
 
 /* For observers. */
-static void describe_event(const struct turn *turn, const struct ma_event *event, struct ma_seen *seen)
+static void describe_event(const struct turn *turn, const struct ma_event *event,
+                           struct ma_seen *seen)
 {
     ma_replay_describe(turn->replay, turn->account, turn->run, event->time, seen);
     seen->function = event->function;
@@ -70,16 +71,19 @@ static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_
 {
     const struct ma_account *account = turn->account;
     return (struct ma_seen_block){
-        .address = block->address, .size = block->size, .usable = block->usable,
+        .address = block->address,
+        .size = block->size,
+        .usable = block->usable,
         .ticks = block->time,
         .ns = ma_clock_ns(turn->replay->trace, account->process, block->time),
         .stack = block->site == MA_NONE ? 0 : account->stacks[block->site],
-        .site = block->site, .thread = block->thread,
+        .site = block->site,
+        .thread = block->thread,
     };
 }
 
 SLOW static int notify_freed(const struct turn *turn, const struct ma_event *event,
-                           const struct ma_block *block, bool temporary, bool unseen)
+                             const struct ma_block *block, bool temporary, bool unseen)
 {
     struct ma_seen seen;
     struct ma_seen_block old = seen_block(turn, block);
@@ -90,7 +94,7 @@ SLOW static int notify_freed(const struct turn *turn, const struct ma_event *eve
 }
 
 SLOW static int notify_allocated(const struct turn *turn, const struct ma_event *event,
-                               const struct ma_block *block)
+                                 const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block new = seen_block(turn, block);
@@ -99,7 +103,7 @@ SLOW static int notify_allocated(const struct turn *turn, const struct ma_event 
 }
 
 SLOW static int notify_resized(const struct turn *turn, const struct ma_event *event,
-                             const struct ma_block *from, const struct ma_block *block)
+                               const struct ma_block *from, const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block old, new = seen_block(turn, block);
@@ -116,7 +120,7 @@ static inline bool is_observed(const struct turn *turn)
 
 /* A site is about to change. */
 static inline void save_site(const struct ma_replay *replay, struct ma_account *account,
-                         struct ma_alloc_site *site)
+                             struct ma_alloc_site *site)
 {
     ma_replay_touch(replay, account, site);
     if (__builtin_expect(site->slot != account->history.slot, 0))
@@ -229,7 +233,7 @@ static inline int end_block(struct turn *turn, const struct ma_block *block, uin
 /* Take the block at address out of what the process sees: its own or its copy
  * of its parent's. 1, 0 if there is none, or -ENOMEM. */
 static inline int take_block(const struct turn *turn, uint64_t address, uint64_t time,
-                       struct ma_block *block)
+                             struct ma_block *block)
 {
     struct ma_account *account = turn->account;
     if (__builtin_expect(ma_heap_take(&account->heap, address, block), 1))
@@ -250,15 +254,18 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
     settle_floor(turn, former->site);
     if (result == 0 && is_observed(turn))
         result = notify_freed(turn, event, former, false, true);
-    if (result < 0 || (former->site == MA_NONE &&
-                       (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
+    if (result < 0 ||
+        (former->site == MA_NONE &&
+         (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
         return result; /* explained: the parent had freed it before the fork */
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);
     if (__builtin_add_overflow(event->time, window, &replay->repair_until))
         replay->repair_until = UINT64_MAX;
     replay->repairs[replay->n_repairs++ % MA_REPAIRS] = (struct ma_repair){
-        .account = account, .address = event->address, .time = event->time,
+        .account = account,
+        .address = event->address,
+        .time = event->time,
         .thread = turn->run->stream->thread,
     };
     return 0;
@@ -291,8 +298,11 @@ static inline int begin_block(struct turn *turn, const struct ma_event *event,
         return -ENOMEM;
     struct ma_block former;
     *block = (struct ma_block){
-        .address = event->address, .size = event->size, .usable = event->usable,
-        .time = event->time, .site = (uint32_t)(site - account->sites),
+        .address = event->address,
+        .size = event->size,
+        .usable = event->usable,
+        .time = event->time,
+        .site = (uint32_t)(site - account->sites),
         .thread = turn->run->stream->thread,
     };
     int result = ma_heap_put(&account->heap, block, &former);
@@ -352,7 +362,8 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
     if (__builtin_expect(block.site != MA_NONE, 1)) {
         struct ma_stream_state *thread = &replay->states[block.thread];
         bool latest = thread->last_block == event->address;
-        temporary = latest & (event->function != MLF_FN_realloc) & (thread->last_site == block.site);
+        temporary =
+            latest & (event->function != MLF_FN_realloc) & (thread->last_site == block.site);
         turn->account->sites[block.site].temporary += temporary;
         turn->sums.temporary += temporary;
         thread->last_block = latest ? 0 : thread->last_block;
@@ -403,23 +414,19 @@ static int on_failed(struct turn *turn, const struct ma_event *event)
     struct ma_seen seen;
     describe_event(turn, event, &seen);
     return ma_observers_failed(&turn->replay->observers, &seen,
-                               &(struct ma_seen_failure){ .size = event->size,
-                                                          .stack = event->stack,
-                                                          .thread = seen.thread });
+                               &(struct ma_seen_failure){.size = event->size,
+                                                         .stack = event->stack,
+                                                         .thread = seen.thread});
 }
 
 /* Neither ALLOC nor FREE. */
 SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
 {
     switch ((enum ma_event_type)event->type) {
-    case MA_EVENT_REALLOC_BEGIN:
-        return on_realloc_begin(turn, event);
-    case MA_EVENT_REALLOC:
-        return on_realloc(turn, event);
-    case MA_EVENT_FAILED:
-        return on_failed(turn, event);
-    default:
-        return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
+    case MA_EVENT_REALLOC_BEGIN: return on_realloc_begin(turn, event);
+    case MA_EVENT_REALLOC: return on_realloc(turn, event);
+    case MA_EVENT_FAILED: return on_failed(turn, event);
+    default: return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
     }
 }
 
@@ -490,7 +497,7 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     struct ma_account *account = ma_replay_account(replay, run->process);
     if (!account || !reserve_states(replay))
         return -ENOMEM;
-    struct turn turn = { .replay = replay, .account = account, .run = run };
+    struct turn turn = {.replay = replay, .account = account, .run = run};
     int result = 0;
     if (replay->n_ending && (result = ma_replay_settle(replay, account, run)) < 0)
         return result;

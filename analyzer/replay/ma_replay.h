@@ -24,11 +24,11 @@ struct ma_stream_state {
     struct ma_block moving; /* a realloc's old block, between its two times; its site is
                              * MA_NONE: an inherited one */
     uint64_t events;
-    uint8_t is_moving;      /* 0: there is none; else 1, and 1 more if its process had been
-                             * retired by then: a site from before means nothing after */
+    uint8_t is_moving; /* 0: there is none; else 1, and 1 more if its process had been
+                        * retired by then: a site from before means nothing after */
     /* of the thread */
-    uint32_t last_site;      /* of its latest allocation */
-    uint64_t last_block;    /* the address of that; 0: it is gone */
+    uint32_t last_site;  /* of its latest allocation */
+    uint64_t last_block; /* the address of that; 0: it is gone */
     uint64_t allocations, allocated_bytes;
 };
 

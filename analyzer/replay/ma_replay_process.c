@@ -9,9 +9,11 @@
 
 #include "ma_clock.h"
 
-#define FOLD_NS 1000000000u /* threads that outlive its end, or an exec that failed, show in that */
-#define BELIEVED 8          /* returns of a process after its end */
-#define BLOCK_OVERHEAD 32   /* bytes an allocator spends on a block, at most */
+#define FOLD_NS                                                                                    \
+    1000000000u           /* threads that outlive its end, or an exec that failed, show in that    \
+                           */
+#define BELIEVED 8        /* returns of a process after its end */
+#define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
 
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
 {
@@ -27,15 +29,19 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
                         const struct ma_run *run, uint64_t ticks, struct ma_seen *seen)
 {
     *seen = (struct ma_seen){
-        .replay = replay, .account = account, .process = run->process, .stream = run->stream,
-        .ticks = ticks, .ns = ma_clock_ns(replay->trace, run->process, ticks),
+        .replay = replay,
+        .account = account,
+        .process = run->process,
+        .stream = run->stream,
+        .ticks = ticks,
+        .ns = ma_clock_ns(replay->trace, run->process, ticks),
         .thread = run->stream ? run->stream->thread : MA_NONE,
     };
 }
 
 /* Tell of `account`, at a moment of the run's process. */
 static int notify_process(const struct ma_replay *replay, const struct ma_account *account,
-                const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
+                          const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
 {
     struct ma_seen seen;
     if (!replay->observers.n)
@@ -61,7 +67,7 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
     if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, FOLD_NS), &due))
         return 0;
     account->waits = true;
-    replay->left[replay->n_left++] = (struct ma_left){ account, due };
+    replay->left[replay->n_left++] = (struct ma_left){account, due};
     replay->retire_due = replay->left[replay->left_at].due;
     return 0;
 }
@@ -106,8 +112,8 @@ int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks)
         if (may_retire(replay, account))
             result = retire(replay, account, ticks);
     }
-    replay->retire_due = replay->left_at < replay->n_left ? replay->left[replay->left_at].due
-                                                        : UINT64_MAX;
+    replay->retire_due =
+        replay->left_at < replay->n_left ? replay->left[replay->left_at].due : UINT64_MAX;
     return result;
 }
 
@@ -129,8 +135,8 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     return notify_process(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }
 
-int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, uint64_t ticks)
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     uint64_t ticks)
 {
     for (size_t i = 0; i < account->n_sites; i++)
         ma_replay_touch(replay, account, &account->sites[i]);
@@ -215,7 +221,7 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
 }
 
 static int notify_mark(const struct ma_replay *replay, const struct ma_account *account,
-                     const struct ma_run *run, const struct ma_short_record *record)
+                       const struct ma_run *run, const struct ma_short_record *record)
 {
     if (!replay->observers.n)
         return 0;
@@ -223,7 +229,10 @@ static int notify_mark(const struct ma_replay *replay, const struct ma_account *
     if (!name)
         return -ENOMEM;
     struct ma_mark mark = {
-        .process = run->process, .ticks = record->time, .kind = record->mark.kind, .name = name,
+        .process = run->process,
+        .ticks = record->time,
+        .kind = record->mark.kind,
+        .name = name,
     };
     struct ma_seen seen;
     ma_replay_describe(replay, account, run, record->time, &seen);
@@ -234,7 +243,7 @@ static int notify_mark(const struct ma_replay *replay, const struct ma_account *
 
 static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 {
-    struct ma_cursor cursor = { pairs.data, pairs.data + pairs.size, false };
+    struct ma_cursor cursor = {pairs.data, pairs.data + pairs.size, false};
     while (cursor.at < cursor.end) {
         uint64_t counter = ma_cursor_vu(&cursor), value = ma_cursor_vu(&cursor);
         if (cursor.failed)
@@ -247,8 +256,7 @@ static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 static int on_loss(struct ma_trace *trace, struct ma_process *process,
                    const struct ma_short_record *brief)
 {
-    const unsigned reason =
-        brief->loss.reason < MA_LOSS_REASONS ? (unsigned)brief->loss.reason : 0;
+    const unsigned reason = brief->loss.reason < MA_LOSS_REASONS ? (unsigned)brief->loss.reason : 0;
     const uint32_t number = (uint32_t)brief->loss.stream;
     trace->audit.lost_events += brief->loss.lost;
     if (ma_trace_is_full(trace, process, number))
@@ -275,8 +283,8 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     const uint64_t private = excess(resident, shared);
     const uint64_t heap = replay->peak_bytes + BLOCK_OVERHEAD * replay->peak_blocks;
     if (!unseen->sampled) {
-        *unseen = (struct ma_unseen){ .sampled = true, .first_private = private,
-                                      .first_heap = replay->live_bytes };
+        *unseen = (struct ma_unseen){
+            .sampled = true, .first_private = private, .first_heap = replay->live_bytes};
         return;
     }
     const uint64_t grown = excess(private, unseen->first_private);
@@ -288,8 +296,8 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     }
 }
 
-static int on_record(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, const struct ma_event *event)
+static int on_record(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     const struct ma_event *event)
 {
     struct ma_process *process = run->process;
     struct ma_audit *audit = &replay->trace->audit;
@@ -307,8 +315,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         process->end_how = brief->process_end.how;
         process->end_status = brief->process_end.status;
         return will_end(replay, account);
-    case MLF_REC_LOSS:
-        return on_loss(replay->trace, process, brief);
+    case MLF_REC_LOSS: return on_loss(replay->trace, process, brief);
     case MLF_REC_STOP:
         audit->stops++;
         audit->stop_reason = brief->stop.reason;
@@ -326,13 +333,9 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         account->resident = brief->memory.resident;
         replay->has_resident = true;
         return 0;
-    case MLF_REC_MARK:
-        return notify_mark(replay, account, run, brief);
-    case MLF_REC_COUNTERS:
-        on_counters(process, brief->counters.pairs);
-        return 0;
-    default:
-        return 0;
+    case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
+    case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;
+    default: return 0;
     }
 }
 
@@ -346,5 +349,5 @@ int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account
     if (result < 0)
         return result;
     return notify_process(replay, account, run, event->time,
-                fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
+                          fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
 }

@@ -25,16 +25,16 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
 int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks);
 
 /* A process that had left allocates: it is back. Returns 0 or -ENOMEM. */
-int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, uint64_t ticks);
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     uint64_t ticks);
 
 /* FORK, START and RECORD. */
 int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
                             const struct ma_run *run, const struct ma_event *event);
 
 /* To be called before a site changes: saves its values at the peak. */
-static inline void ma_replay_touch(const struct ma_replay *replay,
-                                   const struct ma_account *account, struct ma_alloc_site *site)
+static inline void ma_replay_touch(const struct ma_replay *replay, const struct ma_account *account,
+                                   struct ma_alloc_site *site)
 {
     if (site->peak_epoch == replay->peak_epoch)
         return;

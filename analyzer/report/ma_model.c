@@ -43,7 +43,7 @@ static void *take_memory(struct ma_model *model, size_t size)
             model->failed = true;
             return NULL;
         }
-        *block = (struct ma_model_block){ .next = model->blocks, .size = room };
+        *block = (struct ma_model_block){.next = model->blocks, .size = room};
         model->blocks = block;
     }
     void *memory = block->memory + block->used;
@@ -52,14 +52,14 @@ static void *take_memory(struct ma_model *model, size_t size)
 }
 
 static struct ma_value *add_value(struct ma_model *model, struct ma_value *parent, const char *key,
-                            const char *title, enum ma_type type)
+                                  const char *title, enum ma_type type)
 {
     struct ma_value *value = parent == &model->waste ? NULL : take_memory(model, sizeof *value);
     if (!value) {
-        model->waste = (struct ma_value){ .type = type };
+        model->waste = (struct ma_value){.type = type};
         return &model->waste;
     }
-    *value = (struct ma_value){ .key = key, .title = title, .type = type };
+    *value = (struct ma_value){.key = key, .title = title, .type = type};
     if (parent->last)
         parent->last->next = value;
     else
@@ -103,8 +103,8 @@ struct ma_value *ma_model_real(struct ma_model *model, struct ma_value *parent, 
     return value;
 }
 
-struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent,
-                                  const char *key, const char *title, bool truth)
+struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent, const char *key,
+                                  const char *title, bool truth)
 {
     struct ma_value *value = add_value(model, parent, key, title, MA_BOOLEAN);
     value->number = truth;
@@ -127,8 +127,8 @@ struct ma_value *ma_model_text(struct ma_model *model, struct ma_value *parent, 
     return value;
 }
 
-struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent,
-                                 const char *key, const char *title, const char *format, ...)
+struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent, const char *key,
+                                 const char *title, const char *format, ...)
 {
     char *text = NULL;
     va_list arguments;
@@ -172,8 +172,8 @@ struct ma_value *ma_model_stack(struct ma_model *model, struct ma_value *parent,
     return value;
 }
 
-struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent,
-                                   const char *key, struct ma_stacks *stacks, uint32_t id)
+struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent, const char *key,
+                                   struct ma_stacks *stacks, uint32_t id)
 {
     struct ma_value *value = ma_model_stack(model, parent, key, id);
     value->stacks = stacks;

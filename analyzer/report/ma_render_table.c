@@ -91,7 +91,7 @@ static void write_row(FILE *out, const struct ma_value *row, const size_t *width
 void ma_render_table(FILE *out, const struct ma_value *array, size_t width, const char *dim,
                      const char *plain)
 {
-    size_t widths[COLUMNS] = { 0 };
+    size_t widths[COLUMNS] = {0};
     size_t n = measure_columns(array, widths);
     if (!array->first)
         return;

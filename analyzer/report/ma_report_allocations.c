@@ -6,7 +6,7 @@
 
 static struct ma_measure allocated_measure(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->bytes, row->calls };
+    return (struct ma_measure){row->bytes, row->calls};
 }
 
 int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)

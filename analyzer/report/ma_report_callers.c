@@ -31,7 +31,7 @@ struct neighbour {
 struct neighbours {
     struct neighbour *all;
     size_t n, capacity;
-    struct ma_map of; /* name to index */
+    struct ma_map of;  /* name to index */
     struct sums total; /* of stacks that have the function */
 };
 
@@ -42,14 +42,12 @@ static bool parse_function(const char **option, const char *value, const char **
     return value[0] != '\0';
 }
 
-bool ma_report_callers_parse(struct ma_options *options, const char *value,
-                             const char **expected)
+bool ma_report_callers_parse(struct ma_options *options, const char *value, const char **expected)
 {
     return parse_function(&options->callers, value, expected);
 }
 
-bool ma_report_callees_parse(struct ma_options *options, const char *value,
-                             const char **expected)
+bool ma_report_callees_parse(struct ma_options *options, const char *value, const char **expected)
 {
     return parse_function(&options->callees, value, expected);
 }
@@ -73,7 +71,7 @@ static uint32_t find_neighbour(struct neighbours *neighbours, uint32_t name)
     if (!MA_RESERVE(neighbours->all, neighbours->n, neighbours->capacity) ||
         ma_map_set(&neighbours->of, name, at) < 0)
         return MA_NONE;
-    neighbours->all[neighbours->n++] = (struct neighbour){ .name = name };
+    neighbours->all[neighbours->n++] = (struct neighbour){.name = name};
     return at;
 }
 
@@ -90,8 +88,8 @@ struct walk {
     const bool *wanted; /* by name */
     bool callers;
     struct neighbours *neighbours;
-    struct sums *ends, *below;   /* by node: of stacks that end there; and of all below, too */
-    size_t n_wanted;             /* nodes of wanted names on the way to where we are */
+    struct sums *ends, *below; /* by node: of stacks that end there; and of all below, too */
+    size_t n_wanted;           /* nodes of wanted names on the way to where we are */
 };
 
 /* A stack that goes on to this node has a neighbour, whose number is in *at: MA_NONE
@@ -147,7 +145,7 @@ static void sum_up(struct walk *walk)
     for (size_t i = 0; i < name_tree->analysis->n_rows; i++) {
         if (name_tree->innermost[i] == MA_NONE)
             continue;
-        struct sums one = { .stacks = 1 };
+        struct sums one = {.stacks = 1};
         for (unsigned cost = 0; cost < MA_COSTS; cost++)
             one.costs[cost] = ma_name_tree_cost(&name_tree->analysis->rows[i], cost);
         add_sums(&walk->ends[name_tree->innermost[i]], &one);
@@ -161,10 +159,13 @@ static void sum_up(struct walk *walk)
 }
 
 static int gather_neighbours(const struct ma_name_tree *name_tree, const bool *wanted, bool callers,
-                  struct neighbours *neighbours)
+                             struct neighbours *neighbours)
 {
     struct walk walk = {
-        .name_tree = name_tree, .wanted = wanted, .callers = callers, .neighbours = neighbours,
+        .name_tree = name_tree,
+        .wanted = wanted,
+        .callers = callers,
+        .neighbours = neighbours,
         .ends = calloc(name_tree->trie.n + 1, sizeof *walk.ends),
         .below = calloc(name_tree->trie.n + 1, sizeof *walk.below),
     };
@@ -198,8 +199,7 @@ static void add_costs(struct ma_model *model, struct ma_value *value, const uint
                     costs[MA_COST_PEAK]);
     ma_model_number(model, value, "allocated_bytes", titled ? "allocated" : NULL, MA_BYTES,
                     costs[MA_COST_ALLOCATED]);
-    ma_model_number(model, value, "calls", titled ? "calls" : NULL, MA_COUNT,
-                    costs[MA_COST_CALLS]);
+    ma_model_number(model, value, "calls", titled ? "calls" : NULL, MA_COUNT, costs[MA_COST_CALLS]);
 }
 
 static void add_all(struct ma_model *model, struct ma_value *object,
@@ -207,8 +207,8 @@ static void add_all(struct ma_model *model, struct ma_value *object,
                     bool callers)
 {
     const struct ma_options *options = name_tree->analysis->options;
-    struct ma_value *array = ma_model_array(model, object, callers ? "callers" : "callees", "",
-                                            MA_TABLE);
+    struct ma_value *array =
+        ma_model_array(model, object, callers ? "callers" : "callees", "", MA_TABLE);
     for (size_t i = 0; i < neighbours->n && i < options->top; i++) {
         const struct neighbour *one = &neighbours->all[i];
         const uint64_t all = neighbours->total.costs[MA_COST_ALLOCATED];
@@ -231,7 +231,7 @@ static int build(struct ma_analysis *analysis, struct ma_model *model, bool call
 {
     const char *pattern = callers ? analysis->options->callers : analysis->options->callees;
     struct ma_name_tree name_tree;
-    struct neighbours neighbours = { 0 };
+    struct neighbours neighbours = {0};
     bool *wanted = NULL;
     size_t functions = 0;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
@@ -248,16 +248,18 @@ static int build(struct ma_analysis *analysis, struct ma_model *model, bool call
     if (neighbours.n)
         qsort_r(neighbours.all, neighbours.n, sizeof *neighbours.all, compare_neighbours,
                 (void *)(uintptr_t)analysis->options);
-    struct ma_value *object =
-        ma_model_object(model, &model->root, callers ? "callers" : "callees",
-                        callers ? "Callers" : "Callees", MA_FIELDS);
+    struct ma_value *object = ma_model_object(model, &model->root, callers ? "callers" : "callees",
+                                              callers ? "Callers" : "Callees", MA_FIELDS);
     if (!neighbours.total.stacks)
-        ma_model_note(model, object, "No function %s is on a path to an allocation; patterns like "
-                                     "'*name*' find parts of names.", pattern);
+        ma_model_note(model, object,
+                      "No function %s is on a path to an allocation; patterns like "
+                      "'*name*' find parts of names.",
+                      pattern);
     else
         ma_model_note(model, object, "%s%s is on %s stack%s that allocated %s:", pattern,
                       functions > 1 ? " (several functions)" : "",
-                      ma_human_count(a, neighbours.total.stacks), neighbours.total.stacks == 1 ? "" : "s",
+                      ma_human_count(a, neighbours.total.stacks),
+                      neighbours.total.stacks == 1 ? "" : "s",
                       ma_human_bytes(b, neighbours.total.costs[MA_COST_ALLOCATED]));
     ma_model_text(model, object, "function", NULL, pattern);
     ma_model_number(model, object, "functions", NULL, MA_COUNT, functions);

@@ -6,8 +6,8 @@
 
 #include "ma_report.h"
 
-static void add_number(struct ma_model *model, struct ma_value *object, const char *key,
-                       bool given, uint64_t number)
+static void add_number(struct ma_model *model, struct ma_value *object, const char *key, bool given,
+                       uint64_t number)
 {
     if (given)
         ma_model_number(model, object, key, NULL, MA_PLAIN, number);

@@ -23,8 +23,8 @@ struct lifetimes {
 static const char key;
 
 static const char *const titles[BINS] = {
-    "below 1 us", "1 – 10 us", "10 – 100 us", "100 us – 1 ms", "1 – 10 ms", "10 – 100 ms",
-    "100 ms – 1 s", "1 – 10 s", "10 – 100 s", "100 s and more", "never freed",
+    "below 1 us",   "1 – 10 us", "10 – 100 us", "100 us – 1 ms",  "1 – 10 ms",   "10 – 100 ms",
+    "100 ms – 1 s", "1 – 10 s",  "10 – 100 s",  "100 s and more", "never freed",
 };
 
 static unsigned bin_of(uint64_t ns)
@@ -78,7 +78,9 @@ int ma_report_lifetimes_observe(struct ma_analysis *analysis)
     struct lifetimes *lifetimes = calloc(1, sizeof *lifetimes);
     if (lifetimes) {
         lifetimes->observer = (struct ma_observer){
-            .context = lifetimes, .allocated = on_allocated, .freed = on_freed,
+            .context = lifetimes,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
         lifetimes->tally.counters = COUNTERS;
     }
@@ -95,8 +97,7 @@ static void sum_up(const uint64_t *values, uint64_t *blocks, uint64_t *bytes)
     }
 }
 
-static void add_histogram(struct ma_model *model, struct ma_value *object,
-                          const uint64_t *values)
+static void add_histogram(struct ma_model *model, struct ma_value *object, const uint64_t *values)
 {
     uint64_t blocks, bytes;
     sum_up(values, &blocks, &bytes);
@@ -121,8 +122,8 @@ static void add_histogram(struct ma_model *model, struct ma_value *object,
     }
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row)
 {
     const uint64_t *values = row->values;
     uint64_t blocks, bytes;
@@ -166,7 +167,7 @@ int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
         goto out;
     for (size_t i = 0; i <= options->n_sort; i++) {
         bool bytes = i == options->n_sort || options->sort[i] == MA_SORT_BYTES;
-        order[i] = (struct ma_tally_key){ .n = BINS };
+        order[i] = (struct ma_tally_key){.n = BINS};
         for (size_t k = 0; k < BINS; k++)
             order[i].counters[k] = bytes ? BINS + k : k;
     }

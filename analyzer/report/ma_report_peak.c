@@ -6,7 +6,7 @@
 
 static struct ma_measure peak_measure(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->peak_bytes, row->peak_blocks };
+    return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model)

@@ -10,12 +10,12 @@
 
 static struct ma_measure leaked(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->leaked_bytes, row->leaked_blocks };
+    return (struct ma_measure){row->leaked_bytes, row->leaked_blocks};
 }
 
 static struct ma_measure at_peak(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->peak_bytes, row->peak_blocks };
+    return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
 int ma_report_processes_observe(struct ma_analysis *analysis)
@@ -67,8 +67,10 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
         const struct ma_alloc_site *site = &account->sites[i];
         struct ma_row *row = &(*rows)[i];
         *row = (struct ma_row){
-            .leaked_bytes = site->live_bytes, .leaked_blocks = site->live_blocks,
-            .calls = site->allocations, .bytes = site->allocated_bytes,
+            .leaked_bytes = site->live_bytes,
+            .leaked_blocks = site->live_blocks,
+            .calls = site->allocations,
+            .bytes = site->allocated_bytes,
             .temporary = site->temporary,
         };
         ma_process_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
@@ -86,7 +88,8 @@ static const char *executable(const struct ma_process *process)
 }
 
 static void describe_process(struct ma_model *model, struct ma_value *object,
-                     const struct ma_account *account, const struct ma_process_peak *peak, bool json)
+                             const struct ma_account *account, const struct ma_process_peak *peak,
+                             bool json)
 {
     const struct ma_process *process = account->process;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
@@ -114,18 +117,25 @@ static void describe_process(struct ma_model *model, struct ma_value *object,
                     ma_human_count(b, account->live_blocks));
 }
 
-static int add_process(struct ma_analysis *analysis, struct ma_model *model,
-                       struct ma_value *array, const struct ma_account *account)
+static int add_process(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                       const struct ma_account *account)
 {
-    const struct ma_process_peak *peak = &analysis->process_peaks->processes[account->process->index];
+    const struct ma_process_peak *peak =
+        &analysis->process_peaks->processes[account->process->index];
     bool json = analysis->options->json;
     struct ma_stack_report leaks = {
-        .key = json ? "leaks" : NULL, .title = "Leaks of this process",
-        .blocks_title = "blocks", .none = "It freed every block of its own.", .measure = leaked,
+        .key = json ? "leaks" : NULL,
+        .title = "Leaks of this process",
+        .blocks_title = "blocks",
+        .none = "It freed every block of its own.",
+        .measure = leaked,
     };
     struct ma_stack_report peaks = {
-        .key = json ? "peak" : NULL, .title = "Peak of this process", .blocks_title = "blocks",
-        .none = "Nothing was ever allocated.", .measure = at_peak,
+        .key = json ? "peak" : NULL,
+        .title = "Peak of this process",
+        .blocks_title = "blocks",
+        .none = "Nothing was ever allocated.",
+        .measure = at_peak,
     };
     struct ma_value *object =
         json ? ma_model_object(model, array, NULL, NULL, MA_FIELDS)

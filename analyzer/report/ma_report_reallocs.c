@@ -22,7 +22,7 @@ enum { CHAINS, STEPS, MOVED, COPIED, FINAL, LONGEST, LARGEST, COUNTERS };
 struct chain {
     uint64_t address;
     uint32_t process; /* index */
-    uint32_t site;     /* of the stack it is counted at */
+    uint32_t site;    /* of the stack it is counted at */
     uint64_t steps;
 };
 
@@ -44,10 +44,11 @@ static int compare_chains(const void *a, const void *b)
 
 /* The chain of a block, which leaves the tree: the caller owns it. NULL: none. */
 static struct chain *take_chain(struct reallocs *reallocs, const struct ma_seen *seen,
-                          uint64_t address)
+                                uint64_t address)
 {
-    const struct chain wanted = { .address = address, .process = seen->process->index };
-    struct chain **found = reallocs->chains ? tfind(&wanted, &reallocs->chains, compare_chains) : NULL;
+    const struct chain wanted = {.address = address, .process = seen->process->index};
+    struct chain **found =
+        reallocs->chains ? tfind(&wanted, &reallocs->chains, compare_chains) : NULL;
     if (!found)
         return NULL;
     struct chain *chain = *found;
@@ -75,7 +76,7 @@ static int on_resized(void *context, const struct ma_seen *seen, const struct ma
         chain = malloc(sizeof *chain);
         if (!chain)
             return -ENOMEM;
-        *chain = (struct chain){ .process = seen->process->index, .site = block->site };
+        *chain = (struct chain){.process = seen->process->index, .site = block->site};
     }
     uint64_t *values = ma_tally_at(&reallocs->tally, seen->account, chain->site);
     chain->address = block->address;
@@ -107,7 +108,9 @@ int ma_report_reallocs_observe(struct ma_analysis *analysis)
     struct reallocs *reallocs = calloc(1, sizeof *reallocs);
     if (reallocs) {
         reallocs->observer = (struct ma_observer){
-            .context = reallocs, .allocated = on_ended, .freed = on_ended,
+            .context = reallocs,
+            .allocated = on_ended,
+            .freed = on_ended,
             .resized = on_resized,
         };
         reallocs->tally.counters = COUNTERS;
@@ -117,8 +120,8 @@ int ma_report_reallocs_observe(struct ma_analysis *analysis)
                                reallocs_free);
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row)
 {
     const uint64_t *values = row->values;
     struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
@@ -139,9 +142,9 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     const struct reallocs *reallocs = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     static const struct ma_tally_key keys[] = {
-        [MA_SORT_BYTES] = { { COPIED }, 1 },
-        [MA_SORT_BLOCKS] = { { CHAINS }, 1 },
-        [MA_SORT_CALLS] = { { STEPS }, 1 },
+        [MA_SORT_BYTES] = {{COPIED}, 1},
+        [MA_SORT_BLOCKS] = {{CHAINS}, 1},
+        [MA_SORT_CALLS] = {{STEPS}, 1},
     };
     struct ma_tally_key order[MA_SORT_KEYS + 2];
     struct ma_tally_rows rows;
@@ -161,8 +164,9 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     if (!rows.n)
         ma_model_note(model, object, "No realloc made a block larger.");
     else
-        ma_model_note(model, object, "%s chains of %s reallocs copied %s; asking for the size "
-                                     "\"to reserve\" at once spares them:",
+        ma_model_note(model, object,
+                      "%s chains of %s reallocs copied %s; asking for the size "
+                      "\"to reserve\" at once spares them:",
                       ma_human_count(a, total[CHAINS]), ma_human_count(b, total[STEPS]),
                       ma_human_bytes(c, total[COPIED]));
     ma_model_number(model, object, "chains", NULL, MA_COUNT, total[CHAINS]);

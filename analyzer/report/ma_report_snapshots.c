@@ -74,7 +74,7 @@ static bool parse_step(const char *text, enum kind kind, uint64_t *step)
 
 static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
 {
-    static const char *const names[] = { [CHURN] = "churn:", [TIME] = "time:" };
+    static const char *const names[] = {[CHURN] = "churn:", [TIME] = "time:"};
     *kind = MARKS;
     *step = 0;
     if (strcmp(value, "marks") == 0)
@@ -87,8 +87,7 @@ static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
     return false;
 }
 
-bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
-                               const char **expected)
+bool ma_report_snapshots_parse(struct ma_options *options, const char *value, const char **expected)
 {
     enum kind kind;
     uint64_t step;
@@ -136,7 +135,7 @@ static int absorb(struct snapshot *to, struct snapshot *from)
         to->held[to->n++] = from->held[i];
     }
     free(from->held);
-    *from = (struct snapshot){ 0 };
+    *from = (struct snapshot){0};
     return 0;
 }
 
@@ -203,8 +202,7 @@ static int count(struct snapshots *snapshots, const struct ma_seen *seen,
         struct snapshot *open = &snapshots->all[snapshots->n];
         if (!MA_RESERVE(open->held, open->n, open->capacity))
             return -ENOMEM;
-        open->held[open->n++] =
-            (struct held){ .account = seen->account, .site = block->site };
+        open->held[open->n++] = (struct held){.account = seen->account, .site = block->site};
         values[STAMP] = snapshots->stamp;
     }
     return snapshots->kind == CHURN ? due(snapshots, snapshots->churn) : 0;
@@ -250,7 +248,9 @@ int ma_report_snapshots_observe(struct ma_analysis *analysis)
     struct snapshots *snapshots = calloc(1, sizeof *snapshots);
     if (snapshots) {
         snapshots->observer = (struct ma_observer){
-            .context = snapshots, .allocated = on_allocated, .freed = on_freed,
+            .context = snapshots,
+            .allocated = on_allocated,
+            .freed = on_freed,
             .marked = on_mark,
         };
         snapshots->tally.counters = COUNTERS;
@@ -269,10 +269,9 @@ enum { NOW = 0, BEFORE = SUMS, STATES = 2 * SUMS };
 static void add_sums(struct ma_model *model, struct ma_value *value, const uint64_t *values,
                      bool titled)
 {
-    static const char *const keys[] = { "allocations", "allocated_bytes", "frees",
-                                        "freed_bytes" };
-    static const char *const since[] = { "allocations_since", "allocated_bytes_since",
-                                         "frees_since", "freed_bytes_since" };
+    static const char *const keys[] = {"allocations", "allocated_bytes", "frees", "freed_bytes"};
+    static const char *const since[] = {"allocations_since", "allocated_bytes_since", "frees_since",
+                                        "freed_bytes_since"};
     ma_model_number(model, value, "live_bytes", titled ? "live" : NULL, MA_BYTES,
                     values[NOW + BYTES] - values[NOW + FREED_BYTES]);
     ma_model_number(model, value, "live_blocks", titled ? "blocks" : NULL, MA_COUNT,
@@ -280,7 +279,7 @@ static void add_sums(struct ma_model *model, struct ma_value *value, const uint6
     for (unsigned i = 0; i < SUMS; i++) {
         const bool bytes = i == BYTES || i == FREED_BYTES;
         ma_model_number(model, value, since[i],
-                        !titled             ? NULL
+                        !titled            ? NULL
                         : i == BYTES       ? "allocated"
                         : i == FREED_BYTES ? "freed"
                                            : NULL,
@@ -321,8 +320,8 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
     }
     for (size_t i = 0; i < rows.n; i++) {
         const uint64_t *values = rows.rows[i].values;
-        order[i] = (struct order){ values[NOW + BYTES] - values[NOW + FREED_BYTES],
-                                   values[NOW + BYTES] - values[BEFORE + BYTES], &rows.rows[i] };
+        order[i] = (struct order){values[NOW + BYTES] - values[NOW + FREED_BYTES],
+                                  values[NOW + BYTES] - values[BEFORE + BYTES], &rows.rows[i]};
     }
     qsort(order, rows.n, sizeof *order, compare_entries);
     struct ma_value *object = ma_model_object(model, array, NULL, "", MA_FIELDS);
@@ -332,8 +331,9 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_number(model, object, "time_ns", NULL, MA_NANOSECONDS, snapshot->ns);
     ma_model_number(model, object, "churn_bytes", NULL, MA_BYTES, snapshot->churn);
     ma_model_text(model, object, "mark", NULL, snapshot->mark);
-    ma_model_note(model, object, "%zu. At %s%s%s%s: %s live, since the last allocated %s and "
-                                 "freed %s",
+    ma_model_note(model, object,
+                  "%zu. At %s%s%s%s: %s live, since the last allocated %s and "
+                  "freed %s",
                   number, ma_human_time(title, snapshot->ns), snapshot->mark ? ", \"" : "",
                   snapshot->mark ? snapshot->mark : "", snapshot->mark ? "\"" : "",
                   ma_human_bytes(live, total[NOW + BYTES] - total[NOW + FREED_BYTES]),
@@ -377,7 +377,7 @@ static int step_state(struct ma_tally *state, const struct snapshot *snapshot)
 int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct snapshots *snapshots = ma_analysis_observer_data(analysis, &key);
-    struct ma_tally state = { .counters = STATES };
+    struct ma_tally state = {.counters = STATES};
     char step[MA_HUMAN_SIZE];
     int result = 0;
     /* The end: the open one, as it is now. It stays open, for reports of a trace
@@ -393,8 +393,9 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *object =
         ma_model_object(model, &model->root, "snapshots", "Snapshots", MA_FIELDS);
     if (snapshots->kind == MARKS)
-        ma_model_note(model, object, "At %zu mark%s of the program%s, and at the end:",
-                      snapshots->n, snapshots->n == 1 ? "" : "s",
+        ma_model_note(model, object,
+                      "At %zu mark%s of the program%s, and at the end:", snapshots->n,
+                      snapshots->n == 1 ? "" : "s",
                       snapshots->missed ? " (there are more: the first ones are taken)" : "");
     else
         ma_model_note(model, object, "After every %s%s, and at the end:",
@@ -402,7 +403,9 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
                                               : ma_human_bytes(step, snapshots->step),
                       snapshots->kind == TIME ? "" : " allocated and freed");
     ma_model_text(model, object, "by", NULL,
-                  snapshots->kind == MARKS ? "marks" : snapshots->kind == TIME ? "time" : "churn");
+                  snapshots->kind == MARKS  ? "marks"
+                  : snapshots->kind == TIME ? "time"
+                                            : "churn");
     ma_model_number(model, object, "step", NULL, MA_PLAIN, snapshots->step);
     ma_model_number(model, object, "missed_marks", NULL, MA_COUNT, snapshots->missed);
     struct ma_value *array = ma_model_array(model, object, "snapshots", "", MA_SECTIONS);

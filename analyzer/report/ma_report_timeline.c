@@ -53,15 +53,14 @@ static long gather_series(struct ma_analysis *analysis, struct series *series)
     for (size_t i = 0; i < kept; i++) {
         series[i].most = 0;
         for (size_t p = 0; p < timeline->n_points; p++)
-            series[i].most = series[i].bytes[p] > series[i].most ? series[i].bytes[p]
-                                                                 : series[i].most;
+            series[i].most =
+                series[i].bytes[p] > series[i].most ? series[i].bytes[p] : series[i].most;
     }
     qsort(series, kept, sizeof *series, by_most);
     return (long)kept;
 }
 
-static int add_stacks(struct ma_analysis *analysis, struct ma_model *model,
-                      struct ma_value *object)
+static int add_stacks(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object)
 {
     const struct ma_timeline *timeline = analysis->timeline;
     const struct ma_options *options = analysis->options;

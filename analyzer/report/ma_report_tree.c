@@ -43,7 +43,9 @@ struct tree {
 };
 
 static const char *const cost_names[] = {
-    [MA_COST_LEAKED] = "leaks", [MA_COST_PEAK] = "peak", [MA_COST_ALLOCATED] = "allocations",
+    [MA_COST_LEAKED] = "leaks",
+    [MA_COST_PEAK] = "peak",
+    [MA_COST_ALLOCATED] = "allocations",
     [MA_COST_CALLS] = "calls",
 };
 
@@ -55,8 +57,8 @@ bool ma_report_tree_parse(struct ma_options *options, const char *value, const c
                 "between";
     while (value) {
         size_t length = strcspn(value, ","), i = 0;
-        while (i < MA_COSTS && (strlen(cost_names[i]) != length ||
-                                strncmp(cost_names[i], value, length) != 0))
+        while (i < MA_COSTS &&
+               (strlen(cost_names[i]) != length || strncmp(cost_names[i], value, length) != 0))
             i++;
         if (i < MA_COSTS)
             options->tree_cost = (unsigned)i;
@@ -83,7 +85,10 @@ static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
         ma_map_set(&tree->of, path, at) < 0)
         return MA_NONE;
     tree->all[tree->n++] = (struct branch){
-        .name = name, .parent = parent, .first = MA_NONE, .next = tree->all[parent].first,
+        .name = name,
+        .parent = parent,
+        .first = MA_NONE,
+        .next = tree->all[parent].first,
     };
     tree->all[parent].first = at;
     return at;
@@ -99,7 +104,7 @@ static int plant(struct tree *tree)
 {
     if (!MA_RESERVE(tree->all, tree->n, tree->capacity))
         return -ENOMEM;
-    tree->all[tree->n++] = (struct branch){ .first = MA_NONE, .next = MA_NONE };
+    tree->all[tree->n++] = (struct branch){.first = MA_NONE, .next = MA_NONE};
     return 0;
 }
 
@@ -111,8 +116,8 @@ static int grow_down(struct tree *tree, const struct ma_name_tree *name_tree)
     int result = branch ? plant(tree) : -ENOMEM;
     for (uint32_t i = 0; i < trie->n && result == 0; i++) {
         const uint32_t parent = trie->nodes[i].parent;
-        branch[i] = child_of(tree, parent == MA_NONE ? 0 : branch[parent],
-                             ma_name_tree_name(name_tree, i));
+        branch[i] =
+            child_of(tree, parent == MA_NONE ? 0 : branch[parent], ma_name_tree_name(name_tree, i));
         result = branch[i] == MA_NONE ? -ENOMEM : 0;
     }
     for (size_t row = 0; row < name_tree->analysis->n_rows && result == 0; row++) {
@@ -137,7 +142,7 @@ static int grow_up(struct tree *tree, const struct ma_name_tree *name_tree)
     if (!tree->strands || !tree->sorting || !tree->branch_of || plant(tree) < 0)
         return -ENOMEM;
     for (size_t row = 0; row < n; row++) {
-        tree->strands[row] = (struct strand){ (uint32_t)row, name_tree->innermost[row] };
+        tree->strands[row] = (struct strand){(uint32_t)row, name_tree->innermost[row]};
         add_row(&tree->all[0], &name_tree->analysis->rows[row]);
     }
     tree->all[0].n = n;
@@ -173,7 +178,7 @@ static int unfold(struct tree *tree, const struct ma_name_tree *name_tree, uint3
             continue;
         struct branch *branch = &tree->all[tree->branch_of[i]];
         tree->sorting[branch->from - from + branch->n++] =
-            (struct strand){ strands[i].row, name_tree->trie.nodes[strands[i].node].parent };
+            (struct strand){strands[i].row, name_tree->trie.nodes[strands[i].node].parent};
     }
     memcpy(strands, tree->sorting, (end - from) * sizeof *strands);
     return 0;
@@ -218,8 +223,7 @@ static void add_line(const struct writing *writing, uint32_t at, unsigned depth,
         below += writing->tree->all[i].costs[writing->cost];
     ma_model_number(model, line, "depth", NULL, MA_COUNT, depth);
     ma_model_real(model, line, "share", "share", MA_PERCENT, share_of(writing, branch));
-    ma_model_number(model, line, "leaked_bytes", "leaked", MA_BYTES,
-                    branch->costs[MA_COST_LEAKED]);
+    ma_model_number(model, line, "leaked_bytes", "leaked", MA_BYTES, branch->costs[MA_COST_LEAKED]);
     ma_model_number(model, line, "peak_bytes", "peak", MA_BYTES, branch->costs[MA_COST_PEAK]);
     ma_model_number(model, line, "allocated_bytes", "allocated", MA_BYTES,
                     branch->costs[MA_COST_ALLOCATED]);
@@ -233,8 +237,7 @@ static long choose(const struct writing *writing, uint32_t at, uint32_t **childr
 {
     size_t n = 0, capacity = 0;
     *children = NULL;
-    for (uint32_t i = writing->tree->all[at].first; i != MA_NONE;
-         i = writing->tree->all[i].next) {
+    for (uint32_t i = writing->tree->all[at].first; i != MA_NONE; i = writing->tree->all[i].next) {
         const struct branch *branch = &writing->tree->all[i];
         if (!branch->costs[writing->cost] || share_of(writing, branch) < writing->least)
             continue;
@@ -259,7 +262,7 @@ static int write_lines(const struct writing *writing)
 {
     struct pending *list = NULL;
     size_t n = 0, capacity = 0;
-    struct pending now = { 0 };
+    struct pending now = {0};
     int result = 0;
     for (;;) {
         uint32_t *children = NULL;
@@ -267,8 +270,8 @@ static int write_lines(const struct writing *writing)
         if (!writing->tree->strands || unfold(writing->tree, writing->name_tree, now.at) == 0)
             count = choose(writing, now.at, &children);
         const struct branch *all = writing->tree->all;
-        const bool only = count == 1 && memcmp(all[now.at].costs, all[children[0]].costs,
-                                               sizeof all->costs) == 0;
+        const bool only =
+            count == 1 && memcmp(all[now.at].costs, all[children[0]].costs, sizeof all->costs) == 0;
         if (now.at)
             add_line(writing, now.at, now.depth - 1, now.indent, only && now.only);
         for (long i = count - 1; i >= 0; i--) {
@@ -276,9 +279,8 @@ static int write_lines(const struct writing *writing)
                 result = -ENOMEM;
                 break;
             }
-            list[n++] = (struct pending){ children[i], now.depth + 1,
-                                          now.indent + (count > 1 && now.at),
-                                          only && now.at };
+            list[n++] = (struct pending){children[i], now.depth + 1,
+                                         now.indent + (count > 1 && now.at), only && now.at};
         }
         free(children);
         result = count < 0 ? -ENOMEM : result;
@@ -296,7 +298,7 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     const bool bottom_up = options->tree_bottom_up;
     const bool all = options->top == SIZE_MAX;
     struct ma_name_tree name_tree;
-    struct tree tree = { 0 };
+    struct tree tree = {0};
     char whole[MA_HUMAN_SIZE];
     int result = ma_name_tree_read(&name_tree, analysis);
     if (result == 0)
@@ -321,9 +323,13 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_number(model, object, "total", NULL, MA_PLAIN, cost);
         ma_model_real(model, object, "least_share", NULL, MA_PERCENT, all ? 0 : LEAST);
         struct writing writing = {
-            .tree = &tree, .name_tree = &name_tree, .model = model, .cost = options->tree_cost,
+            .tree = &tree,
+            .name_tree = &name_tree,
+            .model = model,
+            .cost = options->tree_cost,
             .array = ma_model_array(model, object, "lines", "", MA_TREE),
-            .top = options->top, .least = all ? 0 : LEAST,
+            .top = options->top,
+            .least = all ? 0 : LEAST,
         };
         result = write_lines(&writing);
     }

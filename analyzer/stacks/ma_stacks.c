@@ -13,8 +13,7 @@
 
 void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
 {
-    *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols,
-                                  .latest_module = UINT64_MAX };
+    *stacks = (struct ma_stacks){.trace = trace, .symbols = symbols, .latest_module = UINT64_MAX};
 }
 
 void ma_stacks_free(struct ma_stacks *stacks)
@@ -144,15 +143,15 @@ int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *pro
                           uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
-    *index = key == stacks->latest_module ? stacks->latest_object
-                                          : ma_map_get(&stacks->object_of, key);
+    *index =
+        key == stacks->latest_module ? stacks->latest_object : ma_map_get(&stacks->object_of, key);
     if (*index == MA_NONE)
         *index = ma_map_get(&stacks->retiring_of, key);
     if (*index == MA_NONE) {
         const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
         /* Those of a process that is over are asked for no more, unless nobody else has them. */
-        struct ma_map *map = module && process == stacks->retiring ? &stacks->retiring_of
-                                                                  : &stacks->object_of;
+        struct ma_map *map =
+            module && process == stacks->retiring ? &stacks->retiring_of : &stacks->object_of;
         int result = find_named(stacks, process, module, id, index);
         if (result < 0 || (result = ma_map_set(map, key, *index)) < 0)
             return result;
@@ -180,19 +179,22 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
 }
 
 int ma_stacks_add_pc(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
-                       uint64_t address, uint32_t *index)
+                     uint64_t address, uint32_t *index)
 {
     if (!MA_RESERVE(stacks->pcs, stacks->n_pcs, stacks->pc_capacity))
         return -ENOMEM;
     *index = (uint32_t)stacks->n_pcs;
     stacks->pcs[stacks->n_pcs++] = (struct ma_pc){
-        .object = object, .exact = frame & 1, .offset = offset, .address = address,
+        .object = object,
+        .exact = frame & 1,
+        .offset = offset,
+        .address = address,
     };
     return ma_map_set(&stacks->objects[object].pc_of, frame, *index);
 }
 
 static int find_pc(struct ma_stacks *stacks, const struct ma_process *process,
-                     const struct ma_node *node, uint32_t *index)
+                   const struct ma_node *node, uint32_t *index)
 {
     uint32_t object;
     int result = ma_stacks_find_object(stacks, process, node->module, &object);
@@ -202,7 +204,7 @@ static int find_pc(struct ma_stacks *stacks, const struct ma_process *process,
     if (*index != MA_NONE)
         return 0;
     return ma_stacks_add_pc(stacks, object, ma_stacks_frame_of(node), node->offset,
-                              ma_process_address(process, node), index);
+                            ma_process_address(process, node), index);
 }
 
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
@@ -238,8 +240,8 @@ static int hash_path(struct ma_stacks *stacks, const struct ma_process *owner,
 }
 
 /* Outwards to a root or a node whose hash is known, then back. */
-int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t stack, uint64_t *hash)
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                         uint64_t *hash)
 {
     const struct ma_process *owner = process;
     stacks->n_chain = 0;
@@ -247,7 +249,8 @@ int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *proc
         const struct ma_node *node = ma_process_node(process, stack, &owner);
         if (!node) {
             uint32_t retired_node = ma_stacks_retired(stacks, process, stack);
-            *hash = retired_node ? ma_stacks_retired_node_at(stacks, retired_node)->hash : MA_ROOT_UNKNOWN;
+            *hash = retired_node ? ma_stacks_retired_node_at(stacks, retired_node)->hash
+                                 : MA_ROOT_UNKNOWN;
             break;
         }
         const uint64_t *known = ma_stacks_hash_at(stacks, owner, (size_t)(node - owner->nodes));
@@ -280,9 +283,8 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
     int result = 0;
     for (; own->done < process->n_nodes && result == 0; own->done++) {
         const struct ma_node *node = &process->nodes[own->done];
-        uint32_t parent = node->parent < MLF_FIRST_NODE
-                              ? MA_NONE
-                              : ma_process_own_node(process, node->parent);
+        uint32_t parent =
+            node->parent < MLF_FIRST_NODE ? MA_NONE : ma_process_own_node(process, node->parent);
         uint64_t hash = parent != MA_NONE ? own->at[parent] : node->parent;
         if (parent == MA_NONE ? node->parent < MLF_FIRST_NODE : hash != 0) {
             result = hash_path(stacks, process, node, hash, &own->at[own->done]);
@@ -295,7 +297,7 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
 }
 
 int ma_stacks_find_stack(struct ma_stacks *stacks, uint64_t hash, struct ma_stack first,
-                        uint32_t *id)
+                         uint32_t *id)
 {
     uint32_t index = ma_map_get(&stacks->stack_of, hash);
     if (index == MA_NONE) {
@@ -331,13 +333,13 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
         ma_stacks_hash_nodes(stacks, owner) < 0)
         return -ENOMEM;
     return ma_stacks_find_stack(stacks, stacks->hashes[owner->index].at[index],
-                               (struct ma_stack){ .owner = owner->index, .node = (uint32_t)index },
-                               id);
+                                (struct ma_stack){.owner = owner->index, .node = (uint32_t)index},
+                                id);
 }
 
 /* What is told of a return address. Returns the number of calls, 0 if nothing. */
 static size_t resolve_pc(struct ma_stacks *stacks, const struct ma_pc *pc,
-                           const struct ma_symbol **symbols)
+                         const struct ma_symbol **symbols)
 {
     const struct ma_object_entry *entry = &stacks->objects[pc->object];
     if (!stacks->symbols || (!entry->known && !entry->owner))
@@ -403,7 +405,7 @@ int ma_stacks_resolve_all(struct ma_stacks *stacks)
 
 struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id)
 {
-    struct ma_step step = { 0 };
+    struct ma_step step = {0};
     if (id < MLF_FIRST_NODE)
         return step;
     const struct ma_stack *path = &stacks->all[id - MLF_FIRST_NODE];
@@ -424,9 +426,8 @@ void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step)
     const struct ma_process *process = step->process;
     uint32_t parent = step->node->parent;
     step->node = parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, parent, &step->process);
-    step->retired_node = step->node || parent < MLF_FIRST_NODE
-                      ? 0
-                      : ma_stacks_retired(stacks, process, parent);
+    step->retired_node =
+        step->node || parent < MLF_FIRST_NODE ? 0 : ma_stacks_retired(stacks, process, parent);
 }
 
 int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *pc)
@@ -484,7 +485,7 @@ uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)
         return id;
     const struct ma_stack *path = &stacks->all[id - MLF_FIRST_NODE];
     uint64_t hash = path->retired ? stacks->retired_nodes[path->node].hash
-                                 : stacks->hashes[path->owner].at[path->node];
+                                  : stacks->hashes[path->owner].at[path->node];
     return (uint32_t)(hash & ROOT_MASK);
 }
 

@@ -25,38 +25,38 @@
 /* A module, whatever its process and generation; or the code of one process that
  * lies in no module. */
 struct ma_object_entry {
-    const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_process *first; /* of the first to appear of those that had it, and its id */
-    uint32_t first_id;              /* there */
+    const struct ma_process *owner;    /* of code in no module; NULL: it is a module */
+    const struct ma_process *first;    /* of the first to appear of those that had it, and its id */
+    uint32_t first_id;                 /* there */
     const struct ma_segment *segments; /* of the first one that was met */
     size_t n_segments;
-    const char *path;    /* "" if the trace does not tell */
+    const char *path; /* "" if the trace does not tell */
     const unsigned char *build_id;
     size_t build_id_size;
-    char *build_id_text; /* hexadecimal */
-    bool vdso, known; /* known: the trace defines the module */
-    struct ma_map pc_of; /* offset and exactness to return address */
-    uint32_t other;        /* the next with the same hash of path and build-id, or MA_NONE */
+    char *build_id_text;        /* hexadecimal */
+    bool vdso, known;           /* known: the trace defines the module */
+    struct ma_map pc_of;        /* offset and exactness to return address */
+    uint32_t other;             /* the next with the same hash of path and build-id, or MA_NONE */
     uint64_t shown, unresolved; /* distinct frames */
-    uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
-    bool here;      /* its process ran on this machine */
-    uint64_t order; /* of its first use: by process, then by time of asking */
+    uint64_t since;             /* ns of the real-time clock when its process began, 0: unknown */
+    bool here;                  /* its process ran on this machine */
+    uint64_t order;             /* of its first use: by process, then by time of asking */
 };
 
-struct ma_pc { /* a return address */
-    uint32_t object; /* its entry */
-    uint32_t resolved, n_resolved; /* its frames among those resolved, the innermost first; n_resolved 0:
-                            * not asked for yet */
+struct ma_pc {                     /* a return address */
+    uint32_t object;               /* its entry */
+    uint32_t resolved, n_resolved; /* its frames among those resolved, the innermost first;
+                                    * n_resolved 0: not asked for yet */
     bool exact;
     uint64_t offset, address; /* as captured, in the first process that had it */
 };
 
-struct ma_stack { /* a stack */
+struct ma_stack {         /* a stack */
     uint32_t owner, node; /* the first node that was met for it: of which process, its index */
-    bool retired;          /* node is an index of retired nodes */
+    bool retired;         /* node is an index of retired nodes */
 };
 
-struct ma_retired_node { /* a path, of whichever process */
+struct ma_retired_node {  /* a path, of whichever process */
     uint64_t hash, frame; /* frame: offset << 1 | exactness */
     uint32_t parent;      /* a root, or MLF_FIRST_NODE + its index */
     uint32_t object;
@@ -70,7 +70,7 @@ struct ma_frame {
     const char *function; /* NULL if unknown */
     const char *file;     /* NULL if unknown */
     unsigned line;        /* 0 if unknown */
-    uint32_t pc;        /* whose frame it is */
+    uint32_t pc;          /* whose frame it is */
     uint32_t number;      /* among the frames resolved */
     bool inlined;
 };
@@ -81,17 +81,17 @@ struct ma_trie {
     struct ma_trie_node {
         uint32_t parent; /* the frame that called it: an earlier node; MA_NONE: none */
         uint32_t frame;  /* index among the frames resolved (ma_stacks_resolved) */
-    } *nodes;
+    } * nodes;
     size_t n, capacity;
     struct ma_map of; /* hash of a path to the node of its innermost frame */
 };
 
 struct ma_hashes { /* of the paths of one process's own nodes */
-    uint64_t *at; /* by index of the node; the root in the low 4 bits; 0: not known yet */
+    uint64_t *at;  /* by index of the node; the root in the low 4 bits; 0: not known yet */
     size_t n;
-    size_t done; /* all before are known */
+    size_t done;             /* all before are known */
     uint32_t *retired_nodes; /* of a retired process: by id of the node less `first`, as in
-                       * ma_retired_node.parent; 0: there was none */
+                              * ma_retired_node.parent; 0: there was none */
     size_t n_retired_nodes;
     uint32_t first;
 };
@@ -123,16 +123,17 @@ struct ma_stacks {
     struct ma_retired_node *retired_nodes;
     size_t n_retired_nodes, retired_node_capacity;
     struct ma_map retired_node_of; /* hash to index */
-    uint32_t *retired; /* processes, in the order of their retiring; [retired_at, …) have retired nodes */
+    uint32_t *
+        retired; /* processes, in the order of their retiring; [retired_at, …) have retired nodes */
     size_t n_retired, retired_capacity, retired_at;
-    size_t n_kept;    /* sum of their retired nodes */
+    size_t n_kept;                     /* sum of their retired nodes */
     const struct ma_process *retiring; /* the one that is being retired, or NULL */
     struct ma_map retiring_of;         /* as object_of, of that one: let go when it is done */
 
     /* scratch, and answers, valid until the next call */
     uint32_t *chain; /* ids of nodes on the way out */
     size_t n_chain, chain_capacity;
-    uint32_t *stack_pcs;  /* of the latest ma_stacks_pcs */
+    uint32_t *stack_pcs; /* of the latest ma_stacks_pcs */
     size_t n_stack_pcs, stack_pc_capacity;
     struct ma_frame *frames; /* of the latest ma_stacks_frames */
     size_t n_frames, frame_capacity;
@@ -148,11 +149,12 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
 
 /* The retired node of a process's stack, below MLF_FIRST_NODE for one without frames; made
  * if it is new. Returns 0 or -ENOMEM. */
-int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                    uint32_t *retired_node);
+int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process,
+                           uint32_t stack, uint32_t *retired_node);
 
 /* The id of a retired node; `process` had it. Returns 0 or -ENOMEM. */
-int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process, uint32_t *id);
+int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process,
+                              uint32_t *id);
 
 /* Let go of what is known of the process's nodes, and of the modules it has in
  * common with others: retired nodes stand for its nodes. The caller forgets the nodes
@@ -184,7 +186,8 @@ int ma_trie_walk(const struct ma_trie *trie, int (*pass)(void *context, uint32_t
                  void *context);
 
 /* A frame by the number that nodes have for it. Valid until the next is asked for. */
-static inline const struct ma_frame *ma_stacks_resolved(const struct ma_stacks *stacks, uint32_t frame)
+static inline const struct ma_frame *ma_stacks_resolved(const struct ma_stacks *stacks,
+                                                        uint32_t frame)
 {
     return &stacks->resolved[frame];
 }

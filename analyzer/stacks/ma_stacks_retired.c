@@ -11,7 +11,7 @@
 #include "ma_pages.h"
 
 uint32_t ma_stacks_retired(const struct ma_stacks *stacks, const struct ma_process *process,
-                          uint32_t stack)
+                           uint32_t stack)
 {
     const struct ma_process *owner = ma_process_of_node(process, stack);
     if (!owner || owner->index >= stacks->n_hashes)
@@ -22,17 +22,19 @@ uint32_t ma_stacks_retired(const struct ma_stacks *stacks, const struct ma_proce
                : 0;
 }
 
-int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process, uint32_t *id)
+int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process,
+                              uint32_t *id)
 {
     *id = retired_node;
     if (retired_node < MLF_FIRST_NODE)
         return 0;
     return ma_stacks_find_stack(stacks, ma_stacks_retired_node_at(stacks, retired_node)->hash,
-                               (struct ma_stack){ process, retired_node - MLF_FIRST_NODE, true }, id);
+                                (struct ma_stack){process, retired_node - MLF_FIRST_NODE, true},
+                                id);
 }
 
 static int add_retired_node(struct ma_stacks *stacks, const struct ma_process *owner,
-                     const struct ma_node *node, uint32_t *retired_node)
+                            const struct ma_node *node, uint32_t *retired_node)
 {
     const uint64_t hash = stacks->hashes[owner->index].at[node - owner->nodes];
     uint32_t object;
@@ -40,22 +42,27 @@ static int add_retired_node(struct ma_stacks *stacks, const struct ma_process *o
     if (result < 0)
         return result;
     if (stacks->n_retired_nodes >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
-        !MA_RESERVE(stacks->retired_nodes, stacks->n_retired_nodes, stacks->retired_node_capacity) ||
+        !MA_RESERVE(stacks->retired_nodes, stacks->n_retired_nodes,
+                    stacks->retired_node_capacity) ||
         ma_map_set(&stacks->retired_node_of, hash, (uint32_t)stacks->n_retired_nodes) < 0)
         return -ENOMEM;
     stacks->retired_nodes[stacks->n_retired_nodes] = (struct ma_retired_node){
-        .hash = hash, .frame = ma_stacks_frame_of(node), .parent = *retired_node, .object = object,
+        .hash = hash,
+        .frame = ma_stacks_frame_of(node),
+        .parent = *retired_node,
+        .object = object,
     };
     *retired_node = (uint32_t)stacks->n_retired_nodes++ + MLF_FIRST_NODE;
     return 0;
 }
 
-int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                    uint32_t *retired_node)
+int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process,
+                           uint32_t stack, uint32_t *retired_node)
 {
     const struct ma_process *owner = process;
     uint64_t hash;
-    int result = ma_stacks_hash_chain(stacks, process, stack, &hash); /* that of all its parents, too */
+    int result =
+        ma_stacks_hash_chain(stacks, process, stack, &hash); /* that of all its parents, too */
     for (*retired_node = stack; stack >= MLF_FIRST_NODE && result == 0; *retired_node = stack) {
         const struct ma_node *node = ma_process_node(process, stack, &owner);
         if (!node) {
@@ -104,7 +111,8 @@ static int retire_nodes(struct ma_stacks *stacks, const struct ma_process *proce
     int result = 0;
     for (size_t i = 0; i < process->n_nodes && result == 0; i++) {
         uint32_t id = process->nodes[i].id, retired_node;
-        if (id <= last && (result = ma_stacks_retired_node(stacks, process, id, &retired_node)) == 0)
+        if (id <= last &&
+            (result = ma_stacks_retired_node(stacks, process, id, &retired_node)) == 0)
             retired_nodes[id - first] = retired_node;
     }
     struct ma_hashes *own = &stacks->hashes[process->index];
@@ -195,6 +203,6 @@ int ma_stacks_retired_pc(struct ma_stacks *stacks, const struct ma_process *proc
     uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* as addresses are */
     *pc = ma_map_get(&object->pc_of, at->frame);
     return *pc != MA_NONE ? 0
-                            : ma_stacks_add_pc(stacks, at->object, at->frame, offset,
-                                                 offset + bias_of(process, object), pc);
+                          : ma_stacks_add_pc(stacks, at->object, at->frame, offset,
+                                             offset + bias_of(process, object), pc);
 }

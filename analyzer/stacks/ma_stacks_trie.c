@@ -54,7 +54,7 @@ static int add_piece(const struct ma_stacks *stacks, struct ma_trie *trie,
     for (uint32_t i = pc->n_resolved; i-- > 0;) {
         if (trie->n >= MA_NONE || !MA_RESERVE(trie->nodes, trie->n, trie->capacity))
             return -ENOMEM;
-        trie->nodes[trie->n] = (struct ma_trie_node){ *node, pc->resolved + i };
+        trie->nodes[trie->n] = (struct ma_trie_node){*node, pc->resolved + i};
         *node = (uint32_t)trie->n++;
     }
     return ma_map_set(&trie->of, piece->hash, *node);
@@ -62,7 +62,7 @@ static int add_piece(const struct ma_stacks *stacks, struct ma_trie *trie,
 
 int ma_stacks_trie_add(struct ma_stacks *stacks, struct ma_trie *trie, uint32_t id, uint32_t *node)
 {
-    struct pieces pieces = { 0 };
+    struct pieces pieces = {0};
     int result = follow(stacks, trie, id, &pieces, node);
     while (pieces.n && result == 0)
         result = add_piece(stacks, trie, &pieces.all[--pieces.n], node);
@@ -74,7 +74,7 @@ void ma_trie_free(struct ma_trie *trie)
 {
     free(trie->nodes);
     ma_map_free(&trie->of);
-    *trie = (struct ma_trie){ 0 };
+    *trie = (struct ma_trie){0};
 }
 
 /* First children and siblings; those of the whole stand at index n. */

@@ -127,7 +127,8 @@ char *ma_demangle(const char *symbol, bool full)
 
     switch (symbol[1]) {
     case 'R':
-        return shortened(run_demangler(rust_demangle_callback, symbol, rust), full, ma_demangle_shorten);
+        return shortened(run_demangler(rust_demangle_callback, symbol, rust), full,
+                         ma_demangle_shorten);
     case 'Z': {
         /* Rust's old names are C++ names that end in a hash. */
         char *text = run_demangler(rust_demangle_callback, symbol, rust);

@@ -19,22 +19,22 @@
 static const struct {
     const char *symbol, *name;
 } signs[] = {
-    { "je_malloc", "jemalloc" },
-    { "_rjem_malloc", "jemalloc" },
-    { "_rjem_mallocx", "jemalloc" },
-    { "je_mallocx", "jemalloc" },
-    { "mi_malloc", "mimalloc" },
-    { "_mi_malloc_generic", "mimalloc" },
-    { "tc_malloc", "tcmalloc" },
-    { "TCMallocInternalMalloc", "tcmalloc" },
-    { "_ZN8tcmalloc*", "tcmalloc" },
-    { "rpmalloc", "rpmalloc" },
-    { "_ZN8snmalloc*", "snmalloc" },
-    { "_ZN5scudo*", "scudo" },
-    { "_ZN15partition_alloc*", "PartitionAlloc" },
-    { "GC_malloc", "the Boehm collector" },
-    { "runtime.mallocgc", "the Go runtime" },
-    { "dlmalloc", "dlmalloc" },
+    {"je_malloc", "jemalloc"},
+    {"_rjem_malloc", "jemalloc"},
+    {"_rjem_mallocx", "jemalloc"},
+    {"je_mallocx", "jemalloc"},
+    {"mi_malloc", "mimalloc"},
+    {"_mi_malloc_generic", "mimalloc"},
+    {"tc_malloc", "tcmalloc"},
+    {"TCMallocInternalMalloc", "tcmalloc"},
+    {"_ZN8tcmalloc*", "tcmalloc"},
+    {"rpmalloc", "rpmalloc"},
+    {"_ZN8snmalloc*", "snmalloc"},
+    {"_ZN5scudo*", "scudo"},
+    {"_ZN15partition_alloc*", "PartitionAlloc"},
+    {"GC_malloc", "the Boehm collector"},
+    {"runtime.mallocgc", "the Go runtime"},
+    {"dlmalloc", "dlmalloc"},
 };
 
 static bool is_sign(const char *sign, const char *name)
@@ -54,7 +54,7 @@ static void note_symbol(struct ma_executable *executable, const char *name)
         }
         if (executable->n_allocators < MA_ALLOCATORS)
             executable->allocators[executable->n_allocators++] =
-                (struct ma_executable_allocator){ signs[i].name, signs[i].symbol };
+                (struct ma_executable_allocator){signs[i].name, signs[i].symbol};
         return;
     }
 }
@@ -153,10 +153,11 @@ static int read_suppressions(struct ma_executable *executable, Elf *elf, const G
         return 0;
     if (symbol->st_size && symbol->st_size < n)
         n = (size_t)symbol->st_size;
-    bool known = header.e_ident[EI_DATA] == ELFDATA2LSB &&
-                 (header.e_machine == EM_X86_64    ? decode_x86_64(code, n, symbol->st_value, &text)
-                  : header.e_machine == EM_AARCH64 ? decode_aarch64(code, n, symbol->st_value, &text)
-                                                   : false);
+    bool known =
+        header.e_ident[EI_DATA] == ELFDATA2LSB &&
+        (header.e_machine == EM_X86_64    ? decode_x86_64(code, n, symbol->st_value, &text)
+         : header.e_machine == EM_AARCH64 ? decode_aarch64(code, n, symbol->st_value, &text)
+                                          : false);
     const unsigned char *from = known ? bytes_at(elf, text, &n) : NULL;
     if (!from || !memchr(from, '\0', n < TEXT_MAX ? n : TEXT_MAX))
         return 0;
@@ -191,7 +192,7 @@ static int scan_table(struct ma_executable *executable, Elf *elf, Elf_Scn *secti
 int ma_executable_read(struct ma_executable *executable, Elf *elf)
 {
     int result = 0;
-    *executable = (struct ma_executable){ 0 };
+    *executable = (struct ma_executable){0};
     for (Elf_Scn *section = elf_nextscn(elf, NULL); section && result == 0;
          section = elf_nextscn(elf, section)) {
         GElf_Shdr header;

@@ -46,7 +46,7 @@ struct ma_symbols {
     struct ma_map object_of; /* hash to the latest with it */
     struct ma_names *names;
     struct ma_cache *cache; /* NULL: none */
-    void *loaded; /* the strings of loaded answers */
+    void *loaded;           /* the strings of loaded answers */
 };
 
 static const struct ma_symbol unknown = {0};
@@ -293,8 +293,8 @@ static void object_open(struct ma_symbols *symbols, struct object *object,
     object->answers = (struct ma_answers){0};
     complete_key(&object->key, key);
     if (object->key.generated)
-        object->map = ma_perfmap_open(&symbols->options, &object->key, &object->state,
-                                      &object->map_path);
+        object->map =
+            ma_perfmap_open(&symbols->options, &object->key, &object->state, &object->map_path);
     else
         files_open(symbols, object);
     if (!object->loaded) {

@@ -236,10 +236,8 @@ void ma_cache_write(struct ma_cache *cache, const struct ma_object *object, cons
     struct ma_pack *pack = ma_pack_new();
     if (!pack)
         return;
-    struct ma_packed packed = {.key = *object,
-                               .state = MA_OBJECT_DEBUG,
-                               .file = identity,
-                               .answers = answers};
+    struct ma_packed packed = {
+        .key = *object, .state = MA_OBJECT_DEBUG, .file = identity, .answers = answers};
     ma_pack_add(pack, &packed);
     int result = ma_pack_finish(pack, &data, &size);
     ma_pack_free(pack);

@@ -143,8 +143,9 @@ void ma_pack_add(struct ma_pack *pack, const struct ma_packed *object)
     put_string(pack, key->path);
     put_vu(pack, out, key->build_id_size);
     put_bytes(pack, out, key->build_id, key->build_id_size);
-    put_vu(pack, out, (key->vdso ? FLAG_VDSO : 0) | (key->generated ? FLAG_GENERATED : 0) |
-                          (object->unverified ? FLAG_UNVERIFIED : 0));
+    put_vu(pack, out,
+           (key->vdso ? FLAG_VDSO : 0) | (key->generated ? FLAG_GENERATED : 0) |
+               (object->unverified ? FLAG_UNVERIFIED : 0));
     put_vu(pack, out, key->process);
     put_vu(pack, out, object->state);
     put_string(pack, object->file);

@@ -31,7 +31,7 @@ struct function {
 };
 
 struct ma_perfmap {
-    char *text; /* the file; names are cut out of it */
+    char *text;                 /* the file; names are cut out of it */
     struct function *functions; /* by address; none overlap */
     size_t n, room;
 };
@@ -133,8 +133,8 @@ static struct ma_perfmap *parse_map(char *text, size_t size)
 /* May the file be used for this process? */
 static bool is_trusted(const struct stat *status, const struct ma_object *object)
 {
-    uint64_t written = (uint64_t)status->st_mtim.tv_sec * 1000000000u +
-                       (uint64_t)status->st_mtim.tv_nsec;
+    uint64_t written =
+        (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
     return S_ISREG(status->st_mode) && (status->st_uid == geteuid() || status->st_uid == 0) &&
            status->st_size < MAX_FILE && (!object->since || written + SLACK >= object->since);
 }

@@ -14,8 +14,11 @@ static struct ma_process *add_process(struct ma_trace *trace, uint64_t key, uint
                                       uint64_t inherited_nodes, uint64_t inherited_modules)
 {
     struct ma_process_record record = {
-        .pid = key, .block_grain = 16, .how = parent ? MLF_HOW_FORK : MLF_HOW_START,
-        .parent_key = parent, .inherited_nodes = inherited_nodes,
+        .pid = key,
+        .block_grain = 16,
+        .how = parent ? MLF_HOW_FORK : MLF_HOW_START,
+        .parent_key = parent,
+        .inherited_nodes = inherited_nodes,
         .inherited_modules = inherited_modules,
     };
     struct ma_process *process = ma_trace_process(trace, key);
@@ -28,9 +31,10 @@ static void add_module(struct ma_process *process, uint32_t id, const char *path
                        const char *build_id, uint64_t bias)
 {
     struct ma_module_record record = {
-        .id = id, .bias = bias,
-        .path = { (const unsigned char *)path, strlen(path) },
-        .build_id = { (const unsigned char *)build_id, strlen(build_id) },
+        .id = id,
+        .bias = bias,
+        .path = {(const unsigned char *)path, strlen(path)},
+        .build_id = {(const unsigned char *)build_id, strlen(build_id)},
     };
     if (ma_process_add_module(process, &record) < 0)
         abort();
@@ -39,8 +43,8 @@ static void add_module(struct ma_process *process, uint32_t id, const char *path
 static void add_node(struct ma_process *process, uint32_t id, uint32_t parent, uint32_t module,
                      uint64_t offset, bool exact)
 {
-    struct ma_node node = { .id = id, .parent = parent, .module = module, .offset = offset,
-                            .exact = exact };
+    struct ma_node node = {
+        .id = id, .parent = parent, .module = module, .offset = offset, .exact = exact};
     if (ma_process_add_node(process, &node) < 0)
         abort();
 }
@@ -70,7 +74,8 @@ static void test_one_path_wherever_it_is(void)
     struct ma_trace trace;
     struct ma_stacks stacks;
     begin(&trace, &stacks);
-    struct ma_process *one = add_process(&trace, 1, 0, 0, 0), *two = add_process(&trace, 2, 0, 0, 0);
+    struct ma_process *one = add_process(&trace, 1, 0, 0, 0),
+                      *two = add_process(&trace, 2, 0, 0, 0);
     add_module(one, 1, "/a", "id", 0x1000);
     add_module(one, 2, "/lib", "x", 0x9000);
     add_module(one, 5, "/lib", "x", 0xa000); /* loaded again */
@@ -102,8 +107,7 @@ static void test_one_path_wherever_it_is(void)
             differ &= (a == 18 && b == 17) || id_of(&stacks, one, a) != id_of(&stacks, one, b);
     }
     CHECK(differ, "another build, path, offset, kind of frame, root, order or depth is another");
-    CHECK(ma_stacks_root(&stacks, id) == 0 &&
-              ma_stacks_root(&stacks, id_of(&stacks, one, 24)) == 2,
+    CHECK(ma_stacks_root(&stacks, id) == 0 && ma_stacks_root(&stacks, id_of(&stacks, one, 24)) == 2,
           "where a stack ends is known");
     const uint32_t *pcs;
     CHECK(ma_stacks_pcs(&stacks, id_of(&stacks, two, 70), &pcs) == 2 &&
@@ -187,8 +191,8 @@ static bool tells_the_frames(struct ma_stacks *stacks, struct ma_trie *trie, uin
     for (; node != MA_NONE && at < n; node = trie->nodes[node].parent, at++) {
         const struct ma_frame *resolved = ma_stacks_resolved(stacks, trie->nodes[node].frame);
         if (resolved->offset != frames[at].offset || resolved->module != frames[at].module ||
-            resolved->address != frames[at].address || resolved->number != trie->nodes[node].frame ||
-            resolved->pc != frames[at].pc)
+            resolved->address != frames[at].address ||
+            resolved->number != trie->nodes[node].frame || resolved->pc != frames[at].pc)
             return false;
         if (trie->nodes[node].parent != MA_NONE && trie->nodes[node].parent >= node)
             return false; /* parents come first */
@@ -219,7 +223,7 @@ static void test_tree_of_frames(void)
     enum { DEEP = 3000 };
     struct ma_trace trace;
     struct ma_stacks stacks;
-    struct ma_trie trie = { 0 };
+    struct ma_trie trie = {0};
     begin(&trace, &stacks);
     struct ma_process *parent = add_process(&trace, 1, 0, 0, 0);
     add_module(parent, 1, "/a", "id", 0x1000);
@@ -239,20 +243,20 @@ static void test_tree_of_frames(void)
     bool resolved = true;
     for (uint32_t i = 0; i < 10; i++)
         resolved &= tells_the_frames(&stacks, &trie, id_of(&stacks, child, 16 + DEEP + i));
-    CHECK(resolved && trie.n == 901 + 10, "a tree has the frames of stacks, inherited ones too (%zu)",
-          trie.n);
+    CHECK(resolved && trie.n == 901 + 10,
+          "a tree has the frames of stacks, inherited ones too (%zu)", trie.n);
     for (uint32_t i = 0; i < DEEP; i += 3) {
         uint32_t id;
         if (ma_stacks_retired_node_id(&stacks, retired_nodes[i], parent->index, &id) < 0)
             abort();
         resolved &= tells_the_frames(&stacks, &trie, id);
     }
-    CHECK(resolved && trie.n == DEEP - 2 + 10, "of a process that was folded, and each path once (%zu)",
-          trie.n);
+    CHECK(resolved && trie.n == DEEP - 2 + 10,
+          "of a process that was folded, and each path once (%zu)", trie.n);
     uint32_t node = 0;
     CHECK(ma_stacks_trie_add(&stacks, &trie, 2, &node) == 0 && node == MA_NONE,
           "a stack without frames has no node");
-    struct way way = { .trie = &trie, .at = MA_NONE };
+    struct way way = {.trie = &trie, .at = MA_NONE};
     CHECK(ma_trie_walk(&trie, pass, &way) == 0 && !way.wrong && way.down == trie.n &&
               way.up == trie.n && way.at == MA_NONE,
           "a walk goes from frame to frame, down to all of them and back");
@@ -296,14 +300,16 @@ static void test_places_are_kept_of_the_latest(void)
         add_pair(last);
         retire(&stacks, last);
     }
-    CHECK(stacks.n_kept <= MA_RETIRED_NODES_KEPT && stacks.n_kept > MA_RETIRED_NODES_KEPT - 2 * EACH,
+    CHECK(stacks.n_kept <= MA_RETIRED_NODES_KEPT &&
+              stacks.n_kept > MA_RETIRED_NODES_KEPT - 2 * EACH,
           "places are kept up to a bound, and not far below it (%zu)", stacks.n_kept);
     CHECK(id_of(&stacks, early, 1015) == MA_ROOT_UNKNOWN && trace.audit.unknown_stacks == 1,
           "a child that was silent for so long has no stack, which the audit counts");
     struct ma_process *late = add_process(&trace, 99, 100 + MANY - 1, 1016, 2);
     CHECK(id_of(&stacks, late, 1015) == id && trace.audit.unknown_stacks == 1,
           "that of one which was folded lately has");
-    CHECK(stacks.n_retired_nodes == 2, "and all have the same places (%zu)", stacks.n_retired_nodes);
+    CHECK(stacks.n_retired_nodes == 2, "and all have the same places (%zu)",
+          stacks.n_retired_nodes);
     end(&trace, &stacks);
 }
 
