@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* clang-format off */
 #define NAMES(X)                                                                                   \
     X(next)                                                                                        \
     X(init)                                                                                        \
@@ -13,6 +14,7 @@
     X(lock)                                                                                        \
     X(unlock) X(table) X(state) X(log_event) X(trace) X(hook) X(unwind) X(backtrace_full) X(emit)  \
         X(flush) X(buffer) X(get_pc) X(lt_init) X(mlog_init) X(real_malloc) X(real_free) X(sink)
+/* clang-format on */
 
 static int calls;
 
