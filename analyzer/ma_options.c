@@ -449,7 +449,7 @@ static enum ma_options_result take_option(struct ma_options *options, int option
             &options->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
         options->diff_window.active = true;
         if (expected)
-            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
+            return wrong("--old-%s %s: %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
                          expected);
         break;
     }
