@@ -3,8 +3,8 @@
 
 A transcript holds lines `$ COMMAND`, as a user types them, each followed by what came of
 it: `| ` before a line of standard output, `! ` before one of standard error, `\\ ` where
-the last line has no end, and `= ` with the exit status. Lines with # are remarks. Commands
-run in bash, one folder for each transcript: format/vectors is `v` there, and the commands
+the last line has no end, and `= ` with the exit status; a ¶ ends a line behind a blank.
+Lines with # are remarks. Commands run in bash, one folder for each transcript: format/vectors is `v` there, and the commands
 are those of the build. MLOG_RENEW=1 writes anew what came; read the difference before you
 commit it.
 """
@@ -36,7 +36,7 @@ def normalised(text, folder):
 
 
 def marked(mark, text):
-    lines = [f"{mark} {line}".rstrip(" ") if not line else f"{mark} {line}"
+    lines = [mark if not line else f"{mark} {line}¶" if line[-1] in " \t¶" else f"{mark} {line}"
              for line in text.split("\n")]
     if text.endswith("\n"):
         lines.pop()
@@ -103,7 +103,7 @@ def test_every_transcript_is_run():
 
 @pytest.mark.parametrize("recorded", [
     "$ printf 'a\\n'\n| b\n= 0\n",              # another text
-    "$ printf 'a\\n'\n| a \n= 0\n",             # a blank too many
+    "$ printf 'a\\n'\n| a ¶\n= 0\n",            # a blank too many
     "$ printf 'a\\n'\n! a\n= 0\n",              # on the other stream
     "$ printf 'a\\n'\n| a\n= 1\n",              # another status
     "$ printf 'a'\n| a\n= 0\n",                 # a line without its end
