@@ -4,9 +4,9 @@
 A transcript holds lines `$ COMMAND`, as a user types them, each followed by what came of
 it: `| ` before a line of standard output, `! ` before one of standard error, `\\ ` where
 the last line has no end, and `= ` with the exit status; a ¶ ends a line behind a blank.
-Lines with # are remarks. Commands run in bash, one folder for each transcript: format/vectors is `v` there, and the commands
-are those of the build. MLOG_RENEW=1 writes anew what came; read the difference before you
-commit it.
+Lines with # are remarks. Commands run in bash, one folder for each transcript, where `v`
+is format/vectors and the commands are those of the build. MLOG_RENEW=1 writes anew what
+came; read the difference before you commit it.
 """
 import difflib
 import os
