@@ -8,7 +8,7 @@
 
 #include "ma_filter.h"
 #include "ma_merge.h"
-#include "ma_options.h"
+#include "ma_request.h"
 #include "ma_process_peaks.h"
 #include "ma_executable.h"
 #include "ma_progress.h"
@@ -42,7 +42,7 @@ struct ma_observer_data {
 struct ma_retire;
 
 struct ma_analysis {
-    const struct ma_options *options;
+    const struct ma_request *request;
     struct ma_source *source;
     struct ma_trace trace;
     struct ma_merge merge;
@@ -86,7 +86,7 @@ struct ma_pass {
 /* Open the trace. Observers (ma_observer.h) may register with replay from then on
  * until the pass. Returns 0 or a negative errno with a message; free in either
  * case. */
-int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_request *request,
                      struct ma_error *error);
 
 /* The same trace from its beginning; what is known of symbols stays. */

@@ -17,25 +17,30 @@ struct ma_condition {
     const char *text; /* as given */
     int metric;       /* in ma_metric_table */
     enum ma_relation relation;
-    bool growth;        /* against the baseline: +N or -N */
-    bool percent;       /* of the baseline */
-    long double limit;  /* in the metric's unit, or percent */
-    bool failed;        /* judged: it holds, which is not allowed */
-    char sentence[512]; /* judged: what is so, in either case */
+    bool growth;       /* against the baseline: +N or -N */
+    bool percent;      /* of the baseline */
+    long double limit; /* in the metric's unit, or percent */
 };
 
+struct ma_judgement {
+    bool failed;        /* the condition holds, which is not allowed */
+    char sentence[512]; /* what is so, in either case */
+};
+
+/* Conditions and what became of them. */
 struct ma_gate {
-    struct ma_condition conditions[MA_CONDITIONS_MAX];
-    size_t n;
+    const struct ma_condition *conditions; /* the request's */
+    size_t n;                              /* up to MA_CONDITIONS_MAX */
+    struct ma_judgement judged[MA_CONDITIONS_MAX];
     size_t n_failed;
     char doubt[512]; /* why no condition can be trusted, or empty */
 };
 
 /* Parse one. Returns false with a sentence in why. */
-bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size);
+bool ma_condition_parse(struct ma_condition *condition, const char *text, char *why, size_t size);
 
 /* Whether a condition compares with a baseline. */
-bool ma_gate_needs_baseline(const struct ma_gate *gate);
+bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n);
 
 /* Judge all. baseline may be NULL if none needs it. -EINVAL with a message if the
  * baseline lacks a metric. */
