@@ -34,7 +34,7 @@ struct ma_gate {
 /* Parse one. Returns false with a sentence in why. */
 bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size);
 
-/* Whether a condition compares with a baseline. */
+/* True if a condition compares with a baseline. */
 bool ma_gate_needs_baseline(const struct ma_gate *gate);
 
 /* Judge all. baseline may be NULL if none needs it. -EINVAL with a message if the
@@ -42,8 +42,8 @@ bool ma_gate_needs_baseline(const struct ma_gate *gate);
 int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
                   const struct ma_metrics *baseline, struct ma_error *error);
 
-/* What of an audit makes every condition doubtful (damage and losses): true, with a
- * sentence without the trace's name. */
+/* True if damage or losses in the audit make every condition doubtful, with a
+ * sentence that says so, without the trace's name. */
 struct ma_audit;
 bool ma_gate_doubts(const struct ma_audit *audit, char *sentence, size_t size);
 
