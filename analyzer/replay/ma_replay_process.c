@@ -39,7 +39,7 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
     };
 }
 
-/* Tell of `account`, at a moment of the run's process. */
+/* Notify observers of a change of `account`, at a moment of the run's process. */
 static int notify_process(const struct ma_replay *replay, const struct ma_account *account,
                           const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
 {
@@ -50,7 +50,7 @@ static int notify_process(const struct ma_replay *replay, const struct ma_accoun
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
-/* It may be retired after a while, if it does not come back. */
+/* Queue a process that left: it is retired FOLD_NS later, if it does not return. */
 static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
     if (!replay->retire || account->retired || account->waits)
@@ -72,15 +72,16 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
     return 0;
 }
 
-/* Whether an exec told of its end, and nothing of the program that it began. */
+/* True if the process ended by an exec, and the program that it began has not appeared. */
 static bool may_have_failed(const struct ma_replay *replay, const struct ma_process *process)
 {
     return process->ended && process->end_how == MLF_END_EXEC &&
            ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
 }
 
-/* Who has heirs is looked at again when the last of them was retired, who may go on
- * when its successor comes. */
+/* True if the process left and nothing will ask for its blocks or nodes. A process
+ * with live forked children is reconsidered once its last child is retired; one
+ * whose exec may have failed, once its successor appears. */
 static bool may_retire(const struct ma_replay *replay, const struct ma_account *account)
 {
     return account->gone && !account->ending && !account->inherits.n_forks &&
@@ -170,8 +171,8 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
     return result;
 }
 
-/* Who came back so often is not believed any more: leaving and coming back cost
- * a walk through all stacks. */
+/* Note that the process ends. One that came back BELIEVED times stays in the
+ * joint heap for good: leaving and returning cost a walk through all its sites. */
 static int will_end(struct ma_replay *replay, struct ma_account *account)
 {
     if (account->ending || account->returns >= BELIEVED)
@@ -268,7 +269,7 @@ static int on_loss(struct ma_trace *trace, struct ma_process *process,
     return 0;
 }
 
-/* How much more a is than b. */
+/* The difference a - b, or 0 if b is larger. */
 static uint64_t excess(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
