@@ -9,9 +9,9 @@
 
 #include "ma_clock.h"
 
-#define FOLD_NS                                                                                    \
-    1000000000u           /* threads that outlive its end, or an exec that failed, show in that    \
-                           */
+/* Wait before a process is retired: threads that outlive its PROCESS_END, or an exec
+ * that failed, show within that time. */
+#define RETIRE_NS 1000000000u
 #define BELIEVED 8        /* returns of a process after its end */
 #define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
 
@@ -50,7 +50,7 @@ static int notify_process(const struct ma_replay *replay, const struct ma_accoun
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
-/* Queue a process that left: it is retired FOLD_NS later, if it does not return. */
+/* Queue a process that left: it is retired RETIRE_NS later, if it does not return. */
 static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
     if (!replay->retire || account->retired || account->waits)
@@ -64,7 +64,7 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
     if (!MA_RESERVE(replay->left, replay->n_left, replay->left_capacity))
         return -ENOMEM;
     uint64_t due;
-    if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, FOLD_NS), &due))
+    if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, RETIRE_NS), &due))
         return 0;
     account->waits = true;
     replay->left[replay->n_left++] = (struct ma_left){account, due};
