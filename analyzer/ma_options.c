@@ -376,7 +376,7 @@ static enum ma_options_result take_filter(struct ma_request *request, enum ma_fi
                     : MA_OPTIONS_RUN;
 }
 
-/* What goes with filters, and what does not. */
+/* Refuse combinations of filters with what they cannot go with. */
 static enum ma_options_result check_filter(const struct ma_request *request)
 {
     const char *problem = ma_filter_options_problem(&request->filter);
