@@ -33,7 +33,7 @@ extern const char _end[] __attribute__((visibility("hidden")));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
-static char owner[300];         /* the module whose function passes nothing on */
+static char owner[300]; /* the module whose function passes nothing on */
 
 bool lt_allocator_is_first(const void *function)
 {
@@ -49,7 +49,7 @@ bool lt_allocator_probing(void)
 /* Said as it is: inside a sanitizer's start few functions of libc may be called. */
 static const char *sanitizer(void)
 {
-#define BUILT_WITH(name)                                                                          \
+#define BUILT_WITH(name)                                                                           \
     name "'s allocator is in this program, not tracing; trace a build without the sanitizer"
     return __asan_init     ? BUILT_WITH("AddressSanitizer")
            : __hwasan_init ? BUILT_WITH("HWAddressSanitizer")
@@ -94,8 +94,7 @@ void lt_allocator_probe(void)
 {
     if (was_called || sanitizer())
         return;
-    bool own_malloc = leads_here((const void *)malloc) &&
-                      !_vgr10010ZU_VgSoSynsomalloc_malloc;
+    bool own_malloc = leads_here((const void *)malloc) && !_vgr10010ZU_VgSoSynsomalloc_malloc;
     bool own_free = leads_here((const void *)free);
     state = PROBING;
     if (!own_malloc || !own_free) {
@@ -172,7 +171,7 @@ bool lt_allocator_serves(bool asked)
 extern char operator_new[] __asm__(NEW) __attribute__((weak));
 
 struct cpp_search {
-    const void *allocator;      /* which needs the C++ library for itself */
+    const void *allocator; /* which needs the C++ library for itself */
     bool found;
 };
 
@@ -211,7 +210,8 @@ void lt_allocator_check_operators(void)
     dl_iterate_phdr(needs_cpp, &search);
     if (search.found)
         lt_say("C++'s new and delete are not in this trace: preload libstdc++.so.6 right after "
-               "libmlog.so, before the operators of", new.dli_fname, 0);
+               "libmlog.so, before the operators of",
+               new.dli_fname, 0);
 }
 
 /* AddressSanitizer's shared library ends a program in which another library is

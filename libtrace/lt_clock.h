@@ -13,7 +13,7 @@
 #include "mlf_format.h"
 
 struct lt_clock {
-    int kind;                   /* enum mlf_clock */
+    int kind; /* enum mlf_clock */
     unsigned tick_shift;
     uint64_t counts_per_second; /* of the unshifted counter */
 };

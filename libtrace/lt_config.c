@@ -10,7 +10,7 @@
 
 #include "lt_sys.h"
 
-#define ZSTD_LEVEL 3        /* zstd's own default */
+#define ZSTD_LEVEL 3 /* zstd's own default */
 #define ZSTD_LEVEL_MAX 19
 
 struct lt_config lt_config;
@@ -96,13 +96,14 @@ static void set(const char *entry, int pid)
         lt_config.debug = *value && strcmp(value, "0");
     else if (length == 6 && !memcmp(name, "UNWIND", 6))
         lt_config.unwind = second_of(value, "cfi", "fp", "MLOG_UNWIND is \"cfi\" or \"fp\", not")
-                               ? LT_UNWIND_FP : LT_UNWIND_CFI;
+                               ? LT_UNWIND_FP
+                               : LT_UNWIND_CFI;
     else if (length == 7 && !memcmp(name, "ON_FULL", 7))
-        lt_config.drop = second_of(value, "block", "drop",
-                                   "MLOG_ON_FULL is \"block\" or \"drop\", not");
+        lt_config.drop =
+            second_of(value, "block", "drop", "MLOG_ON_FULL is \"block\" or \"drop\", not");
     else if (length == 4 && !memcmp(name, "FILE", 4))
-        lt_config.write_file = second_of(value, "map", "write",
-                                         "MLOG_FILE is \"map\" or \"write\", not");
+        lt_config.write_file =
+            second_of(value, "map", "write", "MLOG_FILE is \"map\" or \"write\", not");
     else if (length == 8 && !memcmp(name, "COMPRESS", 8))
         lt_config.zstd_level = zstd_level(value);
 }

@@ -48,8 +48,8 @@ static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at
         lt_unwind_remember(self->unwinder, id);
         return id;
     }
-    struct lt_unwinder *u = c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder
-                                                         : self->nested_unwinder;
+    struct lt_unwinder *u =
+        c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder : self->nested_unwinder;
     lt_unwind_nested(u, at);
     return lt_stack_id(c, u);
 }
@@ -103,9 +103,8 @@ static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned f
     return a;
 }
 
-static inline __attribute__((always_inline)) void record(const struct lt_frame_start *at,
-                                                         void *address, size_t size,
-                                                         unsigned function, size_t align)
+static inline __attribute__((always_inline)) void
+record(const struct lt_frame_start *at, void *address, size_t size, unsigned function, size_t align)
 {
     struct lt_context *c = lt_begin(at->sp);
     if (!c)
@@ -288,7 +287,7 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
 {
     struct lt_context *c = r->context;
     uint64_t now = stamp(c);
-    struct lt_alloc a = describe((uintptr_t)new, size, function, 0);
+    struct lt_alloc a = describe((uintptr_t) new, size, function, 0);
     a.plain = MLF_FN_realloc;
     a.stack = take_stack(c, at);
     struct lt_writer *w = &c->events;
@@ -322,9 +321,9 @@ static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigne
     lt_finish(c, r->first);
 }
 
-static inline __attribute__((always_inline)) void *
-resized(const struct lt_frame_start *at, struct resize *r, void *old, void *new, size_t size,
-        unsigned function)
+static inline __attribute__((always_inline)) void *resized(const struct lt_frame_start *at,
+                                                           struct resize *r, void *old, void *new,
+                                                           size_t size, unsigned function)
 {
     if (!r->context)
         return new;
@@ -386,8 +385,8 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
     if (!tracing())
         return real_reallocarray(old, n, size, bytes);
     if (!old)
-        return allocated(&at, real_reallocarray(NULL, n, size, bytes), bytes,
-                         MLF_FN_reallocarray, 0);
+        return allocated(&at, real_reallocarray(NULL, n, size, bytes), bytes, MLF_FN_reallocarray,
+                         0);
     struct resize r = resize_begin(&at);
     return resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes,
                    MLF_FN_reallocarray);
@@ -418,8 +417,7 @@ static LT_NOINLINE void *late_free(struct late *late, void *p, unsigned function
 LT_EXPORT void free_sized(void *p, size_t size)
 {
     static struct late late = {.name = "free_sized"};
-    void (*next)(void *, size_t) =
-        (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
+    void (*next)(void *, size_t) = (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
     if (next)
         next(p, size);
     else

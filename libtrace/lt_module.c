@@ -15,17 +15,17 @@
 
 struct module {
     uintptr_t start, end, bias;
-    uint64_t identity;          /* of the file, by its name and build-id */
-    uint32_t id;                /* 0: gone */
-    uint32_t seen;              /* value of `checks` when it was last known to be loaded */
+    uint64_t identity; /* of the file, by its name and build-id */
+    uint32_t id;       /* 0: gone */
+    uint32_t seen;     /* value of `checks` when it was last known to be loaded */
 };
 
 #define MODULES_MAX 8192
-static struct module *modules;          /* MODULES_MAX of them, touched as needed */
-static uint32_t module_count;           /* entries in use */
+static struct module *modules; /* MODULES_MAX of them, touched as needed */
+static uint32_t module_count;  /* entries in use */
 static uint32_t next_id = 1;
-static uint32_t checks;                 /* walks of the loader's list so far */
-static unsigned long long unloads;      /* dlpi_subs when last looked */
+static uint32_t checks;            /* walks of the loader's list so far */
+static unsigned long long unloads; /* dlpi_subs when last looked */
 static struct lt_lock lock;
 
 /* From the moment at which dlclose unmaps an object until it has returned to us,
@@ -33,10 +33,10 @@ static struct lt_lock lock;
  * these addresses is wrong. So while a dlclose is under way paths are hashed under
  * a generation of its own, and before one is defined its modules are held against
  * the loader's. If nothing was unloaded, the generation before holds again. */
-static uint64_t generation;             /* that holds */
-static uint64_t settled;                /* that holds while no dlclose is under way */
+static uint64_t generation; /* that holds */
+static uint64_t settled;    /* that holds while no dlclose is under way */
 static uint64_t last_generation;
-static unsigned closing;                /* calls of dlclose under way; atomic */
+static unsigned closing; /* calls of dlclose under way; atomic */
 
 /* glibc 2.35: lock-free, safe in a signal handler. Other C libraries have nothing
  * like it: there lt_module_record_loaded looks after a dlopen. */
@@ -71,8 +71,8 @@ static struct module *find(uintptr_t pc)
 
 struct description {
     uintptr_t bias;
-    const char *path;           /* the loader's name of it, unless it is the program */
-    const ElfW(Phdr) *headers;
+    const char *path; /* the loader's name of it, unless it is the program */
+    const ElfW(Phdr) * headers;
     unsigned count;
     unsigned flags;
 };
@@ -194,8 +194,7 @@ static struct module *add(struct lt_context *c, const struct description *d, uin
     for (uint32_t i = 0; i < module_count; i++) {
         struct module *m = &modules[i];
         if (m->id && m->start < end && start < m->end) {
-            if (m->bias == d->bias && m->start == start && m->end == end &&
-                m->identity == identity)
+            if (m->bias == d->bias && m->start == start && m->end == end && m->identity == identity)
                 return m; /* known */
             forget(c, m);
         }
@@ -241,8 +240,7 @@ static bool describe_at(uintptr_t pc, struct description *d)
 static bool is_still(const struct module *module, uintptr_t pc)
 {
     struct description d;
-    return !describe_at(pc, &d) ||
-           (d.bias == module->bias && identity_of(&d) == module->identity);
+    return !describe_at(pc, &d) || (d.bias == module->bias && identity_of(&d) == module->identity);
 }
 
 struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
@@ -382,8 +380,7 @@ void lt_module_closed(void)
 {
     if (!lt_lock_take(&lock))
         return;
-    if (closing && __atomic_sub_fetch(&closing, 1, __ATOMIC_RELAXED) == 0 &&
-        generation != settled)
+    if (closing && __atomic_sub_fetch(&closing, 1, __ATOMIC_RELAXED) == 0 && generation != settled)
         set_generation(settled);
     lt_lock_release(&lock);
 }

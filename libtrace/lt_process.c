@@ -32,9 +32,9 @@ static struct lt_file statm;
 static bool in_fork_handler;
 static uint64_t next_clock_ns;
 
-#define TICK_NS 10000000u       /* between samples of the resident size */
-#define CLOCK_NS 1000000000u    /* between CLOCK records */
-#define FLUSH_NS 250000000u     /* an event finds the tail of a stream at most that old */
+#define TICK_NS 10000000u    /* between samples of the resident size */
+#define CLOCK_NS 1000000000u /* between CLOCK records */
+#define FLUSH_NS 250000000u  /* an event finds the tail of a stream at most that old */
 
 static uint64_t to_ticks(uint64_t ns)
 {
@@ -215,9 +215,8 @@ static void write_counters(struct lt_context *c)
 void lt_tick(struct lt_context *c, uint64_t now)
 {
     uint64_t due = __atomic_load_n(&lt_page.next_tick, __ATOMIC_RELAXED);
-    if (now < due || !__atomic_compare_exchange_n(&lt_page.next_tick, &due,
-                                                  now + to_ticks(TICK_NS), 0, __ATOMIC_RELAXED,
-                                                  __ATOMIC_RELAXED))
+    if (now < due || !__atomic_compare_exchange_n(&lt_page.next_tick, &due, now + to_ticks(TICK_NS),
+                                                  0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return;
     write_memory(c, now);
     if (lt_clock_monotonic() >= next_clock_ns)

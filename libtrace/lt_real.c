@@ -22,7 +22,7 @@
 static unsigned char arena[ARENA_BYTES] __attribute__((aligned(64)));
 static size_t arena_used;
 static struct lt_lock resolving;
-static struct lt_real next;     /* what was found; lt_real may wrap it */
+static struct lt_real next; /* what was found; lt_real may wrap it */
 
 static bool in_arena(const void *p)
 {
@@ -128,7 +128,8 @@ static void *first_valloc(size_t size)
 
 static void *first_pvalloc(size_t size)
 {
-    return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
+    return resolve() ? lt_real.pvalloc(size)
+                     : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
 }
 
 static size_t usable_unless_of_libc(void *p)
@@ -279,8 +280,8 @@ static void complete(struct lt_real *found)
         return;
     }
     found->malloc_usable_size = usable_unless_of_libc;
-#define LT_APART(name)                                                                            \
-    if (is_libc((const void *)found->name))                                                             \
+#define LT_APART(name)                                                                             \
+    if (is_libc((const void *)found->name))                                                        \
     found->name = libc_##name
     LT_APART(memalign);
     LT_APART(posix_memalign);

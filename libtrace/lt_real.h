@@ -23,7 +23,7 @@ struct lt_real {
     void *(*aligned_alloc)(size_t, size_t);
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
-    void *(*reallocarray)(void *, size_t, size_t);      /* NULL: realloc of the product serves */
+    void *(*reallocarray)(void *, size_t, size_t); /* NULL: realloc of the product serves */
 };
 extern struct lt_real lt_real;
 

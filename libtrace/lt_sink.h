@@ -27,7 +27,7 @@ struct lt_file {
     int fd;
     uint64_t device, inode;
 };
-bool lt_file_adopt(struct lt_file *file, int fd);   /* remember what fd refers to now */
+bool lt_file_adopt(struct lt_file *file, int fd); /* remember what fd refers to now */
 bool lt_file_is_ours(const struct lt_file *file);
 
 struct lt_sink {
@@ -51,16 +51,16 @@ struct lt_sink {
     void (*after_fork)(void);
 };
 #define LT_SINK_BUSY 255
-#define LT_SINK_DROP 254        /* only this event is lost: by the user's choice */
+#define LT_SINK_DROP 254 /* only this event is lost: by the user's choice */
 
 extern const struct lt_sink lt_sink_file, lt_sink_stream;
-extern const struct lt_sink *lt_sink;   /* the one in use */
+extern const struct lt_sink *lt_sink; /* the one in use */
 
 /* Find where the trace goes and open its sink: 0, or a negative errno with the
  * reason said, or 1: nothing asked for. */
 int lt_sink_choose(void);
 
-#define LT_ZSTD_MAGIC 0xfd2fb528u       /* the first four bytes of a zstd frame */
+#define LT_ZSTD_MAGIC 0xfd2fb528u /* the first four bytes of a zstd frame */
 
 /* Take over the trace; 0 or a negative errno. file: the descriptor of a
  * regular file open for reading and writing, path: its name or NULL. */

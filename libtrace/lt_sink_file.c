@@ -31,22 +31,22 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define STEP_MIN (256u << 10)   /* file space reserved at a time */
+#define STEP_MIN (256u << 10) /* file space reserved at a time */
 #define STEP_MAX (8u << 20)
 #define WARM_MIN (16u << 10)
-#define EVENTS_CHUNK_MAX_LOG2 6         /* 4 KiB << 6 */
+#define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */
 #define DEFINITIONS_CHUNK_MAX_LOG2 4
 
 static struct {
     struct lt_file file;
-    unsigned char *header;      /* the mapped first unit */
+    unsigned char *header; /* the mapped first unit */
     unsigned unit_log2;
-    struct lt_lock lock;        /* over the giving up of a chunk */
-    uint64_t mapped_end;        /* of the file, as far as we ever mapped it; atomic */
-    uint64_t witness;           /* offset of a chunk that we began, and whose it is: */
-    uint64_t witness_key;       /*   there as long as the file is ours; 0 none */
-    bool warm;                  /* not on a file system that is memory itself */
-    char path[512];             /* where to find the file again; "" unknown */
+    struct lt_lock lock;  /* over the giving up of a chunk */
+    uint64_t mapped_end;  /* of the file, as far as we ever mapped it; atomic */
+    uint64_t witness;     /* offset of a chunk that we began, and whose it is: */
+    uint64_t witness_key; /*   there as long as the file is ours; 0 none */
+    bool warm;            /* not on a file system that is memory itself */
+    char path[512];       /* where to find the file again; "" unknown */
 } sink;
 
 static uint64_t *header_counter(unsigned offset)
@@ -140,8 +140,8 @@ static int reserve(int fd, uint64_t from, uint64_t to, uint64_t file_size)
     }
     if (result)
         return result;
-    while (seen < goal && !__atomic_compare_exchange_n(reserved, &seen, goal, 1,
-                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (seen < goal && !__atomic_compare_exchange_n(reserved, &seen, goal, 1, __ATOMIC_RELAXED,
+                                                       __ATOMIC_RELAXED))
         ;
     return 0;
 }
@@ -199,8 +199,8 @@ static bool is_intact(int fd, uint64_t *size)
     uint64_t witness_key = __atomic_load_n(&sink.witness_key, __ATOMIC_ACQUIRE);
     if (!witness_key)
         return true;
-    return lt_pread(fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) ==
-               sizeof key && mlf_get_u64(key) == witness_key;
+    return lt_pread(fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) == sizeof key &&
+           mlf_get_u64(key) == witness_key;
 }
 
 /* The file was cut under us: no thread may store into it any more. */
@@ -243,8 +243,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     uint64_t offset = (first + 1) << sink.unit_log2, behind = first + units;
     if (reserve(fd, offset, offset + size, file_size)) {
         /* Unless someone has claimed behind us, the trace ends where it did. */
-        __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
         return MLF_LOSS_SINK_FULL;
     }
     if (sink.warm && size >= WARM_MIN)
@@ -367,7 +366,7 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = unit;
-        error = !is_allowed(unit)                 ? -EFBIG
+        error = !is_allowed(unit)             ? -EFBIG
                 : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
                                               : 0;
         if (!error && (uint64_t)st.st_size < unit)

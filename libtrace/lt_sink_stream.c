@@ -54,15 +54,15 @@ struct aside_list {
 static struct {
     struct lt_file file;
     bool membarrier;
-    bool begun;                     /* this process has written its trace header */
-    bool locked;                    /* the record lock is kept: something is half sent */
+    bool begun;  /* this process has written its trace header */
+    bool locked; /* the record lock is kept: something is half sent */
     struct lt_lock lock;
-    struct lt_context control;      /* the stream of SYNC records */
+    struct lt_context control; /* the stream of SYNC records */
     struct aside_list definitions_aside, events_aside;
     size_t aside_bytes;
-    uint64_t retry_at;              /* ticks */
+    uint64_t retry_at;                /* ticks */
     const struct lt_context *parting; /* its thread ends */
-    uint64_t unsaid;                /* events dropped by ended threads without a buffer */
+    uint64_t unsaid;                  /* events dropped by ended threads without a buffer */
 } sink;
 
 static uint64_t ticks_of(uint64_t ns)
@@ -120,8 +120,8 @@ static void free_buffer(unsigned char *buffer, size_t size)
 static void set_aside(struct lt_writer *writer)
 {
     struct aside *a = (struct aside *)(void *)(writer->chunk + writer->size);
-    struct aside_list *list = writer->kind == MLF_EVENTS ? &sink.events_aside
-                                                         : &sink.definitions_aside;
+    struct aside_list *list =
+        writer->kind == MLF_EVENTS ? &sink.events_aside : &sink.definitions_aside;
     a->next = NULL;
     a->writer = *writer;
     a->stream = writer->context->stream;
@@ -322,7 +322,7 @@ static int drain(const struct lt_context *self, bool ending)
         sink.retry_at = lt_now() + ticks_of(RETRY_NS);
         return LT_SINK_DROP;
     }
-    return error == 0 ? 0
+    return error == 0                                                ? 0
            : error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? MLF_LOSS_SINK_FULL
                                                                      : MLF_LOSS_SINK_GONE;
 }
@@ -492,7 +492,7 @@ static void stream_after_fork(void)
         c->dropped = 0;
         for (int i = 0; i < 2; i++) {
             writers[i]->position = writers[i]->drained = writers[i]->chunk;
-            writers[i]->limit = NULL;   /* no room: the next item begins a chunk */
+            writers[i]->limit = NULL; /* no room: the next item begins a chunk */
             if (!writers[i]->chunk)
                 writers[i]->position = (unsigned char *)1;
         }

@@ -29,13 +29,13 @@ struct slot {
 
 struct table {
     uint64_t mask;
-    uint64_t used;              /* atomic */
+    uint64_t used; /* atomic */
     size_t bytes;
     struct slot slots[];
 };
 
 #define FIRST_LOG2 12
-#define LAST_LOG2 25            /* 512 MiB of table, 20 million paths */
+#define LAST_LOG2 25 /* 512 MiB of table, 20 million paths */
 #define PROBES_MAX 64
 
 static struct table *current;
@@ -205,8 +205,7 @@ static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwind
         parent = root_for(lt_unwinder_stop(u));
     uint32_t id = __atomic_fetch_add(&next_id, n - known, __ATOMIC_RELAXED);
     for (unsigned i = known; i < n; i++, parent = id++) {
-        if (!define(c, id, parent, lt_unwinder_pc(u, i),
-                    lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
+        if (!define(c, id, parent, lt_unwinder_pc(u, i), lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
             return 0;
         publish(lt_unwinder_hash(u, i), id);
         *lt_unwinder_id(u, i) = id;

@@ -18,11 +18,11 @@
 #include "lt_zstd.h"
 
 #define STAGE LT_OUT_PIECE_MAX
-#define PIPE_WRITE 4096         /* a pipe that polls writable takes that much without waiting */
+#define PIPE_WRITE 4096 /* a pipe that polls writable takes that much without waiting */
 
 static struct {
     bool socket, pipe, drop, compress;
-    int own_fd;                 /* a description of our own that never waits, or -1 */
+    int own_fd; /* a description of our own that never waits, or -1 */
     unsigned char *stage, *box;
     size_t staged, boxed, sent;
 } out;

@@ -159,8 +159,8 @@ int lt_lock_try(struct lt_lock *lock)
 {
     uint32_t expected = 0;
     list_lock(lock);
-    return __atomic_compare_exchange_n(&lock->word, &expected, lt_lock_owner(), 0,
-                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&lock->word, &expected, lt_lock_owner(), 0, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
 }
 
 int lt_lock_take(struct lt_lock *lock)
@@ -187,8 +187,7 @@ int lt_lock_take(struct lt_lock *lock)
         struct timespec patience = {0, OWNER_CHECK_NS};
         long woken = lt_syscall4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, held, &patience);
         /* By thread id alone: a vfork's child shares the lock, not the process. */
-        if (woken == -ETIMEDOUT &&
-            lt_syscall2(SYS_tkill, held & ~LT_LOCK_WAITERS, 0) == -ESRCH &&
+        if (woken == -ETIMEDOUT && lt_syscall2(SYS_tkill, held & ~LT_LOCK_WAITERS, 0) == -ESRCH &&
             __atomic_compare_exchange_n(&lock->word, &held, self | LT_LOCK_WAITERS, 0,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return 1;

@@ -83,9 +83,9 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
 #define lt_syscall1(n, a) lt_syscall6((n), (long)(a), 0, 0, 0, 0, 0)
 #define lt_syscall2(n, a, b) lt_syscall6((n), (long)(a), (long)(b), 0, 0, 0, 0)
 #define lt_syscall3(n, a, b, c) lt_syscall6((n), (long)(a), (long)(b), (long)(c), 0, 0, 0)
-#define lt_syscall4(n, a, b, c, d)                                                                \
+#define lt_syscall4(n, a, b, c, d)                                                                 \
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
-#define lt_syscall5(n, a, b, c, d, e)                                                             \
+#define lt_syscall5(n, a, b, c, d, e)                                                              \
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 /* Calls with 64-bit arguments or results, as each ABI has them: on 32-bit machines
@@ -159,7 +159,7 @@ size_t lt_memory_held(void);
 void *lt_map_file(int fd, uint64_t offset, size_t size);
 void lt_unmap(void *memory, size_t size);
 
-int lt_open(const char *path, int flags, int mode);    /* descriptor or -errno, retried on EINTR */
+int lt_open(const char *path, int flags, int mode); /* descriptor or -errno, retried on EINTR */
 void lt_close(int fd);
 /* Move fd to a number of at least `lowest`, or as high as the limit of
  * descriptors lets it, close-on-exec; the new number or -errno, with fd closed
@@ -169,7 +169,7 @@ int lt_move_fd(int fd, int lowest);
  * *capacity what to give back. NULL on failure. A NUL follows the text. */
 char *lt_read_file(const char *path, size_t *size, size_t *capacity);
 struct stat;
-int lt_fstat(int fd, struct stat *st);                 /* 0 or -errno */
+int lt_fstat(int fd, struct stat *st); /* 0 or -errno */
 int lt_getpid(void);
 int lt_getppid(void);
 int lt_gettid(void);

@@ -253,7 +253,8 @@ static bool find_mapping(uintptr_t inside, uintptr_t bounds[2])
                 field++;
                 done = field == 2 && bounds[1] > inside;
             } else if (field < 2) {
-                bounds[field] = bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
+                bounds[field] =
+                    bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
             }
         }
     lt_close(fd);

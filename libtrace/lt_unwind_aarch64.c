@@ -27,7 +27,7 @@
     do {                                                                                           \
         uintptr_t slot_, fp_slot_;                                                                 \
         lt_arch_slots(LT_SLOT_OF(bits), sp, &slot_, &fp_slot_);                                    \
-        if (!((bits) & LT_FRAME_ODD))                                                              \
+        if (!((bits)&LT_FRAME_ODD))                                                                \
             (p)[-1] = (struct lt_point){slot_, lt_load(slot_)};                                    \
     } while (0)
 

@@ -107,7 +107,7 @@ enum lt_kind {
 #define LT_WORD_OFF(word) ((unsigned)((word) >> 3) & LT_WORD_OFF_MAX)
 #define LT_UNIT sizeof(uintptr_t) /* what offsets and slots are counted in */
 #if UINTPTR_MAX > 0xffffffffu
-#define LT_WORD_BYTES(word) ((uint32_t)(word) & LT_WORD_OFF_MAX << 3)
+#define LT_WORD_BYTES(word) ((uint32_t)(word)&LT_WORD_OFF_MAX << 3)
 #else
 #define LT_WORD_BYTES(word) (LT_WORD_OFF(word) * LT_UNIT)
 #endif
@@ -169,7 +169,7 @@ struct lt_memo {
     uint32_t n; /* checks from the leaf to it */
     uint32_t id;
     uint32_t need_fp;
-    uint32_t epoch;                       /* 0: none */
+    uint32_t epoch;                        /* 0: none */
     struct lt_point check[LT_MEMO_CHECKS]; /* inside first; `at` is the word's address */
 };
 
@@ -180,7 +180,7 @@ struct lt_unwinder_all {
     uint32_t cap;
     uint64_t gen; /* as it stands in a rule word */
     uint64_t salt;
-    struct lt_fresh *fresh;   /* frames of the event in hand, leaf first */
+    struct lt_fresh *fresh; /* frames of the event in hand, leaf first */
     struct lt_fresh *fresh_end;
     struct lt_odd *odd;       /* of some of them */
     struct lt_checks *checks; /* of some frames, root first; frame 0 has one always */
@@ -497,8 +497,9 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
  * made anew. fp is *s's, the value in hand at frame `from`; kept values may be
  * stale where nobody needed them. Room for `from` more frames is the caller's
  * care. */
-static __attribute__((noinline)) unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsigned failed,
-                                 struct lt_fresh **fresh, struct lt_state *s)
+static __attribute__((noinline)) unsigned lt_resume(struct lt_unwinder_all *u, unsigned from,
+                                                    unsigned failed, struct lt_fresh **fresh,
+                                                    struct lt_state *s)
 {
     struct lt_fresh *f = *fresh;
     uintptr_t pc = s->pc, sp = s->sp, fp = s->fp;
@@ -584,9 +585,9 @@ void lt_unwind_deregister_frames(const void *eh_frame)
 size_t lt_unwinder_size_depth(uint32_t depth)
 {
     return sizeof(struct lt_unwinder_all) + 64 + (sizeof(struct lt_memo) << LT_MEMO_BITS) +
-           ((size_t)depth + 1) * (sizeof(struct lt_point) + sizeof(struct lt_frame) +
-                                  sizeof(struct lt_fresh) + sizeof(struct lt_odd) +
-                                  sizeof(struct lt_checks));
+           ((size_t)depth + 1) *
+               (sizeof(struct lt_point) + sizeof(struct lt_frame) + sizeof(struct lt_fresh) +
+                sizeof(struct lt_odd) + sizeof(struct lt_checks));
 }
 size_t lt_unwinder_size(void)
 {

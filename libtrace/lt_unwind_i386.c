@@ -77,8 +77,7 @@ static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_r
         return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
     if (LT_TEST_ALL_FULL || fde->signal)
         return full;
-    if (ra->how != LT_CFI_OFFSET || ra->off != -4 ||
-        row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED)
+    if (ra->how != LT_CFI_OFFSET || ra->off != -4 || row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED)
         return full;
     if (cfa->how != LT_CFI_REGISTER)
         return classify_realigned(row);

@@ -55,8 +55,8 @@ static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uin
 
 /* LT_KIND_ODD, a realigned frame; *ra is relative to the CFA, which is yet to be
  * read. Returns flags. */
-static inline uint32_t lt_arch_realigned(uint64_t word, struct lt_odd *o,
-                                         const struct lt_state *s, uintptr_t *ra, uintptr_t *fp)
+static inline uint32_t lt_arch_realigned(uint64_t word, struct lt_odd *o, const struct lt_state *s,
+                                         uintptr_t *ra, uintptr_t *fp)
 {
     o->cfa_slot = s->fp + LT_WORD_BYTES(word) - DEREF_BIAS * LT_UNIT;
     *ra = (uintptr_t)0 - LT_UNIT;

@@ -63,8 +63,8 @@ static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
     code += (code[0] == 0x89 && code[1] == 0xc7) || (code[0] == 0x63 && code[1] == 0xf8) ? 2 : 0;
     memcpy(&by, code + 1, 4);
     uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
-    bool end = code[0] == 0xe8 &&
-               (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
+    bool end =
+        code[0] == 0xe8 && (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
     return end ? LT_KIND_END : LT_KIND_NONE;
 #endif
 }

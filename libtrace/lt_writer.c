@@ -72,8 +72,7 @@ bool lt_file_adopt(struct lt_file *file, int fd)
 bool lt_file_is_ours(const struct lt_file *file)
 {
     struct stat st;
-    return lt_fstat(file->fd, &st) == 0 && st.st_dev == file->device &&
-           st.st_ino == file->inode;
+    return lt_fstat(file->fd, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode;
 }
 
 bool lt_writer_room(struct lt_writer *writer, size_t size)
