@@ -55,7 +55,7 @@ static uint64_t now_ms(void)
  * last. */
 static void redraw(const char *text, bool last)
 {
-    struct winsize size = { 0 };
+    struct winsize size = {0};
     unsigned rows = 24;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2)
         rows = size.ws_row;
@@ -74,7 +74,7 @@ static void redraw(const char *text, bool last)
         printf("… %u more lines; Ctrl-C ends with all of them", more);
 }
 
-static int put(struct follow *follow, const char *text, size_t size, bool last)
+static int put_text(struct follow *follow, const char *text, size_t size, bool last)
 {
     struct ma_output output;
     if (follow->terminal) {
@@ -128,7 +128,7 @@ static int show(struct follow *follow, struct ma_analysis *analysis, bool last)
     if ((fclose(memory) != 0 || !text) && result == 0)
         result = ma_fail_memory(follow->error);
     if (result == 0)
-        result = put(follow, text, length, last);
+        result = put_text(follow, text, length, last);
     free(text);
     follow->reports++;
     audit->truncated_at = truncated_at;
@@ -209,7 +209,7 @@ static void pause_until(uint64_t until)
 {
     for (uint64_t now; !interrupted && (now = now_ms()) < until;) {
         uint64_t ms = until - now;
-        nanosleep(&(struct timespec){ (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 }, NULL);
+        nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
     }
 }
 
@@ -219,13 +219,13 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
     for (bool written = true;;) {
         const uint64_t begin = now_ms();
         const bool last = interrupted; /* a second one ends us where we are */
-        int result = ma_analysis_fold(analysis) < 0
+        int result = ma_analysis_retire(analysis) < 0
                          ? ma_fail_memory(follow->error)
                          : ma_analysis_run(analysis, NULL, follow->error);
         if (result < 0)
             return result;
-        const bool over = last || is_over(follow, analysis) ||
-                          (!written && !has_living(&analysis->trace));
+        const bool over =
+            last || is_over(follow, analysis) || (!written && !has_living(&analysis->trace));
         result = show(follow, analysis, over);
         if (result < 0 || over)
             return result;
@@ -250,7 +250,7 @@ static void wait_for_begin(const char *path)
 {
     static const unsigned char zeros[MLF_MAGIC_SIZE];
     for (;;) {
-        unsigned char first[MLF_MAGIC_SIZE] = { 0 };
+        unsigned char first[MLF_MAGIC_SIZE] = {0};
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
             return; /* opening it in earnest says why */
@@ -258,7 +258,7 @@ static void wait_for_begin(const char *path)
         close(fd);
         if (n < 0 || memcmp(first, zeros, sizeof first) != 0)
             return;
-        nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
 }
 
@@ -277,8 +277,9 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
     struct ma_analysis analysis;
     struct stat status;
     const bool standard = strcmp(options.trace, "-") == 0;
-    const bool regular = (standard ? fstat(STDIN_FILENO, &status) : stat(options.trace, &status))
-                             == 0 && S_ISREG(status.st_mode);
+    const bool regular =
+        (standard ? fstat(STDIN_FILENO, &status) : stat(options.trace, &status)) == 0 &&
+        S_ISREG(status.st_mode);
     if (standard && regular)
         options.trace = "/dev/stdin"; /* each reading begins at its beginning */
     if (regular) {
@@ -291,7 +292,7 @@ int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma
     if (result == 0)
         result = ma_report_observe(&analysis, error);
     if (result == 0) {
-        struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
+        struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &action, NULL);
         analysis.silent = !regular;
         follow.due = now_ms() + options.interval;

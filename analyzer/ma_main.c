@@ -12,7 +12,7 @@
 
 #include "ma_bundle.h"
 #include "ma_ci.h"
-#include "ma_compare.h"
+#include "ma_diff_command.h"
 #include "ma_dump.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
@@ -54,19 +54,19 @@ static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
     const struct ma_options *options = analysis->options;
     if (options->bundle)
         return ma_bundle_write(analysis, out, error);
-    return options->flamegraph ? ma_flamegraph_write(analysis, NULL, ends_with(options->output, ".svg"),
-                                                     out, error)
-                               : report(analysis, out, terminal, error);
+    return options->flamegraph
+               ? ma_flamegraph_write(analysis, NULL, ends_with(options->output, ".svg"), out, error)
+               : report(analysis, out, terminal, error);
 }
 
 static int work(struct ma_options *options, struct ma_error *error)
 {
     struct ma_analysis analysis;
-    struct ma_output output = { 0 };
+    struct ma_output output = {0};
     const struct ma_dumper *dumper = options->dump ? ma_dumper_find(options->dump) : NULL;
-    struct ma_dump dump = { 0 };
-    struct ma_exports exports = { 0 };
-    struct ma_ci ci = { 0 };
+    struct ma_dump dump = {0};
+    struct ma_exports exports = {0};
+    struct ma_ci ci = {0};
     FILE *spool = NULL;
     char *spool_path = NULL;
     bool doubtful = false; /* reported whole, but events are missing */
@@ -95,7 +95,7 @@ static int work(struct ma_options *options, struct ma_error *error)
     result = ma_exports_open(&exports, &analysis, error);
     if (result == 0)
         result = ma_ci_open(&ci, &options->gate, options, error);
-    if (result == 0 && !dumper && !options->bundle && ma_analysis_fold(&analysis) < 0)
+    if (result == 0 && !dumper && !options->bundle && ma_analysis_retire(&analysis) < 0)
         result = ma_fail_memory(error);
     if (result < 0)
         goto out;
@@ -138,7 +138,7 @@ spooled:
 int main(int argc, char **argv)
 {
     struct ma_options options;
-    struct ma_error error = { 0 };
+    struct ma_error error = {0};
     setlocale(LC_CTYPE, "C.UTF-8");
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays grow in place, and go when freed */
@@ -146,7 +146,7 @@ int main(int argc, char **argv)
     int status = 0;
     switch (ma_options_parse(&options, argc, argv)) {
     case MA_OPTIONS_RUN:
-        if ((options.diff     ? ma_compare(&options, &error)
+        if ((options.diff     ? ma_diff_command(&options, &error)
              : options.follow ? ma_follow(&options, write_result, &error)
                               : work(&options, &error)) < 0) {
             fprintf(stderr, "mlog-analyze: %s\n",
@@ -162,9 +162,7 @@ int main(int argc, char **argv)
             status = 1;
         }
         break;
-    case MA_OPTIONS_WRONG:
-        status = 2;
-        break;
+    case MA_OPTIONS_WRONG: status = 2; break;
     }
     ma_options_free(&options);
     return status;

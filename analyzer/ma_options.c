@@ -47,41 +47,41 @@ enum {
     OPT_JUNIT,
     OPT_SARIF,
     OPT_VERSION,
-    OPT_FILTER, /* + enum ma_filter_option */
+    OPT_FILTER,                                  /* + enum ma_filter_option */
     OPT_REPORT = OPT_FILTER + MA_FILTER_OPTIONS, /* + index in ma_reports */
 };
 
 static const struct option fixed[] = {
-    { "top", required_argument, NULL, OPT_TOP },
-    { "sort", required_argument, NULL, OPT_SORT },
-    { "follow", no_argument, NULL, OPT_FOLLOW },
-    { "interval", required_argument, NULL, OPT_INTERVAL },
-    { "json", no_argument, NULL, OPT_JSON },
-    { "dump", required_argument, NULL, OPT_DUMP },
-    { "flamegraph", required_argument, NULL, OPT_FLAMEGRAPH },
-    { "invert", no_argument, NULL, OPT_INVERT },
-    { "icicle", no_argument, NULL, OPT_ICICLE },
-    { "export", required_argument, NULL, OPT_EXPORT },
-    { "frames", required_argument, NULL, OPT_FRAMES },
-    { "no-symbols", no_argument, NULL, OPT_NO_SYMBOLS },
-    { "sysroot", required_argument, NULL, OPT_SYSROOT },
-    { "debug-dir", required_argument, NULL, OPT_DEBUG_DIR },
-    { "full-names", no_argument, NULL, OPT_FULL_NAMES },
-    { "bundle", required_argument, NULL, OPT_BUNDLE },
-    { "suppressions", required_argument, NULL, OPT_SUPPRESSIONS },
-    { "no-cache", no_argument, NULL, OPT_NO_CACHE },
-    { "jobs", required_argument, NULL, OPT_JOBS },
-    { "perf-map", required_argument, NULL, OPT_PERF_MAP },
-    { "diff", no_argument, NULL, OPT_DIFF },
-    { "old-from", required_argument, NULL, OPT_OLD_FROM },
-    { "old-to", required_argument, NULL, OPT_OLD_TO },
-    { "fail-on", required_argument, NULL, OPT_FAIL_ON },
-    { "baseline", required_argument, NULL, OPT_BASELINE },
-    { "junit", required_argument, NULL, OPT_JUNIT },
-    { "sarif", required_argument, NULL, OPT_SARIF },
-    { "output", required_argument, NULL, 'o' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, OPT_VERSION },
+    {"top", required_argument, NULL, OPT_TOP},
+    {"sort", required_argument, NULL, OPT_SORT},
+    {"follow", no_argument, NULL, OPT_FOLLOW},
+    {"interval", required_argument, NULL, OPT_INTERVAL},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"dump", required_argument, NULL, OPT_DUMP},
+    {"flamegraph", required_argument, NULL, OPT_FLAMEGRAPH},
+    {"invert", no_argument, NULL, OPT_INVERT},
+    {"icicle", no_argument, NULL, OPT_ICICLE},
+    {"export", required_argument, NULL, OPT_EXPORT},
+    {"frames", required_argument, NULL, OPT_FRAMES},
+    {"no-symbols", no_argument, NULL, OPT_NO_SYMBOLS},
+    {"sysroot", required_argument, NULL, OPT_SYSROOT},
+    {"debug-dir", required_argument, NULL, OPT_DEBUG_DIR},
+    {"full-names", no_argument, NULL, OPT_FULL_NAMES},
+    {"bundle", required_argument, NULL, OPT_BUNDLE},
+    {"suppressions", required_argument, NULL, OPT_SUPPRESSIONS},
+    {"no-cache", no_argument, NULL, OPT_NO_CACHE},
+    {"jobs", required_argument, NULL, OPT_JOBS},
+    {"perf-map", required_argument, NULL, OPT_PERF_MAP},
+    {"diff", no_argument, NULL, OPT_DIFF},
+    {"old-from", required_argument, NULL, OPT_OLD_FROM},
+    {"old-to", required_argument, NULL, OPT_OLD_TO},
+    {"fail-on", required_argument, NULL, OPT_FAIL_ON},
+    {"baseline", required_argument, NULL, OPT_BASELINE},
+    {"junit", required_argument, NULL, OPT_JUNIT},
+    {"sarif", required_argument, NULL, OPT_SARIF},
+    {"output", required_argument, NULL, 'o'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPT_VERSION},
 };
 #define N_FIXED (sizeof fixed / sizeof *fixed)
 
@@ -89,7 +89,10 @@ static void help_report(const struct ma_report *report)
 {
     char text[64];
     const char *value = report->value;
-    snprintf(text, sizeof text, !value ? "%s" : value[0] == '[' ? "%s[=%s" : "%s=%s",
+    snprintf(text, sizeof text,
+             !value            ? "%s"
+             : value[0] == '[' ? "%s[=%s"
+                               : "%s=%s",
              report->name, value ? value + (value[0] == '[') : "");
     printf(strlen(text) > 20 ? "  --%s\n%25s%s\n" : "  --%-20s%s %s\n", text, "", report->help);
 }
@@ -105,65 +108,66 @@ static void help(void)
         if (ma_reports[i].help)
             help_report(&ma_reports[i]);
     }
-    printf("\nShape:\n"
-           "  --top N                entries of a report, 0 for all (10)\n"
-           "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
-           "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
-           "  --suppressions FILE    leaks to leave out: leak:PATTERN lines (repeatable)\n"
-           "  --full-names           C++ and Rust names with all their parameters\n"
-           "  --json                 one JSON object instead of text\n"
-           "  -o, --output FILE      write to FILE instead of standard output\n"
-           "  --diff OLD NEW         what changed between two traces, also of two builds\n"
-           "  --old-from T, --old-to T  the window of OLD, if it is not that of --from, --to\n"
-           "\nOnly a part (all outputs but --bundle are then about the blocks that fit):\n"
-           "  --from T, --to T       allocated from T on, before T, as things were at T: seconds\n"
-           "                         (1.5, 200ms, 2m), percent of the run (50%%), or a mark's name\n"
-           "  --pid N                allocated by this process (repeatable: any of them)\n"
-           "  --tid N|GLOB           by the thread with this number or name (repeatable)\n"
-           "  --min-size BYTES       of this size or larger: 1000, 64K, 1.5M\n"
-           "  --max-size BYTES       of this size or smaller\n"
-           "  --min-age DURATION     allocated at least so long before the end, or --to\n"
-           "  --function REGEX       with such a function on the stack (repeatable)\n"
-           "  --module REGEX         with a frame in such an object (repeatable)\n"
-           "  --exclude REGEX        without such a function or object (repeatable)\n"
-           "\nWhile the program runs:\n"
-           "  --follow               a fresh report every few seconds, until the program ends\n"
-           "                         or Ctrl-C, then the last one\n"
-           "  --interval SECONDS     between two of them (2)\n"
-           "\nOther outputs:\n"
-           "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
-           "  --flamegraph=COST      %s:\n"
-           "                         folded stacks, or with -o NAME.svg a picture for the browser\n"
-           "  --invert               flame graph from the innermost frames: who calls malloc\n"
-           "  --icicle               flame graph with its root on top\n"
-           "  --export=FORMAT[=FILE] for other tools (repeatable); FORMAT is\n",
-           ma_flamegraph_names());
+    printf(
+        "\nShape:\n"
+        "  --top N                entries of a report, 0 for all (10)\n"
+        "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
+        "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
+        "  --suppressions FILE    leaks to leave out: leak:PATTERN lines (repeatable)\n"
+        "  --full-names           C++ and Rust names with all their parameters\n"
+        "  --json                 one JSON object instead of text\n"
+        "  -o, --output FILE      write to FILE instead of standard output\n"
+        "  --diff OLD NEW         what changed between two traces, also of two builds\n"
+        "  --old-from T, --old-to T  the window of OLD, if it is not that of --from, --to\n"
+        "\nOnly a part (all outputs but --bundle are then about the blocks that fit):\n"
+        "  --from T, --to T       allocated from T on, before T, as things were at T: seconds\n"
+        "                         (1.5, 200ms, 2m), percent of the run (50%%), or a mark's name\n"
+        "  --pid N                allocated by this process (repeatable: any of them)\n"
+        "  --tid N|GLOB           by the thread with this number or name (repeatable)\n"
+        "  --min-size BYTES       of this size or larger: 1000, 64K, 1.5M\n"
+        "  --max-size BYTES       of this size or smaller\n"
+        "  --min-age DURATION     allocated at least so long before the end, or --to\n"
+        "  --function REGEX       with such a function on the stack (repeatable)\n"
+        "  --module REGEX         with a frame in such an object (repeatable)\n"
+        "  --exclude REGEX        without such a function or object (repeatable)\n"
+        "\nWhile the program runs:\n"
+        "  --follow               a fresh report every few seconds, until the program ends\n"
+        "                         or Ctrl-C, then the last one\n"
+        "  --interval SECONDS     between two of them (2)\n"
+        "\nOther outputs:\n"
+        "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
+        "  --flamegraph=COST      %s:\n"
+        "                         folded stacks, or with -o NAME.svg a picture for the browser\n"
+        "  --invert               flame graph from the innermost frames: who calls malloc\n"
+        "  --icicle               flame graph with its root on top\n"
+        "  --export=FORMAT[=FILE] for other tools (repeatable); FORMAT is\n",
+        ma_flamegraph_names());
     for (size_t i = 0; i < ma_exporter_count; i++)
         printf("      %-18s %s\n", ma_exporters[i].name, ma_exporters[i].help);
-    printf("  --bundle FILE          the trace with its symbols in one file that tells the same\n"
-           "                         on any machine\n"
-           "\nIn continuous integration:\n"
-           "  --fail-on CONDITION    exit with 3 if it holds: 'leaked_bytes>0', 'peak_bytes>200M',\n"
-           "                         'peak_bytes>+5%%' (growth); repeatable\n"
-           "  --baseline FILE        what growth is measured against: a trace or a JSON report\n"
-           "  --junit FILE           conditions as test cases\n"
-           "  --sarif FILE           leaks for code scanning\n"
-           "\nSymbols:\n"
-           "  --no-symbols           addresses only\n"
-           "  --sysroot DIR          root file system of the machine that was traced\n"
-           "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
-           "  --perf-map DIR         where perf-PID.map files of generated code lie (/tmp)\n"
-           "  --no-cache             neither use nor keep names of earlier runs\n"
-           "\n      --jobs N           use so many processors at most, 0 for those there are (0);\n"
-           "                         a second one decodes ahead, more are of no use\n"
-           "  -h, --help             this text\n"
-           "  --version              version\n"
-           "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage, 3 if a\n"
-           "condition of --fail-on holds.\n");
+    printf(
+        "  --bundle FILE          the trace with its symbols in one file that tells the same\n"
+        "                         on any machine\n"
+        "\nIn continuous integration:\n"
+        "  --fail-on CONDITION    exit with 3 if it holds: 'leaked_bytes>0', 'peak_bytes>200M',\n"
+        "                         'peak_bytes>+5%%' (growth); repeatable\n"
+        "  --baseline FILE        what growth is measured against: a trace or a JSON report\n"
+        "  --junit FILE           conditions as test cases\n"
+        "  --sarif FILE           leaks for code scanning\n"
+        "\nSymbols:\n"
+        "  --no-symbols           addresses only\n"
+        "  --sysroot DIR          root file system of the machine that was traced\n"
+        "  --debug-dir DIR        further place for separate debug files (repeatable)\n"
+        "  --perf-map DIR         where perf-PID.map files of generated code lie (/tmp)\n"
+        "  --no-cache             neither use nor keep names of earlier runs\n"
+        "\n      --jobs N           use so many processors at most, 0 for those there are (0);\n"
+        "                         a second one decodes ahead, more are of no use\n"
+        "  -h, --help             this text\n"
+        "  --version              version\n"
+        "\nExit status: 0, 1 if the trace or the output failed, 2 for wrong usage, 3 if a\n"
+        "condition of --fail-on holds.\n");
 }
 
-static enum ma_options_result wrong(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+static enum ma_options_result wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static enum ma_options_result wrong(const char *format, ...)
 {
     va_list arguments;
@@ -200,7 +204,9 @@ static bool parse_interval(const char *text, uint64_t *ms)
 static bool parse_sort(struct ma_options *options, const char *text)
 {
     static const char *const keys[] = {
-        [MA_SORT_BYTES] = "bytes", [MA_SORT_BLOCKS] = "blocks", [MA_SORT_CALLS] = "calls",
+        [MA_SORT_BYTES] = "bytes",
+        [MA_SORT_BLOCKS] = "blocks",
+        [MA_SORT_CALLS] = "calls",
     };
     options->n_sort = 0;
     for (;;) {
@@ -278,7 +284,8 @@ static enum ma_options_result check_diff(const struct ma_options *options, const
         if ((options->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
             strcmp(name, "allocations") && strcmp(name, "summary"))
             return wrong("--%s is of one trace: --diff compares --leaks, --peak and "
-                         "--allocations", name);
+                         "--allocations",
+                         name);
     }
     return MA_OPTIONS_RUN;
 }
@@ -287,7 +294,7 @@ static enum ma_options_result check_diff(const struct ma_options *options, const
 static enum ma_options_result check_gate(const struct ma_options *options)
 {
     const char *main_output = options->output ? options->output : "-";
-    const char *option = options->gate.n    ? "--fail-on"
+    const char *option = options->gate.n  ? "--fail-on"
                          : options->junit ? "--junit"
                          : options->sarif ? "--sarif"
                                           : NULL;
@@ -300,7 +307,7 @@ static enum ma_options_result check_gate(const struct ma_options *options)
                                        : "--follow");
     if (ma_gate_needs_baseline(&options->gate) && !options->baseline && !options->diff)
         return wrong("--fail-on with growth needs --baseline FILE: a trace or a report of --json");
-    const char *files[] = { options->junit, options->sarif, main_output };
+    const char *files[] = {options->junit, options->sarif, main_output};
     for (size_t i = 0; i < 2; i++) {
         for (size_t k = i + 1; k < 3; k++) {
             if (files[i] && files[k] && strcmp(files[i], files[k]) == 0 &&
@@ -352,10 +359,9 @@ static enum ma_options_result add_report(struct ma_options *options, int index)
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take_filter(struct ma_options *options,
-                                          enum ma_filter_option option)
+static enum ma_options_result take_filter(struct ma_options *options, enum ma_filter_option option)
 {
-    const char *expected = ma_filter_spec_take(&options->filter, option, optarg);
+    const char *expected = ma_filter_options_parse(&options->filter, option, optarg);
     return expected ? wrong("--%s %s: %s", ma_filter_names[option], optarg, expected)
                     : MA_OPTIONS_RUN;
 }
@@ -363,7 +369,7 @@ static enum ma_options_result take_filter(struct ma_options *options,
 /* What goes with filters, and what does not. */
 static enum ma_options_result check_filter(const struct ma_options *options)
 {
-    const char *problem = ma_filter_spec_problem(&options->filter);
+    const char *problem = ma_filter_options_problem(&options->filter);
     if (problem)
         return wrong("%s", problem);
     if (!options->filter.active)
@@ -374,13 +380,13 @@ static enum ma_options_result check_filter(const struct ma_options *options)
                      options->bundle_output);
     if (options->filter.function.n && !options->symbols)
         return wrong("--function needs the names that --no-symbols leaves out");
-    if (options->follow && ma_filter_spec_looks_ahead(&options->filter))
+    if (options->follow && ma_filter_options_looks_ahead(&options->filter))
         return wrong("--follow does not know the end yet, which percent, marks, --min-age and "
                      "names of threads need: give --from and --to in seconds, --tid as a number");
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take(struct ma_options *options, int option)
+static enum ma_options_result take_option(struct ma_options *options, int option)
 {
     switch (option) {
     case OPT_TOP:
@@ -395,7 +401,8 @@ static enum ma_options_result take(struct ma_options *options, int option)
     case OPT_SORT:
         if (!parse_sort(options, optarg))
             return wrong("--sort %s: expected keys from bytes, blocks, calls, with commas "
-                         "between", optarg);
+                         "between",
+                         optarg);
         break;
     case OPT_DUMP:
         options->dump = optarg;
@@ -407,35 +414,19 @@ static enum ma_options_result take(struct ma_options *options, int option)
         if (!ma_flamegraph_known(optarg))
             return wrong("--flamegraph=%s: expected one of %s", optarg, ma_flamegraph_names());
         break;
-    case OPT_INVERT:
-        options->invert = true;
-        break;
-    case OPT_ICICLE:
-        options->icicle = true;
-        break;
-    case OPT_EXPORT:
-        return add_export(options, optarg);
-    case OPT_DEBUG_DIR:
-        return add_debug_dir(options, optarg);
-    case OPT_FOLLOW:
-        options->follow = true;
-        break;
+    case OPT_INVERT: options->invert = true; break;
+    case OPT_ICICLE: options->icicle = true; break;
+    case OPT_EXPORT: return add_export(options, optarg);
+    case OPT_DEBUG_DIR: return add_debug_dir(options, optarg);
+    case OPT_FOLLOW: options->follow = true; break;
     case OPT_INTERVAL:
         if (!parse_interval(optarg, &options->interval))
             return wrong("--interval %s: expected seconds, from 0.1 to 86400", optarg);
         break;
-    case OPT_JSON:
-        options->json = true;
-        break;
-    case OPT_NO_SYMBOLS:
-        options->symbols = false;
-        break;
-    case OPT_SYSROOT:
-        options->symbol_options.sysroot = optarg;
-        break;
-    case OPT_FULL_NAMES:
-        options->symbol_options.full_names = true;
-        break;
+    case OPT_JSON: options->json = true; break;
+    case OPT_NO_SYMBOLS: options->symbols = false; break;
+    case OPT_SYSROOT: options->symbol_options.sysroot = optarg; break;
+    case OPT_FULL_NAMES: options->symbol_options.full_names = true; break;
     case OPT_SUPPRESSIONS:
         if (options->n_suppressions == MA_SUPPRESSION_FILES)
             return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
@@ -446,49 +437,30 @@ static enum ma_options_result take(struct ma_options *options, int option)
             return wrong("--jobs %s: expected a number of processors, 0 for those there are",
                          optarg);
         break;
-    case OPT_NO_CACHE:
-        options->symbol_options.cache = false;
-        break;
-    case OPT_PERF_MAP:
-        options->symbol_options.perf_map_dir = optarg;
-        break;
+    case OPT_NO_CACHE: options->symbol_options.cache = false; break;
+    case OPT_PERF_MAP: options->symbol_options.perf_map_dir = optarg; break;
     case OPT_BUNDLE:
         options->bundle = true;
         options->bundle_output = optarg;
         break;
     case OPT_OLD_FROM:
     case OPT_OLD_TO: {
-        const char *expected = ma_filter_spec_take(
+        const char *expected = ma_filter_options_parse(
             &options->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
         options->diff_window.active = true;
         if (expected)
-            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to",
-                         optarg, expected);
+            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
+                         expected);
         break;
     }
-    case OPT_DIFF:
-        options->diff = true;
-        break;
-    case OPT_FAIL_ON:
-        return add_condition(options, optarg);
-    case OPT_BASELINE:
-        options->baseline = optarg;
-        break;
-    case OPT_JUNIT:
-        options->junit = optarg;
-        break;
-    case OPT_SARIF:
-        options->sarif = optarg;
-        break;
-    case OPT_VERSION:
-        printf("mlog-analyze %s\n", MLOG_VERSION);
-        return MA_OPTIONS_DONE;
-    case 'o':
-        options->output = optarg;
-        break;
-    case 'h':
-        help();
-        return MA_OPTIONS_DONE;
+    case OPT_DIFF: options->diff = true; break;
+    case OPT_FAIL_ON: return add_condition(options, optarg);
+    case OPT_BASELINE: options->baseline = optarg; break;
+    case OPT_JUNIT: options->junit = optarg; break;
+    case OPT_SARIF: options->sarif = optarg; break;
+    case OPT_VERSION: printf("mlog-analyze %s\n", MLOG_VERSION); return MA_OPTIONS_DONE;
+    case 'o': options->output = optarg; break;
+    case 'h': help(); return MA_OPTIONS_DONE;
     default:
         if (option >= OPT_FILTER && option < OPT_REPORT)
             return take_filter(options, (enum ma_filter_option)(option - OPT_FILTER));
@@ -508,26 +480,24 @@ static int has_value(const struct ma_report *report)
 
 enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv)
 {
-    struct option all[N_FIXED + MA_FILTER_OPTIONS + MA_REPORTS_MAX + 1] = { 0 };
+    struct option all[N_FIXED + MA_FILTER_OPTIONS + MA_REPORTS_MAX + 1] = {0};
     size_t n = N_FIXED;
     memcpy(all, fixed, sizeof fixed);
     for (int i = 0; i < MA_FILTER_OPTIONS; i++)
-        all[n++] =
-            (struct option){ ma_filter_names[i], required_argument, NULL, OPT_FILTER + i };
+        all[n++] = (struct option){ma_filter_names[i], required_argument, NULL, OPT_FILTER + i};
     for (size_t i = 0; i < ma_report_count; i++) {
         if (ma_reports[i].help)
-            all[n++] = (struct option){ ma_reports[i].name, has_value(&ma_reports[i]), NULL,
-                                        OPT_REPORT + (int)i };
+            all[n++] = (struct option){ma_reports[i].name, has_value(&ma_reports[i]), NULL,
+                                       OPT_REPORT + (int)i};
     }
     *options = (struct ma_options){
         .symbols = true,
         .top = 10,
         .frames = 16,
-        .symbol_options = { .inlines = true, .demangle = true, .fetch = true,
-                            .cache = true },
+        .symbol_options = {.inlines = true, .demangle = true, .fetch = true, .cache = true},
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
-        enum ma_options_result result = take(options, option);
+        enum ma_options_result result = take_option(options, option);
         if (result != MA_OPTIONS_RUN)
             return result;
     }
@@ -537,8 +507,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
     if (options->diff_window.active && !options->diff)
         return wrong("--old-from and --old-to are the window of OLD: they go with --diff OLD NEW");
-    if (options->diff_window.active && ma_filter_spec_problem(&options->diff_window))
-        return wrong("--old-from, --old-to: %s", ma_filter_spec_problem(&options->diff_window));
+    if (options->diff_window.active && ma_filter_options_problem(&options->diff_window))
+        return wrong("--old-from, --old-to: %s", ma_filter_options_problem(&options->diff_window));
     if (options->diff) {
         if (optind + 2 != argc)
             return wrong("--diff: expected two traces, OLD and NEW");
@@ -551,7 +521,8 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
         return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
                      argv[optind]);
     if (!!options->dump + !!options->flamegraph + options->bundle +
-            (options->json || options->reports) > 1)
+            (options->json || options->reports) >
+        1)
         return wrong("--dump, --flamegraph, --bundle and reports are separate outputs: ask for "
                      "one of them at a time");
     if (options->bundle && options->output)
@@ -589,5 +560,5 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
 void ma_options_free(struct ma_options *options)
 {
     free(options->debug_dirs);
-    ma_filter_spec_free(&options->filter);
+    ma_filter_options_free(&options->filter);
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "ma_gate.h"
-#include "ma_filter_spec.h"
+#include "ma_filter_options.h"
 #include "ma_symbols.h"
 
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
@@ -27,30 +27,30 @@ struct ma_export_request {
 
 struct ma_options {
     const char *trace;
-    int trace_fd;       /* open and not 0: the trace itself, which `trace` is the name of */
-    const char *output; /* NULL: standard output */
-    const char *dump;   /* name of a dumper, or NULL */
+    int trace_fd;           /* open and not 0: the trace itself, which `trace` is the name of */
+    const char *output;     /* NULL: standard output */
+    const char *dump;       /* name of a dumper, or NULL */
     const char *flamegraph; /* name of a cost, or NULL */
-    bool bundle;        /* write one to bundle_output, which becomes output */
+    bool bundle;            /* write one to bundle_output, which becomes output */
     const char *bundle_output;
-    bool invert, icicle;    /* flame graph: innermost frames as roots; growing down */
+    bool invert, icicle; /* flame graph: innermost frames as roots; growing down */
     struct ma_export_request exports[MA_EXPORTS_MAX];
     size_t n_exports;
     bool exports_only; /* no main output: neither report nor dump nor flame graph */
-    uint32_t reports;   /* bit n: report n of ma_reports was asked for */
+    uint32_t reports;  /* bit n: report n of ma_reports was asked for */
     unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
     size_t n_reports;
-    uint64_t temporary_within; /* --temporary: allocations of the thread between */
-    const char *snapshots;     /* --snapshots: when; it has been checked */
+    uint64_t temporary_within;     /* --temporary: allocations of the thread between */
+    const char *snapshots;         /* --snapshots: when; it has been checked */
     const char *callers, *callees; /* names or patterns of functions */
     bool tree_bottom_up;
-    unsigned tree_cost; /* MA_COST_… of ma_paths.h */
-    size_t jobs; /* processors to use at most; SIZE_MAX: those there are */
+    unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */
+    size_t jobs;        /* processors to use at most; SIZE_MAX: those there are */
     bool json;
     bool follow;       /* reports while the trace grows */
     uint64_t interval; /* ms between them */
     bool symbols;
-    size_t top;    /* entries of a report, SIZE_MAX: all */
+    size_t top; /* entries of a report, SIZE_MAX: all */
     bool top_given;
     size_t frames; /* of a stack in text, SIZE_MAX: all */
     enum ma_sort sort[MA_SORT_KEYS];
@@ -60,12 +60,12 @@ struct ma_options {
     const char *suppressions[MA_SUPPRESSION_FILES];
     size_t n_suppressions;
     bool diff;
-    const char *diff_old;   /* compared with trace */
-    struct ma_filter_spec diff_window; /* active: the window of diff_old is this one */
-    struct ma_gate gate;    /* --fail-on */
-    const char *baseline;   /* a trace or a JSON report, or NULL */
-    const char *junit, *sarif; /* files, or NULL */
-    struct ma_filter_spec filter;
+    const char *diff_old;                 /* compared with trace */
+    struct ma_filter_options diff_window; /* active: the window of diff_old is this one */
+    struct ma_gate gate;                  /* --fail-on */
+    const char *baseline;                 /* a trace or a JSON report, or NULL */
+    const char *junit, *sarif;            /* files, or NULL */
+    struct ma_filter_options filter;
 };
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };

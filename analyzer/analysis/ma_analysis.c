@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "ma_clock.h"
-#include "ma_fold.h"
+#include "ma_retire.h"
 #include "ma_leaks.h"
 #include "ma_pages.h"
 
 static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
                       struct ma_symbols *symbols, struct ma_error *error)
 {
-    *analysis = (struct ma_analysis){ .options = options, .symbols = symbols };
+    *analysis = (struct ma_analysis){.options = options, .symbols = symbols};
     ma_trace_init(&analysis->trace);
     ma_replay_init(&analysis->replay, &analysis->trace);
     if (options->symbols && !symbols) {
@@ -79,16 +79,16 @@ static void forget_rows(struct ma_analysis *analysis)
 void ma_analysis_free(struct ma_analysis *analysis)
 {
     forget_rows(analysis);
-    ma_fold_free(analysis->fold);
+    ma_retire_free(analysis->retire);
     ma_suppress_free(&analysis->suppressions);
-    ma_program_free(&analysis->program);
+    ma_executable_free(&analysis->executable);
     ma_stacks_free(&analysis->stacks);
     ma_filter_free(analysis->filter);
     ma_symbols_close(analysis->symbols);
     ma_timeline_free(analysis->timeline);
-    ma_own_peaks_free(analysis->own_peaks);
-    for (size_t i = 0; i < analysis->n_keeps; i++)
-        analysis->keeps[i].free(analysis->keeps[i].data);
+    ma_process_peaks_free(analysis->process_peaks);
+    for (size_t i = 0; i < analysis->n_observer_data; i++)
+        analysis->observer_data[i].free(analysis->observer_data[i].data);
     ma_replay_free(&analysis->replay);
     ma_merge_free(&analysis->merge);
     ma_source_close(analysis->source);
@@ -98,36 +98,37 @@ void ma_analysis_free(struct ma_analysis *analysis)
 int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *observer,
                         const void *key, void *data, void (*free)(void *data))
 {
-    if (!data || analysis->n_keeps == MA_KEEPS) {
+    if (!data || analysis->n_observer_data == MA_OBSERVER_DATA_MAX) {
         if (data)
             free(data);
         return -ENOMEM;
     }
-    analysis->keeps[analysis->n_keeps++] = (struct ma_keep){ key, data, free };
+    analysis->observer_data[analysis->n_observer_data++] =
+        (struct ma_observer_data){key, data, free};
     return ma_observers_add(&analysis->replay.observers, observer);
 }
 
-int ma_analysis_fold(struct ma_analysis *analysis)
+int ma_analysis_retire(struct ma_analysis *analysis)
 {
     if (analysis->replay.observers.n)
         return 0;
-    analysis->fold = ma_fold_new(analysis);
-    analysis->replay.fold = analysis->fold ? ma_fold_account : NULL;
-    analysis->replay.fold_context = analysis->fold;
-    return analysis->fold ? 0 : -ENOMEM;
+    analysis->retire = ma_retire_new(analysis);
+    analysis->replay.retire = analysis->retire ? ma_retire_account : NULL;
+    analysis->replay.retire_context = analysis->retire;
+    return analysis->retire ? 0 : -ENOMEM;
 }
 
-void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key)
+void *ma_analysis_observer_data(const struct ma_analysis *analysis, const void *key)
 {
-    for (size_t i = 0; i < analysis->n_keeps; i++) {
-        if (analysis->keeps[i].key == key)
-            return analysis->keeps[i].data;
+    for (size_t i = 0; i < analysis->n_observer_data; i++) {
+        if (analysis->observer_data[i].key == key)
+            return analysis->observer_data[i].data;
     }
     return NULL;
 }
 
 /* What happens now and then during the pass. True: end it. */
-static bool now_and_then(void *context)
+static bool on_interval(void *context)
 {
     struct ma_analysis *analysis = context;
     uint64_t size, done = ma_merge_progress(&analysis->merge, &size);
@@ -146,14 +147,14 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     ma_progress_begin(progress, NULL);
     progress->on &= !analysis->silent;
     analysis->merge.prompt = analysis->options->follow || (pass && pass->prompt);
-    ma_source_on_wait(analysis->source, now_and_then, analysis);
+    ma_source_on_wait(analysis->source, on_interval, analysis);
     while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {
-        struct ma_merged merged = { run.events, run.process, run.stream, run.number };
+        struct ma_merged merged = {run.events, run.process, run.stream, run.number};
         if (replays && (result = ma_replay_run(&analysis->replay, &run)) < 0)
             break;
         if (pass && pass->event && (result = pass->event(pass->context, analysis, &merged)) < 0)
             break;
-        if (ma_progress_due(progress, run.n) && now_and_then(analysis))
+        if (ma_progress_due(progress, run.n) && on_interval(analysis))
             break;
     }
     ma_progress_end(progress);
@@ -188,12 +189,12 @@ static int read_program(struct ma_analysis *analysis, const struct ma_process *p
         .since = process->known ? process->record.realtime_ns : 0,
     };
     Elf *elf = ma_symbols_object_elf(analysis->symbols, &object);
-    if (elf && ma_program_read(&analysis->program, elf) < 0)
+    if (elf && ma_executable_read(&analysis->executable, elf) < 0)
         return -ENOMEM;
-    if (!analysis->program.suppressions)
+    if (!analysis->executable.suppressions)
         return 0;
-    struct ma_error problem = { 0 };
-    int result = ma_suppress_parse(&analysis->suppressions, analysis->program.suppressions,
+    struct ma_error problem = {0};
+    int result = ma_suppress_parse(&analysis->suppressions, analysis->executable.suppressions,
                                    "__lsan_default_suppressions", &problem);
     if (result < 0)
         snprintf(analysis->suppressions_problem, sizeof analysis->suppressions_problem, "%.190s",
@@ -201,24 +202,23 @@ static int read_program(struct ma_analysis *analysis, const struct ma_process *p
     return result == -ENOMEM ? result : 0;
 }
 
-const struct ma_program *ma_analysis_program(struct ma_analysis *analysis)
+const struct ma_executable *ma_analysis_executable(struct ma_analysis *analysis)
 {
     const struct ma_trace *trace = &analysis->trace;
     const struct ma_module *module = trace->n_processes ? main_module(trace->processes[0]) : NULL;
-    if (!analysis->program_read && analysis->symbols && module) {
+    if (!analysis->executable_read && analysis->symbols && module) {
         if (read_program(analysis, trace->processes[0], module) < 0)
             return NULL;
-        analysis->program_read = true;
+        analysis->executable_read = true;
     }
-    return &analysis->program;
+    return &analysis->executable;
 }
 
 static void measure_duration(struct ma_analysis *analysis)
 {
     const struct ma_replay *replay = &analysis->replay;
     if (replay->end_process)
-        analysis->duration =
-            ma_clock_ns(&analysis->trace, replay->end_process, replay->end_ticks);
+        analysis->duration = ma_clock_ns(&analysis->trace, replay->end_process, replay->end_ticks);
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
         const struct ma_process *process = analysis->trace.processes[i];
         if (!process->ended)
@@ -244,11 +244,11 @@ static struct ma_row *row_of(struct ma_analysis *analysis, uint32_t stack)
     return &analysis->rows[stack];
 }
 
-static int add_use(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
+static int add_site(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
 {
-    const struct ma_use *use = &account->uses[index];
+    const struct ma_alloc_site *site = &account->sites[index];
     uint32_t stack;
-    if (!use->allocations)
+    if (!site->allocations)
         return 0; /* a filter accepts nothing of it */
     if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[index], &stack) < 0)
         return -ENOMEM;
@@ -256,62 +256,62 @@ static int add_use(struct ma_analysis *analysis, const struct ma_account *accoun
     if (!row)
         return -ENOMEM;
     uint64_t peak_bytes, peak_blocks;
-    ma_replay_at_peak(ma_analysis_books(analysis), account, use, &peak_bytes, &peak_blocks);
-    row->leaked_bytes += use->live_bytes;
-    row->leaked_blocks += use->live_blocks;
+    ma_replay_at_peak(ma_analysis_books(analysis), account, site, &peak_bytes, &peak_blocks);
+    row->leaked_bytes += site->live_bytes;
+    row->leaked_blocks += site->live_blocks;
     row->peak_bytes += peak_bytes;
     row->peak_blocks += peak_blocks;
-    row->calls += use->allocations;
-    row->bytes += use->allocated_bytes;
-    row->temporary += use->temporary;
+    row->calls += site->allocations;
+    row->bytes += site->allocated_bytes;
+    row->temporary += site->temporary;
     const uint64_t who = (uint64_t)account->process->index << 32 | index;
-    if (use->live_blocks && (!row->holders++ || use->live_bytes > row->held ||
-                             (use->live_bytes == row->held && who < row->held_by))) {
-        row->held = use->live_bytes;
+    if (site->live_blocks && (!row->holders++ || site->live_bytes > row->held ||
+                              (site->live_bytes == row->held && who < row->held_by))) {
+        row->held = site->live_bytes;
         row->held_by = who;
         row->holder = account;
-        row->holder_use = (uint32_t)index;
+        row->holder_site = (uint32_t)index;
     }
     return 0;
 }
 
-static int add_folded(struct ma_analysis *analysis, const struct ma_folded *folded)
+static int add_retired(struct ma_analysis *analysis, const struct ma_retired *retired)
 {
     uint32_t stack;
-    if (ma_stacks_place_id(&analysis->stacks, folded->place, (uint32_t)(folded->first >> 32),
-                           &stack) < 0)
+    if (ma_stacks_retired_node_id(&analysis->stacks, retired->retired_node,
+                                  (uint32_t)(retired->first >> 32), &stack) < 0)
         return -ENOMEM;
     struct ma_row *row = row_of(analysis, stack);
     if (!row)
         return -ENOMEM;
-    row->leaked_bytes += folded->leaked_bytes;
-    row->leaked_blocks += folded->leaked_blocks;
-    if (folded->peak_epoch == analysis->replay.peak_epoch) {
-        row->peak_bytes += folded->peak_bytes;
-        row->peak_blocks += folded->peak_blocks;
+    row->leaked_bytes += retired->leaked_bytes;
+    row->leaked_blocks += retired->leaked_blocks;
+    if (retired->peak_epoch == analysis->replay.peak_epoch) {
+        row->peak_bytes += retired->peak_bytes;
+        row->peak_blocks += retired->peak_blocks;
     }
-    row->calls += folded->calls;
-    row->bytes += folded->bytes;
-    row->temporary += folded->temporary;
-    row->folded = folded->leak;
-    if (folded->holders && (!row->holders || folded->held > row->held ||
-                            (folded->held == row->held && folded->held_by < row->held_by))) {
-        row->held = folded->held;
-        row->held_by = folded->held_by;
+    row->calls += retired->calls;
+    row->bytes += retired->bytes;
+    row->temporary += retired->temporary;
+    row->retired = retired->leak;
+    if (retired->holders && (!row->holders || retired->held > row->held ||
+                             (retired->held == row->held && retired->held_by < row->held_by))) {
+        row->held = retired->held;
+        row->held_by = retired->held_by;
         row->holder = NULL;
     }
-    row->holders += folded->holders;
+    row->holders += retired->holders;
     return 0;
 }
 
-/* Rows of folded processes, from *at on, that come before this use: so stacks get
- * the same ids as if nothing had been folded. */
-static int add_folded_before(struct ma_analysis *analysis, size_t *at, uint64_t use)
+/* Rows of retired processes, from *at on, that come before this site: so stacks get
+ * the same ids as if nothing had been retired. */
+static int add_retired_before(struct ma_analysis *analysis, size_t *at, uint64_t site)
 {
-    const struct ma_fold *fold = analysis->fold;
+    const struct ma_retire *retire = analysis->retire;
     int result = 0;
-    while (fold && *at < fold->n_rows && fold->rows[*at].first < use && result == 0)
-        result = add_folded(analysis, &fold->rows[(*at)++]);
+    while (retire && *at < retire->n_rows && retire->rows[*at].first < site && result == 0)
+        result = add_retired(analysis, &retire->rows[(*at)++]);
     return result;
 }
 
@@ -332,7 +332,7 @@ static void close_gaps(struct ma_analysis *analysis)
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
 {
     const struct ma_filter *filter = analysis->filter;
-    struct ma_window window = { 0, analysis->duration };
+    struct ma_window window = {0, analysis->duration};
     if (filter && filter->to < window.to)
         window.to = filter->to;
     if (filter)
@@ -345,16 +345,16 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
     const struct ma_replay *replay = ma_analysis_books(analysis);
     forget_rows(analysis);
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
-    size_t folded = 0;
-    if (analysis->fold) {
-        ma_fold_sort(analysis->fold);
-        analysis->trace.audit.unknown_stacks += analysis->fold->unknown;
+    size_t retired = 0;
+    if (analysis->retire) {
+        ma_retire_sort(analysis->retire);
+        analysis->trace.audit.unknown_stacks += analysis->retire->unknown;
     }
     for (size_t i = 0; i < replay->n_accounts; i++) {
         const struct ma_account *account = replay->accounts[i];
-        for (size_t k = 0; account && k < account->n_uses; k++) {
-            if (add_folded_before(analysis, &folded, (uint64_t)i << 32 | k) < 0 ||
-                add_use(analysis, account, k) < 0)
+        for (size_t k = 0; account && k < account->n_sites; k++) {
+            if (add_retired_before(analysis, &retired, (uint64_t)i << 32 | k) < 0 ||
+                add_site(analysis, account, k) < 0)
                 return ma_fail_memory(error);
         }
         if (account) {
@@ -362,7 +362,7 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
             analysis->leaked_blocks += account->live_blocks;
         }
     }
-    if (add_folded_before(analysis, &folded, UINT64_MAX) < 0)
+    if (add_retired_before(analysis, &retired, UINT64_MAX) < 0)
         return ma_fail_memory(error);
     close_gaps(analysis);
     measure_duration(analysis);

@@ -9,8 +9,8 @@
 #include "ma_filter.h"
 #include "ma_merge.h"
 #include "ma_options.h"
-#include "ma_own_peaks.h"
-#include "ma_program.h"
+#include "ma_process_peaks.h"
+#include "ma_executable.h"
 #include "ma_progress.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
@@ -25,21 +25,21 @@ struct ma_row {
     uint64_t temporary;
     /* the process that leaked most of it, its number for the stack, and how much;
      * how many did */
-    const struct ma_account *holder; /* NULL: one that was folded */
-    uint32_t holder_use, holders;
-    uint64_t held, held_by; /* held_by: its index << 32 | holder_use */
-    uint32_t folded; /* 1 + index of what ma_fold.h keeps of leaks; 0: nothing */
+    const struct ma_account *holder; /* NULL: one that was retired */
+    uint32_t holder_site, holders;
+    uint64_t held, held_by; /* held_by: its index << 32 | holder_site */
+    uint32_t retired;       /* 1 + index of what ma_retire.h keeps of leaks; 0: nothing */
 };
 
 /* What an observer gathers for a report from the pass to the building of it. */
-struct ma_keep {
+struct ma_observer_data {
     const void *key; /* says whose it is */
     void *data;
     void (*free)(void *data);
 };
-#define MA_KEEPS 24
+#define MA_OBSERVER_DATA_MAX 24
 
-struct ma_fold;
+struct ma_retire;
 
 struct ma_analysis {
     const struct ma_options *options;
@@ -47,23 +47,23 @@ struct ma_analysis {
     struct ma_trace trace;
     struct ma_merge merge;
     struct ma_replay replay;
-    struct ma_filter *filter;     /* NULL: none */
-    struct ma_timeline *timeline; /* NULL: not asked for */
-    struct ma_fold *fold;         /* NULL: every process keeps its own books */
-    struct ma_own_peaks *own_peaks; /* of each process; NULL: not asked for */
-    struct ma_keep keeps[MA_KEEPS];
-    size_t n_keeps;
+    struct ma_filter *filter;               /* NULL: none */
+    struct ma_timeline *timeline;           /* NULL: not asked for */
+    struct ma_retire *retire;               /* NULL: every process keeps its own books */
+    struct ma_process_peaks *process_peaks; /* of each process; NULL: not asked for */
+    struct ma_observer_data observer_data[MA_OBSERVER_DATA_MAX];
+    size_t n_observer_data;
     struct ma_symbols *symbols;
     struct ma_stacks stacks;
     struct ma_row *rows;
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
     struct ma_suppressions suppressions; /* of files, then of the program */
-    struct ma_program program;           /* see ma_analysis_program */
-    bool program_read;
+    struct ma_executable executable;     /* see ma_analysis_executable */
+    bool executable_read;
     char suppressions_problem[200]; /* of the program's own; or empty */
-    struct ma_leaks *leaks; /* what ma_leaks.h tells of the rows; NULL: not asked yet */
-    uint64_t duration; /* ns */
+    struct ma_leaks *leaks;         /* what ma_leaks.h tells of the rows; NULL: not asked yet */
+    uint64_t duration;              /* ns */
     /* Called a few times a second while the pass goes on, from within it: may
      * build reports. True ends the input there. NULL: not called. */
     bool (*poll)(void *context, struct ma_analysis *analysis);
@@ -101,13 +101,13 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
 int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *observer,
                         const void *key, void *data, void (*free)(void *data));
 
-/* Fold processes that are over (ma_fold.h), for who looks at rows alone; where
+/* Retire processes that are over (ma_retire.h), for who looks at rows alone; where
  * observers are registered already, nothing is done. Rows may be built once only
  * then. Before the pass. Returns 0 or -ENOMEM. */
-int ma_analysis_fold(struct ma_analysis *analysis);
+int ma_analysis_retire(struct ma_analysis *analysis);
 
 /* The data kept under key, or NULL. */
-void *ma_analysis_kept(const struct ma_analysis *analysis, const void *key);
+void *ma_analysis_observer_data(const struct ma_analysis *analysis, const void *key);
 /* The books that reports are about: of what the filter accepts, or of all. Their
  * end and marks are the replay's. */
 static inline const struct ma_replay *ma_analysis_books(const struct ma_analysis *analysis)
@@ -128,7 +128,7 @@ int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
 /* What the executable of the trace's first process tells, if the file that ran is
  * found; its suppressions are added to the others then. For after the pass. NULL if
  * memory is short. */
-const struct ma_program *ma_analysis_program(struct ma_analysis *analysis);
+const struct ma_executable *ma_analysis_executable(struct ma_analysis *analysis);
 
 void ma_analysis_free(struct ma_analysis *analysis);
 

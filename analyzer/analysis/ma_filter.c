@@ -14,15 +14,15 @@ enum { ACCEPTED = 1, REJECTED = 2 };
 enum { KNOWN = 1, FUNCTION = 2, MODULE = 4, EXCLUDE = 8 };
 
 /* What a frame, with the calls inlined there, matches. 0: memory is short. */
-static uint8_t match_site(struct ma_filter *filter, uint32_t site)
+static uint8_t match_pc(struct ma_filter *filter, uint32_t pc)
 {
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     const struct ma_frame *frames;
-    if (!MA_HOLDS(filter->sites, site, filter->n_sites))
+    if (!MA_HOLDS(filter->pcs, pc, filter->n_pcs))
         return 0;
-    if (filter->sites[site])
-        return filter->sites[site];
-    long n = ma_stacks_site(&filter->stacks, site, &frames);
+    if (filter->pcs[pc])
+        return filter->pcs[pc];
+    long n = ma_stacks_pc(&filter->stacks, pc, &frames);
     if (n < 0)
         return 0;
     unsigned found = KNOWN;
@@ -35,18 +35,18 @@ static uint8_t match_site(struct ma_filter *filter, uint32_t site)
                      ? EXCLUDE
                      : 0;
     }
-    return filter->sites[site] = (uint8_t)found;
+    return filter->pcs[pc] = (uint8_t)found;
 }
 
 /* The verdict on a stack, 0 if memory is short. */
 static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *process,
                            uint32_t stack)
 {
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     struct ma_audit *audit = &filter->trace->audit;
     const uint64_t stacks = audit->unknown_stacks, modules = audit->unknown_modules;
     const struct ma_process *owner;
-    const uint32_t *sites;
+    const uint32_t *pcs;
     unsigned found = 0;
     uint32_t id;
     /* The names of a trace that is being written may come a little later. */
@@ -54,13 +54,13 @@ static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *pr
         ma_merge_poll(filter->merge) < 0)
         return 0;
     long n = ma_stacks_id(&filter->stacks, process, stack, &id);
-    n = n < 0 ? n : ma_stacks_sites(&filter->stacks, id, &sites);
+    n = n < 0 ? n : ma_stacks_pcs(&filter->stacks, id, &pcs);
     audit->unknown_stacks = stacks; /* reports count them */
     audit->unknown_modules = modules;
     if (n < 0)
         return 0;
     for (long i = 0; i < n; i++) {
-        uint8_t one = match_site(filter, sites[i]);
+        uint8_t one = match_pc(filter, pcs[i]);
         if (!one)
             return 0;
         found |= one;
@@ -72,7 +72,7 @@ static uint8_t judge_stack(struct ma_filter *filter, const struct ma_process *pr
 
 static bool asks_stacks(const struct ma_filter *filter)
 {
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     return spec->function.n || spec->module.n || spec->exclude.n;
 }
 
@@ -85,8 +85,8 @@ static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
     uint8_t *verdict = NULL;
     if (MA_HOLDS(filter->verdicts, seen->process->index, filter->n_verdicts)) {
         verdicts = &filter->verdicts[seen->process->index];
-        if (MA_HOLDS(verdicts->of_use, block->use, verdicts->n))
-            verdict = &verdicts->of_use[block->use];
+        if (MA_HOLDS(verdicts->of_site, block->site, verdicts->n))
+            verdict = &verdicts->of_site[block->site];
     }
     if (verdict && !*verdict)
         *verdict = judge_stack(filter, seen->process, block->stack);
@@ -94,7 +94,7 @@ static bool accept_stack(struct ma_filter *filter, const struct ma_seen *seen,
     return verdict && *verdict == ACCEPTED;
 }
 
-/* The stack of a call that failed has no use. */
+/* The stack of a call that failed has no site. */
 static bool accept_failed_stack(struct ma_filter *filter, const struct ma_process *process,
                                 uint32_t stack)
 {
@@ -119,10 +119,10 @@ static bool accept_thread(const struct ma_filter *filter, uint32_t thread)
     uint64_t key = (uint64_t)stream->process->index << 32 | stream->number;
     uint32_t known = ma_map_get(&filter->named, key);
     return known != MA_NONE ? known != 0
-                            : ma_filter_spec_thread(filter->spec, stream->tid, stream->name);
+                            : ma_filter_options_thread(filter->spec, stream->tid, stream->name);
 }
 
-static bool accept_process(const struct ma_filter_spec *spec, const struct ma_process *process)
+static bool accept_process(const struct ma_filter_options *spec, const struct ma_process *process)
 {
     for (size_t i = 0; i < spec->n_pids; i++) {
         if (spec->pids[i] == ma_process_pid(process))
@@ -132,10 +132,10 @@ static bool accept_process(const struct ma_filter_spec *spec, const struct ma_pr
 }
 
 /* All but the stack of a call that asks for memory. */
-static bool accept_call(const struct ma_filter *filter, const struct ma_seen *seen,
-                        uint64_t size, uint32_t thread)
+static bool accept_call(const struct ma_filter *filter, const struct ma_seen *seen, uint64_t size,
+                        uint32_t thread)
 {
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     return seen->ns >= filter->from && seen->ns < filter->to &&
            (!spec->min_age ||
             (filter->end >= spec->min_age && seen->ns <= filter->end - spec->min_age)) &&
@@ -156,7 +156,7 @@ static struct ma_displaced *find_displaced(const struct ma_filter *filter, uint3
     for (size_t i = 0; i < filter->n_displaced; i++) {
         struct ma_displaced *one = &filter->displaced[i];
         if (one->process == process && one->block.address == block->address &&
-            one->block.use == block->use && one->block.time == block->ticks)
+            one->block.site == block->site && one->block.time == block->ticks)
             return one;
     }
     return NULL;
@@ -166,19 +166,18 @@ static struct ma_displaced *find_displaced(const struct ma_filter *filter, uint3
 static bool has_block(const struct ma_heap *heap, const struct ma_seen_block *block)
 {
     struct ma_block own;
-    return ma_heap_find(heap, block->address, &own) && own.use == block->use &&
+    return ma_heap_find(heap, block->address, &own) && own.site == block->site &&
            own.time <= block->ticks && (block->ticks - own.time) >> heap->time_shift == 0;
 }
 
 /* Of a block that was accepted; not judged anew, for a clock whose rate turns out
  * only now would put its begin elsewhere. */
-static bool accept_end(void *context, const struct ma_seen *seen,
-                       const struct ma_seen_block *block)
+static bool accept_end(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     const struct ma_filter *filter = context;
     const struct ma_replay *books = &filter->books;
     const uint32_t index = seen->process->index;
-    return block->use != MA_NONE && seen->ns < filter->to && index < books->n_accounts &&
+    return block->site != MA_NONE && seen->ns < filter->to && index < books->n_accounts &&
            books->accounts[index] &&
            (has_block(&books->accounts[index]->heap, block) ||
             find_displaced(filter, index, block));
@@ -204,31 +203,31 @@ static bool accept_moment(void *context, const struct ma_seen *seen, bool after)
 
 /* The books. */
 
-/* The use of a block's stack, numbered as in the replay's books. NULL: memory is short. */
-static struct ma_use *use_of(struct ma_account *account, const struct ma_seen *seen,
-                             const struct ma_seen_block *block)
+/* The site of a block's stack, numbered as in the replay's books. NULL: memory is short. */
+static struct ma_alloc_site *site_of(struct ma_account *account, const struct ma_seen *seen,
+                                     const struct ma_seen_block *block)
 {
     if (!account)
         return NULL;
-    while (account->n_uses <= block->use) {
-        if (ma_account_add_use(account, seen->account->stacks[account->n_uses]) == MA_NONE)
+    while (account->n_sites <= block->site) {
+        if (ma_account_add_site(account, seen->account->stacks[account->n_sites]) == MA_NONE)
             return NULL;
     }
-    return &account->uses[block->use];
+    return &account->sites[block->site];
 }
 
-/* Before a use changes: what it held at the peak, and its history. */
-static void touch(const struct ma_replay *books, struct ma_account *account, struct ma_use *use,
-                  uint64_t ticks)
+/* Before a site changes: what it held at the peak, and its history. */
+static void filter_touch_site(const struct ma_replay *books, struct ma_account *account,
+                              struct ma_alloc_site *site, uint64_t ticks)
 {
     struct ma_history *history = &account->history;
     if (ticks >= history->until)
         ma_history_next_slot(account, ticks);
-    if (!use->allocations) /* it begins now */
-        use->slot = history->slot;
-    else if (use->slot != history->slot)
-        ma_history_catch_up(account, use);
-    ma_replay_touch(books, account, use);
+    if (!site->allocations) /* it begins now */
+        site->slot = history->slot;
+    else if (site->slot != history->slot)
+        ma_history_catch_up(account, site);
+    ma_replay_touch(books, account, site);
 }
 
 static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
@@ -236,27 +235,31 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
 {
     struct ma_replay *books = &filter->books;
     struct ma_account *account = ma_replay_account(books, seen->process);
-    struct ma_use *use = use_of(account, seen, block);
-    if (!use || !MA_HOLDS(filter->allocated, block->thread, filter->n_allocated))
+    struct ma_alloc_site *site = site_of(account, seen, block);
+    if (!site || !MA_HOLDS(filter->allocated, block->thread, filter->n_allocated))
         return -ENOMEM;
     filter->threads += !filter->allocated[block->thread];
     filter->allocated[block->thread] = 1;
     struct ma_block former, own = {
-        .address = block->address, .size = block->size, .usable = block->usable,
-        .time = block->ticks, .use = block->use, .thread = block->thread,
-    };
+                                .address = block->address,
+                                .size = block->size,
+                                .usable = block->usable,
+                                .time = block->ticks,
+                                .site = block->site,
+                                .thread = block->thread,
+                            };
     int result = ma_heap_put(&account->heap, &own, &former);
     if (result < 0 || (result > 0 && !MA_RESERVE(filter->displaced, filter->n_displaced,
                                                  filter->displaced_capacity)))
         return -ENOMEM;
     if (result > 0)
         filter->displaced[filter->n_displaced++] =
-            (struct ma_displaced){ seen->process->index, former };
-    touch(books, account, use, seen->ticks);
-    use->live_bytes += block->size;
-    use->live_blocks++;
-    use->allocations++;
-    use->allocated_bytes += block->size;
+            (struct ma_displaced){seen->process->index, former};
+    filter_touch_site(books, account, site, seen->ticks);
+    site->live_bytes += block->size;
+    site->live_blocks++;
+    site->allocations++;
+    site->allocated_bytes += block->size;
     account->live_bytes += block->size;
     account->live_blocks++;
     account->allocations++;
@@ -281,8 +284,8 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
 {
     struct ma_replay *books = &filter->books;
     struct ma_account *account = ma_replay_account(books, seen->process);
-    struct ma_use *use = use_of(account, seen, block);
-    if (!use)
+    struct ma_alloc_site *site = site_of(account, seen, block);
+    if (!site)
         return -ENOMEM;
     struct ma_displaced *displaced = find_displaced(filter, seen->process->index, block);
     struct ma_block own;
@@ -290,10 +293,10 @@ static int end_block(struct ma_filter *filter, const struct ma_seen *seen,
         *displaced = filter->displaced[--filter->n_displaced];
     else
         ma_heap_take(&account->heap, block->address, &own);
-    touch(books, account, use, seen->ticks);
-    use->live_bytes -= block->size;
-    use->live_blocks--;
-    use->temporary += block->temporary;
+    filter_touch_site(books, account, site, seen->ticks);
+    site->live_bytes -= block->size;
+    site->live_blocks--;
+    site->temporary += block->temporary;
     account->live_bytes -= block->size;
     account->live_blocks--;
     account->frees++;
@@ -313,9 +316,9 @@ static void settle_floor(struct ma_filter *filter, const struct ma_seen *seen,
                          const struct ma_seen_block *block)
 {
     struct ma_account *account = ma_replay_account(&filter->books, seen->process);
-    struct ma_use *use = account ? use_of(account, seen, block) : NULL;
-    if (use && use->live_bytes < use->floor)
-        use->floor = use->live_bytes;
+    struct ma_alloc_site *site = account ? site_of(account, seen, block) : NULL;
+    if (site && site->live_bytes < site->floor)
+        site->floor = site->live_bytes;
 }
 
 static void count_call(struct ma_filter *filter, const struct ma_seen *seen)
@@ -324,14 +327,15 @@ static void count_call(struct ma_filter *filter, const struct ma_seen *seen)
     filter->books.totals.events++;
 }
 
-static int allocated(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block)
+static int filter_allocated(void *context, const struct ma_seen *seen,
+                            const struct ma_seen_block *block)
 {
     count_call(context, seen);
     return begin_block(context, seen, block);
 }
 
-static int freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int filter_freed(void *context, const struct ma_seen *seen,
+                        const struct ma_seen_block *block)
 {
     if (!block->unseen)
         count_call(context, seen);
@@ -340,8 +344,8 @@ static int freed(void *context, const struct ma_seen *seen, const struct ma_seen
     return result;
 }
 
-static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+static int filter_resized(void *context, const struct ma_seen *seen,
+                          const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
     struct ma_filter *filter = context;
     count_call(filter, seen);
@@ -354,8 +358,7 @@ static int resized(void *context, const struct ma_seen *seen, const struct ma_se
     return 0;
 }
 
-static int failed(void *context, const struct ma_seen *seen,
-                  const struct ma_seen_failure *failure)
+static int failed(void *context, const struct ma_seen *seen, const struct ma_seen_failure *failure)
 {
     struct ma_filter *filter = context;
     (void)seen;
@@ -374,8 +377,8 @@ static int process(void *context, const struct ma_seen *seen, enum ma_process_ch
     struct ma_account *account = ma_replay_account(books, seen->account->process);
     if (!account)
         return -ENOMEM;
-    for (size_t i = 0; i < account->n_uses; i++)
-        ma_replay_touch(books, account, &account->uses[i]);
+    for (size_t i = 0; i < account->n_sites; i++)
+        ma_replay_touch(books, account, &account->sites[i]);
     account->gone = change == MA_PROCESS_LEFT;
     books->live_bytes += account->gone ? -account->live_bytes : account->live_bytes;
     books->live_blocks += account->gone ? -account->live_blocks : account->live_blocks;
@@ -389,7 +392,7 @@ static int finished(void *context, const struct ma_replay *replay)
     return filter->failed ? -ENOMEM : 0;
 }
 
-int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, const char *path,
+int ma_filter_new(struct ma_filter **made, const struct ma_filter_options *spec, const char *path,
                   struct ma_trace *trace, struct ma_merge *merge, struct ma_symbols *symbols,
                   struct ma_observers *observers, struct ma_error *error)
 {
@@ -405,14 +408,22 @@ int ma_filter_new(struct ma_filter **made, const struct ma_filter_spec *spec, co
     ma_replay_init(&filter->books, trace);
     ma_stacks_init(&filter->stacks, trace, symbols);
     filter->observer = (struct ma_observer){
-        .context = filter, .process = process, .allocated = allocated, .freed = freed,
-        .resized = resized, .failed = failed, .finished = finished,
+        .context = filter,
+        .process = process,
+        .allocated = filter_allocated,
+        .freed = filter_freed,
+        .resized = filter_resized,
+        .failed = failed,
+        .finished = finished,
     };
     filter->acceptor = (struct ma_acceptor){
-        .context = filter, .begin = accept_begin, .end = accept_end, .failure = accept_failure,
+        .context = filter,
+        .begin = accept_begin,
+        .end = accept_end,
+        .failure = accept_failure,
         .moment = accept_moment,
     };
-    if (ma_filter_spec_looks_ahead(spec)) {
+    if (ma_filter_options_looks_ahead(spec)) {
         int result = ma_filter_scan(filter, path, error);
         if (result < 0)
             return result;
@@ -430,9 +441,9 @@ void ma_filter_free(struct ma_filter *filter)
     ma_map_free(&filter->named);
     ma_map_free(&filter->of_failures);
     for (size_t i = 0; i < filter->n_verdicts; i++)
-        free(filter->verdicts[i].of_use);
+        free(filter->verdicts[i].of_site);
     free(filter->verdicts);
-    free(filter->sites);
+    free(filter->pcs);
     free(filter->allocated);
     free(filter->displaced);
     free(filter);
@@ -457,7 +468,7 @@ static void write_list(FILE *out, const char *title, const struct ma_patterns *p
 
 char *ma_filter_text(const struct ma_filter *filter)
 {
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     char *text = NULL, number[MA_HUMAN_SIZE];
     size_t size;
     FILE *out = open_memstream(&text, &size);

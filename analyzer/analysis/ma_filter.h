@@ -6,7 +6,7 @@
  * happens after the window's end is not told. The filter stands between the replay, whose own
  * books stay whole (so no free lacks its allocation), and its observers
  * (ma_observer.h); it is the first of these and keeps the books of what it
- * accepts, in the form of the replay's and with its numbers of uses (those of
+ * accepts, in the form of the replay's and with its numbers of sites (those of
  * which nothing is accepted have no allocations): reports take those of
  * ma_analysis_books and need not know of filters.
  *
@@ -19,12 +19,12 @@
 #ifndef MA_FILTER_H
 #define MA_FILTER_H
 
-#include "ma_filter_spec.h"
+#include "ma_filter_options.h"
 #include "ma_replay.h"
 #include "ma_stacks.h"
 
 struct ma_filter_verdicts { /* on the stacks of one process */
-    uint8_t *of_use; /* by number of the use; 0: not known yet */
+    uint8_t *of_site;       /* by number of the site; 0: not known yet */
     size_t n;
 };
 
@@ -35,7 +35,7 @@ struct ma_displaced {
 };
 
 struct ma_filter {
-    const struct ma_filter_spec *spec;
+    const struct ma_filter_options *spec;
     struct ma_trace *trace;
     struct ma_merge *merge; /* that reads it */
     struct ma_observer observer;
@@ -46,12 +46,12 @@ struct ma_filter {
     uint64_t end;        /* to, or where the trace ends before that, if known: of --min-age */
     struct ma_map named; /* process index << 32 | stream number, to whether its name is wanted */
     struct ma_stacks stacks; /* its own: it asks while the trace is read */
-    uint8_t *sites;          /* what frames match, by number of their site */
-    size_t n_sites;
+    uint8_t *pcs;            /* what frames match, by number of their site */
+    size_t n_pcs;
     struct ma_filter_verdicts *verdicts; /* by process index */
     size_t n_verdicts;
     struct ma_map of_failures; /* process index << 32 | stack, to the verdict */
-    uint8_t *allocated; /* by thread: it allocated an accepted block */
+    uint8_t *allocated;        /* by thread: it allocated an accepted block */
     size_t n_allocated, threads;
     struct ma_displaced *displaced;
     size_t n_displaced, displaced_capacity;
@@ -62,10 +62,9 @@ struct ma_filter {
  * once before if the spec asks for its end, and registers with observers, as the
  * first. symbols may be NULL. Returns 0 or a negative errno with a message;
  * free in either case. */
-int ma_filter_new(struct ma_filter **filter, const struct ma_filter_spec *spec,
-                  const char *path, struct ma_trace *trace, struct ma_merge *merge,
-                  struct ma_symbols *symbols, struct ma_observers *observers,
-                  struct ma_error *error);
+int ma_filter_new(struct ma_filter **filter, const struct ma_filter_options *spec, const char *path,
+                  struct ma_trace *trace, struct ma_merge *merge, struct ma_symbols *symbols,
+                  struct ma_observers *observers, struct ma_error *error);
 void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
 
 /* Whether reports are about this process, and this moment (ns) lies in the window. */

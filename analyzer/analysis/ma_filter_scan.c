@@ -46,11 +46,14 @@ static bool is_called(struct ma_bytes name, const struct ma_moment *moment)
 static int add_mark(struct scan *scan, const struct ma_process *process,
                     const struct ma_short_record *brief)
 {
-    const struct ma_filter_spec *spec = scan->filter->spec;
+    const struct ma_filter_options *spec = scan->filter->spec;
     struct ma_bytes name = brief->mark.name;
     struct mark mark = {
-        .process = process, .ticks = brief->time, .kind = brief->mark.kind,
-        .from = is_called(name, &spec->from), .to = is_called(name, &spec->to),
+        .process = process,
+        .ticks = brief->time,
+        .kind = brief->mark.kind,
+        .from = is_called(name, &spec->from),
+        .to = is_called(name, &spec->to),
     };
     bool told = scan->n_names == NAMES_TOLD;
     for (size_t i = 0; i < scan->n_names; i++)
@@ -86,10 +89,8 @@ static int on_record(struct scan *scan, const struct ma_run *run, const struct m
         process->clock_ticks = record.brief.time;
         process->clock_ns = record.brief.clock.monotonic_ns;
         return 0;
-    case MLF_REC_MARK:
-        return add_mark(scan, process, &record.brief);
-    default:
-        return 0;
+    case MLF_REC_MARK: return add_mark(scan, process, &record.brief);
+    default: return 0;
     }
 }
 
@@ -119,14 +120,13 @@ static int read_all(struct scan *scan)
     return result;
 }
 
-static void measure(struct scan *scan)
+static void scan_window(struct scan *scan)
 {
     if (scan->end_process)
         scan->duration = ma_clock_ns(&scan->trace, scan->end_process, scan->end_ticks);
     for (size_t i = 0; i < scan->trace.n_processes; i++) {
         const struct ma_process *process = scan->trace.processes[i];
-        uint64_t end =
-            process->ended ? ma_clock_ns(&scan->trace, process, process->end_time) : 0;
+        uint64_t end = process->ended ? ma_clock_ns(&scan->trace, process, process->end_time) : 0;
         scan->duration = end > scan->duration ? end : scan->duration;
     }
 }
@@ -203,9 +203,10 @@ static int place_window(struct scan *scan, struct ma_error *error)
         return result;
     filter->end = filter->to < scan->duration ? filter->to : scan->duration;
     return from->kind && filter->from >= filter->to
-               ? ma_fail(error, -EINVAL, "--from and --to: the window ends at %.9g s, but begins at "
-                         "%.9g s; expected a beginning before the end", (double)filter->to / 1e9,
-                         (double)filter->from / 1e9)
+               ? ma_fail(error, -EINVAL,
+                         "--from and --to: the window ends at %.9g s, but begins at "
+                         "%.9g s; expected a beginning before the end",
+                         (double)filter->to / 1e9, (double)filter->from / 1e9)
                : 0;
 }
 
@@ -217,7 +218,7 @@ static int name_threads(struct scan *scan)
         uint64_t key = (uint64_t)stream->process->index << 32 | stream->number;
         if (stream->known &&
             ma_map_set(&filter->named, key,
-                       ma_filter_spec_thread(filter->spec, stream->tid, stream->name)) < 0)
+                       ma_filter_options_thread(filter->spec, stream->tid, stream->name)) < 0)
             return -ENOMEM;
     }
     return 0;
@@ -225,7 +226,7 @@ static int name_threads(struct scan *scan)
 
 int ma_filter_scan(struct ma_filter *filter, const char *path, struct ma_error *error)
 {
-    struct scan scan = { .filter = filter };
+    struct scan scan = {.filter = filter};
     struct stat status;
     bool standard = strcmp(path, "-") == 0;
     if ((standard ? fstat(STDIN_FILENO, &status) : stat(path, &status)) == 0 &&
@@ -247,7 +248,7 @@ int ma_filter_scan(struct ma_filter *filter, const char *path, struct ma_error *
             ma_fail_memory(error);
     }
     if (result == 0) {
-        measure(&scan);
+        scan_window(&scan);
         result = place_window(&scan, error);
     }
     for (size_t i = 0; i < scan.n_names; i++)

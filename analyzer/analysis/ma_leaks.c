@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
-#include "ma_fold.h"
+#include "ma_retire.h"
 #include "ma_text.h"
 
 #define HOUR 3600.0
@@ -21,7 +21,7 @@ struct part {
     uint64_t bytes;
 };
 
-/* Of one use of the process at hand. */
+/* Of one site of the process at hand. */
 struct ages {
     uint32_t row;
     uint32_t latest;      /* its part that was added to last, or MA_NONE */
@@ -65,7 +65,7 @@ static int add_part(struct walk *walk, struct ages *its, const struct ma_block *
             if (!MA_RESERVE(walk->parts, walk->n_parts, walk->part_capacity))
                 return -ENOMEM;
             index = (uint32_t)walk->n_parts++;
-            walk->parts[index] = (struct part){ its->row, block->thread, 0 };
+            walk->parts[index] = (struct part){its->row, block->thread, 0};
             if (ma_map_set(&walk->part_of, key, index) < 0)
                 return -ENOMEM;
         }
@@ -77,7 +77,7 @@ static int add_part(struct walk *walk, struct ages *its, const struct ma_block *
 
 static int add_block(struct walk *walk, const struct ma_block *block)
 {
-    struct ages *its = &walk->ages[block->use];
+    struct ages *its = &walk->ages[block->site];
     if (its->row == MA_NONE)
         return 0;
     its->first = block->time < its->first ? block->time : its->first;
@@ -93,9 +93,9 @@ static int walk_blocks(struct walk *walk, const struct ma_account *account)
     for (size_t i = 0; i < places;) {
         size_t n = 0;
         for (; n < most && i < places; i++) {
-            if (!ma_heap_at(&account->heap, i, &blocks[n]) || blocks[n].use >= account->n_uses)
+            if (!ma_heap_at(&account->heap, i, &blocks[n]) || blocks[n].site >= account->n_sites)
                 continue;
-            ma_heap_near(&walk->ages[blocks[n++].use]);
+            ma_prefetch(&walk->ages[blocks[n++].site]);
         }
         for (size_t k = 0; k < n; k++) {
             if (add_block(walk, &blocks[k]) < 0)
@@ -129,7 +129,7 @@ static void note_ages(const struct ma_analysis *analysis, const struct ma_accoun
 {
     const struct ma_process *process = account->process;
     uint64_t end = ma_clock_ns(&analysis->trace, process, end_of(analysis, process));
-    for (size_t i = 0; i < account->n_uses; i++) {
+    for (size_t i = 0; i < account->n_sites; i++) {
         if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
             continue;
         uint64_t first = ma_clock_ns(&analysis->trace, process, ages[i].first);
@@ -159,11 +159,11 @@ static void note_threads(const struct ma_trace *trace, const struct walk *walk,
 int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
                   const uint32_t *rows, struct ma_leak *leaks)
 {
-    struct walk walk = { .ages = malloc((account->n_uses + 1) * sizeof *walk.ages) };
+    struct walk walk = {.ages = malloc((account->n_sites + 1) * sizeof *walk.ages)};
     if (!walk.ages)
         return -ENOMEM;
-    for (size_t i = 0; i < account->n_uses; i++)
-        walk.ages[i] = (struct ages){ rows[i], MA_NONE, UINT64_MAX, 0 };
+    for (size_t i = 0; i < account->n_sites; i++)
+        walk.ages[i] = (struct ages){rows[i], MA_NONE, UINT64_MAX, 0};
     int result = walk_blocks(&walk, account);
     if (result == 0) {
         note_ages(analysis, account, walk.ages, leaks);
@@ -178,12 +178,12 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
 static int walk_account(struct ma_analysis *analysis, const struct ma_account *account,
                         struct ma_leak *leaks)
 {
-    uint32_t *rows = malloc((account->n_uses + 1) * sizeof *rows);
+    uint32_t *rows = malloc((account->n_sites + 1) * sizeof *rows);
     int result = rows ? 0 : -ENOMEM;
-    for (size_t i = 0; i < account->n_uses && result == 0; i++) {
+    for (size_t i = 0; i < account->n_sites && result == 0; i++) {
         uint32_t stack;
         rows[i] = MA_NONE;
-        if (!account->uses[i].live_blocks)
+        if (!account->sites[i].live_blocks)
             continue;
         result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &stack);
         const struct ma_row *row = result < 0 ? NULL
@@ -201,11 +201,11 @@ static int walk_account(struct ma_analysis *analysis, const struct ma_account *a
 void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
                    size_t index, struct ma_leak *leak)
 {
-    const struct ma_use *use = &account->uses[index];
+    const struct ma_alloc_site *site = &account->sites[index];
     const uint64_t origin = account->history.origin, end = end_of(analysis, account->process);
     double floors[MA_SLOTS];
     uint64_t width = 1;
-    unsigned n = ma_history_read(account, use, end, floors, &width);
+    unsigned n = ma_history_read(account, site, end, floors, &width);
     uint64_t from = ma_clock_ns(&analysis->trace, account->process, origin);
     uint64_t until = ma_clock_ns(&analysis->trace, account->process, end);
     leak->life = until > from ? (double)(until - from) / 1e9 : 0;
@@ -215,18 +215,18 @@ void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *
         .n = n,
         .width = leak->life * ((double)width / ticks),
         .life = leak->life,
-        .level = (double)use->live_bytes,
-        .last = (unsigned)(((uint64_t)use->slot << account->history.shift) / width),
+        .level = (double)site->live_bytes,
+        .last = (unsigned)(((uint64_t)site->slot << account->history.shift) / width),
     });
 }
 
 /* The trend of a row, by the one that holds most of it. */
-static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
-                  struct ma_leak *leak)
+static void judge_row(const struct ma_analysis *analysis, const struct ma_row *row,
+                      struct ma_leak *leak)
 {
-    const struct ma_leak *told = row->folded ? &analysis->fold->leaks[row->folded - 1] : NULL;
+    const struct ma_leak *told = row->retired ? &analysis->retire->leaks[row->retired - 1] : NULL;
     if (row->holder) {
-        ma_leak_judge(analysis, row->holder, row->holder_use, leak);
+        ma_leak_judge(analysis, row->holder, row->holder_site, leak);
     } else {
         leak->life = told->life;
         leak->trend = told->trend;
@@ -237,7 +237,7 @@ static void judge(const struct ma_analysis *analysis, const struct ma_row *row,
 /* What suppressions hide. Needs the names of all leaking stacks. */
 static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
 {
-    if (!ma_analysis_program(analysis))
+    if (!ma_analysis_executable(analysis))
         return -ENOMEM;
     struct ma_suppressions *all = &analysis->suppressions;
     for (size_t i = 0; i < all->n; i++)
@@ -277,11 +277,11 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
         if (!row->leaked_blocks)
             continue; /* most rows: not even their memory is touched */
         leaks->of[i].youngest = UINT64_MAX;
-        if (row->folded)
-            ma_leak_unite(&leaks->of[i], &analysis->fold->leaks[row->folded - 1]);
+        if (row->retired)
+            ma_leak_unite(&leaks->of[i], &analysis->retire->leaks[row->retired - 1]);
     }
-    if (analysis->fold)
-        analysis->trace.audit.unknown_stacks += analysis->fold->unknown_leaks;
+    if (analysis->retire)
+        analysis->trace.audit.unknown_stacks += analysis->retire->unknown_leaks;
     for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
         if (replay->accounts[i] && replay->accounts[i]->live_blocks)
             result = walk_account(analysis, replay->accounts[i], leaks->of);
@@ -295,7 +295,7 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
     leaks->n = n;
     for (size_t i = 0; i < n; i++) {
         if (analysis->rows[i].holders)
-            judge(analysis, &analysis->rows[i], &leaks->of[i]);
+            judge_row(analysis, &analysis->rows[i], &leaks->of[i]);
     }
     return analysis->leaks = leaks;
 }
@@ -360,8 +360,9 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
         break;
     default:
         if (trend->why == MA_WHY_RARE)
-            snprintf(buffer, size, "rose in %u of %u intervals, the last time after %s: too "
-                                   "rarely to tell%s",
+            snprintf(buffer, size,
+                     "rose in %u of %u intervals, the last time after %s: too "
+                     "rarely to tell%s",
                      trend->rises, trend->intervals, seconds(a, trend->settled), ages);
         else if (trend->why == MA_WHY_SHORT)
             snprintf(buffer, size, "the process lasted %s: too short to tell%s",

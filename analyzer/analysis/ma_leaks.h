@@ -12,12 +12,12 @@
 #include "ma_trend.h"
 
 struct ma_leak {
-    uint64_t oldest, youngest;     /* ns before the end of their process */
-    uint32_t threads;              /* that allocated them */
+    uint64_t oldest, youngest;      /* ns before the end of their process */
+    uint32_t threads;               /* that allocated them */
     const struct ma_stream *thread; /* the one with most bytes of them; NULL: unknown */
     uint64_t thread_bytes;
     const struct ma_suppression *suppressed; /* NULL: it is shown */
-    double life; /* s: of the process that the trend is of */
+    double life;                             /* s: of the process that the trend is of */
     struct ma_trend trend;
 };
 
@@ -33,7 +33,7 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis);
 
 void ma_leaks_free(struct ma_leaks *leaks);
 
-/* Add ages and threads of the blocks of one process: of use i to leaks[rows[i]],
+/* Add ages and threads of the blocks of one process: of site i to leaks[rows[i]],
  * unless that is MA_NONE. A leak begins with `youngest` at its most. Returns 0 or
  * -ENOMEM. */
 int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
@@ -42,9 +42,9 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
 /* Add ages and threads of other processes. */
 void ma_leak_unite(struct ma_leak *leak, const struct ma_leak *other);
 
-/* Set life and trend to those of one use. */
+/* Set life and trend to those of one site. */
 void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
-                   size_t use, struct ma_leak *leak);
+                   size_t site, struct ma_leak *leak);
 
 /* The trend as a sentence without full stop: "grows by 1.2 MiB/s: …". Returns
  * buffer. */

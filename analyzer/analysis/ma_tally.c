@@ -6,21 +6,21 @@
 
 #include <errno.h>
 
-uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, uint32_t use)
+uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, uint32_t site)
 {
     const uint32_t process = account->process->index;
     if (!MA_HOLDS(tally->parts, process, tally->n_parts))
         return NULL;
     struct ma_tally_part *part = &tally->parts[process];
-    if (use >= part->n_uses) {
+    if (site >= part->n_sites) {
         const size_t size = tally->counters * sizeof *part->values;
-        uint64_t *values = ma_enlarge(part->values, use, &part->n_uses, size);
+        uint64_t *values = ma_enlarge(part->values, site, &part->n_sites, size);
         if (!values)
             return NULL;
         part->account = account;
         part->values = values;
     }
-    return &part->values[use * tally->counters];
+    return &part->values[site * tally->counters];
 }
 
 void ma_tally_free(struct ma_tally *tally)
@@ -53,19 +53,19 @@ static int by_stack(const void *a, const void *b)
     return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
-/* One row for each use. */
-static int gather(const struct ma_tally *tally, struct ma_analysis *analysis,
-                  struct ma_tally_rows *rows)
+/* One row for each site. */
+static int gather_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
+                       struct ma_tally_rows *rows)
 {
     size_t capacity = 0;
     for (size_t i = 0; i < tally->n_parts; i++) {
         const struct ma_tally_part *part = &tally->parts[i];
-        for (size_t use = 0; use < part->n_uses; use++) {
-            struct ma_tally_row row = { .values = &part->values[use * tally->counters] };
+        for (size_t site = 0; site < part->n_sites; site++) {
+            struct ma_tally_row row = {.values = &part->values[site * tally->counters]};
             if (is_empty(row.values, tally->counters))
                 continue;
-            if (ma_stacks_id(&analysis->stacks, part->account->process,
-                             part->account->stacks[use], &row.stack) < 0 ||
+            if (ma_stacks_id(&analysis->stacks, part->account->process, part->account->stacks[site],
+                             &row.stack) < 0 ||
                 !MA_RESERVE(rows->rows, rows->n, capacity))
                 return -ENOMEM;
             rows->rows[rows->n++] = row;
@@ -77,8 +77,8 @@ static int gather(const struct ma_tally *tally, struct ma_analysis *analysis,
 int ma_tally_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
                   struct ma_tally_rows *rows)
 {
-    *rows = (struct ma_tally_rows){ 0 };
-    if (gather(tally, analysis, rows) < 0)
+    *rows = (struct ma_tally_rows){0};
+    if (gather_rows(tally, analysis, rows) < 0)
         return -ENOMEM;
     rows->values = calloc(rows->n + 1, tally->counters * sizeof *rows->values);
     if (!rows->values)
@@ -90,8 +90,8 @@ int ma_tally_rows(const struct ma_tally *tally, struct ma_analysis *analysis,
     for (size_t i = 0; i < rows->n; i++) {
         const struct ma_tally_row row = rows->rows[i];
         if (!kept || rows->rows[kept - 1].stack != row.stack) {
-            rows->rows[kept] = (struct ma_tally_row){ row.stack,
-                                                      &rows->values[kept * tally->counters] };
+            rows->rows[kept] =
+                (struct ma_tally_row){row.stack, &rows->values[kept * tally->counters]};
             kept++;
         }
         unite(tally, &rows->values[(kept - 1) * tally->counters], row.values);
@@ -112,7 +112,7 @@ struct order {
     size_t n;
 };
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_tally_rows(const void *a, const void *b, void *context)
 {
     const struct ma_tally_row *x = a, *y = b;
     const struct order *order = context;
@@ -130,7 +130,7 @@ static int compare(const void *a, const void *b, void *context)
 
 void ma_tally_sort(struct ma_tally_rows *rows, const struct ma_tally_key *keys, size_t n)
 {
-    struct order order = { keys, n };
+    struct order order = {keys, n};
     if (rows->n)
-        qsort_r(rows->rows, rows->n, sizeof *rows->rows, compare, &order);
+        qsort_r(rows->rows, rows->n, sizeof *rows->rows, compare_tally_rows, &order);
 }

@@ -2,7 +2,7 @@
  *
  * Counters by stack, for reports that count in an observer what the books of
  * the replay do not hold. A tally has a fixed number of 64-bit counters for
- * each use (stack of a process); those of the same stack in several processes
+ * each site (stack of a process); those of the same stack in several processes
  * are united when rows are built. All begin at 0.
  *
  * Memory: 8 bytes a counter for each distinct stack of each process; nothing
@@ -15,8 +15,8 @@
 
 struct ma_tally_part {
     const struct ma_account *account;
-    uint64_t *values; /* n_uses times the tally's counters */
-    size_t n_uses;
+    uint64_t *values; /* n_sites times the tally's counters */
+    size_t n_sites;
 };
 
 struct ma_tally {
@@ -38,8 +38,8 @@ struct ma_tally_rows {
     uint64_t *total; /* of all rows, united as they are */
 };
 
-/* The counters of a use; NULL if memory is short. Valid until the next call. */
-uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, uint32_t use);
+/* The counters of a site; NULL if memory is short. Valid until the next call. */
+uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, uint32_t site);
 void ma_tally_free(struct ma_tally *tally);
 
 /* One row for each stack that has a counter other than 0, in no order. The

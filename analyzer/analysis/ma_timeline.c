@@ -16,7 +16,7 @@ struct ma_held {
 
 struct ma_share {
     uint64_t bytes, blocks;
-    struct ma_held *held; /* by number of the use */
+    struct ma_held *held; /* by number of the site */
     size_t n_held;
     bool gone; /* it left the joint heap */
 };
@@ -36,7 +36,7 @@ void ma_timeline_free(struct ma_timeline *timeline)
 static struct ma_held *held_by(const struct ma_timeline *timeline,
                                const struct ma_candidate *candidate)
 {
-    return &timeline->shares[candidate->account->process->index].held[candidate->use];
+    return &timeline->shares[candidate->account->process->index].held[candidate->site];
 }
 
 static uint64_t slot_of(const struct ma_timeline *timeline, uint64_t ns)
@@ -53,8 +53,8 @@ static void halve(struct ma_timeline *timeline)
         for (size_t i = 0; i < timeline->n_points; i++) {
             const struct ma_point *point = &timeline->points[i];
             size_t to = kept;
-            if (kept && slot_of(timeline, point->ns) ==
-                            slot_of(timeline, timeline->points[kept - 1].ns)) {
+            if (kept &&
+                slot_of(timeline, point->ns) == slot_of(timeline, timeline->points[kept - 1].ns)) {
                 if (point->bytes < timeline->points[kept - 1].bytes)
                     continue;
                 to = kept - 1;
@@ -81,7 +81,7 @@ static void add_point(struct ma_timeline *timeline, const struct ma_point *point
     for (size_t k = 0; k < timeline->n_candidates; k++) {
         struct ma_candidate *candidate = &timeline->candidates[k];
         const struct ma_share *share = &timeline->shares[candidate->account->process->index];
-        const struct ma_held *held = &share->held[candidate->use];
+        const struct ma_held *held = &share->held[candidate->site];
         uint64_t bytes = high && held->slot_epoch == timeline->epoch ? held->slot_bytes
                          : share->gone                               ? 0
                                                                      : held->bytes;
@@ -98,7 +98,7 @@ static bool differs(const struct ma_point *later, const struct ma_point *earlier
 }
 
 /* End the open slot, if `ns` lies beyond it: before a change at that moment. */
-static void advance(struct ma_timeline *timeline, uint64_t ns)
+static void end_slot(struct ma_timeline *timeline, uint64_t ns)
 {
     if (!timeline->open) {
         timeline->origin = timeline->n_points ? timeline->origin : ns;
@@ -117,8 +117,11 @@ static void advance(struct ma_timeline *timeline, uint64_t ns)
 static void sample(struct ma_timeline *timeline, const struct ma_seen *seen)
 {
     struct ma_point now = {
-        .ns = seen->ns, .ticks = seen->ticks, .process = seen->process,
-        .bytes = timeline->bytes, .blocks = timeline->blocks,
+        .ns = seen->ns,
+        .ticks = seen->ticks,
+        .process = seen->process,
+        .bytes = timeline->bytes,
+        .blocks = timeline->blocks,
         .resident = seen->replay->has_resident ? seen->replay->resident : UINT64_MAX,
     };
     if (now.bytes > timeline->peak)
@@ -143,8 +146,7 @@ static int finished(void *context, const struct ma_replay *replay)
         add_point(timeline, &timeline->high, true);
     timeline->open = false;
     /* A slot that something else than an event has ended may lack its last. */
-    if (timeline->n_points &&
-        differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
+    if (timeline->n_points && differs(&timeline->last, &timeline->points[timeline->n_points - 1]))
         add_point(timeline, &timeline->last, false);
     return 0;
 }
@@ -195,9 +197,9 @@ static void prune(struct ma_timeline *timeline)
 }
 
 /* A stack may have become large enough to be watched. */
-static int watch(struct ma_timeline *timeline, const struct ma_account *account, uint32_t use)
+static int watch(struct ma_timeline *timeline, const struct ma_account *account, uint32_t site)
 {
-    struct ma_held *held = &timeline->shares[account->process->index].held[use];
+    struct ma_held *held = &timeline->shares[account->process->index].held[site];
     if (held->candidate != MA_NONE || held->bytes < timeline->threshold)
         return 0;
     timeline->threshold = timeline->peak / 1000 + 1;
@@ -210,11 +212,11 @@ static int watch(struct ma_timeline *timeline, const struct ma_account *account,
         return -ENOMEM;
     held->candidate = (uint32_t)timeline->n_candidates;
     timeline->candidates[timeline->n_candidates++] =
-        (struct ma_candidate){ .account = account, .use = use, .bytes = bytes };
+        (struct ma_candidate){.account = account, .site = site, .bytes = bytes};
     return 0;
 }
 
-/* The share of a process, made if it is new, with room for all its uses; NULL
+/* The share of a process, made if it is new, with room for all its sites; NULL
  * if memory is short. */
 static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_account *account)
 {
@@ -222,13 +224,13 @@ static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_a
     if (!MA_HOLDS(timeline->shares, index, timeline->n_shares))
         return NULL;
     struct ma_share *share = &timeline->shares[index];
-    if (account->n_uses > share->n_held) {
-        size_t n = account->use_capacity;
+    if (account->n_sites > share->n_held) {
+        size_t n = account->site_capacity;
         struct ma_held *held = realloc(share->held, n * sizeof *held);
         if (!held)
             return NULL;
         for (size_t i = share->n_held; i < n; i++)
-            held[i] = (struct ma_held){ .candidate = MA_NONE };
+            held[i] = (struct ma_held){.candidate = MA_NONE};
         share->held = held;
         share->n_held = n;
     }
@@ -236,8 +238,8 @@ static struct ma_share *share_of(struct ma_timeline *timeline, const struct ma_a
 }
 
 /* Before a stack's bytes change: keep what it held at the high moment. */
-static void touch(const struct ma_timeline *timeline, const struct ma_share *share,
-                  struct ma_held *held)
+static void save_held(const struct ma_timeline *timeline, const struct ma_share *share,
+                      struct ma_held *held)
 {
     if (held->slot_epoch == timeline->epoch)
         return;
@@ -249,9 +251,9 @@ static void touch(const struct ma_timeline *timeline, const struct ma_share *sha
 static void change(struct ma_timeline *timeline, struct ma_share *share,
                    const struct ma_seen_block *block, int sign)
 {
-    struct ma_held *held = &share->held[block->use];
+    struct ma_held *held = &share->held[block->site];
     uint64_t bytes = sign < 0 ? -block->size : block->size;
-    touch(timeline, share, held);
+    save_held(timeline, share, held);
     held->bytes += bytes;
     share->bytes += bytes;
     share->blocks += (uint64_t)sign;
@@ -261,31 +263,32 @@ static void change(struct ma_timeline *timeline, struct ma_share *share,
     timeline->blocks += (uint64_t)sign;
 }
 
-static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+static int timeline_resized(void *context, const struct ma_seen *seen,
+                            const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
     struct ma_timeline *timeline = context;
     struct ma_share *share = share_of(timeline, seen->account);
     if (!share)
         return -ENOMEM;
-    advance(timeline, seen->ns);
-    if (old && old->use != MA_NONE)
+    end_slot(timeline, seen->ns);
+    if (old && old->site != MA_NONE)
         change(timeline, share, old, -1);
     if (block)
         change(timeline, share, block, 1);
     sample(timeline, seen);
-    return block ? watch(timeline, seen->account, block->use) : 0;
+    return block ? watch(timeline, seen->account, block->site) : 0;
 }
 
-static int allocated(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block)
+static int timeline_allocated(void *context, const struct ma_seen *seen,
+                              const struct ma_seen_block *block)
 {
-    return resized(context, seen, NULL, block);
+    return timeline_resized(context, seen, NULL, block);
 }
 
-static int freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int timeline_freed(void *context, const struct ma_seen *seen,
+                          const struct ma_seen_block *block)
 {
-    return block->use == MA_NONE ? 0 : resized(context, seen, block, NULL);
+    return block->site == MA_NONE ? 0 : timeline_resized(context, seen, block, NULL);
 }
 
 static int process(void *context, const struct ma_seen *seen, enum ma_process_change what)
@@ -294,11 +297,11 @@ static int process(void *context, const struct ma_seen *seen, enum ma_process_ch
     struct ma_share *share = share_of(timeline, seen->account);
     if (!share)
         return -ENOMEM;
-    advance(timeline, seen->ns);
+    end_slot(timeline, seen->ns);
     if (what != MA_PROCESS_LEFT && what != MA_PROCESS_RETURNED)
         return 0;
     for (size_t i = 0; i < share->n_held; i++)
-        touch(timeline, share, &share->held[i]);
+        save_held(timeline, share, &share->held[i]);
     share->gone = what == MA_PROCESS_LEFT;
     timeline->bytes += share->gone ? -share->bytes : share->bytes;
     timeline->blocks += share->gone ? -share->blocks : share->blocks;
@@ -316,8 +319,12 @@ struct ma_timeline *ma_timeline_new(void)
     timeline->threshold = 1;
     timeline->epoch = 1;
     timeline->observer = (struct ma_observer){
-        .context = timeline, .process = process, .allocated = allocated, .freed = freed,
-        .resized = resized, .finished = finished,
+        .context = timeline,
+        .process = process,
+        .allocated = timeline_allocated,
+        .freed = timeline_freed,
+        .resized = timeline_resized,
+        .finished = finished,
     };
     return timeline;
 }

@@ -32,7 +32,7 @@ struct ma_point {
 
 struct ma_candidate {
     const struct ma_account *account;
-    uint32_t use;
+    uint32_t site;
     uint64_t most;   /* the highest value in the series */
     uint64_t *bytes; /* one per point */
 };
@@ -46,10 +46,10 @@ struct ma_timeline {
     size_t n_points;
     struct ma_candidate candidates[MA_CANDIDATES];
     size_t n_candidates;
-    uint64_t threshold; /* live bytes that make a stack a candidate */
+    uint64_t threshold;           /* live bytes that make a stack a candidate */
     uint64_t bytes, blocks, peak; /* joint; the most bytes so far */
 
-    bool open; /* a slot has begun */
+    bool open;                    /* a slot has begun */
     uint64_t origin, width, slot; /* ns; number of the open slot */
     struct ma_point high, last;   /* of the open slot */
     uint64_t epoch;               /* of `high` */

@@ -10,12 +10,12 @@
 
 #include "ma_history.h"
 
-#define YOUNG_PART 16    /* the last instants: a 16th of the run */
-#define YOUNG_SHARE 0.1  /* of the level was there before: it is not young */
-#define FEWEST_RISES 3   /* of one that grows */
-#define MANY_RISES 8     /* from here on their sizes tell, before their distances */
-#define WAVES 0.35       /* of their height: growth below them is seen */
-#define SLOWED 0.4       /* of the rate before: it does not grow any more */
+#define YOUNG_PART 16   /* the last instants: a 16th of the run */
+#define YOUNG_SHARE 0.1 /* of the level was there before: it is not young */
+#define FEWEST_RISES 3  /* of one that grows */
+#define MANY_RISES 8    /* from here on their sizes tell, before their distances */
+#define WAVES 0.35      /* of their height: growth below them is seen */
+#define SLOWED 0.4      /* of the rate before: it does not grow any more */
 
 /* Share of the measure at a part (0 to 1) of the stack's life. */
 static double at_part(const double *kept, unsigned from, unsigned to, double part)
@@ -57,8 +57,8 @@ static double rising(const double *y, unsigned n)
     return 0.5 * erfc(-(s - (s > 0) + (s < 0)) / sqrt(variance / 18) / sqrt(2));
 }
 
-static struct ma_trend answer(struct ma_trend trend, enum ma_trend_kind kind,
-                              enum ma_trend_why why, double confidence)
+static struct ma_trend answer(struct ma_trend trend, enum ma_trend_kind kind, enum ma_trend_why why,
+                              double confidence)
 {
     trend.kind = kind;
     trend.why = why;
@@ -73,7 +73,7 @@ struct rises {
 
 static struct rises find_rises(const double *kept, unsigned from, unsigned to)
 {
-    struct rises rises = { 0, from, 0 };
+    struct rises rises = {0, from, 0};
     for (unsigned i = from + 1; i <= to; i++) {
         if (kept[i] <= kept[i - 1])
             continue;
@@ -104,7 +104,7 @@ static bool rises_in_waves(const double *y, unsigned n)
 
 struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
 {
-    struct ma_trend trend = { 0 };
+    struct ma_trend trend = {0};
     double floors[MA_SLOTS], kept[MA_SLOTS];
     if (in->n == 0 || in->n > MA_SLOTS)
         return answer(trend, MA_TREND_UNCLEAR, MA_WHY_UNKNOWN, 0);
@@ -155,10 +155,10 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
                    : answer(trend, MA_TREND_PLATEAU, MA_WHY_PLAIN,
                             0.5 + 0.5 * (double)since / (life ? life : 1));
     if (rises.n >= MANY_RISES && fourth < SLOWED * (second + third) / 2)
-        return since > 3 ? answer(trend, MA_TREND_PLATEAU, MA_WHY_PLAIN,
-                                  0.5 + 0.5 * (double)since / life)
-                         : answer(trend, MA_TREND_PLATEAU, MA_WHY_SLOWED,
-                                  1 - fourth / ((second + third) / 2));
+        return since > 3
+                   ? answer(trend, MA_TREND_PLATEAU, MA_WHY_PLAIN, 0.5 + 0.5 * (double)since / life)
+                   : answer(trend, MA_TREND_PLATEAU, MA_WHY_SLOWED,
+                            1 - fourth / ((second + third) / 2));
     if (recent && rises.n >= FEWEST_RISES) {
         double sure = rising(floors + middle, end - middle + 1);
         return answer(trend, MA_TREND_GROWING, MA_WHY_PLAIN,
@@ -172,9 +172,8 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
 const char *ma_trend_name(enum ma_trend_kind kind)
 {
     static const char *const names[MA_TRENDS] = {
-        [MA_TREND_GROWING] = "growing", [MA_TREND_UNCLEAR] = "unclear",
-        [MA_TREND_YOUNG] = "young",     [MA_TREND_PLATEAU] = "plateau",
-        [MA_TREND_STARTUP] = "startup",
+        [MA_TREND_GROWING] = "growing", [MA_TREND_UNCLEAR] = "unclear", [MA_TREND_YOUNG] = "young",
+        [MA_TREND_PLATEAU] = "plateau", [MA_TREND_STARTUP] = "startup",
     };
     return names[kind];
 }

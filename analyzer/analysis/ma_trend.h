@@ -45,11 +45,11 @@ struct ma_trend_input {
 struct ma_trend {
     enum ma_trend_kind kind;
     enum ma_trend_why why;
-    double confidence; /* 0 to 1; 0 of young and unclear, which claim nothing */
-    double slope;      /* bytes per second in the second half of the stack's life */
+    double confidence;         /* 0 to 1; 0 of young and unclear, which claim nothing */
+    double slope;              /* bytes per second in the second half of the stack's life */
     unsigned rises, intervals; /* in how many of its intervals the measure rose */
-    double settled;    /* seconds from the process's first event to its last rise */
-    double last_quarter; /* share of the level that the last quarter of its life added */
+    double settled;            /* seconds from the process's first event to its last rise */
+    double last_quarter;       /* share of the level that the last quarter of its life added */
 };
 
 struct ma_trend ma_trend_judge(const struct ma_trend_input *input);

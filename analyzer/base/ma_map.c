@@ -18,7 +18,7 @@ __attribute__((constructor)) static void choose_key(void)
         ma_map_key = (uint64_t)(uintptr_t)&ma_map_key; /* the loader's choice */
 }
 
-static void put(struct ma_map *map, uint64_t key, uint32_t value)
+static void map_insert(struct ma_map *map, uint64_t key, uint32_t value)
 {
     size_t mask = map->capacity - 1;
     size_t i = (size_t)ma_mix(key) & mask;
@@ -29,10 +29,10 @@ static void put(struct ma_map *map, uint64_t key, uint32_t value)
     map->values[i] = value;
 }
 
-static int grow(struct ma_map *map)
+static int map_grow(struct ma_map *map)
 {
     const size_t capacity = map->capacity ? map->capacity * 2 : 16;
-    struct ma_map larger = { .capacity = capacity };
+    struct ma_map larger = {.capacity = capacity};
     larger.keys = ma_pages_new(capacity * sizeof *larger.keys);
     larger.values = ma_pages_new(capacity * sizeof *larger.values);
     if (!larger.keys || !larger.values) {
@@ -42,7 +42,7 @@ static int grow(struct ma_map *map)
     memset(larger.values, 0xff, capacity * sizeof *larger.values);
     for (size_t i = 0; i < map->capacity; i++) {
         if (map->values[i] != MA_NONE)
-            put(&larger, map->keys[i], map->values[i]);
+            map_insert(&larger, map->keys[i], map->values[i]);
     }
     ma_map_free(map);
     *map = larger;
@@ -51,9 +51,9 @@ static int grow(struct ma_map *map)
 
 int ma_map_set(struct ma_map *map, uint64_t key, uint32_t value)
 {
-    if (map->count >= map->capacity - map->capacity / 4 && grow(map) < 0)
+    if (map->count >= map->capacity - map->capacity / 4 && map_grow(map) < 0)
         return -ENOMEM;
-    put(map, key, value);
+    map_insert(map, key, value);
     return 0;
 }
 
@@ -63,7 +63,7 @@ void ma_map_free(struct ma_map *map)
         ma_pages_free(map->keys, map->capacity * sizeof *map->keys);
     if (map->values)
         ma_pages_free(map->values, map->capacity * sizeof *map->values);
-    *map = (struct ma_map){ 0 };
+    *map = (struct ma_map){0};
 }
 
 void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size)

@@ -57,12 +57,12 @@ void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size);
 
 /* True if the array has room for one more element, after growing if need be.
  * array and capacity (a size_t) are lvalues. */
-#define MA_RESERVE(array, count, capacity)                                                        \
-    ((count) < (capacity) || ({                                                                   \
-         void *grown_ = ma_grow((array), (count), &(capacity), sizeof *(array));                  \
-         if (grown_)                                                                              \
-             (array) = grown_;                                                                    \
-         grown_ != NULL;                                                                          \
+#define MA_RESERVE(array, count, capacity)                                                         \
+    ((count) < (capacity) || ({                                                                    \
+         void *grown_ = ma_grow((array), (count), &(capacity), sizeof *(array));                   \
+         if (grown_)                                                                               \
+             (array) = grown_;                                                                     \
+         grown_ != NULL;                                                                           \
      }))
 
 /* Have an array of *capacity elements hold one of this index; new ones are zero.
@@ -71,12 +71,12 @@ void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_siz
 
 /* True if the array holds it, after enlarging it if need be. array and capacity (a
  * size_t) are lvalues. */
-#define MA_HOLDS(array, index, capacity)                                                          \
-    ((size_t)(index) < (capacity) || ({                                                           \
-         void *grown_ = ma_enlarge((array), (index), &(capacity), sizeof *(array));               \
-         if (grown_)                                                                              \
-             (array) = grown_;                                                                    \
-         grown_ != NULL;                                                                          \
+#define MA_HOLDS(array, index, capacity)                                                           \
+    ((size_t)(index) < (capacity) || ({                                                            \
+         void *grown_ = ma_enlarge((array), (index), &(capacity), sizeof *(array));                \
+         if (grown_)                                                                               \
+             (array) = grown_;                                                                     \
+         grown_ != NULL;                                                                           \
      }))
 
 #endif

@@ -40,7 +40,7 @@ static int open_temporary(struct ma_output *output, mode_t mode)
 int ma_output_open(struct ma_output *output, const char *path, struct ma_error *error)
 {
     struct stat status;
-    *output = (struct ma_output){ .file = stdout };
+    *output = (struct ma_output){.file = stdout};
     if (!path || strcmp(path, "-") == 0)
         return 0;
     output->file = NULL;
@@ -92,5 +92,5 @@ void ma_output_discard(struct ma_output *output)
         unlink(output->temporary);
     free(output->temporary);
     free(output->path);
-    *output = (struct ma_output){ 0 };
+    *output = (struct ma_output){0};
 }

@@ -55,7 +55,8 @@ void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size
         snprintf(amount, sizeof amount, "%.1f million events, %.1f million a second", millions,
                  millions / elapsed);
     if (size && done && done < size)
-        snprintf(left, sizeof left, ", %.0f s left", elapsed * (double)(size - done) / (double)done);
+        snprintf(left, sizeof left, ", %.0f s left",
+                 elapsed * (double)(size - done) / (double)done);
     /* A line that wraps could not be redrawn: where all has no room, the amount goes. */
     char line[160];
     const size_t room = columns();

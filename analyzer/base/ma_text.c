@@ -10,7 +10,7 @@
 
 const char *ma_human_bytes(char buffer[MA_HUMAN_SIZE], uint64_t bytes)
 {
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
     unsigned unit = 0;
     while (value >= 1023.95 && unit < 6) {
@@ -90,11 +90,11 @@ size_t ma_utf8_length(const char *text)
 uint32_t ma_hidden_character(const char *text, size_t length)
 {
     const unsigned char *p = (const unsigned char *)text;
-    uint32_t code = length == 1   ? p[0]
-                    : length == 2 ? (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)
-                    : length == 3 ? (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 |
-                                        (p[2] & 0x3f)
-                                  : 0;
+    uint32_t code =
+        length == 1   ? p[0]
+        : length == 2 ? (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)
+        : length == 3 ? (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f)
+                      : 0;
     bool hidden = (code && code < 0x20) || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
                   (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
                   (code >= 0x2060 && code <= 0x2069) || code == 0xfeff;

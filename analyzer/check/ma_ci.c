@@ -11,17 +11,17 @@
 #include "ma_leaks.h"
 #include "ma_text.h"
 
-int ma_ci_figures(struct ma_analysis *analysis, struct ma_figures *figures)
+int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
-    if (!leaks || ma_figures_of(analysis, figures) < 0)
+    if (!leaks || ma_metrics_of(analysis, metrics) < 0)
         return -ENOMEM;
-    ma_figures_hide(figures, leaks->suppressed_bytes, leaks->suppressed_blocks);
+    ma_metrics_hide(metrics, leaks->suppressed_bytes, leaks->suppressed_blocks);
     return 0;
 }
 
 static int read_trace(const char *path, const struct ma_options *options,
-                      struct ma_figures *figures, struct ma_error *error)
+                      struct ma_metrics *metrics, struct ma_error *error)
 {
     struct ma_options plain = *options;
     struct ma_analysis analysis;
@@ -32,7 +32,7 @@ static int read_trace(const char *path, const struct ma_options *options,
         result = ma_analysis_run(&analysis, NULL, error);
     if (result == 0)
         result = ma_analysis_rows(&analysis, error);
-    if (result == 0 && ma_ci_figures(&analysis, figures) < 0)
+    if (result == 0 && ma_ci_metrics(&analysis, metrics) < 0)
         result = ma_fail_memory(error);
     if (result == 0 && ma_gate_doubts(&analysis.trace.audit, damage, sizeof damage))
         result = ma_fail(error, -EILSEQ, "%s: %s: no baseline can be made of it", path, damage);
@@ -42,13 +42,13 @@ static int read_trace(const char *path, const struct ma_options *options,
 
 /* A part of one trace says nothing of the whole of another. */
 static int read_report(const char *path, const struct ma_options *options,
-                       struct ma_figures *figures, struct ma_error *error)
+                       struct ma_metrics *metrics, struct ma_error *error)
 {
-    int result = ma_figures_read(path, figures, error);
-    if (result < 0 || figures->filtered == options->filter.active)
+    int result = ma_metrics_read(path, metrics, error);
+    if (result < 0 || metrics->filtered == options->filter.active)
         return result;
     return ma_fail(error, -EINVAL,
-                   figures->filtered
+                   metrics->filtered
                        ? "%s: is the report of a part of its trace (its \"filter\" says which): "
                          "give the same filters, or a baseline without"
                        : "%s: is the report of a whole trace: give a trace as the baseline, which "
@@ -59,7 +59,7 @@ static int read_report(const char *path, const struct ma_options *options,
 int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
                struct ma_error *error)
 {
-    *ci = (struct ma_ci){ .gate = gate };
+    *ci = (struct ma_ci){.gate = gate};
     int result = 0;
     if (options->junit)
         result = ma_output_open(&ci->junit, options->junit, error);
@@ -68,15 +68,15 @@ int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *
     if (result < 0 || !options->baseline)
         return result;
     ci->has_baseline = true;
-    return ma_figures_in_report(options->baseline)
+    return ma_metrics_in_report(options->baseline)
                ? read_report(options->baseline, options, &ci->baseline, error)
                : read_trace(options->baseline, options, &ci->baseline, error);
 }
 
-void ma_ci_baseline(struct ma_ci *ci, const struct ma_figures *figures)
+void ma_ci_baseline(struct ma_ci *ci, const struct ma_metrics *metrics)
 {
     if (!ci->has_baseline)
-        ci->baseline = *figures;
+        ci->baseline = *metrics;
     ci->has_baseline = true;
 }
 
@@ -95,15 +95,15 @@ static int write_file(struct ma_output *output, const struct ma_ci *ci,
 int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error)
 {
     struct ma_gate *gate = ci->gate;
-    struct ma_figures figures;
+    struct ma_metrics metrics;
     bool doubt = ma_gate_doubts(&analysis->trace.audit, gate->doubt, sizeof gate->doubt);
     if (!gate->n && !ci->junit.file && !ci->sarif.file)
         return 0;
-    if (ci->figures)
-        figures = *ci->figures;
-    else if (ma_ci_figures(analysis, &figures) < 0)
+    if (ci->metrics)
+        metrics = *ci->metrics;
+    else if (ma_ci_metrics(analysis, &metrics) < 0)
         return ma_fail_memory(error);
-    int result = ma_gate_judge(gate, &figures, ci->has_baseline ? &ci->baseline : NULL, error);
+    int result = ma_gate_judge(gate, &metrics, ci->has_baseline ? &ci->baseline : NULL, error);
     for (size_t i = 0; result == 0 && i < gate->n; i++) {
         const struct ma_condition *condition = &gate->conditions[i];
         if (condition->failed)
@@ -138,8 +138,7 @@ static int by_leak(const void *a, const void *b)
 const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
-    const struct ma_row **rows =
-        leaks ? malloc((analysis->n_rows + 1) * sizeof *rows) : NULL;
+    const struct ma_row **rows = leaks ? malloc((analysis->n_rows + 1) * sizeof *rows) : NULL;
     *n = 0;
     for (size_t i = 0; rows && i < analysis->n_rows; i++) {
         if (analysis->rows[i].leaked_blocks && !leaks->of[i].suppressed)
@@ -159,8 +158,7 @@ static bool is_program(const struct ma_analysis *analysis, const char *module)
     return false;
 }
 
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames,
-                       size_t n)
+size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (frames[i].file && frames[i].function && !ma_label_is_wrapper(frames[i].function) &&

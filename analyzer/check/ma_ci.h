@@ -13,8 +13,8 @@
 struct ma_ci {
     struct ma_gate *gate;
     struct ma_output junit, sarif;
-    struct ma_figures baseline;
-    const struct ma_figures *figures; /* known already; NULL: taken from the analysis */
+    struct ma_metrics baseline;
+    const struct ma_metrics *metrics; /* known already; NULL: taken from the analysis */
     bool has_baseline;
 };
 
@@ -23,7 +23,7 @@ struct ma_ci {
 int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
                struct ma_error *error);
 /* Use these as the baseline, if the options name no other. */
-void ma_ci_baseline(struct ma_ci *ci, const struct ma_figures *figures);
+void ma_ci_baseline(struct ma_ci *ci, const struct ma_metrics *metrics);
 /* The rows are made. Sentences of failed conditions go to standard error. Returns
  * -EILSEQ, after the files are written, if the trace is whole but for lost events. */
 int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error);
@@ -33,16 +33,16 @@ void ma_ci_close(struct ma_ci *ci);
 int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
 int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out);
 
-/* The figures that conditions judge: those of the summary, without what suppressions
+/* The metrics that conditions judge: those of the summary, without what suppressions
  * hide. Before the replay is freed. Returns 0 or -ENOMEM. */
-int ma_ci_figures(struct ma_analysis *analysis, struct ma_figures *figures);
+int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics);
 
-/* The rows that leak and are not suppressed, largest first, as a list to free; NULL if memory is short. */
+/* The rows that leak and are not suppressed, largest first, as a list to free; NULL if memory is
+ * short. */
 const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n);
 /* The frame a person should open: the first one with a source file in the program
  * itself that does not merely allocate, else the first with a source file, else the
  * label's. Index among n > 0. */
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames,
-                       size_t n);
+size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n);
 
 #endif

@@ -35,8 +35,8 @@ static const char *only_program(const struct ma_trace *trace)
 /* How much of a function's name its source gave it. */
 static size_t source_length(const char *function)
 {
-    static const char *const clones[] = { ".constprop.", ".isra.", ".part.", ".cold",
-                                          ".lto_priv.", ".llvm.", " [clone" };
+    static const char *const clones[] = {".constprop.", ".isra.", ".part.", ".cold",
+                                         ".lto_priv.",  ".llvm.", " [clone"};
     size_t length = strlen(function);
     for (size_t i = 0; i < sizeof clones / sizeof *clones; i++) {
         const char *at = strstr(function, clones[i]);
@@ -134,7 +134,7 @@ static int add_row(struct ma_diff *diff, int side, const struct ma_row *row)
     if (number == diff->n_rows) {
         if (!MA_RESERVE(diff->rows, diff->n_rows, diff->row_capacity))
             return -ENOMEM;
-        diff->rows[diff->n_rows++] = (struct ma_diff_row){ .stack = { MA_NONE, MA_NONE } };
+        diff->rows[diff->n_rows++] = (struct ma_diff_row){.stack = {MA_NONE, MA_NONE}};
     }
     struct ma_diff_row *of = &diff->rows[number];
     if (of->stack[side] == MA_NONE)
@@ -149,8 +149,8 @@ int ma_diff_build(struct ma_diff *diff, struct ma_analysis *old, struct ma_analy
 {
     int result = 0;
     *diff = (struct ma_diff){
-        .sides = { old, new },
-        .program = { only_program(&old->trace), only_program(&new->trace) },
+        .sides = {old, new},
+        .program = {only_program(&old->trace), only_program(&new->trace)},
     };
     for (int side = MA_OLD; side < MA_SIDES; side++) {
         const struct ma_analysis *analysis = diff->sides[side];

@@ -9,7 +9,7 @@
 #define MA_DIFF_H
 
 #include "ma_export_strings.h"
-#include "ma_figures.h"
+#include "ma_metrics.h"
 #include "ma_model.h"
 #include "ma_report.h"
 
@@ -23,7 +23,7 @@ struct ma_diff_row {
 
 struct ma_diff {
     struct ma_analysis *sides[MA_SIDES];
-    struct ma_figures figures[MA_SIDES];
+    struct ma_metrics metrics[MA_SIDES];
     const char *program[MA_SIDES]; /* the only executable of the trace, or NULL */
     uint64_t nameless[MA_SIDES];   /* stacks with a frame that only its module stands for */
     struct ma_strings keys;        /* what tells stacks apart, by number of the row */
@@ -31,7 +31,7 @@ struct ma_diff {
     size_t n_rows, row_capacity;
 };
 
-/* Match the rows of both, which are made; figures are the caller's to set. The
+/* Match the rows of both, which are made; metrics are the caller's to set. The
  * analyses must outlive it. Returns 0 or -ENOMEM; free in either case. */
 int ma_diff_build(struct ma_diff *diff, struct ma_analysis *old, struct ma_analysis *new);
 void ma_diff_free(struct ma_diff *diff);

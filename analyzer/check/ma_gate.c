@@ -16,9 +16,8 @@ static const struct {
     const char *text;
     const char *allowed; /* the contrary, in words */
 } relations[] = {
-    [MA_GT] = { ">", "at most" },   [MA_GE] = { ">=", "less than" },
-    [MA_LT] = { "<", "at least" },  [MA_LE] = { "<=", "more than" },
-    [MA_EQ] = { "==", "anything but" }, [MA_NE] = { "!=", "exactly" },
+    [MA_GT] = {">", "at most"},    [MA_GE] = {">=", "less than"},    [MA_LT] = {"<", "at least"},
+    [MA_LE] = {"<=", "more than"}, [MA_EQ] = {"==", "anything but"}, [MA_NE] = {"!=", "exactly"},
 };
 
 static const struct suffix {
@@ -26,15 +25,24 @@ static const struct suffix {
     enum ma_unit unit;
     long double factor;
 } suffixes[] = {
-    { "B", MA_BYTES, 1 },
-    { "K", MA_BYTES, 1024.0L }, { "KiB", MA_BYTES, 1024.0L },
-    { "M", MA_BYTES, 1048576.0L }, { "MiB", MA_BYTES, 1048576.0L },
-    { "G", MA_BYTES, 1073741824.0L }, { "GiB", MA_BYTES, 1073741824.0L },
-    { "T", MA_BYTES, 1099511627776.0L }, { "TiB", MA_BYTES, 1099511627776.0L },
-    { "K", MA_COUNT, 1e3L }, { "M", MA_COUNT, 1e6L }, { "G", MA_COUNT, 1e9L },
-    { "ns", MA_NANOSECONDS, 1 }, { "us", MA_NANOSECONDS, 1e3L },
-    { "ms", MA_NANOSECONDS, 1e6L }, { "s", MA_NANOSECONDS, 1e9L },
-    { "min", MA_NANOSECONDS, 60e9L }, { "h", MA_NANOSECONDS, 3600e9L },
+    {"B", MA_BYTES, 1},
+    {"K", MA_BYTES, 1024.0L},
+    {"KiB", MA_BYTES, 1024.0L},
+    {"M", MA_BYTES, 1048576.0L},
+    {"MiB", MA_BYTES, 1048576.0L},
+    {"G", MA_BYTES, 1073741824.0L},
+    {"GiB", MA_BYTES, 1073741824.0L},
+    {"T", MA_BYTES, 1099511627776.0L},
+    {"TiB", MA_BYTES, 1099511627776.0L},
+    {"K", MA_COUNT, 1e3L},
+    {"M", MA_COUNT, 1e6L},
+    {"G", MA_COUNT, 1e9L},
+    {"ns", MA_NANOSECONDS, 1},
+    {"us", MA_NANOSECONDS, 1e3L},
+    {"ms", MA_NANOSECONDS, 1e6L},
+    {"s", MA_NANOSECONDS, 1e9L},
+    {"min", MA_NANOSECONDS, 60e9L},
+    {"h", MA_NANOSECONDS, 3600e9L},
 };
 
 static const char *skip_blanks(const char *at)
@@ -44,7 +52,7 @@ static const char *skip_blanks(const char *at)
 
 static bool parse_relation(const char **at, enum ma_relation *relation)
 {
-    static const enum ma_relation longest_first[] = { MA_GE, MA_LE, MA_EQ, MA_NE, MA_GT, MA_LT };
+    static const enum ma_relation longest_first[] = {MA_GE, MA_LE, MA_EQ, MA_NE, MA_GT, MA_LT};
     for (size_t i = 0; i < sizeof longest_first / sizeof *longest_first; i++) {
         const char *text = relations[longest_first[i]].text;
         if (strncmp(*at, text, strlen(text)) == 0) {
@@ -81,9 +89,8 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
         return true;
     }
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (suffixes[i].unit == ma_figure_table[condition->figure].unit &&
-            strlen(suffixes[i].text) == length &&
-            strncmp(suffixes[i].text, text, length) == 0) {
+        if (suffixes[i].unit == ma_metric_table[condition->metric].unit &&
+            strlen(suffixes[i].text) == length && strncmp(suffixes[i].text, text, length) == 0) {
             condition->limit *= suffixes[i].factor;
             return true;
         }
@@ -93,23 +100,25 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
 
 bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size)
 {
-    struct ma_condition condition = { .text = text };
+    struct ma_condition condition = {.text = text};
     const char *at = skip_blanks(text);
     size_t length = strcspn(at, " \t<>=!");
-    condition.figure = ma_figure_find(at, length);
+    condition.metric = ma_metric_find(at, length);
     if (gate->n == MA_CONDITIONS_MAX) {
         snprintf(why, size, "%d conditions at most", MA_CONDITIONS_MAX);
         return false;
     }
-    if (condition.figure < 0) {
-        snprintf(why, size, "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
-                            "is one of %s", ma_figure_names());
+    if (condition.metric < 0) {
+        snprintf(why, size,
+                 "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
+                 "is one of %s",
+                 ma_metric_names());
         return false;
     }
     at = skip_blanks(at + length);
     if (!parse_relation(&at, &condition.relation)) {
         snprintf(why, size, "expected one of > >= < <= == != behind %s",
-                 ma_figure_table[condition.figure].name);
+                 ma_metric_table[condition.metric].name);
         return false;
     }
     at = skip_blanks(at);
@@ -117,16 +126,17 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
     condition.growth = minus || *at == '+';
     at += condition.growth;
     if (!parse_number(&at, &condition.limit)) {
-        snprintf(why, size, "expected a number behind %s, as in 'leaked_bytes>0', "
-                            "'peak_bytes>200M' or 'peak_bytes>+5%%'",
+        snprintf(why, size,
+                 "expected a number behind %s, as in 'leaked_bytes>0', "
+                 "'peak_bytes>200M' or 'peak_bytes>+5%%'",
                  relations[condition.relation].text);
         return false;
     }
     if (!parse_suffix(skip_blanks(at), &condition)) {
         snprintf(why, size, "\"%s\" is no unit of %s: expected %s or %%", at,
-                 ma_figure_table[condition.figure].name,
-                 ma_figure_table[condition.figure].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
-                 : ma_figure_table[condition.figure].unit == MA_COUNT ? "K, M, G"
+                 ma_metric_table[condition.metric].name,
+                 ma_metric_table[condition.metric].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
+                 : ma_metric_table[condition.metric].unit == MA_COUNT ? "K, M, G"
                                                                       : "ns, us, ms, s, min, h");
         return false;
     }
@@ -165,9 +175,9 @@ static bool holds(enum ma_relation relation, long double value, long double limi
     }
 }
 
-static void judge(struct ma_condition *condition, long double value, long double old)
+static void judge_condition(struct ma_condition *condition, long double value, long double old)
 {
-    const struct ma_figure *figure = &ma_figure_table[condition->figure];
+    const struct ma_metric *metric = &ma_metric_table[condition->metric];
     const char *allowed = relations[condition->relation].allowed;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], limit[MA_HUMAN_SIZE + 16], percent[48] = "";
     bool relative = condition->growth || condition->percent;
@@ -179,41 +189,40 @@ static void judge(struct ma_condition *condition, long double value, long double
         right *= old;
         snprintf(limit, sizeof limit, condition->growth ? "%+Lg %%" : "%Lg %%", condition->limit);
     } else {
-        snprintf(limit, sizeof limit, "%s%s",
-                 !condition->growth         ? ""
-                 : condition->limit < 0 ? "-"
-                                            : "+",
-                 human(a, figure->unit,
-                       condition->limit < 0 ? -condition->limit : condition->limit));
+        snprintf(
+            limit, sizeof limit, "%s%s",
+            !condition->growth     ? ""
+            : condition->limit < 0 ? "-"
+                                   : "+",
+            human(a, metric->unit, condition->limit < 0 ? -condition->limit : condition->limit));
     }
     condition->failed = holds(condition->relation, left, right);
     const char *verb = condition->failed ? "allowed is" : "as allowed:";
     if (!relative) {
         snprintf(condition->sentence, sizeof condition->sentence, "%s is %s, %s %s %s",
-                 figure->name, human(a, figure->unit, value), verb, allowed, limit);
+                 metric->name, human(a, metric->unit, value), verb, allowed, limit);
         return;
     }
     if (old > 0)
         snprintf(percent, sizeof percent, " (%+.1Lf %%)", 100 * (value - old) / old);
-    snprintf(condition->sentence, sizeof condition->sentence,
-             "%s went from %s to %s%s, %s %s %s%s", figure->name, human(a, figure->unit, old),
-             human(b, figure->unit, value), percent, verb, allowed, limit,
-             condition->growth ? "" : " of the baseline");
+    snprintf(condition->sentence, sizeof condition->sentence, "%s went from %s to %s%s, %s %s %s%s",
+             metric->name, human(a, metric->unit, old), human(b, metric->unit, value), percent,
+             verb, allowed, limit, condition->growth ? "" : " of the baseline");
 }
 
-int ma_gate_judge(struct ma_gate *gate, const struct ma_figures *figures,
-                  const struct ma_figures *baseline, struct ma_error *error)
+int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
+                  const struct ma_metrics *baseline, struct ma_error *error)
 {
     gate->n_failed = 0;
     for (size_t i = 0; i < gate->n; i++) {
         struct ma_condition *condition = &gate->conditions[i];
-        int figure = condition->figure;
+        int metric = condition->metric;
         bool relative = condition->growth || condition->percent;
-        if (relative && !(baseline && baseline->known[figure]))
+        if (relative && !(baseline && baseline->known[metric]))
             return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
-                           condition->text, ma_figure_table[figure].name);
-        judge(condition, (long double)figures->value[figure],
-              relative ? (long double)baseline->value[figure] : 0);
+                           condition->text, ma_metric_table[metric].name);
+        judge_condition(condition, (long double)metrics->value[metric],
+                        relative ? (long double)baseline->value[metric] : 0);
         gate->n_failed += condition->failed;
     }
     return 0;

@@ -7,19 +7,19 @@
 #ifndef MA_GATE_H
 #define MA_GATE_H
 
-#include "ma_figures.h"
+#include "ma_metrics.h"
 
 #define MA_CONDITIONS_MAX 32
 
 enum ma_relation { MA_GT, MA_GE, MA_LT, MA_LE, MA_EQ, MA_NE };
 
 struct ma_condition {
-    const char *text;   /* as given */
-    int figure;         /* in ma_figure_table */
+    const char *text; /* as given */
+    int metric;       /* in ma_metric_table */
     enum ma_relation relation;
     bool growth;        /* against the baseline: +N or -N */
     bool percent;       /* of the baseline */
-    long double limit;  /* in the figure's unit, or percent */
+    long double limit;  /* in the metric's unit, or percent */
     bool failed;        /* judged: it holds, which is not allowed */
     char sentence[512]; /* judged: what is so, in either case */
 };
@@ -38,9 +38,9 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
 bool ma_gate_needs_baseline(const struct ma_gate *gate);
 
 /* Judge all. baseline may be NULL if none needs it. -EINVAL with a message if the
- * baseline lacks a figure. */
-int ma_gate_judge(struct ma_gate *gate, const struct ma_figures *figures,
-                  const struct ma_figures *baseline, struct ma_error *error);
+ * baseline lacks a metric. */
+int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
+                  const struct ma_metrics *baseline, struct ma_error *error);
 
 /* What of an audit makes every condition doubtful (damage and losses): true, with a
  * sentence without the trace's name. */

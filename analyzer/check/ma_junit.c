@@ -13,7 +13,7 @@
 
 /* A text of any bytes, in an attribute or between tags: well-formed UTF-8 without
  * what XML cannot hold. */
-static int put(FILE *out, const char *text)
+static int put_xml(FILE *out, const char *text)
 {
     char *clean = ma_flame_clean(text);
     if (!clean)
@@ -35,11 +35,11 @@ static int put_frame(FILE *out, const struct ma_frame *frame)
 {
     char buffer[256];
     fputs("  ", out);
-    int result = put(out, ma_frame_name(frame, buffer, sizeof buffer));
+    int result = put_xml(out, ma_frame_name(frame, buffer, sizeof buffer));
     const char *place = frame->file ? frame->file : frame->module;
     if (place && result == 0) {
         fputs("  ", out);
-        result = put(out, place);
+        result = put_xml(out, place);
     }
     if (frame->file && frame->line)
         fprintf(out, ":%u", frame->line);
@@ -54,12 +54,13 @@ static int put_leak(struct ma_analysis *analysis, const struct ma_row *row, FILE
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    fprintf(out, "%s (%llu bytes) in %s block%s never freed: ",
-            ma_human_bytes(bytes, row->leaked_bytes), (unsigned long long)row->leaked_bytes,
-            ma_human_count(blocks, row->leaked_blocks), row->leaked_blocks == 1 ? "" : "s");
-    int result = put(out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
-                                            sizeof buffer)
-                            : "(no stack)");
+    fprintf(out,
+            "%s (%llu bytes) in %s block%s never freed: ", ma_human_bytes(bytes, row->leaked_bytes),
+            (unsigned long long)row->leaked_bytes, ma_human_count(blocks, row->leaked_blocks),
+            row->leaked_blocks == 1 ? "" : "s");
+    int result = put_xml(
+        out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)
+               : "(no stack)");
     putc('\n', out);
     size_t shown = (size_t)n < analysis->options->frames ? (size_t)n : analysis->options->frames;
     for (size_t i = 0; i < shown && result == 0; i++)
@@ -89,10 +90,10 @@ static int put_case(FILE *out, const char *class, const char *name, const char *
                     const char *type, const char *message)
 {
     fputs("    <testcase classname=\"mlog.", out);
-    int result = put(out, class);
+    int result = put_xml(out, class);
     fputs("\" name=\"", out);
     if (result == 0)
-        result = put(out, name);
+        result = put_xml(out, name);
     fputs("\" time=\"0\"", out);
     if (!element) {
         fputs("/>\n", out);
@@ -100,10 +101,10 @@ static int put_case(FILE *out, const char *class, const char *name, const char *
     }
     fprintf(out, ">\n      <%s type=\"%s\" message=\"", element, type);
     if (result == 0)
-        result = put(out, message);
+        result = put_xml(out, message);
     fputs("\">", out);
     if (result == 0)
-        result = put(out, message);
+        result = put_xml(out, message);
     fprintf(out, "</%s>\n    </testcase>\n", element);
     return result;
 }
@@ -114,7 +115,7 @@ static int put_filter(const struct ma_filter *filter, FILE *out)
     if (!text)
         return -ENOMEM;
     fputs("      <property name=\"filter\" value=\"", out);
-    int result = put(out, text);
+    int result = put_xml(out, text);
     fputs("\"/>\n", out);
     free(text);
     return result;
@@ -132,7 +133,7 @@ int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, 
             "  <testsuite name=\"mlog\" %s skipped=\"0\" time=\"0\">\n    <properties>\n"
             "      <property name=\"trace\" value=\"",
             counts, counts);
-    int result = put(out, path);
+    int result = put_xml(out, path);
     fputs("\"/>\n", out);
     if (result == 0 && analysis->filter)
         result = put_filter(analysis->filter, out);
@@ -143,7 +144,7 @@ int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, 
     for (size_t i = 0; i < gate->n && result == 0; i++) {
         const struct ma_condition *one = &gate->conditions[i];
         result = put_case(out, class, one->text, one->failed ? "failure" : NULL,
-                          ma_figure_table[one->figure].name, one->sentence);
+                          ma_metric_table[one->metric].name, one->sentence);
     }
     if (result == 0)
         result = put_leaks(analysis, out);

@@ -11,7 +11,7 @@
 #include "ma_text.h"
 
 enum status { GREW, SHRANK, CAME, WENT, STATUSES };
-static const char *const status_names[] = { "grew", "shrank", "new", "gone" };
+static const char *const status_names[] = {"grew", "shrank", "new", "gone"};
 
 struct change {
     const struct ma_diff_row *row;
@@ -38,7 +38,7 @@ static uint64_t size_of(int64_t change)
     return change < 0 ? (uint64_t)-change : (uint64_t)change;
 }
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_changes(const void *a, const void *b, void *context)
 {
     const struct change *x = a, *y = b;
     const struct ma_options *options = context;
@@ -65,8 +65,7 @@ static enum status status_of(const struct change *change)
     return (change->bytes ? change->bytes : change->blocks) > 0 ? GREW : SHRANK;
 }
 
-static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n,
-                                 struct sums *sums)
+static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n, struct sums *sums)
 {
     struct change *changes = malloc((diff->n_rows + 1) * sizeof *changes);
     *n = 0;
@@ -88,7 +87,7 @@ static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n
         changes[(*n)++] = change;
     }
     if (changes)
-        qsort_r(changes, *n, sizeof *changes, compare,
+        qsort_r(changes, *n, sizeof *changes, compare_changes,
                 (void *)(uintptr_t)diff->sides[MA_NEW]->options);
     return changes;
 }
@@ -96,7 +95,7 @@ static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n
 static int add_entry(struct ma_diff *diff, struct ma_model *model, struct ma_value *array,
                      const struct change *change, const char *blocks_title)
 {
-    static const char *const titles[] = { "", "", "new", "gone" };
+    static const char *const titles[] = {"", "", "new", "gone"};
     struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
     int side = change->status == WENT ? MA_OLD : MA_NEW;
     bool both = change->status == GREW || change->status == SHRANK;
@@ -112,8 +111,7 @@ static int add_entry(struct ma_diff *diff, struct ma_model *model, struct ma_val
                     (uint64_t)change->blocks);
     ma_model_number(model, entry, "old_bytes", both ? "before" : NULL, MA_BYTES,
                     change->old->bytes);
-    ma_model_number(model, entry, "new_bytes", both ? "now" : NULL, MA_BYTES,
-                    change->new->bytes);
+    ma_model_number(model, entry, "new_bytes", both ? "now" : NULL, MA_BYTES, change->new->bytes);
     ma_model_number(model, entry, "old_blocks", NULL, MA_COUNT, change->old->blocks);
     ma_model_number(model, entry, "new_blocks", NULL, MA_COUNT, change->new->blocks);
     uint32_t stack = change->row->stack[side];
@@ -137,7 +135,7 @@ static void add_sums(struct ma_model *model, struct ma_value *parent, const char
 static void add_note(struct ma_model *model, struct ma_value *array, const struct sums *sums,
                      size_t n, size_t shown)
 {
-    static const char *const words[] = { "grew by", "shrank by", "new with", "gone with" };
+    static const char *const words[] = {"grew by", "shrank by", "new with", "gone with"};
     char text[400] = "", bytes[MA_HUMAN_SIZE], count[MA_HUMAN_SIZE];
     size_t used = 0;
     for (size_t i = 0; i < STATUSES; i++) {
@@ -161,12 +159,12 @@ static int add_cost(struct ma_diff *diff, struct ma_model *model, struct ma_valu
     static const struct {
         const char *key, *title, *blocks;
     } looks[] = {
-        [MA_DIFF_LEAKS] = { "leaks", "Leaks, changed", "blocks" },
-        [MA_DIFF_PEAK] = { "peak", "At the peak, changed", "blocks" },
-        [MA_DIFF_ALLOCATIONS] = { "allocations", "Allocations, changed", "calls" },
+        [MA_DIFF_LEAKS] = {"leaks", "Leaks, changed", "blocks"},
+        [MA_DIFF_PEAK] = {"peak", "At the peak, changed", "blocks"},
+        [MA_DIFF_ALLOCATIONS] = {"allocations", "Allocations, changed", "calls"},
     };
     const struct ma_options *options = diff->sides[MA_NEW]->options;
-    struct sums sums = { 0 };
+    struct sums sums = {0};
     size_t n;
     struct change *changes = changes_of(diff, cost, &n, &sums);
     if (!changes)
@@ -190,12 +188,12 @@ static const char *human(char buffer[MA_HUMAN_SIZE], enum ma_unit unit, uint64_t
                                     : ma_human_count(buffer, value);
 }
 
-/* All figures for machines, those that a person compares as a table. */
+/* All metrics for machines, those that a person compares as a table. */
 static void add_totals(struct ma_diff *diff, struct ma_model *model)
 {
-    static const char *const titles[] = { "never freed", "  blocks", "peak", "  blocks",
-                                          "allocated", "  calls", "temporary blocks" };
-    const struct ma_figures *old = &diff->figures[MA_OLD], *new = &diff->figures[MA_NEW];
+    static const char *const titles[] = {
+        "never freed", "  blocks", "peak", "  blocks", "allocated", "  calls", "temporary blocks"};
+    const struct ma_metrics *old = &diff->metrics[MA_OLD], *new = &diff->metrics[MA_NEW];
     struct ma_value *summary = ma_model_object(model, &model->root, "summary", NULL, MA_FIELDS);
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Difference", MA_LINES);
     ma_model_format(model, lines, NULL, NULL, "OLD  %s", diff->sides[MA_OLD]->options->trace);
@@ -210,36 +208,38 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
         free(text);
     }
     ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s", "", "OLD", "NEW", "change");
-    for (size_t i = 0; i < MA_FIGURES; i++) {
-        const struct ma_figure *figure = &ma_figure_table[i];
+    for (size_t i = 0; i < MA_METRICS; i++) {
+        const struct ma_metric *metric = &ma_metric_table[i];
         int64_t change = subtract(new->value[i], old->value[i]);
-        struct ma_value *one = ma_model_object(model, summary, figure->name, NULL, MA_FIELDS);
-        ma_model_number(model, one, "old", NULL, figure->unit, old->value[i]);
-        ma_model_number(model, one, "new", NULL, figure->unit, new->value[i]);
+        struct ma_value *one = ma_model_object(model, summary, metric->name, NULL, MA_FIELDS);
+        ma_model_number(model, one, "old", NULL, metric->unit, old->value[i]);
+        ma_model_number(model, one, "new", NULL, metric->unit, new->value[i]);
         ma_model_number(model, one, "change", NULL, MA_COUNT_CHANGE, (uint64_t)change);
         if (i >= sizeof titles / sizeof *titles)
             continue;
         char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], by[MA_HUMAN_SIZE + 1];
         char percent[40] = "";
-        snprintf(by, sizeof by, "%s%s", change < 0 ? "-" : change ? "+" : "",
-                 human(c, figure->unit, size_of(change)));
+        snprintf(by, sizeof by, "%s%s",
+                 change < 0 ? "-"
+                 : change   ? "+"
+                            : "",
+                 human(c, metric->unit, size_of(change)));
         if (old->value[i] && change)
             snprintf(percent, sizeof percent, "  %+.1f %%",
                      100 * (double)change / (double)old->value[i]);
         ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s%s", titles[i],
-                        human(a, figure->unit, old->value[i]),
-                        human(b, figure->unit, new->value[i]), by, percent);
+                        human(a, metric->unit, old->value[i]),
+                        human(b, metric->unit, new->value[i]), by, percent);
     }
 }
 
 /* What the audit of each side says, and why stacks may not match. */
 static int add_audits(struct ma_diff *diff, struct ma_model *model)
 {
-    static const char *const keys[] = { "old", "new" }, *const names[] = { "OLD", "NEW" };
+    static const char *const keys[] = {"old", "new"}, *const names[] = {"OLD", "NEW"};
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Audit", MA_LINES);
     for (int side = MA_OLD; side < MA_SIDES; side++) {
-        struct ma_value *object =
-            ma_model_object(model, &model->root, keys[side], NULL, MA_FIELDS);
+        struct ma_value *object = ma_model_object(model, &model->root, keys[side], NULL, MA_FIELDS);
         ma_model_text(model, object, "trace", NULL, diff->sides[side]->options->trace);
         ma_model_number(model, object, "stacks_without_names", NULL, MA_COUNT,
                         diff->nameless[side]);
@@ -285,7 +285,7 @@ int ma_report_diff(struct ma_diff *diff, struct ma_model *model)
     ma_model_text(model, &model->root, "schema", NULL, "mlog-diff/1");
     add_totals(diff, model);
     struct ma_value *sums = ma_model_object(model, &model->root, "changes", NULL, MA_FIELDS);
-    static const char *const costs[] = { "leaks", "peak", "allocations" };
+    static const char *const costs[] = {"leaks", "peak", "allocations"};
     int result = 0;
     for (int cost = 0; cost < MA_DIFF_COSTS && result == 0; cost++) {
         if (is_wanted(options, costs[cost]))

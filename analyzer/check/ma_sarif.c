@@ -65,8 +65,8 @@ static uint64_t fingerprint(const struct ma_frame *frames, size_t n)
     for (size_t i = 0; i < n; i++) {
         const char *module = frames[i].module ? frames[i].module : "";
         const char *slash = strrchr(module, '/');
-        const char *parts[] = { frames[i].function ? frames[i].function : "?",
-                                slash ? slash + 1 : module };
+        const char *parts[] = {frames[i].function ? frames[i].function : "?",
+                               slash ? slash + 1 : module};
         for (size_t k = 0; k < 2; k++) {
             for (const char *c = parts[k]; *c; c++)
                 hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
@@ -79,7 +79,7 @@ static uint64_t fingerprint(const struct ma_frame *frames, size_t n)
 static int put_result(struct sarif *sarif, const struct ma_row *row)
 {
     const struct ma_frame *frames;
-    const struct ma_frame none = { .function = "(no stack)" };
+    const struct ma_frame none = {.function = "(no stack)"};
     struct ma_analysis *analysis = sarif->analysis;
     FILE *out = sarif->out;
     char bytes[MA_HUMAN_SIZE], blocks[MA_HUMAN_SIZE], buffer[256];
@@ -95,16 +95,18 @@ static int put_result(struct sarif *sarif, const struct ma_row *row)
     if (asprintf(&text, "%s in %s block%s never freed, allocated by %s",
                  ma_human_bytes(bytes, row->leaked_bytes),
                  ma_human_count(blocks, row->leaked_blocks), row->leaked_blocks == 1 ? "" : "s",
-                 ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
-                               sizeof buffer)) < 0)
+                 ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)) <
+        0)
         return -ENOMEM;
     fputs("        {\"ruleId\": \"heap-leak\", \"ruleIndex\": 0, \"level\": \"warning\",\n"
-          "         \"message\": {\"text\": ", out);
+          "         \"message\": {\"text\": ",
+          out);
     ma_write_json_string(out, text);
     free(text);
     fputs("},\n         \"locations\": [", out);
     put_location(sarif, own);
-    fputs("],\n         \"stacks\": [{\"message\": {\"text\": \"allocated here\"}, \"frames\": [", out);
+    fputs("],\n         \"stacks\": [{\"message\": {\"text\": \"allocated here\"}, \"frames\": [",
+          out);
     for (long i = 0; i < n; i++) {
         fputs(i ? ",\n           {\"location\": " : "\n           {\"location\": ", out);
         put_location(sarif, &frames[i]);
@@ -123,8 +125,10 @@ static int put_result(struct sarif *sarif, const struct ma_row *row)
 
 static void put_notification(FILE *out, bool *any, const char *id, const char *text)
 {
-    fprintf(out, "%s\n          {\"level\": \"error\", \"descriptor\": {\"id\": \"%s\"}, "
-                 "\"message\": {\"text\": ", *any ? "," : "", id);
+    fprintf(out,
+            "%s\n          {\"level\": \"error\", \"descriptor\": {\"id\": \"%s\"}, "
+            "\"message\": {\"text\": ",
+            *any ? "," : "", id);
     ma_write_json_string(out, text);
     fputs("}}", out);
     *any = true;
@@ -134,8 +138,10 @@ static void put_invocation(struct sarif *sarif, const struct ma_gate *gate)
 {
     FILE *out = sarif->out;
     bool any = false;
-    fprintf(out, "      \"invocations\": [{\"executionSuccessful\": %s, "
-                 "\"toolExecutionNotifications\": [", gate->doubt[0] ? "false" : "true");
+    fprintf(out,
+            "      \"invocations\": [{\"executionSuccessful\": %s, "
+            "\"toolExecutionNotifications\": [",
+            gate->doubt[0] ? "false" : "true");
     if (gate->doubt[0])
         put_notification(out, &any, "trace-damaged", gate->doubt);
     for (size_t i = 0; i < gate->n; i++) {
@@ -159,22 +165,24 @@ static int put_filter(const struct ma_filter *filter, FILE *out)
 
 int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
 {
-    struct sarif sarif = { .analysis = analysis, .out = out };
+    struct sarif sarif = {.analysis = analysis, .out = out};
     size_t n;
     const struct ma_row **rows = ma_ci_leaks(analysis, &n);
     char *cwd = getcwd(NULL, 0);
     int result = rows ? 0 : -ENOMEM;
     if (cwd && cwd[0] == '/' && cwd[1] && asprintf(&sarif.cwd, "%s/", cwd) < 0)
         sarif.cwd = NULL;
-    fputs("{\n  \"$schema\": \"https://json.schemastore.org/sarif-2.1.0.json\",\n"
-          "  \"version\": \"2.1.0\",\n  \"runs\": [{\n"
-          "      \"tool\": {\"driver\": {\"name\": \"mlog-analyze\", \"version\": \"" MLOG_VERSION
-          "\", \"rules\": [\n"
-          "        {\"id\": \"heap-leak\", \"name\": \"HeapLeak\", \"shortDescription\": {\"text\": "
-          "\"Memory that was never freed\"}, \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
-          "        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
-          "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
-          "{\"text\": \"The trace is not whole\"}}]}},\n", out);
+    fputs(
+        "{\n  \"$schema\": \"https://json.schemastore.org/sarif-2.1.0.json\",\n"
+        "  \"version\": \"2.1.0\",\n  \"runs\": [{\n"
+        "      \"tool\": {\"driver\": {\"name\": \"mlog-analyze\", \"version\": \"" MLOG_VERSION
+        "\", \"rules\": [\n"
+        "        {\"id\": \"heap-leak\", \"name\": \"HeapLeak\", \"shortDescription\": {\"text\": "
+        "\"Memory that was never freed\"}, \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
+        "        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
+        "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
+        "{\"text\": \"The trace is not whole\"}}]}},\n",
+        out);
     put_invocation(&sarif, gate);
     if (analysis->filter && result == 0)
         result = put_filter(analysis->filter, out);

@@ -50,8 +50,8 @@ int ma_bundle_spool(const char *trace, FILE **file, char **path, struct ma_error
     *file = NULL;
     *path = NULL;
     /* What is missing or a directory is refused elsewhere. */
-    if (!standard && (stat(trace, &status) != 0 || S_ISREG(status.st_mode) ||
-                      S_ISDIR(status.st_mode)))
+    if (!standard &&
+        (stat(trace, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
         return 0;
     int fd = standard ? STDIN_FILENO : open(trace, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -102,10 +102,10 @@ static int write_symbols(struct ma_analysis *analysis, FILE *out, struct ma_erro
 static int compress(ZSTD_CCtx *context, const unsigned char *data, size_t n, bool last, FILE *out)
 {
     static char bytes[COPY];
-    ZSTD_inBuffer in = { data, n, 0 };
+    ZSTD_inBuffer in = {data, n, 0};
     size_t left;
     do {
-        ZSTD_outBuffer to = { bytes, sizeof bytes, 0 };
+        ZSTD_outBuffer to = {bytes, sizeof bytes, 0};
         left = ZSTD_compressStream2(context, &to, &in, last ? ZSTD_e_end : ZSTD_e_continue);
         if (ZSTD_isError(left))
             return -ENOMEM;

@@ -10,8 +10,8 @@
 #include "ma_clock.h"
 
 static const struct ma_dumper dumpers[] = {
-    { "text", ma_dump_text_begin, ma_dump_text_event, ma_dump_text_end, .replays = true },
-    { "json", ma_dump_json_begin, ma_dump_json_event, .prompt = true },
+    {"text", ma_dump_text_begin, ma_dump_text_event, ma_dump_text_end, .replays = true},
+    {"json", ma_dump_json_begin, ma_dump_json_event, .prompt = true},
 };
 
 const char *const ma_function_names[MLF_FN_COUNT] = {
@@ -65,7 +65,7 @@ static int on_event(void *context, struct ma_analysis *analysis, const struct ma
     struct ma_dump *dump = context;
     (void)analysis;
     int result = dump->dumper->event(dump, merged);
-    dump->sight = (struct ma_dump_sight){ 0 };
+    dump->sight = (struct ma_dump_sight){0};
     return result;
 }
 
@@ -81,11 +81,18 @@ int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
 {
     const bool replays = dumper->replays || analysis->filter;
     *dump = (struct ma_dump){
-        .dumper = dumper, .analysis = analysis, .out = out,
-        .pass = { .context = dump, .event = on_event, .end = on_end, .no_replay = !replays,
-                  .prompt = dumper->prompt },
-        .observer = { .context = dump, .allocated = on_allocated, .freed = on_freed,
-                      .failed = on_failed },
+        .dumper = dumper,
+        .analysis = analysis,
+        .out = out,
+        .pass = {.context = dump,
+                 .event = on_event,
+                 .end = on_end,
+                 .no_replay = !replays,
+                 .prompt = dumper->prompt},
+        .observer = {.context = dump,
+                     .allocated = on_allocated,
+                     .freed = on_freed,
+                     .failed = on_failed},
     };
     int result = replays ? ma_observers_add(&analysis->replay.observers, &dump->observer) : 0;
     return result < 0 ? result : dumper->begin(dump);
@@ -93,7 +100,7 @@ int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
 
 void ma_dump_free(struct ma_dump *dump)
 {
-    free(dump->told);
+    free(dump->has_header);
 }
 
 /* A realloc of which the filter accepts one of the two blocks is a free of the
@@ -120,17 +127,10 @@ enum ma_dump_extent ma_dump_extent(const struct ma_dump *dump, const struct ma_m
     if (!analysis->filter)
         return MA_DUMP_ALL;
     switch ((enum ma_event_type)event->type) {
-    case MA_EVENT_REALLOC:
-        return split(sight, event, part);
-    case MA_EVENT_ALLOC:
-        all = sight->begins;
-        break;
-    case MA_EVENT_FREE:
-        all = sight->ends;
-        break;
-    case MA_EVENT_FAILED:
-        all = sight->failed;
-        break;
+    case MA_EVENT_REALLOC: return split(sight, event, part);
+    case MA_EVENT_ALLOC: all = sight->begins; break;
+    case MA_EVENT_FREE: all = sight->ends; break;
+    case MA_EVENT_FAILED: all = sight->failed; break;
     case MA_EVENT_REALLOC_BEGIN:
     case MA_EVENT_FORK:
     case MA_EVENT_START:

@@ -14,12 +14,12 @@
 struct ma_dump;
 
 struct ma_dumper {
-    const char *name; /* after --dump= */
+    const char *name;                   /* after --dump= */
     int (*begin)(struct ma_dump *dump); /* before the first event */
     int (*event)(struct ma_dump *dump, const struct ma_merged *merged);
-    int (*end)(struct ma_dump *dump);   /* NULL: nothing is left to do */
-    bool replays; /* it wants to know of blocks, also without a filter */
-    bool prompt;  /* events of a pipe are to be written soon */
+    int (*end)(struct ma_dump *dump); /* NULL: nothing is left to do */
+    bool replays;                     /* it wants to know of blocks, also without a filter */
+    bool prompt;                      /* events of a pipe are to be written soon */
 };
 
 /* What the replay told of the event at hand. */
@@ -36,8 +36,8 @@ struct ma_dump {
     struct ma_observer observer;
     struct ma_dump_sight sight;
     const struct ma_process *current; /* of the latest entry of text */
-    unsigned char *told;              /* text, by process index: it has its header */
-    size_t n_told;
+    unsigned char *has_header;        /* text, by process index: it has its header */
+    size_t n_has_header;
 };
 
 /* The dumper of this name, or NULL. */
@@ -63,8 +63,8 @@ enum ma_dump_extent ma_dump_extent(const struct ma_dump *dump, const struct ma_m
 
 /* Call visit for each frame of a stack, innermost first, waiting for
  * definitions that are still being written. */
-typedef void ma_dump_frame(FILE *out, const struct ma_process *process,
-                           const struct ma_node *node, size_t index);
+typedef void ma_dump_frame(FILE *out, const struct ma_process *process, const struct ma_node *node,
+                           size_t index);
 int ma_dump_stack(struct ma_analysis *analysis, const struct ma_process *process, uint32_t stack,
                   ma_dump_frame *visit, FILE *out);
 

@@ -69,7 +69,7 @@ static void write_string(FILE *out, const char *key, struct ma_bytes bytes)
 
 static void write_counters(FILE *out, struct ma_bytes pairs)
 {
-    struct ma_cursor cursor = { pairs.data, pairs.data + pairs.size, false };
+    struct ma_cursor cursor = {pairs.data, pairs.data + pairs.size, false};
     const char *separator = "";
     fputs(",\"counters\":{", out);
     while (cursor.at < cursor.end) {
@@ -94,9 +94,9 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         return; /* was checked when it was read */
     const struct ma_short_record *brief = &record.brief;
     static const char *const types[] = {
-        [MLF_REC_CLOCK] = "clock",   [MLF_REC_PROCESS_END] = "process_end",
-        [MLF_REC_LOSS] = "loss",     [MLF_REC_STOP] = "stop",
-        [MLF_REC_MEMORY] = "memory", [MLF_REC_MARK] = "mark",
+        [MLF_REC_CLOCK] = "clock",       [MLF_REC_PROCESS_END] = "process_end",
+        [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
+        [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters",
     };
     write_head(out, analysis, types[record.tag], merged, false);
@@ -125,9 +125,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         fprintf(out, ",\"kind\":\"%s\"", ma_mark_name(brief->mark.kind));
         write_string(out, "name", brief->mark.name);
         break;
-    default:
-        write_counters(out, brief->counters.pairs);
-        break;
+    default: write_counters(out, brief->counters.pairs); break;
     }
     fputs("}\n", out);
 }
@@ -136,8 +134,10 @@ static int write_event(FILE *out, struct ma_analysis *analysis, const struct ma_
                        bool began)
 {
     static const char *const types[] = {
-        [MA_EVENT_ALLOC] = "alloc",     [MA_EVENT_FREE] = "free",
-        [MA_EVENT_REALLOC] = "realloc", [MA_EVENT_FAILED] = "failed",
+        [MA_EVENT_ALLOC] = "alloc",
+        [MA_EVENT_FREE] = "free",
+        [MA_EVENT_REALLOC] = "realloc",
+        [MA_EVENT_FAILED] = "failed",
     };
     const struct ma_event *event = merged->event;
     int result = 0;

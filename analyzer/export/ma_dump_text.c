@@ -52,16 +52,16 @@ static void end_process(const struct ma_dump *dump)
 }
 
 /* Whether it has its header; a filter keeps back those that have no entries. */
-static bool is_told(const struct ma_dump *dump, const struct ma_process *process)
+static bool header_written(const struct ma_dump *dump, const struct ma_process *process)
 {
-    return process->index < dump->n_told && dump->told[process->index];
+    return process->index < dump->n_has_header && dump->has_header[process->index];
 }
 
-static int tell(struct ma_dump *dump, const struct ma_process *process)
+static int write_header(struct ma_dump *dump, const struct ma_process *process)
 {
-    if (!MA_HOLDS(dump->told, process->index, dump->n_told))
+    if (!MA_HOLDS(dump->has_header, process->index, dump->n_has_header))
         return -ENOMEM;
-    dump->told[process->index] = 1;
+    dump->has_header[process->index] = 1;
     begin_process(dump->out, process);
     return 0;
 }
@@ -74,8 +74,8 @@ static int enter(struct ma_dump *dump, const struct ma_process *process)
         fprintf(dump->out, "# PID %" PRIu64 "\n", ma_process_pid(process));
         dump->current = process;
     }
-    return dump->analysis->filter && process->known && !is_told(dump, process)
-               ? tell(dump, process)
+    return dump->analysis->filter && process->known && !header_written(dump, process)
+               ? write_header(dump, process)
                : 0;
 }
 
@@ -95,13 +95,11 @@ static void entry(FILE *out, const char *name, uint64_t size, uint64_t address)
     fprintf(out, "+ %s %" PRIu64 " 0x%" PRIx64 "\n", name, size, address);
 }
 
-static int allocation(const struct ma_dump *dump, const struct ma_merged *merged,
-                      const char *name)
+static int allocation(const struct ma_dump *dump, const struct ma_merged *merged, const char *name)
 {
     const struct ma_event *event = merged->event;
     entry(dump->out, name, event->size, event->address);
-    int result =
-        ma_dump_stack(dump->analysis, merged->process, event->stack, frame, dump->out);
+    int result = ma_dump_stack(dump->analysis, merged->process, event->stack, frame, dump->out);
     fputs("-\n", dump->out);
     return result;
 }
@@ -166,8 +164,7 @@ int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged)
             result = write_event(dump, &shown);
         break;
     }
-    default:
-        break;
+    default: break;
     }
     return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }

@@ -3,7 +3,8 @@
  * Exports: what an analysis found, in the formats of other tools. An exporter
  * is one file and one row of the table in ma_export.c. It sees the aggregated
  * result only (rows, timeline, what the replay tells its observers), so that
- * every filter of the analysis holds for it. Several exports may be made in one run, each to an output of its own.
+ * every filter of the analysis holds for it. Several exports may be made in one run, each to an
+ * output of its own.
  */
 #ifndef MA_EXPORT_H
 #define MA_EXPORT_H
@@ -50,8 +51,8 @@ struct ma_exports {
     size_t n;
 };
 
-/* Open all outputs and register what they need: before the pass. Returns 0 or a negative errno with a message; close in
- * either case. */
+/* Open all outputs and register what they need: before the pass. Returns 0 or a negative errno with
+ * a message; close in either case. */
 int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
                     struct ma_error *error);
 

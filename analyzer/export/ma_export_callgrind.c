@@ -29,14 +29,14 @@ struct sums {
     uint64_t calls;
 };
 
-struct node { /* of the trie */
+struct node {          /* of the trie */
     uint32_t function; /* which it is the nth time on its stacks, for n = times */
     uint32_t times;
-    bool ends; /* stacks end there */
+    bool ends;              /* stacks end there */
     struct sums own, below; /* of the stacks that end there; of all that pass it */
 };
 
-struct line { /* of a function: own cost, or that of a call */
+struct line {                        /* of a function: own cost, or that of a call */
     uint32_t function, line, callee; /* callee MA_NONE: own */
     uint64_t costs[COSTS], calls;
 };
@@ -56,8 +56,8 @@ struct profile {
     struct node *nodes;
     struct ma_strings plain; /* names, to tell functions apart before they are numbered */
     struct ma_pairs plain_places, plain_known; /* as places and known */
-    uint32_t *plain_of;      /* function by number of the frame */
-    uint32_t *on_the_way;    /* how often, by function */
+    uint32_t *plain_of;                        /* function by number of the frame */
+    uint32_t *on_the_way;                      /* how often, by function */
 };
 
 static void add_sums(struct sums *to, const struct sums *from)
@@ -78,7 +78,7 @@ static int add_function(struct profile *profile, uint32_t place, uint32_t object
         return 0;
     if (!MA_RESERVE(profile->functions, profile->n_functions, profile->function_capacity))
         return -ENOMEM;
-    profile->functions[profile->n_functions++] = (struct function){ object, file, name };
+    profile->functions[profile->n_functions++] = (struct function){object, file, name};
     return 0;
 }
 
@@ -114,8 +114,7 @@ static int find_function(struct profile *profile, const struct ma_frame *frame, 
         return -ENOMEM;
     name = ma_strings_add(&profile->names, again);
     free(again);
-    return name == MA_NONE ? -ENOMEM
-                           : add_function(profile, place, object, file, name, id);
+    return name == MA_NONE ? -ENOMEM : add_function(profile, place, object, file, name, id);
 }
 
 static int add_costs(struct profile *profile, uint32_t function, uint32_t at, uint32_t callee,
@@ -123,14 +122,14 @@ static int add_costs(struct profile *profile, uint32_t function, uint32_t at, ui
 {
     bool is_new;
     uint32_t caller = ma_pairs_add(&profile->callers, function, at, &is_new);
-    uint32_t key = caller == MA_NONE ? MA_NONE
-                                     : ma_pairs_add(&profile->keys, caller, callee, &is_new);
+    uint32_t key =
+        caller == MA_NONE ? MA_NONE : ma_pairs_add(&profile->keys, caller, callee, &is_new);
     if (key == MA_NONE ||
         (is_new && !MA_RESERVE(profile->lines, profile->n_lines, profile->line_capacity)))
         return -ENOMEM;
     if (is_new)
         profile->lines[profile->n_lines++] =
-            (struct line){ .function = function, .line = at, .callee = callee };
+            (struct line){.function = function, .line = at, .callee = callee};
     struct line *line = &profile->lines[key];
     for (size_t i = 0; i < COSTS; i++)
         line->costs[i] += costs[i];
@@ -140,14 +139,14 @@ static int add_costs(struct profile *profile, uint32_t function, uint32_t at, ui
 
 static const struct ma_frame *frame_of(const struct profile *profile, uint32_t node)
 {
-    return ma_stacks_told(&profile->analysis->stacks, profile->trie.nodes[node].frame);
+    return ma_stacks_resolved(&profile->analysis->stacks, profile->trie.nodes[node].frame);
 }
 
 /* The stacks as a tree, and what they cost. Those without frames have a function of
  * their own; they are the first rows. */
 static int read_rows(struct profile *profile)
 {
-    static const struct ma_frame none = { .function = MA_NO_STACK };
+    static const struct ma_frame none = {.function = MA_NO_STACK};
     struct ma_analysis *analysis = profile->analysis;
     uint32_t *ends = malloc((analysis->n_rows + 1) * sizeof *ends);
     int result = ends ? 0 : -ENOMEM;
@@ -158,10 +157,16 @@ static int read_rows(struct profile *profile)
     result = profile->nodes ? result : -ENOMEM;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         const struct ma_row *row = &analysis->rows[i];
-        const struct sums sums = { {
-            row->bytes,      row->calls,       row->leaked_bytes, row->leaked_blocks,
-            row->peak_bytes, row->peak_blocks, row->temporary,
-        }, row->calls };
+        const struct sums sums = {{
+                                      row->bytes,
+                                      row->calls,
+                                      row->leaked_bytes,
+                                      row->leaked_blocks,
+                                      row->peak_bytes,
+                                      row->peak_blocks,
+                                      row->temporary,
+                                  },
+                                  row->calls};
         for (size_t k = 0; k < COSTS; k++)
             profile->totals[k] += sums.costs[k];
         uint32_t function;
@@ -179,17 +184,17 @@ static int read_rows(struct profile *profile)
 /* Numbers for functions, whatever their number in the file will be. */
 static int tell_apart(struct profile *profile)
 {
-    const size_t n = profile->analysis->stacks.n_told;
-    struct ma_strings objects = { 0 }, files = { 0 };
-    int result = ma_strings_add(&objects, "???") == UNKNOWN &&
-                         ma_strings_add(&files, "???") == UNKNOWN
-                     ? 0
-                     : -ENOMEM;
+    const size_t n = profile->analysis->stacks.n_resolved;
+    struct ma_strings objects = {0}, files = {0};
+    int result =
+        ma_strings_add(&objects, "???") == UNKNOWN && ma_strings_add(&files, "???") == UNKNOWN
+            ? 0
+            : -ENOMEM;
     profile->plain_of = malloc((n + 1) * sizeof *profile->plain_of);
     profile->on_the_way = calloc(n + 1, sizeof *profile->on_the_way);
     result = profile->plain_of && profile->on_the_way ? result : -ENOMEM;
     for (uint32_t i = 0; i < n && result == 0; i++) {
-        const struct ma_frame *frame = ma_stacks_told(&profile->analysis->stacks, i);
+        const struct ma_frame *frame = ma_stacks_resolved(&profile->analysis->stacks, i);
         char buffer[256];
         bool is_new;
         uint32_t object = module_of(&objects, frame), file = file_of(&files, frame);
@@ -242,9 +247,9 @@ static int add_lines(struct profile *profile)
         if (parent == MA_NONE || result < 0)
             continue;
         add_sums(&profile->nodes[parent].below, &node->below);
-        result = add_costs(profile, profile->nodes[parent].function,
-                           frame_of(profile, parent)->line, node->function, node->below.costs,
-                           node->below.calls);
+        result =
+            add_costs(profile, profile->nodes[parent].function, frame_of(profile, parent)->line,
+                      node->function, node->below.costs, node->below.calls);
     }
     return result;
 }
@@ -340,7 +345,7 @@ static void write_head(const struct ma_analysis *analysis, const char *command, 
 int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
-    struct profile profile = { .analysis = analysis };
+    struct profile profile = {.analysis = analysis};
     char *command = ma_export_command(analysis);
     int result = command && ma_strings_add(&profile.objects, "???") == UNKNOWN &&
                          ma_strings_add(&profile.files, "???") == UNKNOWN

@@ -73,7 +73,7 @@ static int sample(struct chrome *to, const struct ma_seen *seen)
         return -ENOMEM;
     struct series *series = &to->series[index];
     const struct ma_account *account = ma_analysis_books(to->analysis)->accounts[index];
-    struct moment now = { seen->ns, account->live_bytes, account->live_blocks };
+    struct moment now = {seen->ns, account->live_bytes, account->live_blocks};
     struct slot *last = series->n ? &series->slots[series->n - 1] : NULL;
     if (last && now.ns < last->last.ns)
         now.ns = last->last.ns;
@@ -88,7 +88,7 @@ static int sample(struct chrome *to, const struct ma_seen *seen)
         halve(series);
     if (series->n == SLOTS || !MA_RESERVE(series->slots, series->n, series->capacity))
         return series->n == SLOTS ? 0 : -ENOMEM;
-    series->slots[series->n++] = (struct slot){ now, now };
+    series->slots[series->n++] = (struct slot){now, now};
     return 0;
 }
 
@@ -98,8 +98,8 @@ static int changed(void *context, const struct ma_seen *seen, const struct ma_se
     return sample(context, seen);
 }
 
-static int resized(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
-                   const struct ma_seen_block *block)
+static int chrome_resized(void *context, const struct ma_seen *seen,
+                          const struct ma_seen_block *old, const struct ma_seen_block *block)
 {
     (void)old;
     return changed(context, seen, block);
@@ -136,8 +136,8 @@ static int marked(void *context, const struct ma_seen *seen, const struct ma_mar
         fputs(",\"s\":\"p\"", to->out);
     else
         fprintf(to->out, ",\"id\":\"0x%" PRIx32 "\"", id + 1);
-    fprintf(to->out, ",\"args\":{\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 "}}",
-            books->live_bytes, books->live_blocks);
+    fprintf(to->out, ",\"args\":{\"bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 "}}", books->live_bytes,
+            books->live_blocks);
     return 0;
 }
 
@@ -170,7 +170,7 @@ static void write_process(struct chrome *to, const struct ma_process *process)
     }
     uint64_t end = ma_clock_ns(&to->analysis->trace, process, process->end_time);
     if (series && series->n && process->ended && end <= ma_analysis_window(to->analysis).to)
-        write_moment(to, pid, &(struct moment){ .ns = end });
+        write_moment(to, pid, &(struct moment){.ns = end});
 }
 
 int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state)
@@ -181,7 +181,10 @@ int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state
     to->analysis = analysis;
     to->out = out;
     to->observer = (struct ma_observer){
-        .context = to, .allocated = changed, .freed = changed, .resized = resized,
+        .context = to,
+        .allocated = changed,
+        .freed = changed,
+        .resized = chrome_resized,
         .marked = marked,
     };
     *state = to;
@@ -197,8 +200,10 @@ int ma_export_chrome(struct ma_analysis *analysis, void *state, FILE *out)
         return -ENOMEM;
     for (size_t i = 0; i < analysis->trace.n_processes; i++)
         write_process(to, analysis->trace.processes[i]);
-    fputs("\n],\n\"displayTimeUnit\":\"ns\",\n\"otherData\":{\"writer\":\"mlog-analyze "
-          MLOG_VERSION "\",\"command\":", out);
+    fputs(
+        "\n],\n\"displayTimeUnit\":\"ns\",\n\"otherData\":{\"writer\":\"mlog-analyze " MLOG_VERSION
+        "\",\"command\":",
+        out);
     ma_write_json_string(out, command);
     fputs("}}\n", out);
     free(command);

@@ -65,7 +65,7 @@ struct names { /* by number of the frame */
     struct name {
         char *text; /* as it stands within a stack; NULL: not met yet */
         size_t length;
-    } *all;
+    } * all;
     size_t n;
 };
 
@@ -121,7 +121,7 @@ static int write_row(struct ma_analysis *analysis, struct names *names, const st
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    static const struct ma_frame none = { .function = MA_NO_STACK };
+    static const struct ma_frame none = {.function = MA_NO_STACK};
     const struct ma_frame *label = n ? &frames[ma_label_frame(frames, (size_t)n)] : &none;
     fprintf(out,
             "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
@@ -158,7 +158,7 @@ int ma_export_csv(struct ma_analysis *analysis, void *state, FILE *out)
     fputs("leaked_bytes,leaked_blocks,peak_bytes,peak_blocks,allocated_bytes,allocations,"
           "temporary_blocks,function,file,line,module,stack\r\n",
           out);
-    struct names names = { 0 };
+    struct names names = {0};
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++)
         result = write_row(analysis, &names, rows[i], out);
@@ -175,8 +175,8 @@ int ma_export_csv_timeline(struct ma_analysis *analysis, void *state, FILE *out)
     fputs("time_ns,bytes,blocks,resident_bytes\r\n", out);
     for (size_t i = 0; i < timeline->n_points; i++) {
         const struct ma_point *point = &timeline->points[i];
-        fprintf(out, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
-                ma_export_time(analysis, point, &last), point->bytes, point->blocks);
+        fprintf(out, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", ma_export_time(analysis, point, &last),
+                point->bytes, point->blocks);
         if (point->resident != UINT64_MAX)
             fprintf(out, "%" PRIu64, point->resident);
         fputs("\r\n", out);

@@ -24,13 +24,13 @@ struct heaptrack {
     struct ma_analysis *analysis;
     FILE *out;
     struct ma_strings strings;
-    struct ma_map ip_of_site;
+    struct ma_map ip_of_pc;
     struct ma_trie trie;
     uint32_t *traces_of; /* by node of the trie: the trace of the innermost frame of a site */
     size_t n_traces_of;
     uint32_t n_ips, no_stack; /* the ip of stacks without frames, 0: none yet */
     struct ma_pairs traces;   /* ip and parent */
-    struct ma_map trace_of;   /* process and use */
+    struct ma_map trace_of;   /* process and site */
     struct ma_map size_of;    /* size to a number for it */
     uint32_t n_sizes;
     struct ma_pairs infos; /* trace and size */
@@ -40,7 +40,7 @@ struct heaptrack {
 
 /* The number of a string, defined if it is new; 0 for none. MA_NONE without
  * memory. */
-static uint32_t string(struct heaptrack *to, const char *text)
+static uint32_t string_number(struct heaptrack *to, const char *text)
 {
     if (!text || !text[0])
         return 0;
@@ -56,13 +56,13 @@ static uint32_t string(struct heaptrack *to, const char *text)
 
 static int define_ip(struct heaptrack *to, const struct ma_frame *frames, size_t n, uint32_t *ip)
 {
-    uint32_t module = string(to, frames[0].module), functions[64], files[64];
+    uint32_t module = string_number(to, frames[0].module), functions[64], files[64];
     n = n < 64 ? n : 64;
     if (module == MA_NONE)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        functions[i] = string(to, frames[i].function);
-        files[i] = string(to, frames[i].file);
+        functions[i] = string_number(to, frames[i].function);
+        files[i] = string_number(to, frames[i].file);
         if (functions[i] == MA_NONE || files[i] == MA_NONE)
             return -ENOMEM;
     }
@@ -88,7 +88,7 @@ static int define_trace(struct heaptrack *to, uint32_t ip, uint32_t *trace)
 
 static int define_no_stack(struct heaptrack *to, uint32_t *trace)
 {
-    const struct ma_frame none = { .function = MA_NO_STACK };
+    const struct ma_frame none = {.function = MA_NO_STACK};
     if (!to->no_stack && define_ip(to, &none, 1, &to->no_stack) < 0)
         return -ENOMEM;
     return define_trace(to, to->no_stack, trace);
@@ -105,13 +105,13 @@ static int define_nodes(struct heaptrack *to, size_t from)
                          ? to->traces_of[trie->nodes[from].parent]
                          : 0;
     for (size_t i = from; i < trie->n; i++) {
-        const struct ma_frame *frame = ma_stacks_told(stacks, trie->nodes[i].frame);
-        const struct ma_site *site = &stacks->sites[frame->site];
-        if (frame->number != site->told)
+        const struct ma_frame *frame = ma_stacks_resolved(stacks, trie->nodes[i].frame);
+        const struct ma_pc *pc = &stacks->pcs[frame->pc];
+        if (frame->number != pc->resolved)
             continue; /* others are inlined there */
-        uint32_t ip = ma_map_get(&to->ip_of_site, frame->site);
-        if (ip == MA_NONE && (define_ip(to, frame, site->n_told, &ip) < 0 ||
-                              ma_map_set(&to->ip_of_site, frame->site, ip) < 0))
+        uint32_t ip = ma_map_get(&to->ip_of_pc, frame->pc);
+        if (ip == MA_NONE && (define_ip(to, frame, pc->n_resolved, &ip) < 0 ||
+                              ma_map_set(&to->ip_of_pc, frame->pc, ip) < 0))
             return -ENOMEM;
         if (define_trace(to, ip, &trace) < 0)
             return -ENOMEM;
@@ -147,11 +147,10 @@ static int define_stack(struct heaptrack *to, const struct ma_process *process, 
 static int find_info(struct heaptrack *to, const struct ma_seen *seen,
                      const struct ma_seen_block *block, uint32_t *info)
 {
-    uint64_t key = (uint64_t)seen->process->index << 32 | block->use;
+    uint64_t key = (uint64_t)seen->process->index << 32 | block->site;
     uint32_t trace = ma_map_get(&to->trace_of, key);
-    if (trace == MA_NONE &&
-        (define_stack(to, seen->process, block->stack, &trace) < 0 ||
-         ma_map_set(&to->trace_of, key, trace) < 0))
+    if (trace == MA_NONE && (define_stack(to, seen->process, block->stack, &trace) < 0 ||
+                             ma_map_set(&to->trace_of, key, trace) < 0))
         return -ENOMEM;
     uint32_t size = ma_map_get(&to->size_of, block->size);
     if (size == MA_NONE) {
@@ -194,7 +193,8 @@ static void tell_time(struct heaptrack *to, const struct ma_seen *seen)
     }
 }
 
-static int allocated(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int heaptrack_allocated(void *context, const struct ma_seen *seen,
+                               const struct ma_seen_block *block)
 {
     struct heaptrack *to = context;
     uint32_t info;
@@ -207,11 +207,12 @@ static int allocated(void *context, const struct ma_seen *seen, const struct ma_
     return 0;
 }
 
-static int freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
+static int heaptrack_freed(void *context, const struct ma_seen *seen,
+                           const struct ma_seen_block *block)
 {
     struct heaptrack *to = context;
     uint32_t info;
-    if (ferror(to->out) || block->use == MA_NONE)
+    if (ferror(to->out) || block->site == MA_NONE)
         return 0; /* a copy that a child inherited: the block is its parent's */
     tell_time(to, seen);
     if (find_info(to, seen, block, &info) < 0)
@@ -227,8 +228,8 @@ int ma_export_heaptrack_begin(struct ma_analysis *analysis, FILE *out, void **st
         return -ENOMEM;
     to->analysis = analysis;
     to->out = out;
-    to->observer =
-        (struct ma_observer){ .context = to, .allocated = allocated, .freed = freed };
+    to->observer = (struct ma_observer){
+        .context = to, .allocated = heaptrack_allocated, .freed = heaptrack_freed};
     *state = to;
     fputs("v 10400 3\n", out);
     return ma_observers_add(&analysis->replay.observers, &to->observer);
@@ -250,7 +251,7 @@ void ma_export_heaptrack_end(void *state)
 {
     struct heaptrack *to = state;
     ma_strings_free(&to->strings);
-    ma_map_free(&to->ip_of_site);
+    ma_map_free(&to->ip_of_pc);
     ma_pairs_free(&to->traces);
     ma_map_free(&to->trace_of);
     ma_map_free(&to->size_of);

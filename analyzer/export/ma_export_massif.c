@@ -34,7 +34,7 @@ struct texts {
 
 struct tree {
     struct texts *texts;
-    struct ma_pairs known; /* parent and frame */
+    struct ma_pairs known;   /* parent and frame */
     struct branch *branches; /* [0] is the root */
     size_t n, capacity;
     uint32_t *sorted; /* by parent, largest first */
@@ -80,7 +80,7 @@ static uint32_t text_of(struct texts *texts, uint32_t frame)
         return MA_NONE;
     uint32_t *of = &texts->of_frames[frame];
     if (!*of) {
-        char *text = frame_text(ma_stacks_told(stacks, frame));
+        char *text = frame_text(ma_stacks_resolved(stacks, frame));
         *of = text ? ma_strings_add(&texts->all, text) + 1 : 0; /* MA_NONE + 1 is 0 */
         free(text);
     }
@@ -96,7 +96,7 @@ static uint32_t add_branch(struct tree *tree, uint32_t parent, uint32_t text)
     if (is_new) {
         if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
             return MA_NONE;
-        tree->branches[tree->n++] = (struct branch){ .parent = parent, .frame = text };
+        tree->branches[tree->n++] = (struct branch){.parent = parent, .frame = text};
     }
     return number + 1; /* the root is in no pair */
 }
@@ -126,10 +126,10 @@ static int add_stack(struct tree *tree, uint32_t stack, uint64_t bytes)
 
 static int tree_begin(struct tree *tree, struct texts *texts)
 {
-    *tree = (struct tree){ .texts = texts };
+    *tree = (struct tree){.texts = texts};
     if (!MA_RESERVE(tree->branches, tree->n, tree->capacity))
         return -ENOMEM;
-    tree->branches[tree->n++] = (struct branch){ 0 };
+    tree->branches[tree->n++] = (struct branch){0};
     return 0;
 }
 
@@ -230,7 +230,7 @@ static int write_detailed(struct texts *texts, size_t point, FILE *out)
         if (!candidate->bytes[point])
             continue;
         result = ma_stacks_id(&analysis->stacks, candidate->account->process,
-                              candidate->account->stacks[candidate->use], &stack);
+                              candidate->account->stacks[candidate->site], &stack);
         if (result == 0)
             result = add_stack(&tree, stack, candidate->bytes[point]);
     }
@@ -291,7 +291,7 @@ int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out)
     }
     /* One for each equal share of the points, and the last. */
     size_t shares = n < SNAPSHOTS ? n - 1 : SNAPSHOTS - 1;
-    struct texts texts = { .analysis = analysis };
+    struct texts texts = {.analysis = analysis};
     int result = 0;
     for (size_t i = 0; i < shares && result == 0; i++) {
         size_t from = i * (n - 1) / shares, to = (i + 1) * (n - 1) / shares;

@@ -45,7 +45,7 @@ struct writer {
     struct gzip gzip;
     struct ma_strings strings; /* [0] is "" */
     struct ma_pairs functions; /* name and file */
-    uint32_t *location_of; /* ids, by site; 0: none yet */
+    uint32_t *location_of;     /* ids, by site; 0: none yet */
     size_t n_location_of;
     uint64_t n_locations;
     struct object *objects; /* as in ma_stacks */
@@ -66,8 +66,8 @@ static void deflate_all(struct gzip *gzip, int flush)
         size_t n = sizeof buffer - gzip->stream.avail_out;
         if (fwrite(buffer, 1, n, gzip->out) != n)
             gzip->failed = true;
-    } while (!gzip->failed && (gzip->stream.avail_out == 0 ||
-                               (flush == Z_FINISH && status == Z_OK)));
+    } while (!gzip->failed &&
+             (gzip->stream.avail_out == 0 || (flush == Z_FINISH && status == Z_OK)));
 }
 
 static void deflate_waiting(struct gzip *gzip, int flush)
@@ -100,7 +100,7 @@ static void emit(struct writer *writer, const profile_piece *piece)
 }
 
 /* Index of a text in the string table. */
-static int64_t string(struct writer *writer, const char *text)
+static int64_t string_index(struct writer *writer, const char *text)
 {
     uint32_t number = ma_strings_add_line(&writer->strings, text ? text : "");
     writer->failed |= number == MA_NONE;
@@ -124,13 +124,14 @@ static void emit_mapping(struct writer *writer, uint32_t index)
     struct object *object = &writer->objects[index];
     const struct ma_module *module = module_of(entry);
     Perftools__Profiles__Mapping mapping = PERFTOOLS__PROFILES__MAPPING__INIT;
-    Perftools__Profiles__Mapping *mappings[] = { &mapping };
+    Perftools__Profiles__Mapping *mappings[] = {&mapping};
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
     piece.n_mapping = 1;
     piece.mapping = mappings;
     mapping.id = object->mapping = ++writer->n_mappings;
-    mapping.filename = string(writer, entry->known && entry->path[0] ? entry->path : "[unknown]");
-    mapping.build_id = string(writer, entry->build_id_text);
+    mapping.filename =
+        string_index(writer, entry->known && entry->path[0] ? entry->path : "[unknown]");
+    mapping.build_id = string_index(writer, entry->build_id_text);
     if (module) {
         object->bias = module->bias;
         mapping.memory_start = UINT64_MAX;
@@ -157,15 +158,14 @@ static void emit_mapping(struct writer *writer, uint32_t index)
 
 static uint64_t function_of(struct writer *writer, const struct ma_frame *frame)
 {
-    int64_t name = string(writer, frame->function), file = string(writer, frame->file);
+    int64_t name = string_index(writer, frame->function), file = string_index(writer, frame->file);
     bool is_new;
-    uint32_t number =
-        ma_pairs_add(&writer->functions, (uint32_t)name, (uint32_t)file, &is_new);
+    uint32_t number = ma_pairs_add(&writer->functions, (uint32_t)name, (uint32_t)file, &is_new);
     writer->failed |= number == MA_NONE;
     if (number == MA_NONE || !is_new)
         return (uint64_t)number + 1;
     Perftools__Profiles__Function function = PERFTOOLS__PROFILES__FUNCTION__INIT;
-    Perftools__Profiles__Function *functions[] = { &function };
+    Perftools__Profiles__Function *functions[] = {&function};
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
     piece.n_function = 1;
     piece.function = functions;
@@ -181,7 +181,7 @@ static uint64_t emit_location(struct writer *writer, const struct ma_frame *fram
                               uint64_t mapping, uint64_t address)
 {
     Perftools__Profiles__Location location = PERFTOOLS__PROFILES__LOCATION__INIT;
-    Perftools__Profiles__Location *locations[] = { &location };
+    Perftools__Profiles__Location *locations[] = {&location};
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
     Perftools__Profiles__Line *lines = calloc(n, sizeof *lines);
     Perftools__Profiles__Line **pointers = calloc(n, sizeof *pointers);
@@ -207,19 +207,19 @@ static uint64_t emit_location(struct writer *writer, const struct ma_frame *fram
     return location.id;
 }
 
-static uint64_t location_of(struct writer *writer, uint32_t site)
+static uint64_t location_of(struct writer *writer, uint32_t pc)
 {
     struct ma_stacks *stacks = &writer->analysis->stacks;
-    uint32_t known = site < writer->n_location_of ? writer->location_of[site] : 0;
+    uint32_t known = pc < writer->n_location_of ? writer->location_of[pc] : 0;
     if (known)
         return known;
     const struct ma_frame *frames;
-    long n = ma_stacks_site(stacks, site, &frames);
-    if (n < 0 || !MA_HOLDS(writer->location_of, site, writer->n_location_of)) {
+    long n = ma_stacks_pc(stacks, pc, &frames);
+    if (n < 0 || !MA_HOLDS(writer->location_of, pc, writer->n_location_of)) {
         writer->failed = true;
         return 0;
     }
-    const struct ma_site *where = &stacks->sites[site];
+    const struct ma_pc *where = &stacks->pcs[pc];
     uint64_t mapping = 0, address = where->address;
     if (where->object != MA_NONE) {
         struct object *object = &writer->objects[where->object];
@@ -230,32 +230,32 @@ static uint64_t location_of(struct writer *writer, uint32_t site)
     }
     uint64_t id = emit_location(writer, frames, (size_t)n, mapping, address);
     writer->failed |= id >= MA_NONE;
-    writer->location_of[site] = (uint32_t)id;
+    writer->location_of[pc] = (uint32_t)id;
     return id;
 }
 
 /* The stack's location ids, innermost first, into writer->path. */
 static void find_path(struct writer *writer, uint32_t stack)
 {
-    const uint32_t *sites;
-    long n = ma_stacks_sites(&writer->analysis->stacks, stack, &sites);
+    const uint32_t *pcs;
+    long n = ma_stacks_pcs(&writer->analysis->stacks, stack, &pcs);
     writer->n_path = 0;
     writer->failed |= n < 0;
     for (long i = 0; i < n && !writer->failed; i++) {
         if (!MA_RESERVE(writer->path, writer->n_path, writer->path_capacity))
             writer->failed = true;
         else
-            writer->path[writer->n_path++] = location_of(writer, sites[i]);
+            writer->path[writer->n_path++] = location_of(writer, pcs[i]);
     }
 }
 
 static void emit_sample(struct writer *writer, const struct ma_row *row, uint64_t no_stack)
 {
     Perftools__Profiles__Sample sample = PERFTOOLS__PROFILES__SAMPLE__INIT;
-    Perftools__Profiles__Sample *samples[] = { &sample };
+    Perftools__Profiles__Sample *samples[] = {&sample};
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-    int64_t values[] = { clamp(row->calls), clamp(row->bytes), clamp(row->leaked_blocks),
-                         clamp(row->leaked_bytes) };
+    int64_t values[] = {clamp(row->calls), clamp(row->bytes), clamp(row->leaked_blocks),
+                        clamp(row->leaked_bytes)};
     find_path(writer, row->stack);
     sample.n_location_id = writer->n_path ? writer->n_path : 1;
     sample.location_id = writer->n_path ? writer->path : &no_stack;
@@ -269,31 +269,33 @@ static void emit_sample(struct writer *writer, const struct ma_row *row, uint64_
 static void emit_head(struct writer *writer)
 {
     static const char *const types[][2] = {
-        { "alloc_objects", "count" }, { "alloc_space", "bytes" },
-        { "inuse_objects", "count" }, { "inuse_space", "bytes" },
+        {"alloc_objects", "count"},
+        {"alloc_space", "bytes"},
+        {"inuse_objects", "count"},
+        {"inuse_space", "bytes"},
     };
     const struct ma_trace *trace = &writer->analysis->trace;
     char *command = ma_export_command(writer->analysis);
     writer->failed |= !command;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         Perftools__Profiles__ValueType type = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
-        Perftools__Profiles__ValueType *one[] = { &type };
+        Perftools__Profiles__ValueType *one[] = {&type};
         profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-        type.type = string(writer, types[i][0]);
-        type.unit = string(writer, types[i][1]);
+        type.type = string_index(writer, types[i][0]);
+        type.unit = string_index(writer, types[i][1]);
         piece.n_sample_type = 1;
         piece.sample_type = one;
         emit(writer, &piece);
     }
     Perftools__Profiles__ValueType period = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-    period.type = string(writer, "space");
-    period.unit = string(writer, "bytes");
+    period.type = string_index(writer, "space");
+    period.unit = string_index(writer, "bytes");
     piece.period_type = &period;
     piece.period = trace->audit.sampling_interval ? clamp(trace->audit.sampling_interval) : 1;
-    piece.default_sample_type = string(writer, "inuse_space");
-    int64_t comments[] = { string(writer, "mlog-analyze " MLOG_VERSION),
-                           string(writer, command ? command : "") };
+    piece.default_sample_type = string_index(writer, "inuse_space");
+    int64_t comments[] = {string_index(writer, "mlog-analyze " MLOG_VERSION),
+                          string_index(writer, command ? command : "")};
     piece.n_comment = 2;
     piece.comment = comments;
     const struct ma_window window = ma_analysis_window(writer->analysis);
@@ -334,20 +336,19 @@ int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
     (void)state;
     struct writer writer = {
         .analysis = analysis,
-        .gzip = { .base = { .append = gzip_append }, .out = out },
+        .gzip = {.base = {.append = gzip_append}, .out = out},
         .objects = calloc(analysis->stacks.n_objects + 1, sizeof *writer.objects),
     };
     /* 16: with a gzip header, which has no name and no time in it. */
-    if (!writer.objects ||
-        deflateInit2(&writer.gzip.stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
-                     Z_DEFAULT_STRATEGY) != Z_OK) {
+    if (!writer.objects || deflateInit2(&writer.gzip.stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+                                        15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
         free(writer.objects);
         return -ENOMEM;
     }
-    string(&writer, "");
+    string_index(&writer, "");
     emit_head(&writer);
     emit_main_first(&writer);
-    const struct ma_frame none = { .function = MA_NO_STACK };
+    const struct ma_frame none = {.function = MA_NO_STACK};
     uint64_t no_stack = 0;
     for (size_t i = 0; i < analysis->n_rows && !writer.failed; i++) {
         if (analysis->rows[i].stack < MLF_FIRST_NODE && !no_stack)

@@ -14,21 +14,34 @@
 #include "ma_text.h"
 #include "mlog_version.h"
 
-static uint64_t leaked(const struct ma_row *row) { return row->leaked_bytes; }
-static uint64_t at_peak(const struct ma_row *row) { return row->peak_bytes; }
-static uint64_t allocated(const struct ma_row *row) { return row->bytes; }
-static uint64_t calls(const struct ma_row *row) { return row->calls; }
-static uint64_t temporary(const struct ma_row *row) { return row->temporary; }
+static uint64_t leaked(const struct ma_row *row)
+{
+    return row->leaked_bytes;
+}
+static uint64_t at_peak(const struct ma_row *row)
+{
+    return row->peak_bytes;
+}
+static uint64_t allocated_bytes(const struct ma_row *row)
+{
+    return row->bytes;
+}
+static uint64_t calls(const struct ma_row *row)
+{
+    return row->calls;
+}
+static uint64_t temporary(const struct ma_row *row)
+{
+    return row->temporary;
+}
 
 static const struct {
     const char *name, *unit;
     uint64_t (*value)(const struct ma_row *row);
 } costs[] = {
-    { "never freed (bytes)", "bytes", leaked },
-    { "heap at its peak (bytes)", "bytes", at_peak },
-    { "allocated (bytes)", "bytes", allocated },
-    { "allocations (calls)", "none", calls },
-    { "temporary blocks", "none", temporary },
+    {"never freed (bytes)", "bytes", leaked},        {"heap at its peak (bytes)", "bytes", at_peak},
+    {"allocated (bytes)", "bytes", allocated_bytes}, {"allocations (calls)", "none", calls},
+    {"temporary blocks", "none", temporary},
 };
 enum { COSTS = sizeof costs / sizeof *costs };
 
@@ -81,7 +94,7 @@ static int take_frame(struct frames *all, const struct ma_frame *frame, FILE *ou
 
 static int take_frames(struct ma_analysis *analysis, struct frames *all, FILE *out)
 {
-    static const struct ma_frame none = { .function = MA_NO_STACK };
+    static const struct ma_frame none = {.function = MA_NO_STACK};
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         result = ma_stacks_trie_add(&analysis->stacks, &all->trie, analysis->rows[i].stack,
@@ -89,12 +102,12 @@ static int take_frames(struct ma_analysis *analysis, struct frames *all, FILE *o
         if (result == 0 && all->ends[i] == MA_NONE)
             result = take_frame(all, &none, out, &all->no_stack);
         for (; all->n < all->trie.n && result == 0; all->n++)
-            result = MA_RESERVE(all->of_nodes, all->n, all->capacity)
-                         ? take_frame(all,
-                                      ma_stacks_told(&analysis->stacks,
-                                                     all->trie.nodes[all->n].frame),
-                                      out, &all->of_nodes[all->n])
-                         : -ENOMEM;
+            result =
+                MA_RESERVE(all->of_nodes, all->n, all->capacity)
+                    ? take_frame(
+                          all, ma_stacks_resolved(&analysis->stacks, all->trie.nodes[all->n].frame),
+                          out, &all->of_nodes[all->n])
+                    : -ENOMEM;
     }
     return result;
 }
@@ -123,8 +136,10 @@ static int write_profile(const struct ma_analysis *analysis, struct frames *all,
 {
     uint64_t total = 0;
     bool first = true;
-    fprintf(out, "{\"type\":\"sampled\",\"name\":\"%s\",\"unit\":\"%s\",\"startValue\":0,"
-                 "\"samples\":[", costs[cost].name, costs[cost].unit);
+    fprintf(out,
+            "{\"type\":\"sampled\",\"name\":\"%s\",\"unit\":\"%s\",\"startValue\":0,"
+            "\"samples\":[",
+            costs[cost].name, costs[cost].unit);
     for (size_t i = 0; i < analysis->n_rows; i++) {
         if (!costs[cost].value(&analysis->rows[i]))
             continue;
@@ -151,13 +166,14 @@ static int write_profile(const struct ma_analysis *analysis, struct frames *all,
 int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
-    struct frames all = { .ends = calloc(analysis->n_rows + 1, sizeof *all.ends) };
+    struct frames all = {.ends = calloc(analysis->n_rows + 1, sizeof *all.ends)};
     char *command = ma_export_command(analysis);
     int result = all.ends && command ? 0 : -ENOMEM;
     if (result < 0)
         goto out;
-    fprintf(out, "{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\","
-                 "\"version\":\"0.0.1\",\"exporter\":\"mlog-analyze %s\",\n\"name\":",
+    fprintf(out,
+            "{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\","
+            "\"version\":\"0.0.1\",\"exporter\":\"mlog-analyze %s\",\n\"name\":",
             MLOG_VERSION);
     ma_write_json_string(out, command);
     fputs(",\"activeProfileIndex\":0,\n\"shared\":{\"frames\":[", out);

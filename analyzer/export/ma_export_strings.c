@@ -72,7 +72,7 @@ void ma_strings_free(struct ma_strings *names)
         free(names->texts[i]);
     free(names->texts);
     free(names->slots);
-    *names = (struct ma_strings){ 0 };
+    *names = (struct ma_strings){0};
 }
 
 uint32_t ma_pairs_add(struct ma_pairs *pairs, uint32_t a, uint32_t b, bool *is_new)
@@ -90,7 +90,7 @@ uint32_t ma_pairs_add(struct ma_pairs *pairs, uint32_t a, uint32_t b, bool *is_n
 void ma_pairs_free(struct ma_pairs *pairs)
 {
     ma_map_free(&pairs->map);
-    *pairs = (struct ma_pairs){ 0 };
+    *pairs = (struct ma_pairs){0};
 }
 
 bool ma_export_is_line(const char *text)

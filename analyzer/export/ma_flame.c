@@ -33,7 +33,7 @@ static uint64_t hash_node(uint32_t parent, uint32_t name)
 }
 
 /* Room for one more of `size` bytes in the array that `at` points to. */
-static int grow(void *at, size_t n, size_t *room, size_t size)
+static int grow_array(void *at, size_t n, size_t *room, size_t size)
 {
     if (n < *room)
         return 0;
@@ -55,7 +55,8 @@ struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit)
         return NULL;
     flame->unit = unit;
     flame->title = ma_flame_clean(title ? title : "");
-    if (!flame->title || grow(&flame->nodes, 0, &flame->room_nodes, sizeof(*flame->nodes)) != 0) {
+    if (!flame->title ||
+        grow_array(&flame->nodes, 0, &flame->room_nodes, sizeof(*flame->nodes)) != 0) {
         ma_flame_free(flame);
         return NULL;
     }
@@ -163,7 +164,7 @@ int ma_flame_name(struct ma_flame *flame, const char *raw, uint32_t *out)
 {
     char *name = ma_flame_clean(raw && *raw ? raw : "??");
     if (!name || name_slots_grow(flame) != 0 ||
-        grow(&flame->names, flame->n_names, &flame->room_names, sizeof(char *)) != 0) {
+        grow_array(&flame->names, flame->n_names, &flame->room_names, sizeof(char *)) != 0) {
         free(name);
         return -ENOMEM;
     }
@@ -205,7 +206,7 @@ static int node_slots_grow(struct ma_flame *flame)
 int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *out)
 {
     if (node_slots_grow(flame) != 0 ||
-        grow(&flame->nodes, flame->n_nodes, &flame->room_nodes, sizeof(*flame->nodes)) != 0)
+        grow_array(&flame->nodes, flame->n_nodes, &flame->room_nodes, sizeof(*flame->nodes)) != 0)
         return -ENOMEM;
     size_t mask = flame->room_node_slots - 1, slot = hash_node(parent, name) & mask;
     while ((*out = flame->node_slots[slot])) {
@@ -260,7 +261,7 @@ uint64_t ma_flame_total_old(struct ma_flame *flame)
     return flame->nodes[0].old_total;
 }
 
-static int compare(const void *a_, const void *b_, void *flame_)
+static int compare_boxes(const void *a_, const void *b_, void *flame_)
 {
     const struct ma_flame *flame = flame_;
     const struct ma_flame_node *a = &flame->nodes[*(const uint32_t *)a_];
@@ -286,7 +287,7 @@ uint32_t *ma_flame_order(const struct ma_flame *flame, bool old, size_t *n_out)
     for (uint32_t i = 1; i < all; i++)
         if (flame->nodes[i].total || (old && flame->nodes[i].old_total))
             sorted[n++] = i;
-    qsort_r(sorted, n, sizeof(*sorted), compare, (void *)flame);
+    qsort_r(sorted, n, sizeof(*sorted), compare_boxes, (void *)flame);
     for (size_t i = n; i-- > 0;)
         first[flame->nodes[sorted[i]].parent] = (uint32_t)i + 1;
     size_t n_pending = 0, n_order = 0;

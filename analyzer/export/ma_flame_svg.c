@@ -100,10 +100,10 @@ static void write_diff_colours(FILE *out)
     fputs(".same rect{fill:#e8e4dc}\n", out);
     for (unsigned step = 0; step < STEPS; step++) {
         double light = 0.90 - 0.05 * step;
-        fprintf(out, ".grew%u rect{fill:#%02x%02x%02x}\n.shrank%u rect{fill:#%02x%02x%02x}\n",
-                step, channel(4, 0.85, light, 0), channel(4, 0.85, light, 8),
-                channel(4, 0.85, light, 4), step, channel(216, 0.75, light, 0),
-                channel(216, 0.75, light, 8), channel(216, 0.75, light, 4));
+        fprintf(out, ".grew%u rect{fill:#%02x%02x%02x}\n.shrank%u rect{fill:#%02x%02x%02x}\n", step,
+                channel(4, 0.85, light, 0), channel(4, 0.85, light, 8), channel(4, 0.85, light, 4),
+                step, channel(216, 0.75, light, 0), channel(216, 0.75, light, 8),
+                channel(216, 0.75, light, 4));
     }
 }
 
@@ -224,7 +224,7 @@ struct picture {
     size_t thin, deep; /* frames left out */
     bool icicle, differential;
     uint64_t widest_change; /* of a frame against the old table */
-    size_t gone; /* frames that only the old table has */
+    size_t gone;            /* frames that only the old table has */
     unsigned height;
 };
 
@@ -262,8 +262,7 @@ static void write_change_class(const struct picture *picture, const struct ma_fl
 }
 
 /* ", before 3.2 KiB (+1.1 KiB)" */
-static void write_change(const struct picture *picture, const struct ma_flame_node *node,
-                         FILE *out)
+static void write_change(const struct picture *picture, const struct ma_flame_node *node, FILE *out)
 {
     char before[64], change[64];
     print_value(before, sizeof(before), picture->flame, node->old_total);
@@ -425,9 +424,8 @@ static int prepare(struct picture *picture)
 int ma_flame_write_svg(struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
 {
     ma_flame_sum_up(flame);
-    struct picture picture = {.flame = flame,
-                              .icicle = look && look->icicle,
-                              .differential = look && look->differential};
+    struct picture picture = {
+        .flame = flame, .icicle = look && look->icicle, .differential = look && look->differential};
     char *subtitle = ma_flame_clean(look && look->subtitle ? look->subtitle : "");
     errno = 0;
     int error = subtitle ? prepare(&picture) : -ENOMEM;

@@ -9,10 +9,10 @@
 #include "ma_flame.h"
 
 struct ma_flame_node {
-    uint64_t total;  /* of this frame and all above it, after ma_flame_sum_up */
-    uint64_t self;   /* of stacks that end here */
+    uint64_t total;               /* of this frame and all above it, after ma_flame_sum_up */
+    uint64_t self;                /* of stacks that end here */
     uint64_t old_total, old_self; /* of the old table */
-    uint32_t parent; /* always an earlier node; the root's is itself */
+    uint32_t parent;              /* always an earlier node; the root's is itself */
     uint32_t name;
     uint32_t depth; /* the root's is 0 */
 };

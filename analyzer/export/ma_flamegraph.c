@@ -42,15 +42,15 @@ static const struct cost {
     uint64_t (*value)(const struct ma_row *row, enum ma_sort what);
     enum ma_flame_unit by_bytes, by_count; /* what is counted with --sort bytes, and else */
 } costs[] = {
-    { "leaks", "Never freed", leaks, MA_FLAME_BYTES, MA_FLAME_BLOCKS },
-    { "peak", "Heap at its peak", peak, MA_FLAME_BYTES, MA_FLAME_BLOCKS },
-    { "allocations", "Allocations", allocations, MA_FLAME_BYTES, MA_FLAME_CALLS },
-    { "calls", "Allocation calls", calls, MA_FLAME_CALLS, MA_FLAME_CALLS },
-    { "temporary", "Temporary blocks: freed before the next allocation", temporary,
-      MA_FLAME_BLOCKS, MA_FLAME_BLOCKS },
+    {"leaks", "Never freed", leaks, MA_FLAME_BYTES, MA_FLAME_BLOCKS},
+    {"peak", "Heap at its peak", peak, MA_FLAME_BYTES, MA_FLAME_BLOCKS},
+    {"allocations", "Allocations", allocations, MA_FLAME_BYTES, MA_FLAME_CALLS},
+    {"calls", "Allocation calls", calls, MA_FLAME_CALLS, MA_FLAME_CALLS},
+    {"temporary", "Temporary blocks: freed before the next allocation", temporary, MA_FLAME_BLOCKS,
+     MA_FLAME_BLOCKS},
 };
 
-static const struct cost *find(const char *name)
+static const struct cost *find_cost(const char *name)
 {
     for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
         if (strcmp(costs[i].name, name) == 0)
@@ -61,7 +61,7 @@ static const struct cost *find(const char *name)
 
 bool ma_flamegraph_known(const char *cost)
 {
-    return find(cost) != NULL;
+    return find_cost(cost) != NULL;
 }
 
 const char *ma_flamegraph_names(void)
@@ -74,13 +74,13 @@ struct bearer {
     struct ma_analysis *analysis;
     struct ma_flame *flame;
     struct ma_trie trie;
-    uint32_t *names;   /* by number of the frame; MA_NONE: not met yet */
-    uint32_t *nodes;   /* in the graph, by node of the trie */
+    uint32_t *names; /* by number of the frame; MA_NONE: not met yet */
+    uint32_t *nodes; /* in the graph, by node of the trie */
     size_t n_names, n_nodes;
 };
 
 /* More room in an array of numbers, for index n at least. */
-static int widen(uint32_t **array, size_t *size, size_t n)
+static int grow_numbers(uint32_t **array, size_t *size, size_t n)
 {
     if (n < *size)
         return 0;
@@ -98,9 +98,9 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 {
     const uint32_t frame = bearer->trie.nodes[node].frame;
     char buffer[256];
-    int result = widen(&bearer->names, &bearer->n_names, frame);
+    int result = grow_numbers(&bearer->names, &bearer->n_names, frame);
     if (result == 0 && bearer->names[frame] == MA_NONE) {
-        const struct ma_frame *told = ma_stacks_told(&bearer->analysis->stacks, frame);
+        const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
         result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
                                &bearer->names[frame]);
     }
@@ -112,7 +112,7 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 /* Into the graph with the nodes from this one on: parents come first. */
 static int carry(struct bearer *bearer, size_t from)
 {
-    int result = widen(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
+    int result = grow_numbers(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
     for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
         const uint32_t parent = bearer->trie.nodes[i].parent;
         uint32_t name;
@@ -150,11 +150,10 @@ static int find_end(struct bearer *bearer, uint32_t stack, bool invert, uint32_t
 
 typedef void count_function(struct ma_flame *flame, uint32_t node, uint64_t value);
 
-static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
-                    const struct cost *cost, enum ma_sort what, bool invert,
-                    count_function *count)
+static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame, const struct cost *cost,
+                    enum ma_sort what, bool invert, count_function *count)
 {
-    struct bearer bearer = { .analysis = analysis, .flame = flame };
+    struct bearer bearer = {.analysis = analysis, .flame = flame};
     int result = 0;
     for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
         uint64_t value = cost->value(&analysis->rows[i], what);
@@ -173,9 +172,8 @@ static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame,
 
 static const char *program_of(const struct ma_analysis *analysis)
 {
-    return analysis->trace.n_processes
-               ? ma_process_text(analysis->trace.processes[0], MLF_TEXT_EXE)
-               : NULL;
+    return analysis->trace.n_processes ? ma_process_text(analysis->trace.processes[0], MLF_TEXT_EXE)
+                                       : NULL;
 }
 
 /* What one side of the graph leaves out: to be freed. NULL: memory is short. */
@@ -203,11 +201,11 @@ static int filtered_subtitle(const struct ma_analysis *analysis, const struct ma
     return n < 0 ? -ENOMEM : 0;
 }
 
-int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
-                        FILE *out, struct ma_error *error)
+int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg, FILE *out,
+                        struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
-    const struct cost *cost = find(options->flamegraph);
+    const struct cost *cost = find_cost(options->flamegraph);
     enum ma_sort what = options->n_sort ? options->sort[0] : MA_SORT_BYTES;
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);
@@ -218,8 +216,7 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     if (result == 0)
         result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_count);
     if (result == 0 && old)
-        result = add_rows(old, flame, cost, what, options->invert,
-                          ma_flame_count_old);
+        result = add_rows(old, flame, cost, what, options->invert, ma_flame_count_old);
     if (result == 0) {
         struct ma_flame_look look = {
             .subtitle = subtitle ? subtitle : program_of(analysis),

@@ -19,7 +19,7 @@ const char *ma_flamegraph_names(void);
  * analysis of an earlier trace, it is a differential graph: frames as wide as
  * in `analysis`, coloured by how they changed; folded lines have both values.
  */
-int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg,
-                        FILE *out, struct ma_error *error);
+int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg, FILE *out,
+                        struct ma_error *error);
 
 #endif

@@ -41,7 +41,7 @@ void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes,
     if (n && audit->unwritten[n - 1].offset + audit->unwritten[n - 1].bytes == offset)
         audit->unwritten[n - 1].bytes += bytes;
     else if (n < MA_UNWRITTEN_MAX)
-        audit->unwritten[audit->n_unwritten++] = (struct ma_range){ offset, bytes };
+        audit->unwritten[audit->n_unwritten++] = (struct ma_range){offset, bytes};
 }
 
 void ma_audit_truncated(struct ma_audit *audit, uint64_t offset)
@@ -75,7 +75,8 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
     else if (audit->stops)
         snprintf(sentence, size,
                  "incomplete: recording stopped before the program's end (%s), everything before "
-                 "is reported", ma_loss_name(audit->stop_reason));
+                 "is reported",
+                 ma_loss_name(audit->stop_reason));
     else
         return false;
     return true;

@@ -28,24 +28,24 @@ struct ma_audit {
     size_t n_skipped;        /* entries above */
     uint64_t skipped_ranges; /* all of them; reports call them bad chunks */
     uint64_t skipped_bytes;
-    uint64_t missing_chunks;  /* gaps in sequence numbers */
+    uint64_t missing_chunks; /* gaps in sequence numbers */
     uint64_t duplicate_chunks;
-    uint64_t unwritten_units; /* mapped: claimed, and never given a chunk */
+    uint64_t unwritten_units;                    /* mapped: claimed, and never given a chunk */
     struct ma_range unwritten[MA_UNWRITTEN_MAX]; /* where these are */
     size_t n_unwritten;
-    uint64_t truncated_at;    /* UINT64_MAX: the trace is not cut */
-    bool no_header;           /* the trace begins with a chunk */
-    char input_problem[160];  /* why the input ended early, or empty */
-    bool symbols_damaged;     /* the symbol data of a bundle */
+    uint64_t truncated_at;   /* UINT64_MAX: the trace is not cut */
+    bool no_header;          /* the trace begins with a chunk */
+    char input_problem[160]; /* why the input ended early, or empty */
+    bool symbols_damaged;    /* the symbol data of a bundle */
     /* the program's side */
     uint64_t lost_events;
     uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
     uint64_t sampling_interval;              /* bytes, 0: every call is in the trace */
     /* merge and replay */
-    uint64_t late_events;    /* came after later ones of their process had been replayed */
-    uint64_t order_repairs;  /* allocation at a live address: the free in between is missing */
-    uint64_t folded_returns; /* processes that went on after they were folded (ma_fold.h) */
-    uint64_t late_forks;     /* fork whose parent had gone on already */
+    uint64_t late_events;     /* came after later ones of their process had been replayed */
+    uint64_t order_repairs;   /* allocation at a live address: the free in between is missing */
+    uint64_t retired_returns; /* processes that went on after they were retired (ma_retire.h) */
+    uint64_t late_forks;      /* fork whose parent had gone on already */
     uint64_t unmatched_frees;
     uint64_t foreign_clocks; /* processes whose ticks are not those of the first */
     uint64_t clock_guesses;  /* processes whose tick rate is unknown */

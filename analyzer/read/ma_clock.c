@@ -66,13 +66,11 @@ static int64_t origin(const struct ma_process *first, const struct ma_process *p
     return saturate(to > from ? to - from : from - to, to < from);
 }
 
-uint64_t ma_clock_ns(const struct ma_trace *trace, const struct ma_process *process,
-                     uint64_t ticks)
+uint64_t ma_clock_ns(const struct ma_trace *trace, const struct ma_process *process, uint64_t ticks)
 {
     int64_t since = ma_clock_since_start(process, ticks), sum;
     const struct ma_process *first = trace->first_known;
-    if (first && first != process &&
-        !__builtin_add_overflow(since, origin(first, process), &sum))
+    if (first && first != process && !__builtin_add_overflow(since, origin(first, process), &sum))
         since = sum;
     return since > 0 ? (uint64_t)since : 0;
 }

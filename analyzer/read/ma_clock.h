@@ -6,7 +6,7 @@
 #ifndef MA_CLOCK_H
 #define MA_CLOCK_H
 
-#include "ma_process.h"
+#include "ma_trace.h"
 
 /* Counts of the process's unshifted clock per second: from its record, from
  * its CLOCK records, or (then *guessed is set) taken to be 10^9. */

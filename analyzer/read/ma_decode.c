@@ -26,7 +26,7 @@ void ma_decoder_begin(struct ma_decoder *decoder, const struct ma_process *proce
 
 void ma_decoder_piece(struct ma_decoder *decoder, const unsigned char *payload, size_t size)
 {
-    decoder->cursor = (struct ma_cursor){ payload, payload + size, false };
+    decoder->cursor = (struct ma_cursor){payload, payload + size, false};
     decoder->item = payload;
     decoder->problem = NULL;
 }
@@ -45,7 +45,7 @@ static inline void push_block(struct ma_decoder *decoder, const struct ma_event 
     decoder->next = event->address + event->usable + decoder->header;
 }
 
-static inline void advance(struct ma_decoder *decoder)
+static inline void decode_header(struct ma_decoder *decoder)
 {
     if (__builtin_add_overflow(decoder->time, ma_cursor_vu(&decoder->cursor), &decoder->time))
         decoder->problem = "a time out of range";
@@ -73,13 +73,9 @@ static uint64_t old_address(struct ma_decoder *decoder, unsigned code)
     switch (code) {
     case MLF_ADDR_RING:
         return pushed(decoder, MLF_ADDR_RING_FIRST + ma_cursor_u8(&decoder->cursor));
-    case MLF_ADDR_DELTA:
-        return delta_address(decoder);
-    case MLF_ADDR_ABSOLUTE:
-        return ma_cursor_u64(&decoder->cursor);
-    default:
-        decoder->problem = "a reserved address code";
-        return 0;
+    case MLF_ADDR_DELTA: return delta_address(decoder);
+    case MLF_ADDR_ABSOLUTE: return ma_cursor_u64(&decoder->cursor);
+    default: decoder->problem = "a reserved address code"; return 0;
     }
 }
 
@@ -113,18 +109,10 @@ static inline void new_block(struct ma_decoder *decoder, unsigned flags, struct 
         }
     }
     switch (flags & MLF_ALLOC_ADDRESS) {
-    case MLF_ALLOC_ADDRESS_RING:
-        event->address = pushed(decoder, ma_cursor_u8(cursor) + 1);
-        break;
-    case MLF_ALLOC_ADDRESS_NEXT:
-        event->address = decoder->next;
-        break;
-    case MLF_ALLOC_ADDRESS_DELTA:
-        event->address = delta_address(decoder);
-        break;
-    default:
-        event->address = ma_cursor_u64(cursor);
-        break;
+    case MLF_ALLOC_ADDRESS_RING: event->address = pushed(decoder, ma_cursor_u8(cursor) + 1); break;
+    case MLF_ALLOC_ADDRESS_NEXT: event->address = decoder->next; break;
+    case MLF_ALLOC_ADDRESS_DELTA: event->address = delta_address(decoder); break;
+    default: event->address = ma_cursor_u64(cursor); break;
     }
     if (flags & MLF_ALLOC_STACK) {
         if (!(flags & MLF_ALLOC_SIZE))
@@ -139,28 +127,31 @@ static inline void new_block(struct ma_decoder *decoder, unsigned flags, struct 
     }
     if (flags & MLF_ALLOC_SIZE)
         event->size = ma_cursor_vu(cursor);
-    event->usable = flags & MLF_ALLOC_USABLE
-                        ? event->size + ma_cursor_vu(cursor)
-                        : mlf_default_usable(event->size, decoder->header, decoder->grain,
-                                             decoder->smallest);
+    event->usable =
+        flags & MLF_ALLOC_USABLE
+            ? event->size + ma_cursor_vu(cursor)
+            : mlf_default_usable(event->size, decoder->header, decoder->grain, decoder->smallest);
 }
 
-static void decode_realloc(struct ma_decoder *decoder, struct ma_event *begin,
-                           struct ma_event *end)
+static void decode_realloc(struct ma_decoder *decoder, struct ma_event *begin, struct ma_event *end)
 {
     unsigned flags = ma_cursor_u8(&decoder->cursor) & 0x3f;
     uint64_t old = old_address(decoder, ma_cursor_u8(&decoder->cursor));
-    advance(decoder);
+    decode_header(decoder);
     push_address(decoder, old);
     *begin = (struct ma_event){
-        .type = MA_EVENT_REALLOC_BEGIN, .time = decoder->time, .old_address = old,
+        .type = MA_EVENT_REALLOC_BEGIN,
+        .time = decoder->time,
+        .old_address = old,
     };
     *end = (struct ma_event){
-        .type = MA_EVENT_REALLOC, .function = MLF_FN_realloc, .old_address = old,
+        .type = MA_EVENT_REALLOC,
+        .function = MLF_FN_realloc,
+        .old_address = old,
         .begin = decoder->time,
     };
     new_block(decoder, flags, end);
-    advance(decoder);
+    decode_header(decoder);
     end->time = decoder->time;
     push_block(decoder, end);
 }
@@ -180,9 +171,11 @@ static int decode_record(struct ma_decoder *decoder, unsigned tag, struct ma_eve
     if (ma_record_decode(&record, tag, MLF_EVENTS, payload, (size_t)size, &decoder->problem) <= 0)
         return 0;
     *event = (struct ma_event){
-        .type = MA_EVENT_RECORD, .function = (uint8_t)tag,
+        .type = MA_EVENT_RECORD,
+        .function = (uint8_t)tag,
         .time = tag == MLF_REC_FILLED ? decoder->time : record.brief.time,
-        .record = payload, .size = size,
+        .record = payload,
+        .size = size,
     };
     return 1;
 }
@@ -191,16 +184,14 @@ static int decode_record(struct ma_decoder *decoder, unsigned tag, struct ma_eve
 static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_event *event)
 {
     switch (tag) {
-    case MLF_EV_REALLOC:
-        decode_realloc(decoder, event, event + 1);
-        return 2;
+    case MLF_EV_REALLOC: decode_realloc(decoder, event, event + 1); return 2;
     case MLF_EV_FREE_BY:
-        *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = function(decoder) };
+        *event = (struct ma_event){.type = MA_EVENT_FREE, .function = function(decoder)};
         event->address = old_address(decoder, ma_cursor_u8(&decoder->cursor));
         push_address(decoder, event->address);
         break;
     case MLF_EV_FAILED:
-        *event = (struct ma_event){ .type = MA_EVENT_FAILED, .function = function(decoder) };
+        *event = (struct ma_event){.type = MA_EVENT_FAILED, .function = function(decoder)};
         event->size = ma_cursor_vu(&decoder->cursor);
         event->stack = explicit_stack(decoder);
         break;
@@ -210,7 +201,7 @@ static int decode_other(struct ma_decoder *decoder, unsigned tag, struct ma_even
         decoder->problem = "a reserved tag";
         return 0;
     }
-    advance(decoder);
+    decode_header(decoder);
     event->time = decoder->time;
     return 1;
 }
@@ -275,12 +266,8 @@ static inline bool plain_new(const struct ma_decoder *decoder, unsigned flags, u
         distance = *(*at)++ + 1u;
         *address = decoder->addresses[(pushes - distance) % MLF_RING];
         return distance <= pushes;
-    case MLF_ALLOC_ADDRESS_NEXT:
-        *address = decoder->next;
-        return true;
-    case MLF_ALLOC_ADDRESS_DELTA:
-        *address = plain_delta(at, last);
-        return true;
+    case MLF_ALLOC_ADDRESS_NEXT: *address = decoder->next; return true;
+    case MLF_ALLOC_ADDRESS_DELTA: *address = plain_delta(at, last); return true;
     default:
         *address = mlf_get_u64(*at);
         *at += 8;
@@ -289,8 +276,8 @@ static inline bool plain_new(const struct ma_decoder *decoder, unsigned flags, u
 }
 
 /* The operands of a plain ALLOC behind its address, but for the time. */
-static inline bool plain_block(struct ma_decoder *decoder, unsigned flags,
-                               const unsigned char **at, struct ma_event *event)
+static inline bool plain_block(struct ma_decoder *decoder, unsigned flags, const unsigned char **at,
+                               struct ma_event *event)
 {
     if (flags & MLF_ALLOC_STACK) {
         uint64_t stack = decoder->explicit_stack + (uint64_t)mlf_unzigzag(plain_vu(at));
@@ -309,8 +296,8 @@ static inline bool plain_block(struct ma_decoder *decoder, unsigned flags,
     if (flags & MLF_ALLOC_USABLE) {
         event->usable = event->size + plain_vu(at);
     } else {
-        uint64_t usable = ((event->size + decoder->header + decoder->grain - 1) &
-                           -decoder->grain) - decoder->header;
+        uint64_t usable = ((event->size + decoder->header + decoder->grain - 1) & -decoder->grain) -
+                          decoder->header;
         event->usable = usable < decoder->smallest ? decoder->smallest : usable;
     }
     return true;
@@ -377,22 +364,22 @@ static int run_any(struct ma_decoder *decoder, unsigned tag, struct ma_event *ev
     if (tag < MLF_EV_FREE)
         return decode_other(decoder, tag, event);
     if (tag >= MLF_EV_ALLOC) {
-        *event = (struct ma_event){ .type = MA_EVENT_ALLOC, .function = MLF_FN_malloc };
+        *event = (struct ma_event){.type = MA_EVENT_ALLOC, .function = MLF_FN_malloc};
         new_block(decoder, tag & 0x3f, event);
-        advance(decoder);
+        decode_header(decoder);
         event->time = decoder->time;
         push_block(decoder, event);
     } else {
-        *event = (struct ma_event){ .type = MA_EVENT_FREE, .function = MLF_FN_free };
+        *event = (struct ma_event){.type = MA_EVENT_FREE, .function = MLF_FN_free};
         event->address = old_address(decoder, tag & 0x3f);
         push_address(decoder, event->address);
-        advance(decoder);
+        decode_header(decoder);
         event->time = decoder->time;
     }
     return 1;
 }
 
-static inline enum ma_decode_status judge(const struct ma_decoder *decoder)
+static inline enum ma_decode_status judge_end(const struct ma_decoder *decoder)
 {
     if (__builtin_expect(!decoder->cursor.failed & !decoder->problem, 1))
         return MA_DECODE_MORE;
@@ -404,7 +391,8 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
 {
     struct ma_cursor *cursor = &decoder->cursor;
     struct ma_event *event = out, *const end = out + max - 1; /* an item gives up to two */
-    enum ma_decode_status status = judge(decoder); /* refused once: not judged by what it changed */
+    enum ma_decode_status status =
+        judge_end(decoder); /* refused once: not judged by what it changed */
     while (status == MA_DECODE_MORE && event < end) {
         if (decoder->grain_is_power && cursor->end - cursor->at > PLAIN_MOST) {
             event = run_plain(decoder, event, end);
@@ -412,15 +400,14 @@ enum ma_decode_status ma_decoder_run(struct ma_decoder *decoder, struct ma_event
                 break;
         }
         decoder->item = cursor->at;
-        unsigned tag =
-            cursor->at < cursor->end ? __atomic_load_n(cursor->at, __ATOMIC_ACQUIRE) : 0;
+        unsigned tag = cursor->at < cursor->end ? __atomic_load_n(cursor->at, __ATOMIC_ACQUIRE) : 0;
         if (tag == 0) {
             status = MA_DECODE_END;
             break;
         }
         cursor->at++;
         int events = run_any(decoder, tag, event);
-        status = judge(decoder);
+        status = judge_end(decoder);
         if (__builtin_expect(status != MA_DECODE_MORE, 0))
             break;
         event += events;

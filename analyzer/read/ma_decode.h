@@ -8,18 +8,18 @@
 #define MA_DECODE_H
 
 #include "ma_cursor.h"
-#include "ma_process.h"
+#include "ma_trace.h"
 
 /* In the order in which heads of the same time are merged, by ma_event_rank. */
 enum ma_event_type {
-    MA_EVENT_FORK,          /* a process begins as the copy of another: from PROCESS */
-    MA_EVENT_START,         /* a program starts: from PROCESS */
+    MA_EVENT_FORK,  /* a process begins as the copy of another: from PROCESS */
+    MA_EVENT_START, /* a program starts: from PROCESS */
     MA_EVENT_FREE,
     MA_EVENT_REALLOC_BEGIN, /* the old address is free for others from here on */
     MA_EVENT_ALLOC,
-    MA_EVENT_REALLOC,       /* the old block ends, the new one begins */
+    MA_EVENT_REALLOC, /* the old block ends, the new one begins */
     MA_EVENT_FAILED,
-    MA_EVENT_RECORD,        /* a record with a moment: function is its tag */
+    MA_EVENT_RECORD, /* a record with a moment: function is its tag */
 };
 
 /* Fields that its type does not have are undefined. */
@@ -33,9 +33,9 @@ struct ma_event {
     };
     uint64_t size, usable; /* ALLOC, REALLOC; size: FAILED, RECORD */
     uint32_t stack;        /* ALLOC, REALLOC, FAILED; 0: the others */
-    uint8_t type;     /* enum ma_event_type */
-    uint8_t function; /* enum mlf_function, or the tag of a RECORD */
-    uint8_t aligned;  /* ALLOC, REALLOC: 0, or 1 + log2 of the alignment */
+    uint8_t type;          /* enum ma_event_type */
+    uint8_t function;      /* enum mlf_function, or the tag of a RECORD */
+    uint8_t aligned;       /* ALLOC, REALLOC: 0, or 1 + log2 of the alignment */
 };
 
 static inline unsigned ma_event_rank(const struct ma_event *event)

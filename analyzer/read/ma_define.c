@@ -6,12 +6,14 @@
 
 #include <errno.h>
 
-void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace,
-                     struct ma_process *process, int (*timed)(void *, const struct ma_event *),
-                     void *context)
+void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace, struct ma_process *process,
+                     int (*timed)(void *, const struct ma_event *), void *context)
 {
     *definer = (struct ma_definer){
-        .trace = trace, .process = process, .timed = timed, .context = context,
+        .trace = trace,
+        .process = process,
+        .timed = timed,
+        .context = context,
     };
 }
 
@@ -35,7 +37,7 @@ static int define_node(struct ma_definer *definer, unsigned tag, const char **pr
     if (tag & MLF_NODE_ID)
         id += (uint64_t)ma_cursor_vz(cursor);
     uint64_t parent = tag & MLF_NODE_PARENT ? id - ma_cursor_vu(cursor) : definer->last_id;
-    struct ma_frame_entry frame = { 0, 0 };
+    struct ma_frame_entry frame = {0, 0};
     if (tag & MLF_NODE_NEW_FRAME) {
         uint64_t module = ma_cursor_vu(cursor);
         frame.module = (uint32_t)module;
@@ -78,11 +80,10 @@ static int define_process(struct ma_definer *definer, const struct ma_process_re
     if (result < 0)
         return result;
     bool fork = record->how == MLF_HOW_FORK;
-    return definer->timed(definer->context,
-                          &(struct ma_event){
-                              .type = fork ? MA_EVENT_FORK : MA_EVENT_START,
-                              .time = fork ? record->fork_time : record->start,
-                          });
+    return definer->timed(definer->context, &(struct ma_event){
+                                                .type = fork ? MA_EVENT_FORK : MA_EVENT_START,
+                                                .time = fork ? record->fork_time : record->start,
+                                            });
 }
 
 static int define_stream(struct ma_definer *definer, unsigned tag,
@@ -106,12 +107,10 @@ static int apply(struct ma_definer *definer, const struct ma_record *record,
 {
     struct ma_process *process = definer->process;
     switch (record->tag) {
-    case MLF_REC_PROCESS:
-        return define_process(definer, &record->process);
+    case MLF_REC_PROCESS: return define_process(definer, &record->process);
     case MLF_REC_TEXT:
         return ma_process_add_text(process, record->brief.text.what, record->brief.text.bytes);
-    case MLF_REC_MODULE:
-        return ma_process_add_module(process, &record->module);
+    case MLF_REC_MODULE: return ma_process_add_module(process, &record->module);
     case MLF_REC_MODULE_END: {
         uint64_t id = record->brief.module_end.id;
         uint32_t index = ma_map_get(&process->module_of, id);
@@ -120,8 +119,7 @@ static int apply(struct ma_definer *definer, const struct ma_record *record,
         return 0;
     }
     case MLF_REC_STREAM:
-    case MLF_REC_STREAM_END:
-        return define_stream(definer, record->tag, &record->stream);
+    case MLF_REC_STREAM_END: return define_stream(definer, record->tag, &record->stream);
     case MLF_REC_SYNC:
         process->watermark = record->brief.time;
         process->unsettled = false;
@@ -137,8 +135,7 @@ static int apply(struct ma_definer *definer, const struct ma_record *record,
         process->clock_ticks = record->brief.time;
         process->clock_ns = record->brief.clock.monotonic_ns;
         break;
-    default:
-        break;
+    default: break;
     }
     return definer->timed(definer->context, &(struct ma_event){
                                                 .type = MA_EVENT_RECORD,
@@ -167,7 +164,7 @@ static int define_record(struct ma_definer *definer, unsigned tag, const char **
 }
 
 /* Apply items up to the end of what is written. */
-static int run(struct ma_definer *definer, bool cut)
+static int apply_items(struct ma_definer *definer, bool cut)
 {
     struct ma_cursor *cursor = &definer->cursor;
     struct ma_audit *audit = &definer->trace->audit;
@@ -212,20 +209,18 @@ int ma_definer_chunk(struct ma_definer *definer, const struct ma_chunk *chunk)
     } else if (!definer->open || definer->sequence != chunk->sequence ||
                definer->position != chunk->position) {
         definer->open = definer->open && definer->sequence != chunk->sequence;
-        ma_audit_skip(audit, chunk->offset,
-                      chunk->payload_offset + chunk->size - chunk->offset,
+        ma_audit_skip(audit, chunk->offset, chunk->payload_offset + chunk->size - chunk->offset,
                       "a piece of definitions whose predecessor is missing or bad");
         return 0;
     }
     definer->position += (uint32_t)chunk->size;
-    definer->cursor =
-        (struct ma_cursor){ chunk->payload, chunk->payload + chunk->size, false };
+    definer->cursor = (struct ma_cursor){chunk->payload, chunk->payload + chunk->size, false};
     definer->offset = chunk->payload_offset + chunk->size;
     definer->cut = chunk->cut;
-    return run(definer, chunk->cut);
+    return apply_items(definer, chunk->cut);
 }
 
 int ma_definer_poll(struct ma_definer *definer)
 {
-    return definer->cursor.at ? run(definer, false) : 0;
+    return definer->cursor.at ? apply_items(definer, false) : 0;
 }

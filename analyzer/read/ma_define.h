@@ -10,7 +10,7 @@
 
 #include "ma_cursor.h"
 #include "ma_decode.h"
-#include "ma_process.h"
+#include "ma_trace.h"
 #include "ma_reader.h"
 
 struct ma_frame_entry {
@@ -26,7 +26,7 @@ struct ma_definer {
     int (*timed)(void *context, const struct ma_event *event);
     void *context;
 
-    bool open;   /* a chunk has begun and nothing of it is missing or bad */
+    bool open;                   /* a chunk has begun and nothing of it is missing or bad */
     uint32_t sequence, position; /* of that chunk; payload bytes seen */
     struct ma_cursor cursor;     /* the rest of the piece at hand */
     uint64_t offset;             /* in the trace, of cursor.end */
@@ -36,9 +36,8 @@ struct ma_definer {
     size_t n_frames, frame_capacity;
 };
 
-void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace,
-                     struct ma_process *process, int (*timed)(void *, const struct ma_event *),
-                     void *context);
+void ma_definer_init(struct ma_definer *definer, struct ma_trace *trace, struct ma_process *process,
+                     int (*timed)(void *, const struct ma_event *), void *context);
 void ma_definer_free(struct ma_definer *definer);
 
 /* Forget the frames of the chunk at hand: what refers to them is damage from now on. */

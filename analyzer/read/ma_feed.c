@@ -61,7 +61,7 @@ static void close_lane(struct ma_feed *feed)
     feed->lane = NULL;
 }
 
-static void release(struct ma_piece *piece)
+static void release_piece(struct ma_piece *piece)
 {
     if (piece->owned)
         free((void *)(uintptr_t)piece->payload);
@@ -75,9 +75,9 @@ void ma_feed_free(struct ma_feed *feed)
     while (feed->kind == MLF_DEFINITIONS && feed->at < feed->n)
         ma_feed_pop(feed, 1);
     for (size_t i = feed->queue_at; i < feed->n_queue; i++)
-        release(&feed->queue[i]);
+        release_piece(&feed->queue[i]);
     if (feed->active)
-        release(&feed->piece);
+        release_piece(&feed->piece);
     if (feed->kind == MLF_DEFINITIONS)
         ma_definer_free(&feed->definer);
     free(feed->queue);
@@ -227,8 +227,9 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays)
                           .used = definer->position - (size_t)(cursor->end - cursor->at),
                           .offset = definer->offset - definer->position,
                           .sequence = definer->sequence,
-                      }, stays);
-    definer->cursor = (struct ma_cursor){ 0 };
+                      },
+                      stays);
+    definer->cursor = (struct ma_cursor){0};
 }
 
 /* A chunk of a stream trace follows the one of number `before`, of which pieces up to
@@ -261,13 +262,12 @@ int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stay
  * came twice, which does no harm to those behind it. */
 static void skip_piece(struct ma_feed *feed, const struct ma_piece *piece)
 {
-    bool again = feed->begun && feed->sequence == piece->sequence &&
-                 piece->position < feed->position;
+    bool again =
+        feed->begun && feed->sequence == piece->sequence && piece->position < feed->position;
     feed->audit->duplicate_chunks += again;
     feed->broken |= feed->begun && feed->sequence == piece->sequence && !again;
     ma_audit_skip(feed->audit, piece->header, piece->offset + piece->size - piece->header, "%s",
-                  again ? "a chunk seen before"
-                        : "a piece whose predecessor is missing or bad");
+                  again ? "a chunk seen before" : "a piece whose predecessor is missing or bad");
 }
 
 uint64_t ma_feed_missing(struct ma_feed *feed)
@@ -275,8 +275,7 @@ uint64_t ma_feed_missing(struct ma_feed *feed)
     const struct ma_fill *fill = &feed->fill;
     if (feed->whole_chunks || !fill->said || fill->said_sequence >= feed->next_sequence)
         return ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
-    return fill->said_sequence + 1 == feed->next_sequence &&
-           feed->end_position < fill->said_bytes;
+    return fill->said_sequence + 1 == feed->next_sequence && feed->end_position < fill->said_bytes;
 }
 
 /* Make the first queued piece the active one. Returns 1, or 0 if it was no use,
@@ -293,16 +292,16 @@ static int start_piece(struct ma_feed *feed, size_t *released)
     if (!feed->buffer)
         feed->buffer = malloc(MA_BATCH * sizeof *feed->buffer);
     if (!feed->decoder || !feed->buffer) {
-        release(&piece);
+        release_piece(&piece);
         return -ENOMEM;
     }
-    bool fits = piece.position == 0 || (feed->begun && !feed->broken &&
-                                        feed->sequence == piece.sequence &&
-                                        feed->position == piece.position);
+    bool fits =
+        piece.position == 0 || (feed->begun && !feed->broken && feed->sequence == piece.sequence &&
+                                feed->position == piece.position);
     if (!fits) {
         skip_piece(feed, &piece);
         *released += ma_feed_cost(piece.size);
-        release(&piece);
+        release_piece(&piece);
         return 0;
     }
     if (piece.position == 0) {
@@ -343,7 +342,8 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
                               .used = (size_t)(decoder->item - feed->piece.payload),
                               .offset = feed->piece.offset,
                               .sequence = feed->piece.sequence,
-                          }, !feed->piece.owned);
+                          },
+                          !feed->piece.owned);
     } else if (status == MA_DECODE_CUT && feed->piece.cut) {
         ma_audit_truncated(feed->audit, at);
     } else {
@@ -353,7 +353,7 @@ static void end_piece(struct ma_feed *feed, enum ma_decode_status status, size_t
                                               : decoder->problem);
     }
     *released += ma_feed_cost(feed->piece.size);
-    release(&feed->piece);
+    release_piece(&feed->piece);
     feed->active = false;
 }
 

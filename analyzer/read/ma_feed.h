@@ -67,8 +67,8 @@ struct ma_feed {
     size_t queue_at, n_queue, queue_capacity;
     struct ma_piece piece; /* being decoded, if active */
     bool active;
-    bool begun;            /* the decoder's state is that of chunk `sequence`, up to `position` */
-    bool broken;           /* the rest of that chunk cannot be read */
+    bool begun;  /* the decoder's state is that of chunk `sequence`, up to `position` */
+    bool broken; /* the rest of that chunk cannot be read */
     uint32_t sequence, position;
     struct ma_decoder *decoder; /* NULL: none is kept */
     struct ma_decoding *shared;

@@ -22,7 +22,7 @@ static bool has_grown(const struct ma_filled_chunk *chunk)
 
 /* The last item may have been read across the beginning of lost bytes, so these
  * are counted from their first zero, be it before the end of what is used. */
-static void measure(struct ma_fill *fill, const unsigned char *payload)
+static void measure_fill(struct ma_fill *fill, const unsigned char *payload)
 {
     size_t at = fill->chunk.used;
     while (at && !payload[at - 1])
@@ -42,7 +42,7 @@ static void lose(struct ma_fill *fill, struct ma_audit *audit, size_t end, const
 }
 
 /* `bytes` of the chunk were filled. */
-static void compare(struct ma_fill *fill, struct ma_audit *audit, uint64_t bytes)
+static void compare_fill(struct ma_fill *fill, struct ma_audit *audit, uint64_t bytes)
 {
     const struct ma_filled_chunk *chunk = &fill->chunk;
     size_t end = bytes < chunk->size ? (size_t)bytes : chunk->size;
@@ -56,7 +56,7 @@ void ma_fill_found(struct ma_fill *fill, struct ma_audit *audit,
 {
     fill->found = true;
     fill->chunk = *chunk;
-    measure(fill, chunk->payload);
+    measure_fill(fill, chunk->payload);
     if (has_grown(chunk)) /* while it was measured */
         fill->last = fill->zeros;
     if (!stays)
@@ -71,7 +71,7 @@ static bool first_record(struct ma_record *record, unsigned kind, const unsigned
 {
     if (!size || __atomic_load_n(payload, __ATOMIC_ACQUIRE) != MLF_REC_FILLED)
         return false;
-    struct ma_cursor cursor = { payload + 1, payload + size, false };
+    struct ma_cursor cursor = {payload + 1, payload + size, false};
     const unsigned char *bytes;
     const char *problem;
     uint64_t length = ma_cursor_vu(&cursor);
@@ -97,7 +97,7 @@ void ma_fill_follow(struct ma_fill *fill, struct ma_audit *audit, uint32_t strea
     uint64_t bytes;
     if (fill->found && fill->chunk.sequence == sequence - 1 &&
         ma_fill_of_former(stream, kind, sequence, payload, size, &bytes))
-        compare(fill, audit, bytes);
+        compare_fill(fill, audit, bytes);
 }
 
 void ma_fill_said(struct ma_fill *fill, uint64_t sequence, uint64_t bytes)
@@ -113,7 +113,6 @@ void ma_fill_said(struct ma_fill *fill, uint64_t sequence, uint64_t bytes)
 uint64_t ma_fill_finish(struct ma_fill *fill, struct ma_audit *audit, uint32_t next)
 {
     if (fill->said && fill->found && fill->said_sequence == fill->chunk.sequence)
-        compare(fill, audit, fill->said_bytes);
-    return fill->said && fill->said_sequence >= next ? (uint64_t)fill->said_sequence + 1 - next
-                                                     : 0;
+        compare_fill(fill, audit, fill->said_bytes);
+    return fill->said && fill->said_sequence >= next ? (uint64_t)fill->said_sequence + 1 - next : 0;
 }

@@ -15,20 +15,20 @@
 /* A chunk that was decoded up to its first zero tag. */
 struct ma_filled_chunk {
     const unsigned char *payload;
-    size_t size, used;       /* of the payload, and decoded of it */
-    uint64_t offset;         /* of the payload in the trace */
+    size_t size, used; /* of the payload, and decoded of it */
+    uint64_t offset;   /* of the payload in the trace */
     uint32_t sequence;
 };
 
 struct ma_fill {
-    bool found;              /* a chunk's end was: the newest's */
+    bool found;                   /* a chunk's end was: the newest's */
     struct ma_filled_chunk chunk; /* payload NULL: it did not stay */
-    size_t zeros;            /* where the zeros around the end of what is used begin */
-    size_t last;             /* behind the last byte that is not zero */
+    size_t zeros;                 /* where the zeros around the end of what is used begin */
+    size_t last;                  /* behind the last byte that is not zero */
 
-    bool said;               /* a record elsewhere told of a chunk: the newest */
+    bool said; /* a record elsewhere told of a chunk: the newest */
     uint32_t said_sequence;
-    uint64_t said_bytes;     /* of payload */
+    uint64_t said_bytes; /* of payload */
 };
 
 /* The end of a chunk has been found; `stays`: its payload stays, and may still

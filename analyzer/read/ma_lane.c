@@ -16,18 +16,18 @@
 #include <stdlib.h>
 
 #define LANES 4
-#define DEPTH 8       /* batches in a ring */
+#define DEPTH 8         /* batches in a ring */
 #define LANE_BATCH 2048 /* events: a ring holds some tenths of a millisecond of replay */
 
 struct ma_lane {
     pthread_mutex_t mutex;
     struct ma_lanes *lanes;
     struct ma_decoder *decoder;
-    bool used;                    /* by a chunk; the merge's alone */
-    atomic_bool open;             /* more may be decoded */
-    atomic_size_t taken, filled;  /* batches; the latest one taken is still in use */
+    bool used;                   /* by a chunk; the merge's alone */
+    atomic_bool open;            /* more may be decoded */
+    atomic_size_t taken, filled; /* batches; the latest one taken is still in use */
     struct ma_batch ring[DEPTH];
-    struct ma_event *events;      /* of all batches */
+    struct ma_event *events; /* of all batches */
 };
 
 struct ma_lanes {

@@ -17,13 +17,13 @@
 #define MOST_COPIED ((size_t)256 << 20)
 #define LANES_FROM ((uint64_t)4 << 20) /* before it, a thread would cost more than it saves, */
 #define LANE_LEAST 16384               /* and so would waking it for less */
-#define PROMPT_NS 1000000000u         /* events are held back no longer than that, */
-#define STALE_NS UINT64_C(5000000000) /* and for a process silent so long not at all */
+#define PROMPT_NS 1000000000u          /* events are held back no longer than that, */
+#define STALE_NS UINT64_C(5000000000)  /* and for a process silent so long not at all */
 
 int ma_merge_init(struct ma_merge *merge, struct ma_trace *trace, struct ma_source *source,
                   struct ma_error *error)
 {
-    *merge = (struct ma_merge){ .trace = trace, .lanes_from = LANES_FROM };
+    *merge = (struct ma_merge){.trace = trace, .lanes_from = LANES_FROM};
     merge->decoding.lane_least = LANE_LEAST;
     int result = ma_reader_init(&merge->reader, source, &trace->audit, error);
     if (result < 0)
@@ -39,7 +39,7 @@ void ma_merge_free(struct ma_merge *merge)
     for (size_t i = 0; i < merge->n_feeds; i++)
         ma_feed_free(merge->feeds[i]);
     free(merge->feeds);
-    free(merge->heap);
+    free(merge->ready);
     free(merge->pending);
     ma_map_free(&merge->feed_of);
     ma_lanes_stop(merge->decoding.lanes);
@@ -65,29 +65,29 @@ static bool less(const struct ma_feed *a, const struct ma_feed *b)
 
 static void sift_down(struct ma_merge *merge, size_t i)
 {
-    struct ma_feed **heap = merge->heap, *feed = heap[i];
+    struct ma_feed **ready = merge->ready, *feed = ready[i];
     for (;;) {
         size_t child = 2 * i + 1;
-        if (child >= merge->n_heap)
+        if (child >= merge->n_ready)
             break;
-        if (child + 1 < merge->n_heap && less(heap[child + 1], heap[child]))
+        if (child + 1 < merge->n_ready && less(ready[child + 1], ready[child]))
             child++;
-        if (!less(heap[child], feed))
+        if (!less(ready[child], feed))
             break;
-        heap[i] = heap[child];
+        ready[i] = ready[child];
         i = child;
     }
-    heap[i] = feed;
+    ready[i] = feed;
 }
 
 static int heap_push(struct ma_merge *merge, struct ma_feed *feed)
 {
-    if (!MA_RESERVE(merge->heap, merge->n_heap, merge->heap_capacity))
+    if (!MA_RESERVE(merge->ready, merge->n_ready, merge->ready_capacity))
         return -ENOMEM;
-    size_t i = merge->n_heap++;
-    for (; i && less(feed, merge->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        merge->heap[i] = merge->heap[(i - 1) / 2];
-    merge->heap[i] = feed;
+    size_t i = merge->n_ready++;
+    for (; i && less(feed, merge->ready[(i - 1) / 2]); i = (i - 1) / 2)
+        merge->ready[i] = merge->ready[(i - 1) / 2];
+    merge->ready[i] = feed;
     feed->in_heap = true;
     return 0;
 }
@@ -97,8 +97,8 @@ static uint64_t feed_key(uint32_t process, uint32_t number, unsigned kind)
     return (uint64_t)process << 33 | (uint64_t)number << 1 | (kind == MLF_EVENTS);
 }
 
-static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process,
-                               uint32_t number, unsigned kind)
+static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *process, uint32_t number,
+                               unsigned kind)
 {
     uint64_t key = feed_key(process->index, number, kind);
     uint32_t index = ma_map_get(&merge->feed_of, key);
@@ -174,8 +174,7 @@ static int read_chunk(struct ma_merge *merge)
         return 1;
     }
     struct ma_process *process = ma_trace_process(merge->trace, chunk.process);
-    struct ma_feed *feed =
-        process ? feed_of(merge, process, chunk.stream, chunk.kind) : NULL;
+    struct ma_feed *feed = process ? feed_of(merge, process, chunk.stream, chunk.kind) : NULL;
     if (!feed)
         return -ENOMEM;
     merge->chunks++;
@@ -271,7 +270,7 @@ static bool head_is_due(const struct ma_merge *merge)
 {
     if (merge->ended || merge->queued > merge->most)
         return true;
-    const struct ma_feed *top = merge->heap[0];
+    const struct ma_feed *top = merge->ready[0];
     return (merge->queued >= merge->ahead || merge->draining) &&
            top->events[top->at].time < merge->watermark;
 }
@@ -297,7 +296,7 @@ static int drain_first(struct ma_merge *merge)
     int result = refill_pending(merge);
     if (result < 0)
         return result;
-    merge->draining = merge->n_heap && head_is_due(merge);
+    merge->draining = merge->n_ready && head_is_due(merge);
     return merge->draining;
 }
 
@@ -315,9 +314,9 @@ static int step(struct ma_merge *merge)
             return result;
         if (feed->at == feed->n) {
             feed->in_heap = false;
-            if (--merge->n_heap == 0)
+            if (--merge->n_ready == 0)
                 return 0;
-            merge->heap[0] = merge->heap[merge->n_heap];
+            merge->ready[0] = merge->ready[merge->n_ready];
         }
     }
     sift_down(merge, 0);
@@ -352,14 +351,14 @@ static size_t count_before(const struct ma_feed *feed, size_t n, uint64_t time)
  * other heads. */
 static size_t count_run(const struct ma_merge *merge, size_t most)
 {
-    const struct ma_feed *feed = merge->heap[0], *other = NULL;
+    const struct ma_feed *feed = merge->ready[0], *other = NULL;
     size_t n = feed->n - feed->at;
     if (n > most)
         n = most;
-    if (merge->n_heap > 1)
-        other = merge->heap[1];
-    if (merge->n_heap > 2 && less(merge->heap[2], other))
-        other = merge->heap[2];
+    if (merge->n_ready > 1)
+        other = merge->ready[1];
+    if (merge->n_ready > 2 && less(merge->ready[2], other))
+        other = merge->ready[2];
     if (!other)
         return n;
     const struct ma_event *head = &feed->events[feed->at], *bound = &other->events[other->at];
@@ -391,7 +390,7 @@ static int await_head(struct ma_merge *merge)
         int result = merge->ended || merge->queued >= merge->ahead ? 1 : drain_first(merge);
         if (result > 0) {
             result = refill_pending(merge);
-            if (result == 0 && merge->n_heap && head_is_due(merge))
+            if (result == 0 && merge->n_ready && head_is_due(merge))
                 return 1;
             if (result == 0 && merge->ended)
                 return 0;
@@ -410,11 +409,11 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
     int result = step(merge);
     if (result < 0 || (result = await_head(merge)) <= 0)
         return result;
-    struct ma_feed *feed = merge->heap[0];
+    struct ma_feed *feed = merge->ready[0];
     const struct ma_event *events = &feed->events[feed->at];
     if (feed->stream && merge->ended && events->time > merge->cut) {
         /* Written after our moment: everything left is. */
-        merge->n_heap = 0;
+        merge->n_ready = 0;
         return 0;
     }
     size_t n = count_run(merge, feed->stream ? most : 1);
@@ -423,8 +422,13 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
     else if (merge->ended && merge->cut != UINT64_MAX && feed->stream)
         n = count_before(feed, n, merge->cut + 1);
     *run = (struct ma_run){
-        .events = events, .n = n, .n_ahead = feed->n - feed->at, .fresh = feed->at == 0,
-        .process = feed->process, .stream = feed->stream, .number = feed->number,
+        .events = events,
+        .n = n,
+        .n_ahead = feed->n - feed->at,
+        .fresh = feed->at == 0,
+        .process = feed->process,
+        .stream = feed->stream,
+        .number = feed->number,
     };
     merge->current = feed;
     merge->n_current = n;
@@ -434,8 +438,8 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
 void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process)
 {
     for (uint32_t number = 0;; number++) { /* they are dense, from 0 or 1 on */
-        uint32_t defines = ma_map_get(&merge->feed_of,
-                                      feed_key(process->index, number, MLF_DEFINITIONS));
+        uint32_t defines =
+            ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_DEFINITIONS));
         uint32_t has = ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_EVENTS));
         if (defines != MA_NONE)
             ma_feed_forget(merge->feeds[defines]);
@@ -502,7 +506,8 @@ int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
         if (result <= 0)
             return result;
         const struct ma_event *last = &run->events[run->n - 1];
-        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED, 0)) {
+        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED,
+                             0)) {
             if ((result = take_filled(merge, run, last)) < 0)
                 return result;
             run->n--; /* it ends here; what is before it in its run goes out */

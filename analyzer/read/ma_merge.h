@@ -17,7 +17,7 @@
 #include "ma_reader.h"
 
 struct ma_merge {
-    struct ma_trace *trace;   /* the caller's */
+    struct ma_trace *trace; /* the caller's */
     struct ma_reader reader;
     bool stable;       /* payloads stay: nothing is copied */
     bool prompt;       /* set by the caller: hand out what is due while the input pauses */
@@ -45,11 +45,11 @@ struct ma_merge {
     struct ma_decoding decoding; /* what they share */
     uint64_t lanes_from;         /* bytes of a trace that is worth a second core; a test may
                                   * lower it */
-    struct ma_feed **heap;       /* a binary heap of those with a head, the smallest first */
-    size_t n_heap, heap_capacity;
-    struct ma_feed **pending;    /* those that may have a head once refilled; not in the heap */
+    struct ma_feed **ready;      /* a binary heap of those with a head, the smallest first */
+    size_t n_ready, ready_capacity;
+    struct ma_feed **pending; /* those that may have a head once refilled; not in the heap */
     size_t n_pending, pending_capacity;
-    struct ma_feed *current;     /* heap[0], if the caller holds its first n_current heads */
+    struct ma_feed *current; /* heap[0], if the caller holds its first n_current heads */
     size_t n_current;
 };
 

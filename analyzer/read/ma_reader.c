@@ -221,7 +221,8 @@ static void begin(struct ma_reader *reader, uint64_t origin, const struct trace_
          __builtin_mul_overflow(reader->claimed_end, header->unit, &reader->claimed_end) ||
          __builtin_add_overflow(reader->claimed_end, origin, &reader->claimed_end)))
         reader->claimed_end = 0; /* nonsense */
-    if (!header->reserved || __builtin_add_overflow(header->reserved, origin, &reader->reserved_end))
+    if (!header->reserved ||
+        __builtin_add_overflow(header->reserved, origin, &reader->reserved_end))
         reader->reserved_end = UINT64_MAX; /* not told */
 }
 
@@ -274,7 +275,8 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
     if (size && !p[0] && !memcmp(p, p + 1, size - 1))
         return ma_fail_at(error, -EPROTO, 0,
                           "%s: is not an mlog trace: it begins with zeros, as when the program is "
-                          "killed before anything is recorded", name);
+                          "killed before anything is recorded",
+                          name);
     for (size_t i = 0; i < size; i++) {
         if (isprint(p[i]) && p[i] != '\\')
             *to++ = (char)p[i];
@@ -289,11 +291,11 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
 int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma_audit *audit,
                    struct ma_error *error)
 {
-    *reader = (struct ma_reader){ .source = source, .audit = audit };
+    *reader = (struct ma_reader){.source = source, .audit = audit};
     mlf_crc_table_fill(&reader->crc);
     const unsigned char *p;
     size_t size = ma_source_window(source, 0, MLF_HDR_SIZE, &p);
-    struct trace_header header = { 0 };
+    struct trace_header header = {0};
     unsigned field;
     const char *problem = parse_trace_header(reader, p, size, &header, &field);
     if (problem) {
@@ -369,8 +371,8 @@ static enum step skip_bad(struct ma_reader *reader, uint64_t at, const char *rea
 {
     const unsigned char *p;
     size_t size = ma_source_window(reader->source, at, (size_t)reader->unit, &p);
-    reader->at = size < reader->unit ? at + size
-                                     : next_header(reader, at + reader->unit, UINT64_MAX);
+    reader->at =
+        size < reader->unit ? at + size : next_header(reader, at + reader->unit, UINT64_MAX);
     ma_audit_skip(reader->audit, at, reader->at - at, "%s", reason);
     return STEP_ON;
 }
@@ -410,7 +412,7 @@ static const char *check_payload(struct ma_reader *reader, const struct ma_chunk
 static bool is_being_written(struct ma_reader *reader, const unsigned char *p)
 {
     while (reader->origin == 0 && ma_source_stable(reader->source) && reader->waits < WAITS_MAX) {
-        nanosleep(&(struct timespec){ .tv_nsec = WAIT_NS }, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
         reader->waits++;
         if (__atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE))
             return true;

@@ -28,7 +28,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
 };
 
-static struct ma_bytes string(struct ma_cursor *cursor)
+static struct ma_bytes read_string(struct ma_cursor *cursor)
 {
     struct ma_bytes bytes;
     bytes.size = ma_cursor_string(cursor, &bytes.data);
@@ -37,7 +37,7 @@ static struct ma_bytes string(struct ma_cursor *cursor)
 
 static struct ma_bytes rest(struct ma_cursor *cursor)
 {
-    struct ma_bytes bytes = { cursor->at, (size_t)(cursor->end - cursor->at) };
+    struct ma_bytes bytes = {cursor->at, (size_t)(cursor->end - cursor->at)};
     cursor->at = cursor->end;
     return bytes;
 }
@@ -70,8 +70,8 @@ static bool decode_module(struct ma_module_record *module, struct ma_cursor *cur
     module->time = ma_cursor_vu(cursor);
     module->bias = ma_cursor_u64(cursor);
     module->flags = ma_cursor_vu(cursor);
-    module->build_id = string(cursor);
-    module->path = string(cursor);
+    module->build_id = read_string(cursor);
+    module->path = read_string(cursor);
     uint64_t n = ma_cursor_vu(cursor);
     if (module->build_id.size > MLF_BUILD_ID_MAX || n > MLF_SEGMENTS_MAX)
         return false;
@@ -97,17 +97,14 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->module_end.id = ma_cursor_vu(cursor);
         brief->time = ma_cursor_vu(cursor);
         return;
-    case MLF_REC_SAMPLING:
-        brief->sampling.interval = ma_cursor_vu(cursor);
-        return;
+    case MLF_REC_SAMPLING: brief->sampling.interval = ma_cursor_vu(cursor); return;
     case MLF_REC_FILLED:
         brief->filled.stream = ma_cursor_vu(cursor);
         brief->filled.kind = ma_cursor_vu(cursor);
         brief->filled.sequence = ma_cursor_vu(cursor);
         brief->filled.bytes = ma_cursor_vu(cursor);
         return;
-    default:
-        break;
+    default: break;
     }
     brief->time = ma_cursor_vu(cursor);
     switch (tag) {
@@ -135,13 +132,10 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         break;
     case MLF_REC_MARK:
         brief->mark.kind = ma_cursor_vu(cursor);
-        brief->mark.name = string(cursor);
+        brief->mark.name = read_string(cursor);
         break;
-    case MLF_REC_COUNTERS:
-        brief->counters.pairs = rest(cursor);
-        break;
-    default: /* SYNC: nothing but its time */
-        break;
+    case MLF_REC_COUNTERS: brief->counters.pairs = rest(cursor); break;
+    default: /* SYNC: nothing but its time */ break;
     }
 }
 
@@ -155,12 +149,10 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
         *problem = "a required record that this version does not know";
         return -1;
     }
-    struct ma_cursor cursor = { payload, payload + size, false };
+    struct ma_cursor cursor = {payload, payload + size, false};
     record->tag = tag;
     switch (tag) {
-    case MLF_REC_PROCESS:
-        decode_process(&record->process, &cursor);
-        break;
+    case MLF_REC_PROCESS: decode_process(&record->process, &cursor); break;
     case MLF_REC_MODULE:
         if (!decode_module(&record->module, &cursor)) {
             *problem = "a module record beyond the limits";
@@ -169,16 +161,16 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
         break;
     case MLF_REC_STREAM:
     case MLF_REC_STREAM_END:
-        record->stream = (struct ma_stream_record){ .stream = ma_cursor_vu(&cursor) };
+        record->stream = (struct ma_stream_record){.stream = ma_cursor_vu(&cursor)};
         if (tag == MLF_REC_STREAM)
             record->stream.tid = ma_cursor_vu(&cursor);
         record->stream.time = ma_cursor_vu(&cursor);
         if (tag == MLF_REC_STREAM)
             record->stream.flags = ma_cursor_vu(&cursor);
-        record->stream.name = string(&cursor);
+        record->stream.name = read_string(&cursor);
         break;
     default:
-        record->brief = (struct ma_short_record){ 0 };
+        record->brief = (struct ma_short_record){0};
         decode_brief(&record->brief, tag, &cursor);
         break;
     }
@@ -199,8 +191,8 @@ static const char *name_of(const char *const *names, size_t n, uint64_t value)
 const char *ma_loss_name(uint64_t reason)
 {
     static const char *const names[] = {
-        [MLF_LOSS_MEMORY] = "no memory",      [MLF_LOSS_SINK_FULL] = "sink full",
-        [MLF_LOSS_SINK_GONE] = "sink gone",   [MLF_LOSS_SIGNAL] = "signal nesting",
+        [MLF_LOSS_MEMORY] = "no memory",    [MLF_LOSS_SINK_FULL] = "sink full",
+        [MLF_LOSS_SINK_GONE] = "sink gone", [MLF_LOSS_SIGNAL] = "signal nesting",
         [MLF_LOSS_CHOICE] = "choice",
     };
     return NAME_OF(names, reason);
@@ -218,7 +210,9 @@ const char *ma_end_name(uint64_t how)
 const char *ma_mark_name(uint64_t kind)
 {
     static const char *const names[] = {
-        [MLF_MARK_POINT] = "point", [MLF_MARK_BEGIN] = "begin", [MLF_MARK_END] = "end",
+        [MLF_MARK_POINT] = "point",
+        [MLF_MARK_BEGIN] = "begin",
+        [MLF_MARK_END] = "end",
     };
     return NAME_OF(names, kind);
 }
@@ -226,7 +220,8 @@ const char *ma_mark_name(uint64_t kind)
 const char *ma_clock_name(uint64_t clock)
 {
     static const char *const names[] = {
-        [MLF_CLOCK_TSC] = "TSC", [MLF_CLOCK_CNTVCT] = "CNTVCT",
+        [MLF_CLOCK_TSC] = "TSC",
+        [MLF_CLOCK_CNTVCT] = "CNTVCT",
         [MLF_CLOCK_MONOTONIC] = "CLOCK_MONOTONIC",
     };
     return NAME_OF(names, clock);

@@ -44,17 +44,41 @@ struct ma_stream_record { /* STREAM and STREAM_END */
 struct ma_short_record {
     uint64_t time;
     union {
-        struct { uint64_t what; struct ma_bytes bytes; } text;
-        struct { uint64_t id; } module_end;
-        struct { uint64_t monotonic_ns, realtime_ns; } clock;
-        struct { uint64_t how, status; } process_end;
-        struct { uint64_t stream, lost, reason; } loss;
-        struct { uint64_t interval; } sampling;
-        struct { uint64_t reason, error; } stop;
-        struct { uint64_t virtual_bytes, resident, shared; } memory;
-        struct { uint64_t kind; struct ma_bytes name; } mark;
-        struct { struct ma_bytes pairs; } counters; /* vu, vu to the end */
-        struct { uint64_t stream, kind, sequence, bytes; } filled;
+        struct {
+            uint64_t what;
+            struct ma_bytes bytes;
+        } text;
+        struct {
+            uint64_t id;
+        } module_end;
+        struct {
+            uint64_t monotonic_ns, realtime_ns;
+        } clock;
+        struct {
+            uint64_t how, status;
+        } process_end;
+        struct {
+            uint64_t stream, lost, reason;
+        } loss;
+        struct {
+            uint64_t interval;
+        } sampling;
+        struct {
+            uint64_t reason, error;
+        } stop;
+        struct {
+            uint64_t virtual_bytes, resident, shared;
+        } memory;
+        struct {
+            uint64_t kind;
+            struct ma_bytes name;
+        } mark;
+        struct {
+            struct ma_bytes pairs;
+        } counters; /* vu, vu to the end */
+        struct {
+            uint64_t stream, kind, sequence, bytes;
+        } filled;
     };
 };
 

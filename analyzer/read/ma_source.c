@@ -80,7 +80,7 @@ static void lost_mapping(int signal_number)
 
 static bool has_input(const struct ma_source *source)
 {
-    struct pollfd one = { .fd = source->fd, .events = POLLIN };
+    struct pollfd one = {.fd = source->fd, .events = POLLIN};
     return poll(&one, 1, WAIT_MS) > 0; /* the end of the input counts */
 }
 
@@ -116,8 +116,8 @@ static size_t read_some(struct ma_source *source, unsigned char *to, size_t size
 
 static void fill_plain(struct ma_source *source)
 {
-    size_t n = read_some(source, source->buffer + source->length,
-                         source->capacity - source->length);
+    size_t n =
+        read_some(source, source->buffer + source->length, source->capacity - source->length);
     source->length += n;
     source->ended = n == 0;
 }
@@ -158,8 +158,8 @@ static bool find_frame(struct ma_source *source)
     ZSTD_DCtx_reset(source->zstd, ZSTD_reset_session_only);
     for (;;) {
         size_t left = source->input_length - source->input_at;
-        unsigned char *found = memmem(source->input + source->input_at, left, ma_zstd_magic,
-                                      sizeof ma_zstd_magic);
+        unsigned char *found =
+            memmem(source->input + source->input_at, left, ma_zstd_magic, sizeof ma_zstd_magic);
         if (found) {
             source->input_at = source->frame_at = (size_t)(found - source->input);
             return true;
@@ -210,8 +210,8 @@ static size_t decode_block(struct ma_source *source)
 {
     size_t left = source->input_length - source->input_at;
     size_t given = source->block < left ? source->block : left;
-    ZSTD_inBuffer in = { source->input, source->input_at + given, source->input_at };
-    ZSTD_outBuffer out = { source->buffer, source->capacity, source->length };
+    ZSTD_inBuffer in = {source->input, source->input_at + given, source->input_at};
+    ZSTD_outBuffer out = {source->buffer, source->capacity, source->length};
     size_t result = ZSTD_decompressStream(source->zstd, &out, &in);
     source->input_at = in.pos;
     source->length = out.pos;
@@ -329,8 +329,7 @@ static int open_file(struct ma_source *source, const char *path, int fd, struct 
     if (fstat(source->fd, status) < 0)
         return ma_fail(error, -errno, "%s: %s", source->name, strerror(errno));
     if (S_ISDIR(status->st_mode))
-        return ma_fail(error, -EISDIR, "%s: is a directory, expected an mlog trace",
-                       source->name);
+        return ma_fail(error, -EISDIR, "%s: is a directory, expected an mlog trace", source->name);
     return 0;
 }
 
@@ -376,8 +375,10 @@ static bool holds_zstd(const unsigned char *data, size_t size)
 static bool say_searching(void *context)
 {
     struct ma_source *source = context;
-    fprintf(stderr, "mlog-analyze: %s: begins with neither a trace nor zstd data; looking "
-                    "for them in its first %zu KiB\n", source->name, SEARCH_MAX >> 10);
+    fprintf(stderr,
+            "mlog-analyze: %s: begins with neither a trace nor zstd data; looking "
+            "for them in its first %zu KiB\n",
+            source->name, SEARCH_MAX >> 10);
     source->wait = NULL;
     return false;
 }
@@ -412,8 +413,7 @@ static bool is_followed(struct ma_source *source, size_t end)
  * decoder, which skips it; so does the trace behind symbols whose size is wrong. */
 static void take_symbols(struct ma_source *source)
 {
-    if (!fill_up_to(source, MA_BUNDLE_HEADER) ||
-        mlf_get_u32(source->buffer) != MA_BUNDLE_MAGIC ||
+    if (!fill_up_to(source, MA_BUNDLE_HEADER) || mlf_get_u32(source->buffer) != MA_BUNDLE_MAGIC ||
         memcmp(source->buffer + 8, MA_BUNDLE_ID, MA_BUNDLE_HEADER - 8) != 0)
         return;
     size_t end = (size_t)mlf_get_u32(source->buffer + 4) + 8;
@@ -467,7 +467,7 @@ static void map_file(struct ma_source *source, size_t size)
         munmap(map, size);
         return;
     }
-    struct sigaction action = { .sa_handler = lost_mapping };
+    struct sigaction action = {.sa_handler = lost_mapping};
     sigaction(SIGBUS, &action, NULL);
     source->map = map;
 }
@@ -502,8 +502,7 @@ static int open_source(const char *path, int fd, struct ma_source **out, struct 
         return ma_fail_memory(error);
     source->fd = -1;
     source->name = strdup(strcmp(path, "-") == 0 ? "standard input" : path);
-    int result = source->name ? open_file(source, path, fd, &status, error)
-                              : ma_fail_memory(error);
+    int result = source->name ? open_file(source, path, fd, &status, error) : ma_fail_memory(error);
     if (result == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
         source->size = (uint64_t)status.st_size;
         map_file(source, (size_t)status.st_size);

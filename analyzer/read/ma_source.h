@@ -22,8 +22,7 @@ int ma_source_open(const char *path, struct ma_source **source, struct ma_error 
 
 /* The file behind fd, which stays the caller's, from its beginning; whatever has
  * its name by now. */
-int ma_source_open_fd(int fd, const char *name, struct ma_source **source,
-                      struct ma_error *error);
+int ma_source_open_fd(int fd, const char *name, struct ma_source **source, struct ma_error *error);
 void ma_source_close(struct ma_source *source); /* NULL is allowed */
 
 /* Point *data at the bytes from offset on and return how many there are: at
@@ -65,7 +64,7 @@ const char *ma_source_problem(const struct ma_source *source);
  */
 #define MA_BUNDLE_MAGIC 0x184d2a5bu /* of a zstd frame to skip */
 #define MA_BUNDLE_ID "mlogsyms"
-#define MA_BUNDLE_HEADER 16         /* magic, size and id */
+#define MA_BUNDLE_HEADER 16                       /* magic, size and id */
 #define MA_BUNDLE_SYMBOLS_MAX ((size_t)256 << 20) /* bytes of the frame within that one */
 const void *ma_source_symbols(const struct ma_source *source, size_t *size);
 

@@ -10,7 +10,7 @@
 
 #define TRIES 4096 /* of places that look like a frame */
 
-const unsigned char ma_zstd_magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+const unsigned char ma_zstd_magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
 
 bool ma_zstd_begins(const unsigned char *data, size_t size)
 {
@@ -34,8 +34,8 @@ size_t ma_zstd_find(const unsigned char *data, size_t size)
         if (!magic)
             break;
         at = (size_t)(magic - data);
-        ZSTD_inBuffer in = { data, size, at };
-        ZSTD_outBuffer out = { some, sizeof some, 0 };
+        ZSTD_inBuffer in = {data, size, at};
+        ZSTD_outBuffer out = {some, sizeof some, 0};
         ZSTD_DCtx_reset(stream, ZSTD_reset_session_only);
         if (!ZSTD_isError(ZSTD_decompressStream(stream, &out, &in)) && out.pos)
             found = at;

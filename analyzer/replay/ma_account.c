@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Accounts; see ma_account.h. A trace's stack ids are dense, so a plain array
- * leads from id to use; it grows only while a fair part of it is used, and a
+ * leads from id to site; it grows only while a fair part of it is used, and a
  * map takes the ids of those who would blow it up (a child whose ids begin
  * behind its parent's, a trace that lies).
  */
@@ -26,18 +26,18 @@ void ma_account_forget(struct ma_account *account)
 {
     ma_heap_free(&account->heap);
     ma_inheritance_free(&account->inherits);
-    account->inherits = (struct ma_inheritance){ 0 };
+    account->inherits = (struct ma_inheritance){0};
     ma_history_free(&account->history);
-    account->history = (struct ma_history){ 0 };
-    ma_map_free(&account->use_of);
+    account->history = (struct ma_history){0};
+    ma_map_free(&account->site_of);
     ma_pages_free(account->direct, account->n_direct * sizeof *account->direct);
     account->direct = NULL;
     account->n_direct = 0;
     ma_pages_free(account->stacks, account->stack_capacity * sizeof *account->stacks);
     account->stacks = NULL;
-    ma_pages_free(account->uses, account->use_capacity * sizeof *account->uses);
-    account->uses = NULL;
-    account->n_uses = account->use_capacity = account->stack_capacity = 0;
+    ma_pages_free(account->sites, account->site_capacity * sizeof *account->sites);
+    account->sites = NULL;
+    account->n_sites = account->site_capacity = account->stack_capacity = 0;
 }
 
 void ma_account_free(struct ma_account *account)
@@ -49,7 +49,7 @@ void ma_account_free(struct ma_account *account)
 }
 
 /* The array is to hold this id, and what the map had of the ids it gains. */
-static int widen(struct ma_account *account, uint32_t stack)
+static int widen_direct(struct ma_account *account, uint32_t stack)
 {
     const size_t before = account->n_direct;
     uint32_t *direct =
@@ -57,56 +57,56 @@ static int widen(struct ma_account *account, uint32_t stack)
     if (!direct)
         return -ENOMEM;
     account->direct = direct;
-    for (size_t i = 0; i < account->n_uses; i++) {
+    for (size_t i = 0; i < account->n_sites; i++) {
         if (account->stacks[i] >= before && account->stacks[i] < account->n_direct)
             direct[account->stacks[i]] = (uint32_t)i + 1;
     }
     return 0;
 }
 
-static bool grow_uses(struct ma_account *account)
+static bool grow_sites(struct ma_account *account)
 {
-    void *uses = ma_pages_more(account->uses, &account->use_capacity, sizeof *account->uses, 0);
-    if (uses)
-        account->uses = uses;
-    return uses != NULL;
+    void *sites = ma_pages_more(account->sites, &account->site_capacity, sizeof *account->sites, 0);
+    if (sites)
+        account->sites = sites;
+    return sites != NULL;
 }
 
 static bool grow_stacks(struct ma_account *account)
 {
-    void *stacks = ma_pages_more(account->stacks, &account->stack_capacity,
-                                 sizeof *account->stacks, 0);
+    void *stacks =
+        ma_pages_more(account->stacks, &account->stack_capacity, sizeof *account->stacks, 0);
     if (stacks)
         account->stacks = stacks;
     return stacks != NULL;
 }
 
-uint32_t ma_account_add_use(struct ma_account *account, uint32_t stack)
+uint32_t ma_account_add_site(struct ma_account *account, uint32_t stack)
 {
-    if (account->n_uses >= MA_NONE ||
-        (account->n_uses == account->use_capacity && !grow_uses(account)) ||
-        (account->n_uses == account->stack_capacity && !grow_stacks(account)))
+    if (account->n_sites >= MA_NONE ||
+        (account->n_sites == account->site_capacity && !grow_sites(account)) ||
+        (account->n_sites == account->stack_capacity && !grow_stacks(account)))
         return MA_NONE;
-    account->stacks[account->n_uses] = stack;
-    account->uses[account->n_uses].slot = account->history.slot;
-    return (uint32_t)account->n_uses++;
+    account->stacks[account->n_sites] = stack;
+    account->sites[account->n_sites].slot = account->history.slot;
+    return (uint32_t)account->n_sites++;
 }
 
-struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack)
+struct ma_alloc_site *ma_account_new_site(struct ma_account *account, uint32_t stack)
 {
     if (stack >= account->n_direct) {
-        uint32_t index = ma_map_get(&account->use_of, stack);
+        uint32_t index = ma_map_get(&account->site_of, stack);
         if (index != MA_NONE)
-            return &account->uses[index];
-        if (stack < IDS_PER_USE * (account->n_uses + 8) && widen(account, stack) < 0)
+            return &account->sites[index];
+        if (stack < IDS_PER_USE * (account->n_sites + 8) && widen_direct(account, stack) < 0)
             return NULL;
     }
-    uint32_t index = ma_account_add_use(account, stack);
+    uint32_t index = ma_account_add_site(account, stack);
     if (index == MA_NONE)
         return NULL;
     if (stack < account->n_direct)
         account->direct[stack] = index + 1;
-    else if (ma_map_set(&account->use_of, stack, index) < 0)
+    else if (ma_map_set(&account->site_of, stack, index) < 0)
         return NULL;
-    return &account->uses[index];
+    return &account->sites[index];
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The books of the replay: for each process its live set and, for each stack
- * that allocated, a struct ma_use with counts, live bytes and what it held at
+ * that allocated, a struct ma_alloc_site with counts, live bytes and what it held at
  * the peak. Values at the peak are kept by copy-on-write: each peak is an
- * epoch; a use saves its value the first time it changes after that moment, so
+ * epoch; a site saves its value the first time it changes after that moment, so
  * one that did not change since still holds it.
  */
 #ifndef MA_ACCOUNT_H
@@ -12,14 +12,14 @@
 #include "ma_heap.h"
 #include "ma_history.h"
 #include "ma_inherit.h"
-#include "ma_process.h"
+#include "ma_trace.h"
 
-struct ma_use { /* one cache line */
+struct ma_alloc_site { /* one cache line */
     uint64_t live_bytes, allocations, allocated_bytes, temporary;
     uint64_t peak_bytes;
-    uint64_t floor; /* the least live bytes since its slot began */
+    uint64_t floor;                    /* the least live bytes since its slot began */
     uint32_t live_blocks, peak_blocks; /* a live set has fewer than 2^32 (ma_heap.h) */
-    uint64_t slot : 8; /* of its history, as it last changed */
+    uint64_t slot : 8;                 /* of its history, as it last changed */
     uint64_t peak_epoch : 56;
 } __attribute__((aligned(64)));
 
@@ -29,32 +29,32 @@ struct ma_use { /* one cache line */
 struct ma_unseen {
     bool sampled;
     uint64_t first_private, first_heap; /* bytes, at the first sample */
-    uint64_t bytes;        /* the most that nothing in the trace explains */
-    uint64_t grown, heap;  /* at that moment: of private memory; of the heap's most */
+    uint64_t bytes;                     /* the most that nothing in the trace explains */
+    uint64_t grown, heap;               /* at that moment: of private memory; of the heap's most */
 };
 
 struct ma_account {
     struct ma_process *process;
     struct ma_heap heap; /* its own blocks */
-    struct ma_use *uses;
-    uint32_t *stacks; /* of the uses */
-    size_t n_uses, use_capacity, stack_capacity;
+    struct ma_alloc_site *sites;
+    uint32_t *stacks; /* of the sites */
+    size_t n_sites, site_capacity, stack_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
-    struct ma_map use_of; /* stack id to index, for the others */
+    struct ma_map site_of;            /* stack id to index, for the others */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
-    uint64_t resident;      /* latest sample, bytes */
+    uint64_t resident;                /* latest sample, bytes */
     struct ma_unseen unseen;
     /* its end, step by step (ma_replay_process.c) */
     bool ending;     /* it was told: the process leaves when another has an event */
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
-    bool waits;      /* to be folded, if it does not come back for a while */
-    bool folded;     /* heap, uses and history are empty, or of after that (ma_fold.h) */
-    bool revived;    /* it came back after it was folded */
-    uint64_t folded_bytes, folded_blocks; /* of live_bytes and live_blocks: what was folded */
+    bool waits;      /* to be retired, if it does not come back for a while */
+    bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */
+    bool revived;    /* it came back after it was retired */
+    uint64_t retired_bytes, retired_blocks; /* of live_bytes and live_blocks: what was retired */
 
-    bool inherits_loosely;  /* inherited blocks are not known exactly */
+    bool inherits_loosely; /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;
     struct ma_history history;
     uint64_t allocations, frees, allocated_bytes, freed_bytes;
@@ -63,30 +63,30 @@ struct ma_account {
 struct ma_account *ma_account_new(struct ma_process *process);
 void ma_account_free(struct ma_account *account);
 
-/* Forget blocks, uses and their history; the sums stay. */
+/* Forget blocks, sites and their history; the sums stay. */
 void ma_account_forget(struct ma_account *account);
 
-/* One more use, of a stack that has none: its index, or MA_NONE if memory is
- * short. Moves uses. */
-uint32_t ma_account_add_use(struct ma_account *account, uint32_t stack);
+/* One more site, of a stack that has none: its index, or MA_NONE if memory is
+ * short. Moves sites. */
+uint32_t ma_account_add_site(struct ma_account *account, uint32_t stack);
 
-/* The slow half of ma_account_use. */
-struct ma_use *ma_account_new_use(struct ma_account *account, uint32_t stack);
+/* The slow half of ma_account_site. */
+struct ma_alloc_site *ma_account_new_site(struct ma_account *account, uint32_t stack);
 
-/* The use of a stack, made if it is new; NULL if memory is short. Moves uses. */
-static inline struct ma_use *ma_account_use(struct ma_account *account, uint32_t stack)
+/* The site of a stack, made if it is new; NULL if memory is short. Moves sites. */
+static inline struct ma_alloc_site *ma_account_site(struct ma_account *account, uint32_t stack)
 {
     if (__builtin_expect(stack < account->n_direct && account->direct[stack], 1))
-        return &account->uses[account->direct[stack] - 1];
-    return ma_account_new_use(account, stack);
+        return &account->sites[account->direct[stack] - 1];
+    return ma_account_new_site(account, stack);
 }
 
-/* Have the way to a stack's use brought near; and, a few events before it is
+/* Prefetch the way to a stack's statistics ; and, a few events before it is
  * needed, its index, 0 if it has none yet. */
 static inline void ma_account_prefetch(const struct ma_account *account, uint32_t stack)
 {
     if (stack < account->n_direct)
-        ma_heap_near(&account->direct[stack]);
+        ma_prefetch(&account->direct[stack]);
 }
 
 static inline uint32_t ma_account_likely(const struct ma_account *account, uint32_t stack)

@@ -57,8 +57,7 @@ static inline uint32_t slack_of(const struct ma_heap_entry *entry)
 static inline bool is_at(const struct ma_heap *heap, const struct ma_heap_entry *entry,
                          uint64_t address)
 {
-    if (entry->address_low != (uint32_t)address ||
-        entry->address_high != (uint16_t)(address >> 32))
+    if (entry->address_low != (uint32_t)address || entry->address_high != (uint16_t)(address >> 32))
         return false;
     if (__builtin_expect(slack_of(entry) == SLACK_WIDE, 0))
         return heap->wide[entry->size - 1].address == address;
@@ -72,7 +71,7 @@ static inline void unpack(const struct ma_heap *heap, const struct ma_heap_entry
     block->size = entry->size;
     block->usable = (uint64_t)entry->size + slack_of(entry);
     block->time = heap->origin + (time_of(entry) << heap->time_shift);
-    block->use = entry->use;
+    block->site = entry->site;
     block->thread = entry->thread;
     if (__builtin_expect(slack_of(entry) == SLACK_WIDE, 0)) {
         const struct ma_heap_wide *wide = &heap->wide[entry->size - 1];
@@ -115,7 +114,9 @@ static uint32_t add_wide(struct ma_heap *heap, const struct ma_block *block)
         index = (uint32_t)++heap->n_wide;
     }
     heap->wide[index - 1] = (struct ma_heap_wide){
-        .address = block->address, .size = block->size, .usable = block->usable,
+        .address = block->address,
+        .size = block->size,
+        .usable = block->usable,
         .thread = block->thread,
     };
     return index;
@@ -140,7 +141,8 @@ static inline int pack(struct ma_heap *heap, const struct ma_block *block,
     uint64_t slack = block->usable - block->size;
     uint32_t size = (uint32_t)block->size;
     if (__builtin_expect((block->address >> ADDRESS_BITS) | (block->size >> 32) |
-                             (block->thread >> 16) | (slack >= SLACK_WIDE), 0)) {
+                             (block->thread >> 16) | (slack >= SLACK_WIDE),
+                         0)) {
         slack = SLACK_WIDE;
         size = add_wide(heap, block);
         if (!size)
@@ -150,7 +152,7 @@ static inline int pack(struct ma_heap *heap, const struct ma_block *block,
     entry->address_high = (uint16_t)(block->address >> 32);
     entry->thread = (uint16_t)block->thread;
     entry->size = size;
-    entry->use = block->use;
+    entry->site = block->site;
     entry->time_low = (uint32_t)time;
     entry->time_high_slack = (uint32_t)(time >> 32) | (uint32_t)slack << 12;
     return 0;
@@ -163,8 +165,7 @@ static inline uint64_t address_of(const struct ma_heap *heap, const struct ma_he
     return entry->address_low | (uint64_t)entry->address_high << 32;
 }
 
-static inline struct ma_heap_bucket *next(const struct ma_heap *heap,
-                                          struct ma_heap_bucket *bucket)
+static inline struct ma_heap_bucket *next(const struct ma_heap *heap, struct ma_heap_bucket *bucket)
 {
     return ++bucket == heap->buckets + heap->n_buckets ? heap->buckets : bucket;
 }
@@ -196,7 +197,7 @@ static inline bool search(const struct ma_heap *heap, uint64_t hash, uint64_t ad
         for (unsigned places = ma_heap_match(bucket, hash); places; places &= places - 1) {
             unsigned at = (unsigned)__builtin_ctz(places);
             if (__builtin_expect(is_at(heap, &heap->entries[bucket->entries[at]], address), 1)) {
-                *found = (struct found){ bucket, at };
+                *found = (struct found){bucket, at};
                 return true;
             }
         }
@@ -224,8 +225,8 @@ static int grow_buckets(struct ma_heap *heap)
     for (size_t i = 0; i < heap->n_entries; i++) {
         size_t ahead = i + 16 < heap->n_entries ? i + 16 : i;
         uint64_t hash = ma_heap_hash(address_of(heap, &heap->entries[ahead]));
-        ma_heap_near(&heap->buckets[ma_heap_home(heap, hash)]);
-        if (heap->entries[i].use != MA_HEAP_FREE)
+        ma_prefetch(&heap->buckets[ma_heap_home(heap, hash)]);
+        if (heap->entries[i].site != MA_HEAP_FREE)
             place(heap, ma_heap_hash(address_of(heap, &heap->entries[i])), (uint32_t)i);
     }
     return 0;
@@ -261,7 +262,7 @@ static int put_old(struct ma_heap *heap, const struct ma_block *block)
     heap->n_entries += !heap->free;
     heap->free = next_free;
     if (next_free)
-        ma_heap_near(&heap->entries[next_free - 1]); /* the next one to be used */
+        ma_prefetch(&heap->entries[next_free - 1]); /* the next one to be used */
     heap->n_old++;
     place(heap, ma_heap_hash(block->address), index);
     return 0;
@@ -283,7 +284,7 @@ static void take_old(struct ma_heap *heap, uint64_t hash, const struct found *fo
     struct ma_heap_bucket *home = &heap->buckets[ma_heap_home(heap, hash)];
     for (; __builtin_expect(home != bucket, 0); home = next(heap, home))
         home->passed -= home->passed != UINT16_MAX;
-    entry->use = MA_HEAP_FREE;
+    entry->site = MA_HEAP_FREE;
     entry->size = heap->free;
     heap->free = index + 1;
     heap->n_old--;
@@ -298,14 +299,14 @@ static void empty_nursery(struct ma_heap *heap)
     while (ma_heap_slot(heap, elsewhere) == heap->nursery)
         elsewhere++;
     for (size_t i = 0; i < n; i++)
-        heap->nursery[i] = (struct ma_block){ .address = i ? 0 : elsewhere, .use = MA_HEAP_FREE };
+        heap->nursery[i] = (struct ma_block){.address = i ? 0 : elsewhere, .site = MA_HEAP_FREE};
 }
 
 int ma_heap_rest(struct ma_heap *heap)
 {
     size_t n = nursery_slots(heap);
     for (size_t i = 0; i < n; i++) {
-        if (heap->nursery[i].use != MA_HEAP_FREE && put_old(heap, &heap->nursery[i]) < 0)
+        if (heap->nursery[i].site != MA_HEAP_FREE && put_old(heap, &heap->nursery[i]) < 0)
             return -ENOMEM;
     }
     free(heap->nursery);
@@ -344,7 +345,7 @@ int ma_heap_put_slow(struct ma_heap *heap, const struct ma_block *block, struct 
     if (__builtin_expect(taken, 0))
         take_old(heap, hash, &found, former);
     struct ma_block *slot = ma_heap_slot(heap, block->address);
-    if (slot->use != MA_HEAP_FREE && put_old(heap, slot) < 0)
+    if (slot->site != MA_HEAP_FREE && put_old(heap, slot) < 0)
         return -ENOMEM;
     *slot = *block;
     heap->count += !taken;
@@ -360,7 +361,7 @@ bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *
     take_old(heap, hash, &found, block);
     heap->count--;
     struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, address) : NULL;
-    if (slot && slot->use == MA_HEAP_FREE)
+    if (slot && slot->site == MA_HEAP_FREE)
         slot->address = address;
     return true;
 }
@@ -371,7 +372,7 @@ bool ma_heap_find(const struct ma_heap *heap, uint64_t address, struct ma_block 
     const struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, address) : NULL;
     if (slot && slot->address == address) {
         *block = *slot;
-        return slot->use != MA_HEAP_FREE;
+        return slot->site != MA_HEAP_FREE;
     }
     if (!heap->n_old || !search(heap, ma_heap_hash(address), address, &found))
         return false;
@@ -389,10 +390,10 @@ bool ma_heap_at(const struct ma_heap *heap, size_t i, struct ma_block *block)
     size_t slots = nursery_slots(heap);
     if (i < slots) {
         *block = heap->nursery[i];
-        return block->use != MA_HEAP_FREE;
+        return block->site != MA_HEAP_FREE;
     }
     const struct ma_heap_entry *entry = &heap->entries[i - slots];
-    if (entry->use == MA_HEAP_FREE)
+    if (entry->site == MA_HEAP_FREE)
         return false;
     unpack(heap, entry, block);
     return true;
@@ -404,5 +405,5 @@ void ma_heap_free(struct ma_heap *heap)
     ma_pages_free(heap->entries, heap->capacity * sizeof *heap->entries);
     free(heap->nursery);
     free(heap->wide);
-    *heap = (struct ma_heap){ 0 };
+    *heap = (struct ma_heap){0};
 }

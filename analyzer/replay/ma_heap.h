@@ -15,7 +15,7 @@
  * is known from one cache line, and one that is from two. The replay works on
  * struct ma_block; only this module knows the packed form:
  *
- *   address 48, thread 16 | size 32 | use 32 | time 44, slack 20
+ *   address 48, thread 16 | size 32 | site 32 | time 44, slack 20
  *
  * slack is usable less requested size. time is in units of 2^time_shift ticks
  * since the heap's origin; the shift is 0 until a run has lasted 2^44 ticks (a
@@ -39,7 +39,7 @@
 struct ma_block {
     uint64_t address, size, usable;
     uint64_t time;   /* of its allocation, in ticks */
-    uint32_t use;    /* index of its stack among the process's uses */
+    uint32_t site;   /* index of its stack among the process's sites */
     uint32_t thread; /* index of the stream that stands for its thread */
 };
 
@@ -47,7 +47,7 @@ struct ma_heap_entry {
     uint32_t address_low;
     uint16_t address_high, thread;
     uint32_t size; /* of a free entry: 1 + index of the next free one; 0: none */
-    uint32_t use;  /* MA_HEAP_FREE: no block */
+    uint32_t site; /* MA_HEAP_FREE: no block */
     uint32_t time_low;
     uint32_t time_high_slack; /* 12 bits, 20 bits */
 };
@@ -65,7 +65,7 @@ struct ma_heap_bucket {
 struct ma_heap_wide;
 
 struct ma_heap {
-    struct ma_block *nursery; /* use MA_HEAP_FREE: not live, and not in the table either;
+    struct ma_block *nursery; /* site MA_HEAP_FREE: not live, and not in the table either;
                                  NULL before the first block and while the heap rests */
     unsigned nursery_shift;   /* 64 less log2 of its slots */
     uint32_t misses;          /* puts that found another address in their slot */
@@ -126,14 +126,14 @@ bool ma_heap_take_slow(struct ma_heap *heap, uint64_t address, struct ma_block *
 
 /* Put a block. If its address was taken, the former block goes to *former and
  * 1 is returned; else 0, or -ENOMEM, after which the heap may have lost its
- * blocks. block->use is not MA_HEAP_FREE. */
+ * blocks. block->site is not MA_HEAP_FREE. */
 static inline int ma_heap_put(struct ma_heap *heap, const struct ma_block *block,
                               struct ma_block *former)
 {
     struct ma_block *slot = heap->nursery ? ma_heap_slot(heap, block->address) : NULL;
     if (__builtin_expect(!slot || slot->address != block->address, 0))
         return ma_heap_put_slow(heap, block, former);
-    int live = slot->use != MA_HEAP_FREE;
+    int live = slot->site != MA_HEAP_FREE;
     if (__builtin_expect(live, 0))
         *former = *slot;
     *slot = *block;
@@ -148,8 +148,8 @@ static inline bool ma_heap_take(struct ma_heap *heap, uint64_t address, struct m
     if (!slot || slot->address != address)
         return ma_heap_take_slow(heap, address, block);
     *block = *slot;
-    bool live = slot->use != MA_HEAP_FREE;
-    slot->use = MA_HEAP_FREE;
+    bool live = slot->site != MA_HEAP_FREE;
+    slot->site = MA_HEAP_FREE;
     heap->count -= live;
     return live;
 }
@@ -169,7 +169,7 @@ int ma_heap_rest(struct ma_heap *heap);
 
 void ma_heap_free(struct ma_heap *heap);
 
-static inline void ma_heap_near(const void *memory)
+static inline void ma_prefetch(const void *memory)
 {
     __builtin_prefetch(memory);
     /* GCC 12 takes a function that only prefetches for one without effect and
@@ -177,7 +177,7 @@ static inline void ma_heap_near(const void *memory)
     __asm__ volatile("");
 }
 
-/* Have the memory that take or put will need brought near: the first some events
+/* Prefetch the memory that take or put will need : the first some events
  * ahead; the second a few, for a block that is not in the nursery. They change
  * nothing. The heap has a nursery and buckets. */
 static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address, bool put)
@@ -185,9 +185,9 @@ static inline void ma_heap_prefetch(const struct ma_heap *heap, uint64_t address
     const struct ma_block *slot = ma_heap_slot(heap, address);
     if (__builtin_expect(slot->address == address, 1))
         return;
-    ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
-    if (put && slot->use != MA_HEAP_FREE) /* will make room */
-        ma_heap_near(&heap->buckets[ma_heap_home(heap, ma_heap_hash(slot->address))]);
+    ma_prefetch(&heap->buckets[ma_heap_home(heap, ma_heap_hash(address))]);
+    if (put && slot->site != MA_HEAP_FREE) /* will make room */
+        ma_prefetch(&heap->buckets[ma_heap_home(heap, ma_heap_hash(slot->address))]);
 }
 
 static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t address)
@@ -196,7 +196,7 @@ static inline void ma_heap_prefetch_entry(const struct ma_heap *heap, uint64_t a
     const struct ma_heap_bucket *bucket = &heap->buckets[ma_heap_home(heap, hash)];
     unsigned places = ma_heap_match(bucket, hash);
     unsigned at = (unsigned)__builtin_ctz(places | 1u << (MA_HEAP_PLACES - 1));
-    ma_heap_near(&heap->entries[bucket->entries[at]]);
+    ma_prefetch(&heap->entries[bucket->entries[at]]);
 }
 
 #endif

@@ -53,8 +53,8 @@ int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t for
 /* Of the blocks that ended at an address the latest that began (or `ends`: ended)
  * at `when` at the latest: 1 + index, or 0. In order of time they form a list
  * with jumps, so the search is short however many there are. */
-static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t address,
-                             uint64_t when, bool ends)
+static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t address, uint64_t when,
+                             bool ends)
 {
     uint32_t index = ma_map_get(&inherits->ended_of, address);
     uint32_t i = index == MA_NONE ? 0 : index + 1;
@@ -80,8 +80,11 @@ static bool had(const struct ma_account *account, uint64_t address, uint64_t whe
         return false;
     const struct ma_ended *ended = &inherits->ended[i - 1];
     *block = (struct ma_block){
-        .address = address, .size = ended->size, .usable = ended->usable,
-        .time = ended->begin, .thread = ended->thread,
+        .address = address,
+        .size = ended->size,
+        .usable = ended->usable,
+        .time = ended->begin,
+        .thread = ended->thread,
     };
     return true;
 }
@@ -100,7 +103,7 @@ bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct 
             return false;
         when = account->inherits.fork_time;
         if (had(account->inherits.parent, address, when, block)) {
-            block->use = MA_NONE;
+            block->site = MA_NONE;
             return true;
         }
     }
@@ -173,17 +176,22 @@ static int sweep(struct ma_inheritance *inherits)
 int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time)
 {
     struct ma_inheritance *inherits = &account->inherits;
-    if (__builtin_expect(!inherits->n_forks ||
-                             block->time >= inherits->forks[inherits->n_forks - 1], 1) ||
+    if (__builtin_expect(
+            !inherits->n_forks || block->time >= inherits->forks[inherits->n_forks - 1], 1) ||
         !is_needed(inherits, block->time, time))
         return 0;
     if (inherits->n_ended >= SWEEP_FROM && inherits->n_ended >= inherits->sweep_at &&
         sweep(inherits) < 0)
         return -ENOMEM;
-    return add_ended(inherits, block->address, (struct ma_ended){
-        .address = block->address, .begin = block->time, .end = time, .size = block->size,
-        .usable = block->usable, .thread = block->thread,
-    });
+    return add_ended(inherits, block->address,
+                     (struct ma_ended){
+                         .address = block->address,
+                         .begin = block->time,
+                         .end = time,
+                         .size = block->size,
+                         .usable = block->usable,
+                         .thread = block->thread,
+                     });
 }
 
 /* A child with this fork asks no more. */

@@ -47,7 +47,7 @@ struct ma_inheritance {
  * if it cannot be followed so deep, or -ENOMEM. */
 int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t fork_time);
 
-/* The inherited block at address, if the process has not ended it: its use is
+/* The inherited block at address, if the process has not ended it: its site is
  * MA_NONE. */
 bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct ma_block *block);
 

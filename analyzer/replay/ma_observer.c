@@ -15,12 +15,12 @@ int ma_observers_add(struct ma_observers *observers, const struct ma_observer *o
 }
 
 /* Call one callback of each observer that has it. */
-#define TELL(observers, callback, ...)                                                            \
-    for (size_t i_ = 0; i_ < (observers)->n; i_++) {                                              \
-        const struct ma_observer *one_ = (observers)->all[i_];                                    \
-        int result_ = one_->callback ? one_->callback(one_->context, __VA_ARGS__) : 0;            \
-        if (result_ < 0)                                                                          \
-            return result_;                                                                       \
+#define TELL(observers, callback, ...)                                                             \
+    for (size_t i_ = 0; i_ < (observers)->n; i_++) {                                               \
+        const struct ma_observer *one_ = (observers)->all[i_];                                     \
+        int result_ = one_->callback ? one_->callback(one_->context, __VA_ARGS__) : 0;             \
+        if (result_ < 0)                                                                           \
+            return result_;                                                                        \
     }
 
 static bool accept_begin(const struct ma_observers *observers, const struct ma_seen *seen,

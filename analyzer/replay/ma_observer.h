@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ma_process.h"
+#include "ma_trace.h"
 
 struct ma_account;
 struct ma_replay;
@@ -35,13 +35,13 @@ struct ma_observer;
  * after the event. */
 struct ma_seen {
     const struct ma_replay *replay;
-    const struct ma_account *account; /* of the process: sums, uses, account->process */
+    const struct ma_account *account; /* of the process: sums, sites, account->process */
     struct ma_process *process;
     const struct ma_stream *stream; /* NULL: from a definitions chunk */
-    uint64_t ticks;  /* its moment by the clock of the process */
-    uint64_t ns;     /* the same in ns since the start of the trace's first process */
-    uint32_t thread; /* that made the call: index of a stream in the trace */
-    uint64_t made;   /* allocations that it made so far, of a block's event */
+    uint64_t ticks;                 /* its moment by the clock of the process */
+    uint64_t ns;      /* the same in ns since the start of the trace's first process */
+    uint32_t thread;  /* that made the call: index of a stream in the trace */
+    uint64_t made;    /* allocations that it made so far, of a block's event */
     uint8_t function; /* enum mlf_function, of a block's event */
 };
 
@@ -50,7 +50,7 @@ struct ma_seen_block {
     uint64_t address, size, usable;
     uint64_t ticks, ns; /* of its allocation */
     uint32_t stack;     /* node id in the process; 0 if inherited */
-    uint32_t use;       /* index in account->uses: a dense number of the stack;
+    uint32_t site;      /* index in account->sites: a dense number of the stack;
                          * MA_NONE: inherited by fork, and only its copy ends */
     uint32_t thread;    /* that allocated it */
     bool temporary;     /* ended before that thread allocated again */
@@ -77,16 +77,14 @@ struct ma_mark;
 struct ma_observer {
     void *context;
     int (*process)(void *context, const struct ma_seen *seen, enum ma_process_change change);
-    int (*allocated)(void *context, const struct ma_seen *seen,
-                     const struct ma_seen_block *block);
+    int (*allocated)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
     int (*freed)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
     /* A realloc moved or resized a block: old ends and new begins at one
      * moment. NULL: told as freed, then allocated. `old` is NULL if its
      * allocation is not in the trace. */
     int (*resized)(void *context, const struct ma_seen *seen, const struct ma_seen_block *old,
                    const struct ma_seen_block *block);
-    int (*failed)(void *context, const struct ma_seen *seen,
-                  const struct ma_seen_failure *failure);
+    int (*failed)(void *context, const struct ma_seen *seen, const struct ma_seen_failure *failure);
     int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
     /* The end of the trace; when a trace is followed also each report on the way,
      * after which events go on. */

@@ -26,7 +26,7 @@ void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace)
     memset(replay, 0, sizeof *replay);
     replay->trace = trace;
     replay->peak_epoch = 1;
-    replay->fold_due = UINT64_MAX;
+    replay->retire_due = UINT64_MAX;
 }
 
 void ma_replay_free(struct ma_replay *replay)
@@ -59,7 +59,8 @@ struct turn {
 };
 
 /* For observers. */
-static void describe(const struct turn *turn, const struct ma_event *event, struct ma_seen *seen)
+static void describe_event(const struct turn *turn, const struct ma_event *event,
+                           struct ma_seen *seen)
 {
     ma_replay_describe(turn->replay, turn->account, turn->run, event->time, seen);
     seen->function = event->function;
@@ -70,42 +71,45 @@ static struct ma_seen_block seen_block(const struct turn *turn, const struct ma_
 {
     const struct ma_account *account = turn->account;
     return (struct ma_seen_block){
-        .address = block->address, .size = block->size, .usable = block->usable,
+        .address = block->address,
+        .size = block->size,
+        .usable = block->usable,
         .ticks = block->time,
         .ns = ma_clock_ns(turn->replay->trace, account->process, block->time),
-        .stack = block->use == MA_NONE ? 0 : account->stacks[block->use],
-        .use = block->use, .thread = block->thread,
+        .stack = block->site == MA_NONE ? 0 : account->stacks[block->site],
+        .site = block->site,
+        .thread = block->thread,
     };
 }
 
-SLOW static int tell_freed(const struct turn *turn, const struct ma_event *event,
-                           const struct ma_block *block, bool temporary, bool unseen)
+SLOW static int notify_freed(const struct turn *turn, const struct ma_event *event,
+                             const struct ma_block *block, bool temporary, bool unseen)
 {
     struct ma_seen seen;
     struct ma_seen_block old = seen_block(turn, block);
     old.temporary = temporary;
     old.unseen = unseen;
-    describe(turn, event, &seen);
+    describe_event(turn, event, &seen);
     return ma_observers_freed(&turn->replay->observers, &seen, &old);
 }
 
-SLOW static int tell_allocated(const struct turn *turn, const struct ma_event *event,
-                               const struct ma_block *block)
+SLOW static int notify_allocated(const struct turn *turn, const struct ma_event *event,
+                                 const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block new = seen_block(turn, block);
-    describe(turn, event, &seen);
+    describe_event(turn, event, &seen);
     return ma_observers_allocated(&turn->replay->observers, &seen, &new);
 }
 
-SLOW static int tell_resized(const struct turn *turn, const struct ma_event *event,
-                             const struct ma_block *from, const struct ma_block *block)
+SLOW static int notify_resized(const struct turn *turn, const struct ma_event *event,
+                               const struct ma_block *from, const struct ma_block *block)
 {
     struct ma_seen seen;
     struct ma_seen_block old, new = seen_block(turn, block);
     if (from)
         old = seen_block(turn, from);
-    describe(turn, event, &seen);
+    describe_event(turn, event, &seen);
     return ma_observers_resized(&turn->replay->observers, &seen, from ? &old : NULL, &new);
 }
 
@@ -114,13 +118,13 @@ static inline bool is_observed(const struct turn *turn)
     return __builtin_expect(turn->replay->observers.n != 0, 0);
 }
 
-/* A use is about to change. */
-static inline void touch(const struct ma_replay *replay, struct ma_account *account,
-                         struct ma_use *use)
+/* A site is about to change. */
+static inline void save_site(const struct ma_replay *replay, struct ma_account *account,
+                             struct ma_alloc_site *site)
 {
-    ma_replay_touch(replay, account, use);
-    if (__builtin_expect(use->slot != account->history.slot, 0))
-        ma_history_catch_up(account, use);
+    ma_replay_touch(replay, account, site);
+    if (__builtin_expect(site->slot != account->history.slot, 0))
+        ma_history_catch_up(account, site);
 }
 
 /* A block has ended and none replaced it at once: the floor may be lower. */
@@ -128,19 +132,19 @@ static inline void settle_floor(const struct turn *turn, uint32_t index)
 {
     if (__builtin_expect(index == MA_NONE, 0))
         return;
-    struct ma_use *use = &turn->account->uses[index];
-    if (use->live_bytes < use->floor)
-        use->floor = use->live_bytes;
+    struct ma_alloc_site *site = &turn->account->sites[index];
+    if (site->live_bytes < site->floor)
+        site->floor = site->live_bytes;
 }
 
 /* A block begins in the books. */
-static inline void credit(const struct turn *turn, struct ma_use *use, uint64_t size)
+static inline void credit(const struct turn *turn, struct ma_alloc_site *site, uint64_t size)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    touch(replay, account, use);
-    use->live_bytes += size;
-    use->live_blocks++;
+    save_site(replay, account, site);
+    site->live_bytes += size;
+    site->live_blocks++;
     account->live_bytes += size;
     account->live_blocks++;
     replay->live_bytes += size;
@@ -148,13 +152,13 @@ static inline void credit(const struct turn *turn, struct ma_use *use, uint64_t 
 }
 
 /* A block ends in the books. */
-static inline void debit(const struct turn *turn, struct ma_use *use, uint64_t size)
+static inline void debit(const struct turn *turn, struct ma_alloc_site *site, uint64_t size)
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    touch(replay, account, use);
-    use->live_bytes -= size;
-    use->live_blocks--;
+    save_site(replay, account, site);
+    site->live_bytes -= size;
+    site->live_blocks--;
     account->live_bytes -= size;
     account->live_blocks--;
     if (!account->gone) {
@@ -164,7 +168,7 @@ static inline void debit(const struct turn *turn, struct ma_use *use, uint64_t s
 }
 
 /* The joint heap has grown: note a new peak. */
-static inline void grown(const struct turn *turn, const struct ma_event *event)
+static inline void note_peak(const struct turn *turn, const struct ma_event *event)
 {
     struct ma_replay *replay = turn->replay;
     if (replay->live_bytes <= replay->peak_bytes)
@@ -215,12 +219,12 @@ static void end_inherited(struct turn *turn, uint64_t size)
 static inline int end_block(struct turn *turn, const struct ma_block *block, uint64_t time)
 {
     struct ma_account *account = turn->account;
-    if (__builtin_expect(block->use == MA_NONE, 0)) {
+    if (__builtin_expect(block->site == MA_NONE, 0)) {
         end_inherited(turn, block->size);
         return 0;
     }
     count_free(turn, block->size);
-    debit(turn, &account->uses[block->use], block->size);
+    debit(turn, &account->sites[block->site], block->size);
     return __builtin_expect(account->inherits.n_forks != 0, 0)
                ? ma_inherit_keep(account, block, time)
                : 0;
@@ -228,8 +232,8 @@ static inline int end_block(struct turn *turn, const struct ma_block *block, uin
 
 /* Take the block at address out of what the process sees: its own or its copy
  * of its parent's. 1, 0 if there is none, or -ENOMEM. */
-static inline int take(const struct turn *turn, uint64_t address, uint64_t time,
-                       struct ma_block *block)
+static inline int take_block(const struct turn *turn, uint64_t address, uint64_t time,
+                             struct ma_block *block)
 {
     struct ma_account *account = turn->account;
     if (__builtin_expect(ma_heap_take(&account->heap, address, block), 1))
@@ -247,18 +251,21 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
     int result = end_block(turn, former, event->time);
-    settle_floor(turn, former->use);
+    settle_floor(turn, former->site);
     if (result == 0 && is_observed(turn))
-        result = tell_freed(turn, event, former, false, true);
-    if (result < 0 || (former->use == MA_NONE &&
-                       (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
+        result = notify_freed(turn, event, former, false, true);
+    if (result < 0 ||
+        (former->site == MA_NONE &&
+         (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
         return result; /* explained: the parent had freed it before the fork */
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);
     if (__builtin_add_overflow(event->time, window, &replay->repair_until))
         replay->repair_until = UINT64_MAX;
     replay->repairs[replay->n_repairs++ % MA_REPAIRS] = (struct ma_repair){
-        .account = account, .address = event->address, .time = event->time,
+        .account = account,
+        .address = event->address,
+        .time = event->time,
         .thread = turn->run->stream->thread,
     };
     return 0;
@@ -286,13 +293,16 @@ static inline int begin_block(struct turn *turn, const struct ma_event *event,
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    struct ma_use *use = ma_account_use(account, event->stack);
-    if (!use)
+    struct ma_alloc_site *site = ma_account_site(account, event->stack);
+    if (!site)
         return -ENOMEM;
     struct ma_block former;
     *block = (struct ma_block){
-        .address = event->address, .size = event->size, .usable = event->usable,
-        .time = event->time, .use = (uint32_t)(use - account->uses),
+        .address = event->address,
+        .size = event->size,
+        .usable = event->usable,
+        .time = event->time,
+        .site = (uint32_t)(site - account->sites),
         .thread = turn->run->stream->thread,
     };
     int result = ma_heap_put(&account->heap, block, &former);
@@ -305,15 +315,15 @@ static inline int begin_block(struct turn *turn, const struct ma_event *event,
     if (__builtin_expect(account->gone, 0) &&
         (result = ma_replay_return(replay, account, turn->run, event->time)) < 0)
         return result;
-    credit(turn, use, event->size);
-    use->allocations++;
-    use->allocated_bytes += event->size;
+    credit(turn, site, event->size);
+    site->allocations++;
+    site->allocated_bytes += event->size;
     turn->sums.allocations++;
     turn->sums.allocated_bytes += event->size;
     turn->sums.usable_bytes += event->usable;
-    turn->thread->last_use = block->use;
+    turn->thread->last_site = block->site;
     turn->thread->last_block = event->address;
-    grown(turn, event);
+    note_peak(turn, event);
     return 0;
 }
 
@@ -324,7 +334,7 @@ static inline int on_alloc(struct turn *turn, const struct ma_event *event)
     turn->sums.calls++;
     int result = begin_block(turn, event, &block);
     if (result == 0 && is_observed(turn))
-        result = tell_allocated(turn, event, &block);
+        result = notify_allocated(turn, event, &block);
     return result;
 }
 
@@ -336,7 +346,7 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
     turn->sums.calls++;
     if (__builtin_expect(event->time <= replay->repair_until, 0) && was_repaired(turn, event))
         return 0;
-    int result = take(turn, event->address, event->time, &block);
+    int result = take_block(turn, event->address, event->time, &block);
     if (__builtin_expect(result <= 0, 0)) {
         if (turn->account->inherits_loosely && result == 0)
             end_inherited(turn, 0);
@@ -347,24 +357,25 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
     result = end_block(turn, &block, event->time);
     if (result < 0)
         return result;
-    settle_floor(turn, block.use);
+    settle_floor(turn, block.site);
     bool temporary = false;
-    if (__builtin_expect(block.use != MA_NONE, 1)) {
+    if (__builtin_expect(block.site != MA_NONE, 1)) {
         struct ma_stream_state *thread = &replay->states[block.thread];
         bool latest = thread->last_block == event->address;
-        temporary = latest & (event->function != MLF_FN_realloc) & (thread->last_use == block.use);
-        turn->account->uses[block.use].temporary += temporary;
+        temporary =
+            latest & (event->function != MLF_FN_realloc) & (thread->last_site == block.site);
+        turn->account->sites[block.site].temporary += temporary;
         turn->sums.temporary += temporary;
         thread->last_block = latest ? 0 : thread->last_block;
     }
-    return is_observed(turn) ? tell_freed(turn, event, &block, temporary, false) : 0;
+    return is_observed(turn) ? notify_freed(turn, event, &block, temporary, false) : 0;
 }
 
 /* The old block leaves the address map but stays in the books until the end. */
 static inline int on_realloc_begin(const struct turn *turn, const struct ma_event *event)
 {
-    int result = take(turn, event->old_address, event->time, &turn->stream->moving);
-    turn->stream->is_moving = result > 0 ? 1 + turn->account->folded : 0;
+    int result = take_block(turn, event->old_address, event->time, &turn->stream->moving);
+    turn->stream->is_moving = result > 0 ? 1 + turn->account->retired : 0;
     return result < 0 ? result : 0;
 }
 
@@ -374,7 +385,7 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     struct ma_stream_state *stream = turn->stream;
     struct ma_block block;
     int result = 0;
-    bool moved = stream->is_moving == 1 + turn->account->folded;
+    bool moved = stream->is_moving == 1 + turn->account->retired;
     replay->totals.calls[event->function]++;
     replay->totals.reallocations++;
     turn->sums.calls++;
@@ -389,8 +400,8 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;
     if (moved)
-        settle_floor(turn, stream->moving.use);
-    return is_observed(turn) ? tell_resized(turn, event, moved ? &stream->moving : NULL, &block)
+        settle_floor(turn, stream->moving.site);
+    return is_observed(turn) ? notify_resized(turn, event, moved ? &stream->moving : NULL, &block)
                              : 0;
 }
 
@@ -401,31 +412,27 @@ static int on_failed(struct turn *turn, const struct ma_event *event)
     if (!is_observed(turn))
         return 0;
     struct ma_seen seen;
-    describe(turn, event, &seen);
+    describe_event(turn, event, &seen);
     return ma_observers_failed(&turn->replay->observers, &seen,
-                               &(struct ma_seen_failure){ .size = event->size,
-                                                          .stack = event->stack,
-                                                          .thread = seen.thread });
+                               &(struct ma_seen_failure){.size = event->size,
+                                                         .stack = event->stack,
+                                                         .thread = seen.thread});
 }
 
 /* Neither ALLOC nor FREE. */
 SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
 {
     switch ((enum ma_event_type)event->type) {
-    case MA_EVENT_REALLOC_BEGIN:
-        return on_realloc_begin(turn, event);
-    case MA_EVENT_REALLOC:
-        return on_realloc(turn, event);
-    case MA_EVENT_FAILED:
-        return on_failed(turn, event);
-    default:
-        return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
+    case MA_EVENT_REALLOC_BEGIN: return on_realloc_begin(turn, event);
+    case MA_EVENT_REALLOC: return on_realloc(turn, event);
+    case MA_EVENT_FAILED: return on_failed(turn, event);
+    default: return ma_replay_process_event(turn->replay, turn->account, turn->run, event);
     }
 }
 
 /* What an event will need, in two steps: where to look, and what is there. Whether
  * it allocates or frees is what a processor guesses worst, so both do nearly the
- * same here; what is brought near for nothing does no harm. */
+ * same here; what is prefetched for nothing does no harm. */
 static inline void prefetch_places(const struct ma_account *account, const struct ma_event *event)
 {
     ma_account_prefetch(account, event->stack);
@@ -436,8 +443,8 @@ static inline void prefetch_things(const struct ma_account *account, const struc
 {
     const struct ma_block *slot = ma_heap_slot(&account->heap, event->address);
     const bool frees = event->type == MA_EVENT_FREE;
-    uint32_t use = frees ? slot->use : ma_account_likely(account, event->stack);
-    ma_heap_near(&account->uses[use == MA_HEAP_FREE ? 0 : use]);
+    uint32_t site = frees ? slot->site : ma_account_likely(account, event->stack);
+    ma_prefetch(&account->sites[site == MA_HEAP_FREE ? 0 : site]);
     if (__builtin_expect(slot->address != event->address, 0) && frees)
         ma_heap_prefetch_entry(&account->heap, event->address);
 }
@@ -490,12 +497,12 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     struct ma_account *account = ma_replay_account(replay, run->process);
     if (!account || !reserve_states(replay))
         return -ENOMEM;
-    struct turn turn = { .replay = replay, .account = account, .run = run };
+    struct turn turn = {.replay = replay, .account = account, .run = run};
     int result = 0;
     if (replay->n_ending && (result = ma_replay_settle(replay, account, run)) < 0)
         return result;
-    if (run->events[0].time >= replay->fold_due &&
-        (result = ma_replay_fold_due(replay, run->events[0].time)) < 0)
+    if (run->events[0].time >= replay->retire_due &&
+        (result = ma_replay_retire_due(replay, run->events[0].time)) < 0)
         return result;
     if (!run->stream) {
         for (size_t i = 0; result == 0 && i < run->n; i++)
@@ -524,13 +531,13 @@ int ma_replay_finish(struct ma_replay *replay)
 }
 
 void ma_replay_at_peak(const struct ma_replay *replay, const struct ma_account *account,
-                       const struct ma_use *use, uint64_t *bytes, uint64_t *blocks)
+                       const struct ma_alloc_site *site, uint64_t *bytes, uint64_t *blocks)
 {
-    if (use->peak_epoch == replay->peak_epoch) {
-        *bytes = use->peak_bytes;
-        *blocks = use->peak_blocks;
+    if (site->peak_epoch == replay->peak_epoch) {
+        *bytes = site->peak_bytes;
+        *blocks = site->peak_blocks;
     } else {
-        *bytes = account->gone ? 0 : use->live_bytes;
-        *blocks = account->gone ? 0 : use->live_blocks;
+        *bytes = account->gone ? 0 : site->live_bytes;
+        *blocks = account->gone ? 0 : site->live_blocks;
     }
 }

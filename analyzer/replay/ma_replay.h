@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * The replay: takes the merged events, a run at a time, and keeps the books:
- * live sets, uses per stack, totals, the joint peak; and tells observers. The
+ * live sets, sites per stack, totals, the joint peak; and tells observers. The
  * joint heap is that of all processes together; a process leaves it when its
  * end is known and another goes on. Inherited blocks are in no sum: they are
  * their parent's; a child's free of one only ends its copy.
  *
- * Memory: live blocks (ma_heap.h), distinct stacks (struct ma_use), streams
+ * Memory: live blocks (ma_heap.h), distinct stacks (struct ma_alloc_site), streams
  * (struct ma_stream_state), processes; nothing for events.
  */
 #ifndef MA_REPLAY_H
@@ -21,14 +21,14 @@
 /* What is known of a stream, and of the thread that it stands for (ma_stream.thread). */
 struct ma_stream_state {
     /* of the stream */
-    struct ma_block moving; /* a realloc's old block, between its two times; its use is
+    struct ma_block moving; /* a realloc's old block, between its two times; its site is
                              * MA_NONE: an inherited one */
     uint64_t events;
-    uint8_t is_moving;      /* 0: there is none; else 1, and 1 more if its process had been
-                             * folded by then: a use from before means nothing after */
+    uint8_t is_moving; /* 0: there is none; else 1, and 1 more if its process had been
+                        * retired by then: a site from before means nothing after */
     /* of the thread */
-    uint32_t last_use;      /* of its latest allocation */
-    uint64_t last_block;    /* the address of that; 0: it is gone */
+    uint32_t last_site;  /* of its latest allocation */
+    uint64_t last_block; /* the address of that; 0: it is gone */
     uint64_t allocations, allocated_bytes;
 };
 
@@ -44,7 +44,7 @@ struct ma_mark {
     const char *name;
 };
 
-/* A process that has left, and is to be folded if it does not come back. */
+/* A process that has left, and is to be retired if it does not come back. */
 struct ma_left {
     struct ma_account *account;
     uint64_t due; /* ticks */
@@ -72,11 +72,11 @@ struct ma_replay {
     struct ma_observers observers;
     /* Takes what a process that is over leaves behind, and empties its account: 0 or
      * -ENOMEM. The caller's; NULL: accounts stay. */
-    int (*fold)(void *context, struct ma_account *account);
-    void *fold_context;
+    int (*retire)(void *context, struct ma_account *account);
+    void *retire_context;
     struct ma_left *left; /* [left_at, n_left), in the order of leaving */
     size_t left_at, n_left, left_capacity;
-    uint64_t fold_due; /* ticks: of the first of them; none: UINT64_MAX */
+    uint64_t retire_due; /* ticks: of the first of them; none: UINT64_MAX */
 
     struct ma_totals totals;
     uint64_t live_bytes, live_blocks; /* joint */
@@ -100,8 +100,8 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run);
 /* All events were seen: tell observers. Returns 0 or -ENOMEM. */
 int ma_replay_finish(struct ma_replay *replay);
 
-/* What a use held at the joint peak. */
+/* What a site held at the joint peak. */
 void ma_replay_at_peak(const struct ma_replay *replay, const struct ma_account *account,
-                       const struct ma_use *use, uint64_t *bytes, uint64_t *blocks);
+                       const struct ma_alloc_site *site, uint64_t *bytes, uint64_t *blocks);
 
 #endif

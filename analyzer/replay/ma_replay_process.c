@@ -9,9 +9,11 @@
 
 #include "ma_clock.h"
 
-#define FOLD_NS 1000000000u /* threads that outlive its end, or an exec that failed, show in that */
-#define BELIEVED 8          /* returns of a process after its end */
-#define BLOCK_OVERHEAD 32   /* bytes an allocator spends on a block, at most */
+#define FOLD_NS                                                                                    \
+    1000000000u           /* threads that outlive its end, or an exec that failed, show in that    \
+                           */
+#define BELIEVED 8        /* returns of a process after its end */
+#define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
 
 struct ma_account *ma_replay_account(struct ma_replay *replay, struct ma_process *process)
 {
@@ -27,15 +29,19 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
                         const struct ma_run *run, uint64_t ticks, struct ma_seen *seen)
 {
     *seen = (struct ma_seen){
-        .replay = replay, .account = account, .process = run->process, .stream = run->stream,
-        .ticks = ticks, .ns = ma_clock_ns(replay->trace, run->process, ticks),
+        .replay = replay,
+        .account = account,
+        .process = run->process,
+        .stream = run->stream,
+        .ticks = ticks,
+        .ns = ma_clock_ns(replay->trace, run->process, ticks),
         .thread = run->stream ? run->stream->thread : MA_NONE,
     };
 }
 
 /* Tell of `account`, at a moment of the run's process. */
-static int tell(const struct ma_replay *replay, const struct ma_account *account,
-                const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
+static int notify_process(const struct ma_replay *replay, const struct ma_account *account,
+                          const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
 {
     struct ma_seen seen;
     if (!replay->observers.n)
@@ -44,10 +50,10 @@ static int tell(const struct ma_replay *replay, const struct ma_account *account
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
-/* It may be folded after a while, if it does not come back. */
-static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+/* It may be retired after a while, if it does not come back. */
+static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
-    if (!replay->fold || account->folded || account->waits)
+    if (!replay->retire || account->retired || account->waits)
         return 0;
     if (replay->left_at > 64 && replay->left_at > replay->n_left / 2) {
         replay->n_left -= replay->left_at;
@@ -61,8 +67,8 @@ static int wait_to_fold(struct ma_replay *replay, struct ma_account *account, ui
     if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, FOLD_NS), &due))
         return 0;
     account->waits = true;
-    replay->left[replay->n_left++] = (struct ma_left){ account, due };
-    replay->fold_due = replay->left[replay->left_at].due;
+    replay->left[replay->n_left++] = (struct ma_left){account, due};
+    replay->retire_due = replay->left[replay->left_at].due;
     return 0;
 }
 
@@ -73,51 +79,51 @@ static bool may_have_failed(const struct ma_replay *replay, const struct ma_proc
            ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
 }
 
-/* Who has heirs is looked at again when the last of them was folded, who may go on
+/* Who has heirs is looked at again when the last of them was retired, who may go on
  * when its successor comes. */
-static bool may_fold(const struct ma_replay *replay, const struct ma_account *account)
+static bool may_retire(const struct ma_replay *replay, const struct ma_account *account)
 {
     return account->gone && !account->ending && !account->inherits.n_forks &&
            !account->process->heirs && !may_have_failed(replay, account->process);
 }
 
-static int fold(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
+static int retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
-    int result = replay->fold(replay->fold_context, account);
+    int result = replay->retire(replay->retire_context, account);
     struct ma_process *parent = account->process->parent;
     if (result < 0)
         return result;
-    account->folded = true;
-    account->folded_bytes = account->live_bytes;
-    account->folded_blocks = account->live_blocks;
+    account->retired = true;
+    account->retired_bytes = account->live_bytes;
+    account->retired_blocks = account->live_blocks;
     if (!parent || --parent->heirs || parent->index >= replay->n_accounts ||
         !replay->accounts[parent->index] || !replay->accounts[parent->index]->gone)
         return 0;
-    return wait_to_fold(replay, replay->accounts[parent->index], ticks);
+    return wait_to_retire(replay, replay->accounts[parent->index], ticks);
 }
 
-int ma_replay_fold_due(struct ma_replay *replay, uint64_t ticks)
+int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks)
 {
     int result = 0;
     while (result == 0 && replay->left_at < replay->n_left &&
            replay->left[replay->left_at].due <= ticks) {
         struct ma_account *account = replay->left[replay->left_at++].account;
         account->waits = false;
-        if (may_fold(replay, account))
-            result = fold(replay, account, ticks);
+        if (may_retire(replay, account))
+            result = retire(replay, account, ticks);
     }
-    replay->fold_due = replay->left_at < replay->n_left ? replay->left[replay->left_at].due
-                                                        : UINT64_MAX;
+    replay->retire_due =
+        replay->left_at < replay->n_left ? replay->left[replay->left_at].due : UINT64_MAX;
     return result;
 }
 
 static int leave(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run)
 {
-    for (size_t i = 0; i < account->n_uses; i++)
-        ma_replay_touch(replay, account, &account->uses[i]);
+    for (size_t i = 0; i < account->n_sites; i++)
+        ma_replay_touch(replay, account, &account->sites[i]);
     account->gone = true;
-    replay->live_bytes -= account->live_bytes - account->folded_bytes;
-    replay->live_blocks -= account->live_blocks - account->folded_blocks;
+    replay->live_bytes -= account->live_bytes - account->retired_bytes;
+    replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
     account->resident = 0;
     /* Thousands of children end so; one may come back. */
@@ -126,21 +132,21 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     else if (ma_heap_rest(&account->heap) < 0)
         return -ENOMEM;
     ma_inherit_release(account);
-    return tell(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
+    return notify_process(replay, account, run, run->events[0].time, MA_PROCESS_LEFT);
 }
 
-int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, uint64_t ticks)
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     uint64_t ticks)
 {
-    for (size_t i = 0; i < account->n_uses; i++)
-        ma_replay_touch(replay, account, &account->uses[i]);
+    for (size_t i = 0; i < account->n_sites; i++)
+        ma_replay_touch(replay, account, &account->sites[i]);
     account->gone = false;
     account->returns++;
-    replay->trace->audit.folded_returns += account->folded && !account->revived;
-    account->revived = account->folded;
-    replay->live_bytes += account->live_bytes - account->folded_bytes;
-    replay->live_blocks += account->live_blocks - account->folded_blocks;
-    return tell(replay, account, run, ticks, MA_PROCESS_RETURNED);
+    replay->trace->audit.retired_returns += account->retired && !account->revived;
+    account->revived = account->retired;
+    replay->live_bytes += account->live_bytes - account->retired_bytes;
+    replay->live_blocks += account->live_blocks - account->retired_blocks;
+    return notify_process(replay, account, run, ticks, MA_PROCESS_RETURNED);
 }
 
 int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
@@ -158,7 +164,7 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
         if (!account->gone)
             result = leave(replay, account, run);
         if (result == 0)
-            result = wait_to_fold(replay, account, run->events[0].time);
+            result = wait_to_retire(replay, account, run->events[0].time);
     }
     replay->n_ending = left;
     return result;
@@ -202,7 +208,7 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     if (!parent)
         return -ENOMEM;
     bool late = process->parent->last_time > event->time;
-    int inherits = parent->folded ? 0 : ma_inherit(account, parent, event->time);
+    int inherits = parent->retired ? 0 : ma_inherit(account, parent, event->time);
     if (inherits < 0)
         return inherits;
     if (!inherits)
@@ -214,8 +220,8 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     return note_pid(replay, account);
 }
 
-static int tell_mark(const struct ma_replay *replay, const struct ma_account *account,
-                     const struct ma_run *run, const struct ma_short_record *record)
+static int notify_mark(const struct ma_replay *replay, const struct ma_account *account,
+                       const struct ma_run *run, const struct ma_short_record *record)
 {
     if (!replay->observers.n)
         return 0;
@@ -223,7 +229,10 @@ static int tell_mark(const struct ma_replay *replay, const struct ma_account *ac
     if (!name)
         return -ENOMEM;
     struct ma_mark mark = {
-        .process = run->process, .ticks = record->time, .kind = record->mark.kind, .name = name,
+        .process = run->process,
+        .ticks = record->time,
+        .kind = record->mark.kind,
+        .name = name,
     };
     struct ma_seen seen;
     ma_replay_describe(replay, account, run, record->time, &seen);
@@ -234,7 +243,7 @@ static int tell_mark(const struct ma_replay *replay, const struct ma_account *ac
 
 static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 {
-    struct ma_cursor cursor = { pairs.data, pairs.data + pairs.size, false };
+    struct ma_cursor cursor = {pairs.data, pairs.data + pairs.size, false};
     while (cursor.at < cursor.end) {
         uint64_t counter = ma_cursor_vu(&cursor), value = ma_cursor_vu(&cursor);
         if (cursor.failed)
@@ -247,8 +256,7 @@ static void on_counters(struct ma_process *process, struct ma_bytes pairs)
 static int on_loss(struct ma_trace *trace, struct ma_process *process,
                    const struct ma_short_record *brief)
 {
-    const unsigned reason =
-        brief->loss.reason < MA_LOSS_REASONS ? (unsigned)brief->loss.reason : 0;
+    const unsigned reason = brief->loss.reason < MA_LOSS_REASONS ? (unsigned)brief->loss.reason : 0;
     const uint32_t number = (uint32_t)brief->loss.stream;
     trace->audit.lost_events += brief->loss.lost;
     if (ma_trace_is_full(trace, process, number))
@@ -275,8 +283,8 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     const uint64_t private = excess(resident, shared);
     const uint64_t heap = replay->peak_bytes + BLOCK_OVERHEAD * replay->peak_blocks;
     if (!unseen->sampled) {
-        *unseen = (struct ma_unseen){ .sampled = true, .first_private = private,
-                                      .first_heap = replay->live_bytes };
+        *unseen = (struct ma_unseen){
+            .sampled = true, .first_private = private, .first_heap = replay->live_bytes};
         return;
     }
     const uint64_t grown = excess(private, unseen->first_private);
@@ -288,8 +296,8 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     }
 }
 
-static int on_record(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, const struct ma_event *event)
+static int on_record(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     const struct ma_event *event)
 {
     struct ma_process *process = run->process;
     struct ma_audit *audit = &replay->trace->audit;
@@ -307,8 +315,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         process->end_how = brief->process_end.how;
         process->end_status = brief->process_end.status;
         return will_end(replay, account);
-    case MLF_REC_LOSS:
-        return on_loss(replay->trace, process, brief);
+    case MLF_REC_LOSS: return on_loss(replay->trace, process, brief);
     case MLF_REC_STOP:
         audit->stops++;
         audit->stop_reason = brief->stop.reason;
@@ -326,13 +333,9 @@ static int on_record(struct ma_replay *replay, struct ma_account *account,
         account->resident = brief->memory.resident;
         replay->has_resident = true;
         return 0;
-    case MLF_REC_MARK:
-        return tell_mark(replay, account, run, brief);
-    case MLF_REC_COUNTERS:
-        on_counters(process, brief->counters.pairs);
-        return 0;
-    default:
-        return 0;
+    case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
+    case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;
+    default: return 0;
     }
 }
 
@@ -345,6 +348,6 @@ int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account
     int result = fork ? on_fork(replay, account, event) : note_pid(replay, account);
     if (result < 0)
         return result;
-    return tell(replay, account, run, event->time,
-                fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
+    return notify_process(replay, account, run, event->time,
+                          fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
 }

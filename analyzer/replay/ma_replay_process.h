@@ -20,27 +20,27 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
 int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
                      const struct ma_run *run);
 
-/* Fold those that left a while before `ticks` and did not come back. Returns 0 or
+/* Retire those that left a while before `ticks` and did not come back. Returns 0 or
  * -ENOMEM. */
-int ma_replay_fold_due(struct ma_replay *replay, uint64_t ticks);
+int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks);
 
 /* A process that had left allocates: it is back. Returns 0 or -ENOMEM. */
-int ma_replay_return(struct ma_replay *replay, struct ma_account *account,
-                     const struct ma_run *run, uint64_t ticks);
+int ma_replay_return(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
+                     uint64_t ticks);
 
 /* FORK, START and RECORD. */
 int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account,
                             const struct ma_run *run, const struct ma_event *event);
 
-/* To be called before a use changes: saves its values at the peak. */
-static inline void ma_replay_touch(const struct ma_replay *replay,
-                                   const struct ma_account *account, struct ma_use *use)
+/* To be called before a site changes: saves its values at the peak. */
+static inline void ma_replay_touch(const struct ma_replay *replay, const struct ma_account *account,
+                                   struct ma_alloc_site *site)
 {
-    if (use->peak_epoch == replay->peak_epoch)
+    if (site->peak_epoch == replay->peak_epoch)
         return;
-    use->peak_epoch = replay->peak_epoch;
-    use->peak_bytes = account->gone ? 0 : use->live_bytes;
-    use->peak_blocks = account->gone ? 0 : use->live_blocks;
+    site->peak_epoch = replay->peak_epoch;
+    site->peak_bytes = account->gone ? 0 : site->live_bytes;
+    site->peak_blocks = account->gone ? 0 : site->live_blocks;
 }
 
 #endif

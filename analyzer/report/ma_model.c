@@ -32,7 +32,7 @@ void ma_model_free(struct ma_model *model)
     }
 }
 
-static void *take(struct ma_model *model, size_t size)
+static void *take_memory(struct ma_model *model, size_t size)
 {
     size = (size + 15) & ~(size_t)15;
     struct ma_model_block *block = model->blocks;
@@ -43,7 +43,7 @@ static void *take(struct ma_model *model, size_t size)
             model->failed = true;
             return NULL;
         }
-        *block = (struct ma_model_block){ .next = model->blocks, .size = room };
+        *block = (struct ma_model_block){.next = model->blocks, .size = room};
         model->blocks = block;
     }
     void *memory = block->memory + block->used;
@@ -51,15 +51,15 @@ static void *take(struct ma_model *model, size_t size)
     return memory;
 }
 
-static struct ma_value *add(struct ma_model *model, struct ma_value *parent, const char *key,
-                            const char *title, enum ma_type type)
+static struct ma_value *add_value(struct ma_model *model, struct ma_value *parent, const char *key,
+                                  const char *title, enum ma_type type)
 {
-    struct ma_value *value = parent == &model->waste ? NULL : take(model, sizeof *value);
+    struct ma_value *value = parent == &model->waste ? NULL : take_memory(model, sizeof *value);
     if (!value) {
-        model->waste = (struct ma_value){ .type = type };
+        model->waste = (struct ma_value){.type = type};
         return &model->waste;
     }
-    *value = (struct ma_value){ .key = key, .title = title, .type = type };
+    *value = (struct ma_value){.key = key, .title = title, .type = type};
     if (parent->last)
         parent->last->next = value;
     else
@@ -72,7 +72,7 @@ static struct ma_value *add(struct ma_model *model, struct ma_value *parent, con
 struct ma_value *ma_model_object(struct ma_model *model, struct ma_value *parent, const char *key,
                                  const char *title, enum ma_layout layout)
 {
-    struct ma_value *value = add(model, parent, key, title, MA_OBJECT);
+    struct ma_value *value = add_value(model, parent, key, title, MA_OBJECT);
     value->layout = layout;
     return value;
 }
@@ -80,7 +80,7 @@ struct ma_value *ma_model_object(struct ma_model *model, struct ma_value *parent
 struct ma_value *ma_model_array(struct ma_model *model, struct ma_value *parent, const char *key,
                                 const char *title, enum ma_layout layout)
 {
-    struct ma_value *value = add(model, parent, key, title, MA_ARRAY);
+    struct ma_value *value = add_value(model, parent, key, title, MA_ARRAY);
     value->layout = layout;
     return value;
 }
@@ -88,7 +88,7 @@ struct ma_value *ma_model_array(struct ma_model *model, struct ma_value *parent,
 struct ma_value *ma_model_number(struct ma_model *model, struct ma_value *parent, const char *key,
                                  const char *title, enum ma_unit unit, uint64_t number)
 {
-    struct ma_value *value = add(model, parent, key, title, MA_NUMBER);
+    struct ma_value *value = add_value(model, parent, key, title, MA_NUMBER);
     value->unit = unit;
     value->number = number;
     return value;
@@ -97,16 +97,16 @@ struct ma_value *ma_model_number(struct ma_model *model, struct ma_value *parent
 struct ma_value *ma_model_real(struct ma_model *model, struct ma_value *parent, const char *key,
                                const char *title, enum ma_unit unit, double real)
 {
-    struct ma_value *value = add(model, parent, key, title, MA_REAL);
+    struct ma_value *value = add_value(model, parent, key, title, MA_REAL);
     value->unit = unit;
     value->real = real;
     return value;
 }
 
-struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent,
-                                  const char *key, const char *title, bool truth)
+struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent, const char *key,
+                                  const char *title, bool truth)
 {
-    struct ma_value *value = add(model, parent, key, title, MA_BOOLEAN);
+    struct ma_value *value = add_value(model, parent, key, title, MA_BOOLEAN);
     value->number = truth;
     return value;
 }
@@ -114,21 +114,21 @@ struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *paren
 static const char *copy_text(struct ma_model *model, const char *text)
 {
     size_t size = strlen(text) + 1;
-    char *copy = take(model, size);
+    char *copy = take_memory(model, size);
     return copy ? memcpy(copy, text, size) : "";
 }
 
 struct ma_value *ma_model_text(struct ma_model *model, struct ma_value *parent, const char *key,
                                const char *title, const char *text)
 {
-    struct ma_value *value = add(model, parent, key, title, text ? MA_TEXT : MA_NULL);
+    struct ma_value *value = add_value(model, parent, key, title, text ? MA_TEXT : MA_NULL);
     if (text)
         value->text = copy_text(model, text);
     return value;
 }
 
-struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent,
-                                 const char *key, const char *title, const char *format, ...)
+struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent, const char *key,
+                                 const char *title, const char *format, ...)
 {
     char *text = NULL;
     va_list arguments;
@@ -161,19 +161,19 @@ void ma_model_note(struct ma_model *model, struct ma_value *value, const char *f
 
 struct ma_value *ma_model_null(struct ma_model *model, struct ma_value *parent, const char *key)
 {
-    return add(model, parent, key, NULL, MA_NULL);
+    return add_value(model, parent, key, NULL, MA_NULL);
 }
 
 struct ma_value *ma_model_stack(struct ma_model *model, struct ma_value *parent, const char *key,
                                 uint32_t id)
 {
-    struct ma_value *value = add(model, parent, key, NULL, MA_STACK);
+    struct ma_value *value = add_value(model, parent, key, NULL, MA_STACK);
     value->number = id;
     return value;
 }
 
-struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent,
-                                   const char *key, struct ma_stacks *stacks, uint32_t id)
+struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent, const char *key,
+                                   struct ma_stacks *stacks, uint32_t id)
 {
     struct ma_value *value = ma_model_stack(model, parent, key, id);
     value->stacks = stacks;

@@ -24,8 +24,8 @@ enum ma_unit {
     MA_COUNT,
     MA_BYTES,
     MA_NANOSECONDS,
-    MA_PERCENT, /* of the whole, as a MA_REAL from 0 to 100 */
-    MA_BAR,     /* the same, drawn in a table */
+    MA_PERCENT,      /* of the whole, as a MA_REAL from 0 to 100 */
+    MA_BAR,          /* the same, drawn in a table */
     MA_BYTES_CHANGE, /* signed: an int64_t in the number */
     MA_COUNT_CHANGE,
     MA_PERCENT_CHANGE, /* as MA_PERCENT, shown with its sign */
@@ -33,12 +33,12 @@ enum ma_unit {
 
 /* How a container is laid out for people. */
 enum ma_layout {
-    MA_FIELDS,  /* one line for each titled child */
-    MA_LINES,   /* texts, one a line */
-    MA_ENTRIES, /* objects with numbers, a label and a stack */
-    MA_CHART,   /* objects: a moment and a number, drawn as bars */
-    MA_TABLE,   /* objects: a row each, below their titles */
-    MA_TREE,    /* objects: a line each, indented by their `number` */
+    MA_FIELDS,   /* one line for each titled child */
+    MA_LINES,    /* texts, one a line */
+    MA_ENTRIES,  /* objects with numbers, a label and a stack */
+    MA_CHART,    /* objects: a moment and a number, drawn as bars */
+    MA_TABLE,    /* objects: a row each, below their titles */
+    MA_TREE,     /* objects: a line each, indented by their `number` */
     MA_SECTIONS, /* objects, one after the other */
 };
 
@@ -53,7 +53,7 @@ struct ma_value {
     enum ma_layout layout;
     uint64_t number; /* NUMBER, BOOLEAN, STACK: its id */
     double real;
-    const char *text; /* TEXT: NUL-terminated, any other byte */
+    const char *text;         /* TEXT: NUL-terminated, any other byte */
     struct ma_stacks *stacks; /* STACK: whose id it is, NULL: the renderer's */
     struct ma_value *first, *last, *next;
     size_t n; /* children */
@@ -78,21 +78,21 @@ struct ma_value *ma_model_number(struct ma_model *model, struct ma_value *parent
                                  const char *title, enum ma_unit unit, uint64_t number);
 struct ma_value *ma_model_real(struct ma_model *model, struct ma_value *parent, const char *key,
                                const char *title, enum ma_unit unit, double real);
-struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent,
-                                  const char *key, const char *title, bool truth);
+struct ma_value *ma_model_boolean(struct ma_model *model, struct ma_value *parent, const char *key,
+                                  const char *title, bool truth);
 /* text NULL: a null. */
 struct ma_value *ma_model_text(struct ma_model *model, struct ma_value *parent, const char *key,
                                const char *title, const char *text);
-struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent,
-                                 const char *key, const char *title, const char *format, ...)
+struct ma_value *ma_model_format(struct ma_model *model, struct ma_value *parent, const char *key,
+                                 const char *title, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 struct ma_value *ma_model_null(struct ma_model *model, struct ma_value *parent, const char *key);
 struct ma_value *ma_model_stack(struct ma_model *model, struct ma_value *parent, const char *key,
                                 uint32_t id);
 
 /* The same of other stacks than those the renderer is given. */
-struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent,
-                                   const char *key, struct ma_stacks *stacks, uint32_t id);
+struct ma_value *ma_model_stack_of(struct ma_model *model, struct ma_value *parent, const char *key,
+                                   struct ma_stacks *stacks, uint32_t id);
 
 /* Set the note of a value. */
 void ma_model_note(struct ma_model *model, struct ma_value *value, const char *format, ...)

@@ -97,24 +97,16 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
 static void write_value(struct writer *writer, const struct ma_value *value)
 {
     switch (value->type) {
-    case MA_NULL:
-        check(writer, yajl_gen_null(writer->gen));
-        break;
-    case MA_BOOLEAN:
-        check(writer, yajl_gen_bool(writer->gen, value->number != 0));
-        break;
+    case MA_NULL: check(writer, yajl_gen_null(writer->gen)); break;
+    case MA_BOOLEAN: check(writer, yajl_gen_bool(writer->gen, value->number != 0)); break;
     case MA_NUMBER:
         if (value->unit == MA_BYTES_CHANGE || value->unit == MA_COUNT_CHANGE)
             check(writer, yajl_gen_integer(writer->gen, (long long)value->number));
         else
             write_number(writer, value->number);
         break;
-    case MA_REAL:
-        check(writer, yajl_gen_double(writer->gen, value->real));
-        break;
-    case MA_TEXT:
-        write_text(writer, value->text);
-        break;
+    case MA_REAL: check(writer, yajl_gen_double(writer->gen, value->real)); break;
+    case MA_TEXT: write_text(writer, value->text); break;
     case MA_STACK:
         write_stack(writer, value->stacks ? value->stacks : writer->stacks,
                     (uint32_t)value->number);
@@ -169,8 +161,8 @@ int ma_render_json(const struct ma_model *model, struct ma_stacks *stacks,
     jmp_buf no_memory;
     if (setjmp(no_memory))
         return -ENOMEM;
-    const yajl_alloc_funcs memory = { give, give_more, take_back, &no_memory };
-    struct writer writer = { .gen = yajl_gen_alloc(&memory), .stacks = stacks };
+    const yajl_alloc_funcs memory = {give, give_more, take_back, &no_memory};
+    struct writer writer = {.gen = yajl_gen_alloc(&memory), .stacks = stacks};
     yajl_gen_config(writer.gen, yajl_gen_beautify, 1);
     yajl_gen_config(writer.gen, yajl_gen_indent_string, " ");
     yajl_gen_config(writer.gen, yajl_gen_print_callback, print, out);

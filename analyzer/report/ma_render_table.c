@@ -43,7 +43,7 @@ static void write_bar(FILE *out, double share)
 }
 
 /* The columns' widths; returns how many there are. */
-static size_t measure(const struct ma_value *array, size_t widths[COLUMNS])
+static size_t measure_columns(const struct ma_value *array, size_t widths[COLUMNS])
 {
     size_t n = 0;
     for (const struct ma_value *row = array->first; row; row = row->next) {
@@ -91,8 +91,8 @@ static void write_row(FILE *out, const struct ma_value *row, const size_t *width
 void ma_render_table(FILE *out, const struct ma_value *array, size_t width, const char *dim,
                      const char *plain)
 {
-    size_t widths[COLUMNS] = { 0 };
-    size_t n = measure(array, widths);
+    size_t widths[COLUMNS] = {0};
+    size_t n = measure_columns(array, widths);
     if (!array->first)
         return;
     fputs(dim, out);

@@ -52,7 +52,10 @@ static const char *human_change(const struct ma_value *value, char buffer[MA_HUM
     char plain[MA_HUMAN_SIZE];
     int64_t change = (int64_t)value->number;
     uint64_t size = change < 0 ? -(uint64_t)change : (uint64_t)change;
-    snprintf(buffer, MA_HUMAN_SIZE, "%s%.30s", change < 0 ? "-" : change ? "+" : "",
+    snprintf(buffer, MA_HUMAN_SIZE, "%s%.30s",
+             change < 0 ? "-"
+             : change   ? "+"
+                        : "",
              value->unit == MA_BYTES_CHANGE ? ma_human_bytes(plain, size)
                                             : ma_human_count(plain, size));
     return buffer;
@@ -79,12 +82,9 @@ const char *ma_human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
                                                     : "%g",
                  value->real);
         return buffer;
-    case MA_BOOLEAN:
-        return value->number ? "yes" : "no";
-    case MA_TEXT:
-        return value->text;
-    default:
-        return "–";
+    case MA_BOOLEAN: return value->number ? "yes" : "no";
+    case MA_TEXT: return value->text;
+    default: return "–";
     }
 }
 
@@ -139,7 +139,10 @@ static size_t display_width(const char *text)
 static bool calls_main(const struct ma_frame *frame)
 {
     static const char *const starters[] = {
-        "_start", "__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main",
+        "_start",
+        "__libc_start_main",
+        "__libc_start_main_impl",
+        "__libc_start_call_main",
         "__libc_start_main@@GLIBC_2.34",
     };
     if (!frame->function)
@@ -183,8 +186,8 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
     for (size_t i = 0; i < shown; i++) {
         const char *name = ma_frame_name(&frames[i], buffer, sizeof buffer);
         fputs("      ", writer->out);
-        size_t wrote = ma_write_text(writer->out, name,
-                                     writer->width == ANY_WIDTH ? ANY_WIDTH : column);
+        size_t wrote =
+            ma_write_text(writer->out, name, writer->width == ANY_WIDTH ? ANY_WIDTH : column);
         repeat(writer->out, " ", wrote < column ? column - wrote + 2 : 2);
         fputs(writer->dim, writer->out);
         write_place(writer, &frames[i]);
@@ -194,8 +197,7 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
         fprintf(writer->out, "      … and %zu outer frames\n", count - shown);
     uint32_t root = ma_stacks_root(stacks, id);
     if (id >= MLF_FIRST_NODE && root)
-        fprintf(writer->out, "      (%s)\n",
-                root_texts[root] ? root_texts[root] : "cut here");
+        fprintf(writer->out, "      (%s)\n", root_texts[root] ? root_texts[root] : "cut here");
 }
 
 /* A sentence of an entry, on lines of its own that fit. */
@@ -345,9 +347,7 @@ static void write_container(struct writer *writer, const struct ma_value *value)
         for (const struct ma_value *child = value->first; child; child = child->next)
             write_entry(writer, child, number++);
         break;
-    case MA_CHART:
-        write_chart(writer, value);
-        break;
+    case MA_CHART: write_chart(writer, value); break;
     case MA_TABLE:
         ma_render_table(writer->out, value, writer->width, writer->dim, writer->plain);
         break;

@@ -13,8 +13,8 @@
 struct ma_report {
     const char *name; /* of the option and of the JSON member */
     const char *help;
-    bool usual;       /* part of the output when no report is asked for */
-    bool always;      /* part of every JSON object */
+    bool usual;  /* part of the output when no report is asked for */
+    bool always; /* part of every JSON object */
     /* Add to the root of the model. Returns 0 or -ENOMEM. */
     int (*build)(struct ma_analysis *analysis, struct ma_model *model);
     /* Before the pass, if the report is wanted: register observers of what the
@@ -58,11 +58,9 @@ int ma_report_snapshots_observe(struct ma_analysis *analysis);
 bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
                                const char **expected);
 int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callers_parse(struct ma_options *options, const char *value,
-                             const char **expected);
+bool ma_report_callers_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callees_parse(struct ma_options *options, const char *value,
-                             const char **expected);
+bool ma_report_callees_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
 bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected);
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
@@ -100,13 +98,12 @@ int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report);
 /* The same of other rows, as a child of parent. */
 int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
-                   const struct ma_stack_report *report, const struct ma_row *rows,
-                   size_t n_rows);
+                   const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows);
 
 /* The label of a stack (see ma_label.h), with module and offset where symbols
  * are missing, as text under "label". Returns 0 or -ENOMEM. */
-int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
-                    struct ma_value *parent, uint32_t stack);
+int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
+                    uint32_t stack);
 
 /* What the filter leaves out, as "filter" of parent: null without one. title: NULL,
  * not for people, or "". Returns 0 or -ENOMEM. */

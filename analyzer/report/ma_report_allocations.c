@@ -4,9 +4,9 @@
  */
 #include "ma_report.h"
 
-static struct ma_measure measure(const struct ma_row *row)
+static struct ma_measure allocated_measure(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->bytes, row->calls };
+    return (struct ma_measure){row->bytes, row->calls};
 }
 
 int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)
@@ -16,7 +16,7 @@ int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)
         .title = "Allocations",
         .blocks_title = "calls",
         .none = "No block was ever allocated.",
-        .measure = measure,
+        .measure = allocated_measure,
     };
     return ma_report_stacks(analysis, model, &report);
 }

@@ -18,7 +18,7 @@ struct sayer {
     struct ma_value *warnings;
 };
 
-#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, number)
+#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
 #define S(number) ((number) == 1 ? "" : "s")
 #define SAY(sayer, ...) ma_model_format((sayer)->model, (sayer)->warnings, NULL, NULL, __VA_ARGS__)
 
@@ -78,9 +78,10 @@ static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
             if (!stream->lost[reason])
                 continue;
             if (shown++ < LOSSES_SHOWN)
-                SAY(sayer, "  %s of thread %llu%s%s%s, process %llu: %s", COUNT(stream->lost[reason]),
-                    (unsigned long long)stream->tid, stream->name && *stream->name ? " (" : "",
-                    stream->name ? stream->name : "", stream->name && *stream->name ? ")" : "",
+                SAY(sayer, "  %s of thread %llu%s%s%s, process %llu: %s",
+                    COUNT(stream->lost[reason]), (unsigned long long)stream->tid,
+                    stream->name && *stream->name ? " (" : "", stream->name ? stream->name : "",
+                    stream->name && *stream->name ? ")" : "",
                     (unsigned long long)ma_process_pid(stream->process), ma_loss_name(reason));
             else
                 more++;
@@ -100,8 +101,9 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             ma_loss_name(audit->stop_reason), audit->stop_errno ? ", " : "",
             audit->stop_errno ? strerror((int)(audit->stop_errno & 0x7fff)) : "");
     if (audit->sampling_interval)
-        SAY(sayer, "Only a sample was recorded, one allocation in about %s bytes: numbers are "
-                   "those of the sample.",
+        SAY(sayer,
+            "Only a sample was recorded, one allocation in about %s bytes: numbers are "
+            "those of the sample.",
             COUNT(audit->sampling_interval));
     if (audit->unmatched_frees)
         SAY(sayer, "%s free%s of a block whose allocation is not in the trace.",
@@ -110,19 +112,21 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
         SAY(sayer, "%s free%s missing or late, made up for at the next use of the address.",
             COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were");
     if (audit->late_events)
-        SAY(sayer, "%s event%s came after later ones had been counted.",
-            COUNT(audit->late_events), S(audit->late_events));
+        SAY(sayer, "%s event%s came after later ones had been counted.", COUNT(audit->late_events),
+            S(audit->late_events));
     if (audit->late_forks)
         SAY(sayer, "%s fork%s noticed late: what the child inherited is not known exactly.",
             COUNT(audit->late_forks), audit->late_forks == 1 ? " was" : "s were");
-    if (audit->folded_returns)
-        SAY(sayer, "%s process%s went on long after the end that was told: what %s held before "
-                   "is in no later peak, and its frees match nothing.",
-            COUNT(audit->folded_returns), audit->folded_returns == 1 ? "" : "es",
-            audit->folded_returns == 1 ? "it" : "they");
+    if (audit->retired_returns)
+        SAY(sayer,
+            "%s process%s went on long after the end that was told: what %s held before "
+            "is in no later peak, and its frees match nothing.",
+            COUNT(audit->retired_returns), audit->retired_returns == 1 ? "" : "es",
+            audit->retired_returns == 1 ? "it" : "they");
     if (audit->foreign_clocks)
-        SAY(sayer, "%s process%s ticks by another clock than the first: what each did is right, "
-                   "but the order among them, the joint peak and the timeline are not known.",
+        SAY(sayer,
+            "%s process%s ticks by another clock than the first: what each did is right, "
+            "but the order among them, the joint peak and the timeline are not known.",
             COUNT(audit->foreign_clocks), audit->foreign_clocks == 1 ? "" : "es");
     if (audit->clock_guesses)
         SAY(sayer, "The clock's rate is not in the trace: times are guesses.");
@@ -144,15 +148,15 @@ const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis)
 }
 
 /* Memory that came past malloc. Returns whether there is any sign of it. */
-static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
-                       struct ma_value *audit, struct sayer *sayer)
+static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *audit,
+                       struct sayer *sayer)
 {
-    static const struct ma_program nothing;
-    const struct ma_program *program = ma_analysis_program(analysis);
+    static const struct ma_executable nothing;
+    const struct ma_executable *executable = ma_analysis_executable(analysis);
     const struct ma_account *account = ma_report_unseen(analysis);
     struct ma_value *object = ma_model_object(model, audit, "unseen", NULL, MA_FIELDS);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    program = program ? program : &nothing;
+    executable = executable ? executable : &nothing;
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, account ? account->unseen.bytes : 0);
     ma_model_number(model, object, "private_growth_bytes", NULL, MA_BYTES,
                     account ? account->unseen.grown : 0);
@@ -163,37 +167,40 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model,
     else
         ma_model_null(model, object, "pid");
     struct ma_value *array = ma_model_array(model, object, "allocators", NULL, MA_TABLE);
-    for (size_t i = 0; i < program->n_allocators; i++) {
+    for (size_t i = 0; i < executable->n_allocators; i++) {
         struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-        ma_model_text(model, one, "name", NULL, program->allocators[i].name);
-        ma_model_text(model, one, "symbol", NULL, program->allocators[i].symbol);
-        SAY(sayer, "The program carries an allocator of its own, %s (symbol %s): the blocks it "
-                   "hands out past malloc are not in this trace.",
-            program->allocators[i].name, program->allocators[i].symbol);
+        ma_model_text(model, one, "name", NULL, executable->allocators[i].name);
+        ma_model_text(model, one, "symbol", NULL, executable->allocators[i].symbol);
+        SAY(sayer,
+            "The program carries an allocator of its own, %s (symbol %s): the blocks it "
+            "hands out past malloc are not in this trace.",
+            executable->allocators[i].name, executable->allocators[i].symbol);
     }
     if (account)
-        SAY(sayer, "Private memory of process %llu grew by %s while the heap held %s at most: %s "
-                   "came past malloc (%s).",
+        SAY(sayer,
+            "Private memory of process %llu grew by %s while the heap held %s at most: %s "
+            "came past malloc (%s).",
             (unsigned long long)ma_process_pid(account->process),
             ma_human_bytes(a, account->unseen.grown), ma_human_bytes(b, account->unseen.heap),
             ma_human_bytes(c, account->unseen.bytes),
-            program->n_allocators ? program->allocators[0].name
-                                  : "direct mmap, or an allocator that is not called malloc");
-    return account || program->n_allocators;
+            executable->n_allocators ? executable->allocators[0].name
+                                     : "direct mmap, or an allocator that is not called malloc");
+    return account || executable->n_allocators;
 }
 
 /* What suppressions leave out is in every sum all the same. */
 static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
 {
-    const struct ma_program *program = ma_analysis_program(analysis);
+    const struct ma_executable *executable = ma_analysis_executable(analysis);
     const struct ma_leaks *leaks =
-        program && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
+        executable && analysis->suppressions.n ? ma_leaks_get(analysis) : NULL;
     if (leaks && leaks->suppressed_blocks)
-        SAY(sayer, "%s in %s never freed block%s suppressed, and in no list of leaks; the sums "
-                   "have them.",
-            ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, leaks->suppressed_bytes),
+        SAY(sayer,
+            "%s in %s never freed block%s suppressed, and in no list of leaks; the sums "
+            "have them.",
+            ma_human_bytes((char[MA_HUMAN_SIZE]){0}, leaks->suppressed_bytes),
             COUNT(leaks->suppressed_blocks), leaks->suppressed_blocks == 1 ? " is" : "s are");
-    if (analysis->program.has_suppressions && !analysis->program.suppressions)
+    if (analysis->executable.has_suppressions && !analysis->executable.suppressions)
         SAY(sayer, "The program's __lsan_default_suppressions() is no plain text, so it cannot be "
                    "read without running it: put its lines into a file for --suppressions.");
     if (analysis->suppressions_problem[0])
@@ -228,8 +235,9 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
 {
     uint64_t n = count_unended(analysis);
     if (n)
-        SAY(sayer, "%s process%s no end in the trace: killed, or the trace is cut; what was last "
-                   "may be missing.",
+        SAY(sayer,
+            "%s process%s no end in the trace: killed, or the trace is cut; what was last "
+            "may be missing.",
             COUNT(n), n == 1 ? " has" : "es have");
 }
 
@@ -247,13 +255,15 @@ static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
 static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE])
 {
     if (cut[MLF_ROOT_NO_RULE])
-        SAY(sayer, "%s stack%s cut where code has no unwind information (generated code, "
-                   "assembly).",
+        SAY(sayer,
+            "%s stack%s cut where code has no unwind information (generated code, "
+            "assembly).",
             COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
     uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
     if (other)
-        SAY(sayer, "%s stack%s cut (%s at the depth limit, %s at unreadable memory, %s for want "
-                   "of room).",
+        SAY(sayer,
+            "%s stack%s cut (%s at the depth limit, %s at unreadable memory, %s for want "
+            "of room).",
             COUNT(other), other == 1 ? " is" : "s are", COUNT(cut[MLF_ROOT_DEPTH_LIMIT]),
             COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
 }
@@ -278,17 +288,16 @@ static void add_unresolved_module(struct ma_analysis *analysis, struct ma_model 
     const char *file = ma_symbols_object_file(analysis->symbols, &object);
     struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
     ma_model_text(model, one, "module", NULL, entry->known ? entry->path : NULL);
-    ma_model_text(model, one, "build_id", NULL,
-                  entry->build_id_size ? entry->build_id_text : NULL);
+    ma_model_text(model, one, "build_id", NULL, entry->build_id_size ? entry->build_id_text : NULL);
     ma_model_number(model, one, "frames", NULL, MA_COUNT, entry->unresolved);
     ma_model_number(model, one, "of", NULL, MA_COUNT, entry->shown);
     ma_model_text(model, one, "reason", NULL, ma_object_state_text(state));
-    SAY(sayer, "%s: %s of %s frames have no name (%s).",
-        name_object(entry, name, sizeof name), COUNT(entry->unresolved), COUNT(entry->shown),
-        ma_object_state_text(state));
+    SAY(sayer, "%s: %s of %s frames have no name (%s).", name_object(entry, name, sizeof name),
+        COUNT(entry->unresolved), COUNT(entry->shown), ma_object_state_text(state));
     if (state == MA_OBJECT_MISMATCH)
-        SAY(sayer, "  %s is not what ran%s%s: keep the old build, or name its place with "
-                   "--debug-dir or --sysroot.",
+        SAY(sayer,
+            "  %s is not what ran%s%s: keep the old build, or name its place with "
+            "--debug-dir or --sysroot.",
             file ? file : entry->path, entry->build_id_size ? ", which has build-id " : "",
             entry->build_id_size ? entry->build_id_text : "");
 }
@@ -301,8 +310,8 @@ static int by_order(const void *a, const void *b)
 
 /* Objects of which something shown has no name, and why; and those whose names
  * nothing vouches for. */
-static int add_symbols(struct ma_analysis *analysis, struct ma_model *model,
-                       struct ma_value *audit, struct sayer *sayer)
+static int add_symbols(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *audit,
+                       struct sayer *sayer)
 {
     struct ma_stacks *stacks = &analysis->stacks;
     size_t n = analysis->symbols ? stacks->n_objects : 0;
@@ -316,8 +325,7 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model,
     for (size_t i = 0; i < n; i++)
         sum += all[i]->unresolved;
     ma_model_number(model, audit, "unresolved_frames", NULL, MA_COUNT, sum);
-    struct ma_value *array =
-        ma_model_array(model, audit, "unresolved_modules", NULL, MA_TABLE);
+    struct ma_value *array = ma_model_array(model, audit, "unresolved_modules", NULL, MA_TABLE);
     for (size_t i = 0; i < n; i++) {
         if (all[i]->unresolved)
             add_unresolved_module(analysis, model, array, sayer, all[i]);
@@ -328,8 +336,9 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model,
     for (size_t i = 0; i < n; i++) {
         struct ma_object object = ma_stacks_object(all[i]);
         if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
-            SAY(sayer, "%s: part of its debug information lies in other files (.dwo, dwz) that "
-                       "were not found: inlined calls may be missing.",
+            SAY(sayer,
+                "%s: part of its debug information lies in other files (.dwo, dwz) that "
+                "were not found: inlined calls may be missing.",
                 all[i]->path);
     }
     array = ma_model_array(model, audit, "unverified_modules", NULL, MA_LINES);
@@ -340,8 +349,9 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model,
             !ma_symbols_object_unverified(analysis->symbols, &object))
             continue;
         ma_model_text(model, array, NULL, NULL, entry->path);
-        SAY(sayer, "%s has no build-id: its names are right only if the file has not changed "
-                   "since.",
+        SAY(sayer,
+            "%s has no build-id: its names are right only if the file has not changed "
+            "since.",
             entry->path);
     }
     free(all);
@@ -362,27 +372,26 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         const char *key;
         uint64_t value;
     } counts[] = {
-        { "events", analysis->replay.totals.events },
-        { "lost_events", audit->lost_events },
-        { "unmatched_frees", audit->unmatched_frees },
-        { "unknown_processes", audit->unknown_processes },
-        { "unknown_stacks", audit->unknown_stacks },
-        { "unknown_modules", audit->unknown_modules },
-        { "order_repairs", audit->order_repairs },
-        { "late_events", audit->late_events },
-        { "late_forks", audit->late_forks },
-        { "foreign_clocks", audit->foreign_clocks },
-        { "bad_chunks", audit->skipped_ranges },
-        { "missing_chunks", audit->missing_chunks },
-        { "duplicate_chunks", audit->duplicate_chunks },
-        { "unended_processes", count_unended(analysis) },
-        { "unwritten_units", audit->unwritten_units },
-        { "skipped_bytes", audit->skipped_bytes },
+        {"events", analysis->replay.totals.events},
+        {"lost_events", audit->lost_events},
+        {"unmatched_frees", audit->unmatched_frees},
+        {"unknown_processes", audit->unknown_processes},
+        {"unknown_stacks", audit->unknown_stacks},
+        {"unknown_modules", audit->unknown_modules},
+        {"order_repairs", audit->order_repairs},
+        {"late_events", audit->late_events},
+        {"late_forks", audit->late_forks},
+        {"foreign_clocks", audit->foreign_clocks},
+        {"bad_chunks", audit->skipped_ranges},
+        {"missing_chunks", audit->missing_chunks},
+        {"duplicate_chunks", audit->duplicate_chunks},
+        {"unended_processes", count_unended(analysis)},
+        {"unwritten_units", audit->unwritten_units},
+        {"skipped_bytes", audit->skipped_bytes},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
-    struct ma_value *stacks =
-        ma_model_object(model, object, "truncated_stacks", NULL, MA_FIELDS);
+    struct ma_value *stacks = ma_model_object(model, object, "truncated_stacks", NULL, MA_FIELDS);
     static const char *const reasons[] = {
         NULL, "no_rule", "depth_limit", "bad_memory", "table_full",
     };
@@ -457,7 +466,7 @@ static uint64_t count_stacks(const struct ma_analysis *analysis)
 int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
-    uint64_t cut[MLF_FIRST_NODE] = { 0 };
+    uint64_t cut[MLF_FIRST_NODE] = {0};
     for (size_t i = 0; i < analysis->n_rows; i++) {
         if (analysis->rows[i].stack >= MLF_FIRST_NODE)
             cut[ma_stacks_root(&analysis->stacks, analysis->rows[i].stack)]++;
@@ -480,7 +489,7 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
     add_counts(model, object, analysis, cut);
     add_ranges(model, object, audit);
     add_losses(model, object, &analysis->trace);
-    struct sayer sayer = { model, ma_model_array(model, object, "warnings", "", MA_LINES) };
+    struct sayer sayer = {model, ma_model_array(model, object, "warnings", "", MA_LINES)};
     say_damage(&sayer, audit);
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);

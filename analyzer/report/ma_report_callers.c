@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ma_paths.h"
+#include "ma_name_tree.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -31,27 +31,25 @@ struct neighbour {
 struct neighbours {
     struct neighbour *all;
     size_t n, capacity;
-    struct ma_map of; /* name to index */
+    struct ma_map of;  /* name to index */
     struct sums total; /* of stacks that have the function */
 };
 
-static bool parse(const char **option, const char *value, const char **expected)
+static bool parse_function(const char **option, const char *value, const char **expected)
 {
     *expected = "the name of a function, as reports show it, or a pattern like '*name*'";
     *option = value;
     return value[0] != '\0';
 }
 
-bool ma_report_callers_parse(struct ma_options *options, const char *value,
-                             const char **expected)
+bool ma_report_callers_parse(struct ma_options *options, const char *value, const char **expected)
 {
-    return parse(&options->callers, value, expected);
+    return parse_function(&options->callers, value, expected);
 }
 
-bool ma_report_callees_parse(struct ma_options *options, const char *value,
-                             const char **expected)
+bool ma_report_callees_parse(struct ma_options *options, const char *value, const char **expected)
 {
-    return parse(&options->callees, value, expected);
+    return parse_function(&options->callees, value, expected);
 }
 
 /* A name is meant as it stands or, of functions with parameters, without these. */
@@ -64,7 +62,7 @@ static bool matches(const char *pattern, const char *name)
 }
 
 /* The number of a neighbour, made if it is new; MA_NONE if memory is short. */
-static uint32_t find(struct neighbours *neighbours, uint32_t name)
+static uint32_t find_neighbour(struct neighbours *neighbours, uint32_t name)
 {
     uint32_t at = ma_map_get(&neighbours->of, name);
     if (at != MA_NONE)
@@ -73,7 +71,7 @@ static uint32_t find(struct neighbours *neighbours, uint32_t name)
     if (!MA_RESERVE(neighbours->all, neighbours->n, neighbours->capacity) ||
         ma_map_set(&neighbours->of, name, at) < 0)
         return MA_NONE;
-    neighbours->all[neighbours->n++] = (struct neighbour){ .name = name };
+    neighbours->all[neighbours->n++] = (struct neighbour){.name = name};
     return at;
 }
 
@@ -86,26 +84,26 @@ static void add_sums(struct sums *to, const struct sums *from)
 
 /* A walk over the trie, from the outermost frames down and back. */
 struct walk {
-    const struct ma_paths *paths;
+    const struct ma_name_tree *name_tree;
     const bool *wanted; /* by name */
     bool callers;
     struct neighbours *neighbours;
-    struct sums *ends, *below;   /* by node: of stacks that end there; and of all below, too */
-    size_t n_wanted;             /* nodes of wanted names on the way to where we are */
+    struct sums *ends, *below; /* by node: of stacks that end there; and of all below, too */
+    size_t n_wanted;           /* nodes of wanted names on the way to where we are */
 };
 
 /* A stack that goes on to this node has a neighbour, whose number is in *at: MA_NONE
  * if not. */
 static int neighbour_at(const struct walk *walk, uint32_t node, uint32_t *at)
 {
-    const struct ma_paths *paths = walk->paths;
-    const uint32_t parent = paths->trie.nodes[node].parent;
-    const uint32_t outer = parent == MA_NONE ? OUTSIDE : ma_paths_name(paths, parent);
-    const uint32_t name = ma_paths_name(paths, node);
+    const struct ma_name_tree *name_tree = walk->name_tree;
+    const uint32_t parent = name_tree->trie.nodes[node].parent;
+    const uint32_t outer = parent == MA_NONE ? OUTSIDE : ma_name_tree_name(name_tree, parent);
+    const uint32_t name = ma_name_tree_name(name_tree, node);
     *at = MA_NONE;
     if (walk->callers ? !walk->wanted[name] : outer == OUTSIDE || !walk->wanted[outer])
         return 0;
-    *at = find(walk->neighbours, walk->callers ? outer : name);
+    *at = find_neighbour(walk->neighbours, walk->callers ? outer : name);
     return *at == MA_NONE ? -ENOMEM : 0;
 }
 
@@ -125,7 +123,7 @@ static int pass(void *context, uint32_t node, bool down)
             add_sums(&one->sums, &walk->below[node]);
         one->on_the_way += down;
     }
-    if (!walk->wanted[ma_paths_name(walk->paths, node)])
+    if (!walk->wanted[ma_name_tree_name(walk->name_tree, node)])
         return 0;
     walk->n_wanted -= !down;
     if (down && !walk->n_wanted)
@@ -134,7 +132,7 @@ static int pass(void *context, uint32_t node, bool down)
     /* What ends here calls the allocator. */
     if (!down || walk->callers || !walk->ends[node].stacks)
         return 0;
-    at = find(neighbours, OUTSIDE);
+    at = find_neighbour(neighbours, OUTSIDE);
     if (at != MA_NONE)
         add_sums(&neighbours->all[at].sums, &walk->ends[node]);
     return at == MA_NONE ? -ENOMEM : 0;
@@ -142,17 +140,17 @@ static int pass(void *context, uint32_t node, bool down)
 
 static void sum_up(struct walk *walk)
 {
-    const struct ma_paths *paths = walk->paths;
-    const struct ma_trie_node *nodes = paths->trie.nodes;
-    for (size_t i = 0; i < paths->analysis->n_rows; i++) {
-        if (paths->innermost[i] == MA_NONE)
+    const struct ma_name_tree *name_tree = walk->name_tree;
+    const struct ma_trie_node *nodes = name_tree->trie.nodes;
+    for (size_t i = 0; i < name_tree->analysis->n_rows; i++) {
+        if (name_tree->innermost[i] == MA_NONE)
             continue;
-        struct sums one = { .stacks = 1 };
+        struct sums one = {.stacks = 1};
         for (unsigned cost = 0; cost < MA_COSTS; cost++)
-            one.costs[cost] = ma_paths_cost(&paths->analysis->rows[i], cost);
-        add_sums(&walk->ends[paths->innermost[i]], &one);
+            one.costs[cost] = ma_name_tree_cost(&name_tree->analysis->rows[i], cost);
+        add_sums(&walk->ends[name_tree->innermost[i]], &one);
     }
-    for (uint32_t i = (uint32_t)paths->trie.n; i-- > 0;) {
+    for (uint32_t i = (uint32_t)name_tree->trie.n; i-- > 0;) {
         add_sums(&walk->below[i], &walk->ends[i]);
         const uint32_t parent = nodes[i].parent;
         if (parent != MA_NONE)
@@ -160,25 +158,28 @@ static void sum_up(struct walk *walk)
     }
 }
 
-static int gather(const struct ma_paths *paths, const bool *wanted, bool callers,
-                  struct neighbours *neighbours)
+static int gather_neighbours(const struct ma_name_tree *name_tree, const bool *wanted, bool callers,
+                             struct neighbours *neighbours)
 {
     struct walk walk = {
-        .paths = paths, .wanted = wanted, .callers = callers, .neighbours = neighbours,
-        .ends = calloc(paths->trie.n + 1, sizeof *walk.ends),
-        .below = calloc(paths->trie.n + 1, sizeof *walk.below),
+        .name_tree = name_tree,
+        .wanted = wanted,
+        .callers = callers,
+        .neighbours = neighbours,
+        .ends = calloc(name_tree->trie.n + 1, sizeof *walk.ends),
+        .below = calloc(name_tree->trie.n + 1, sizeof *walk.below),
     };
     int result = walk.ends && walk.below ? 0 : -ENOMEM;
     if (result == 0) {
         sum_up(&walk);
-        result = ma_trie_walk(&paths->trie, pass, &walk);
+        result = ma_trie_walk(&name_tree->trie, pass, &walk);
     }
     free(walk.ends);
     free(walk.below);
     return result;
 }
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_neighbours(const void *a, const void *b, void *context)
 {
     const struct neighbour *x = a, *y = b;
     const struct ma_options *options = context;
@@ -198,17 +199,16 @@ static void add_costs(struct ma_model *model, struct ma_value *value, const uint
                     costs[MA_COST_PEAK]);
     ma_model_number(model, value, "allocated_bytes", titled ? "allocated" : NULL, MA_BYTES,
                     costs[MA_COST_ALLOCATED]);
-    ma_model_number(model, value, "calls", titled ? "calls" : NULL, MA_COUNT,
-                    costs[MA_COST_CALLS]);
+    ma_model_number(model, value, "calls", titled ? "calls" : NULL, MA_COUNT, costs[MA_COST_CALLS]);
 }
 
 static void add_all(struct ma_model *model, struct ma_value *object,
-                    const struct neighbours *neighbours, const struct ma_paths *paths,
+                    const struct neighbours *neighbours, const struct ma_name_tree *name_tree,
                     bool callers)
 {
-    const struct ma_options *options = paths->analysis->options;
-    struct ma_value *array = ma_model_array(model, object, callers ? "callers" : "callees", "",
-                                            MA_TABLE);
+    const struct ma_options *options = name_tree->analysis->options;
+    struct ma_value *array =
+        ma_model_array(model, object, callers ? "callers" : "callees", "", MA_TABLE);
     for (size_t i = 0; i < neighbours->n && i < options->top; i++) {
         const struct neighbour *one = &neighbours->all[i];
         const uint64_t all = neighbours->total.costs[MA_COST_ALLOCATED];
@@ -218,7 +218,7 @@ static void add_all(struct ma_model *model, struct ma_value *object,
                       all ? 100.0 * (double)one->sums.costs[MA_COST_ALLOCATED] / (double)all : 0);
         if (one->name != OUTSIDE) {
             ma_model_text(model, row, "function", callers ? "called by" : "calls",
-                          paths->names[one->name]);
+                          name_tree->names[one->name]);
             continue;
         }
         ma_model_null(model, row, "function");
@@ -230,45 +230,47 @@ static void add_all(struct ma_model *model, struct ma_value *object,
 static int build(struct ma_analysis *analysis, struct ma_model *model, bool callers)
 {
     const char *pattern = callers ? analysis->options->callers : analysis->options->callees;
-    struct ma_paths paths;
-    struct neighbours neighbours = { 0 };
+    struct ma_name_tree name_tree;
+    struct neighbours neighbours = {0};
     bool *wanted = NULL;
     size_t functions = 0;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
-    int result = ma_paths_read(&paths, analysis);
-    if (result == 0 && !(wanted = calloc(paths.n_names + 1, sizeof *wanted)))
+    int result = ma_name_tree_read(&name_tree, analysis);
+    if (result == 0 && !(wanted = calloc(name_tree.n_names + 1, sizeof *wanted)))
         result = -ENOMEM;
     if (result < 0)
         goto out;
-    for (size_t i = 0; i < paths.n_names; i++)
-        functions += wanted[i] = matches(pattern, paths.names[i]);
-    result = gather(&paths, wanted, callers, &neighbours);
+    for (size_t i = 0; i < name_tree.n_names; i++)
+        functions += wanted[i] = matches(pattern, name_tree.names[i]);
+    result = gather_neighbours(&name_tree, wanted, callers, &neighbours);
     if (result < 0)
         goto out;
     if (neighbours.n)
-        qsort_r(neighbours.all, neighbours.n, sizeof *neighbours.all, compare,
+        qsort_r(neighbours.all, neighbours.n, sizeof *neighbours.all, compare_neighbours,
                 (void *)(uintptr_t)analysis->options);
-    struct ma_value *object =
-        ma_model_object(model, &model->root, callers ? "callers" : "callees",
-                        callers ? "Callers" : "Callees", MA_FIELDS);
+    struct ma_value *object = ma_model_object(model, &model->root, callers ? "callers" : "callees",
+                                              callers ? "Callers" : "Callees", MA_FIELDS);
     if (!neighbours.total.stacks)
-        ma_model_note(model, object, "No function %s is on a path to an allocation; patterns like "
-                                     "'*name*' find parts of names.", pattern);
+        ma_model_note(model, object,
+                      "No function %s is on a path to an allocation; patterns like "
+                      "'*name*' find parts of names.",
+                      pattern);
     else
         ma_model_note(model, object, "%s%s is on %s stack%s that allocated %s:", pattern,
                       functions > 1 ? " (several functions)" : "",
-                      ma_human_count(a, neighbours.total.stacks), neighbours.total.stacks == 1 ? "" : "s",
+                      ma_human_count(a, neighbours.total.stacks),
+                      neighbours.total.stacks == 1 ? "" : "s",
                       ma_human_bytes(b, neighbours.total.costs[MA_COST_ALLOCATED]));
     ma_model_text(model, object, "function", NULL, pattern);
     ma_model_number(model, object, "functions", NULL, MA_COUNT, functions);
     ma_model_number(model, object, "stacks", NULL, MA_COUNT, neighbours.total.stacks);
     add_costs(model, object, neighbours.total.costs, false);
-    add_all(model, object, &neighbours, &paths, callers);
+    add_all(model, object, &neighbours, &name_tree, callers);
 out:
     free(wanted);
     free(neighbours.all);
     ma_map_free(&neighbours.of);
-    ma_paths_release(&paths);
+    ma_name_tree_release(&name_tree);
     return result;
 }
 

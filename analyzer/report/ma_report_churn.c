@@ -22,7 +22,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct churn *churn = context;
-    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[CALLS]++;
@@ -33,9 +33,9 @@ static int on_allocated(void *context, const struct ma_seen *seen,
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct churn *churn = context;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
-    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&churn->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[FREES]++;
@@ -43,7 +43,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void churn_free(void *data)
 {
     struct churn *churn = data;
     ma_tally_free(&churn->tally);
@@ -55,11 +55,13 @@ int ma_report_churn_observe(struct ma_analysis *analysis)
     struct churn *churn = calloc(1, sizeof *churn);
     if (churn) {
         churn->observer = (struct ma_observer){
-            .context = churn, .allocated = on_allocated, .freed = on_freed,
+            .context = churn,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
         churn->tally.counters = COUNTERS;
     }
-    return ma_analysis_observe(analysis, churn ? &churn->observer : NULL, &key, churn, release);
+    return ma_analysis_observe(analysis, churn ? &churn->observer : NULL, &key, churn, churn_free);
 }
 
 static uint64_t duration(const struct ma_analysis *analysis)
@@ -76,9 +78,8 @@ static uint64_t per_second(const struct ma_analysis *analysis, const uint64_t *v
     return rate < 1e18 ? (uint64_t)rate : (uint64_t)1e18;
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row,
-                     const uint64_t *total)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row, const uint64_t *total)
 {
     const uint64_t *values = row->values;
     uint64_t bytes = values[BYTES] + values[FREED_BYTES];
@@ -100,12 +101,12 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct churn *churn = ma_analysis_kept(analysis, &key);
+    const struct churn *churn = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     static const struct ma_tally_key keys[] = {
-        [MA_SORT_BYTES] = { { BYTES, FREED_BYTES }, 2 },
-        [MA_SORT_BLOCKS] = { { CALLS, FREES }, 2 },
-        [MA_SORT_CALLS] = { { CALLS }, 1 },
+        [MA_SORT_BYTES] = {{BYTES, FREED_BYTES}, 2},
+        [MA_SORT_BLOCKS] = {{CALLS, FREES}, 2},
+        [MA_SORT_CALLS] = {{CALLS}, 1},
     };
     struct ma_tally_key order[MA_SORT_KEYS + 1];
     struct ma_tally_rows rows;
@@ -117,8 +118,7 @@ int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
         goto out;
     ma_tally_sort(&rows, order, options->n_sort + 1);
     const uint64_t *total = rows.total;
-    struct ma_value *object =
-        ma_model_object(model, &model->root, "churn", "Churn", MA_FIELDS);
+    struct ma_value *object = ma_model_object(model, &model->root, "churn", "Churn", MA_FIELDS);
     if (!rows.n)
         ma_model_note(model, object, "No block was ever allocated.");
     else
@@ -127,8 +127,7 @@ int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
                       ma_human_bytes(b, per_second(analysis, total)), ma_human_count(c, rows.n),
                       rows.n == 1 ? "" : "s");
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[BYTES] + total[FREED_BYTES]);
-    ma_model_number(model, object, "bytes_per_second", NULL, MA_BYTES,
-                    per_second(analysis, total));
+    ma_model_number(model, object, "bytes_per_second", NULL, MA_BYTES, per_second(analysis, total));
     ma_model_number(model, object, "duration_ns", NULL, MA_NANOSECONDS, duration(analysis));
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
     for (size_t i = 0; i < rows.n && i < options->top && result == 0; i++)

@@ -6,8 +6,8 @@
 
 #include "ma_report.h"
 
-static void add_number(struct ma_model *model, struct ma_value *object, const char *key,
-                       bool given, uint64_t number)
+static void add_number(struct ma_model *model, struct ma_value *object, const char *key, bool given,
+                       uint64_t number)
 {
     if (given)
         ma_model_number(model, object, key, NULL, MA_PLAIN, number);
@@ -31,7 +31,7 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
         ma_model_null(model, parent, "filter");
         return 0;
     }
-    const struct ma_filter_spec *spec = filter->spec;
+    const struct ma_filter_options *spec = filter->spec;
     char *text = ma_filter_text(filter);
     if (!text)
         return -ENOMEM;

@@ -11,9 +11,9 @@
 #include "ma_report.h"
 #include "ma_text.h"
 
-static struct ma_measure measure(const struct ma_row *row)
+static struct ma_measure leaked_measure(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->leaked_bytes, row->leaked_blocks };
+    return (struct ma_measure){row->leaked_bytes, row->leaked_blocks};
 }
 
 static const struct ma_leak *leak_of(struct ma_analysis *analysis, const struct ma_row *row)
@@ -21,7 +21,8 @@ static const struct ma_leak *leak_of(struct ma_analysis *analysis, const struct 
     return &analysis->leaks->of[row - analysis->rows];
 }
 
-static int compare(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b)
+static int compare_leaks(struct ma_analysis *analysis, const struct ma_row *a,
+                         const struct ma_row *b)
 {
     const struct ma_leak *x = leak_of(analysis, a), *y = leak_of(analysis, b);
     if (x->trend.kind != y->trend.kind)
@@ -57,15 +58,15 @@ static void add_own(struct ma_analysis *analysis, struct ma_model *model, struct
         ma_model_text(model, entry, NULL, "your code:", name);
 }
 
-static int describe(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
-                    const struct ma_row *row)
+static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
+                         struct ma_value *entry, const struct ma_row *row)
 {
     const struct ma_leak *leak = leak_of(analysis, row);
     const struct ma_trend *trend = &leak->trend;
     char reason[MA_REASON_SIZE], thread[160] = "";
     static const char *const shown[MA_TRENDS] = {
-        [MA_TREND_GROWING] = "GROWING:", [MA_TREND_UNCLEAR] = "unclear:",
-        [MA_TREND_YOUNG] = "young:",     [MA_TREND_PLATEAU] = "plateau:",
+        [MA_TREND_GROWING] = "GROWING:",  [MA_TREND_UNCLEAR] = "unclear:",
+        [MA_TREND_YOUNG] = "young:",      [MA_TREND_PLATEAU] = "plateau:",
         [MA_TREND_STARTUP] = "start-up:",
     };
     ma_leak_reason(leak, row, reason);
@@ -113,9 +114,9 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
 {
     const struct ma_suppressions *all = &analysis->suppressions;
     const struct ma_leaks *leaks = analysis->leaks;
-    struct ma_value *object = ma_model_object(model, &model->root, "suppressions",
-                                              leaks->suppressed_stacks ? "Suppressed leaks" : NULL,
-                                              MA_FIELDS);
+    struct ma_value *object =
+        ma_model_object(model, &model->root, "suppressions",
+                        leaks->suppressed_stacks ? "Suppressed leaks" : NULL, MA_FIELDS);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, leaks->suppressed_bytes);
     ma_model_number(model, object, "blocks", NULL, MA_COUNT, leaks->suppressed_blocks);
     ma_model_number(model, object, "stacks", NULL, MA_COUNT, leaks->suppressed_stacks);
@@ -131,7 +132,8 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
         ma_model_number(model, entry, "stacks", NULL, MA_COUNT, one->stacks);
         char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
         if (one->stacks)
-            ma_model_format(model, object, NULL, "", "%s in %s blocks from %s stack%s: leak:%s (%s:%u)",
+            ma_model_format(model, object, NULL, "",
+                            "%s in %s blocks from %s stack%s: leak:%s (%s:%u)",
                             ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
                             ma_human_count(c, one->stacks), one->stacks == 1 ? "" : "s",
                             one->pattern, one->source, one->line);
@@ -145,10 +147,10 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
         .title = "Leaks",
         .blocks_title = "blocks",
         .none = "Every block was freed.",
-        .measure = measure,
+        .measure = leaked_measure,
         .leaves_out = is_suppressed,
-        .compare = compare,
-        .describe = describe,
+        .compare = compare_leaks,
+        .describe = describe_leak,
     };
     if (!ma_leaks_get(analysis))
         return -ENOMEM;

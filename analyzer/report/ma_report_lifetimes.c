@@ -23,8 +23,8 @@ struct lifetimes {
 static const char key;
 
 static const char *const titles[BINS] = {
-    "below 1 us", "1 – 10 us", "10 – 100 us", "100 us – 1 ms", "1 – 10 ms", "10 – 100 ms",
-    "100 ms – 1 s", "1 – 10 s", "10 – 100 s", "100 s and more", "never freed",
+    "below 1 us",   "1 – 10 us", "10 – 100 us", "100 us – 1 ms",  "1 – 10 ms",   "10 – 100 ms",
+    "100 ms – 1 s", "1 – 10 s",  "10 – 100 s",  "100 s and more", "never freed",
 };
 
 static unsigned bin_of(uint64_t ns)
@@ -39,7 +39,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct lifetimes *lifetimes = context;
-    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[NEVER]++;
@@ -50,9 +50,9 @@ static int on_allocated(void *context, const struct ma_seen *seen,
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct lifetimes *lifetimes = context;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
-    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&lifetimes->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     uint64_t life = seen->ns > block->ns ? seen->ns - block->ns : 0;
@@ -66,7 +66,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void lifetimes_free(void *data)
 {
     struct lifetimes *lifetimes = data;
     ma_tally_free(&lifetimes->tally);
@@ -78,12 +78,14 @@ int ma_report_lifetimes_observe(struct ma_analysis *analysis)
     struct lifetimes *lifetimes = calloc(1, sizeof *lifetimes);
     if (lifetimes) {
         lifetimes->observer = (struct ma_observer){
-            .context = lifetimes, .allocated = on_allocated, .freed = on_freed,
+            .context = lifetimes,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
         lifetimes->tally.counters = COUNTERS;
     }
     return ma_analysis_observe(analysis, lifetimes ? &lifetimes->observer : NULL, &key, lifetimes,
-                               release);
+                               lifetimes_free);
 }
 
 static void sum_up(const uint64_t *values, uint64_t *blocks, uint64_t *bytes)
@@ -95,8 +97,7 @@ static void sum_up(const uint64_t *values, uint64_t *blocks, uint64_t *bytes)
     }
 }
 
-static void add_histogram(struct ma_model *model, struct ma_value *object,
-                          const uint64_t *values)
+static void add_histogram(struct ma_model *model, struct ma_value *object, const uint64_t *values)
 {
     uint64_t blocks, bytes;
     sum_up(values, &blocks, &bytes);
@@ -121,8 +122,8 @@ static void add_histogram(struct ma_model *model, struct ma_value *object,
     }
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row)
 {
     const uint64_t *values = row->values;
     uint64_t blocks, bytes;
@@ -156,7 +157,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct lifetimes *lifetimes = ma_analysis_kept(analysis, &key);
+    const struct lifetimes *lifetimes = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct ma_tally_key order[MA_SORT_KEYS + 1];
     struct ma_tally_rows rows;
@@ -166,7 +167,7 @@ int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
         goto out;
     for (size_t i = 0; i <= options->n_sort; i++) {
         bool bytes = i == options->n_sort || options->sort[i] == MA_SORT_BYTES;
-        order[i] = (struct ma_tally_key){ .n = BINS };
+        order[i] = (struct ma_tally_key){.n = BINS};
         for (size_t k = 0; k < BINS; k++)
             order[i].counters[k] = bytes ? BINS + k : k;
     }

@@ -4,9 +4,9 @@
  */
 #include "ma_report.h"
 
-static struct ma_measure measure(const struct ma_row *row)
+static struct ma_measure peak_measure(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->peak_bytes, row->peak_blocks };
+    return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
 int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model)
@@ -16,7 +16,7 @@ int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model)
         .title = "Peak",
         .blocks_title = "blocks",
         .none = "No block was ever allocated.",
-        .measure = measure,
+        .measure = peak_measure,
     };
     return ma_report_stacks(analysis, model, &report);
 }

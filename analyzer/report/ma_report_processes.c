@@ -10,19 +10,19 @@
 
 static struct ma_measure leaked(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->leaked_bytes, row->leaked_blocks };
+    return (struct ma_measure){row->leaked_bytes, row->leaked_blocks};
 }
 
 static struct ma_measure at_peak(const struct ma_row *row)
 {
-    return (struct ma_measure){ row->peak_bytes, row->peak_blocks };
+    return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
 int ma_report_processes_observe(struct ma_analysis *analysis)
 {
-    analysis->own_peaks = ma_own_peaks_new();
-    return analysis->own_peaks
-               ? ma_observers_add(&analysis->replay.observers, &analysis->own_peaks->observer)
+    analysis->process_peaks = ma_process_peaks_new();
+    return analysis->process_peaks
+               ? ma_observers_add(&analysis->replay.observers, &analysis->process_peaks->observer)
                : -ENOMEM;
 }
 
@@ -57,21 +57,23 @@ static void unite(struct ma_row *rows, size_t *n)
 
 /* One row for each stack of the process; *rows is the caller's to free. */
 static int make_rows(struct ma_analysis *analysis, const struct ma_account *account,
-                     const struct ma_own_peak *peak, struct ma_row **rows, size_t *n)
+                     const struct ma_process_peak *peak, struct ma_row **rows, size_t *n)
 {
-    *rows = malloc(account->n_uses * sizeof **rows);
-    *n = account->n_uses;
+    *rows = malloc(account->n_sites * sizeof **rows);
+    *n = account->n_sites;
     if (!*rows)
         return -ENOMEM;
-    for (size_t i = 0; i < account->n_uses; i++) {
-        const struct ma_use *use = &account->uses[i];
+    for (size_t i = 0; i < account->n_sites; i++) {
+        const struct ma_alloc_site *site = &account->sites[i];
         struct ma_row *row = &(*rows)[i];
         *row = (struct ma_row){
-            .leaked_bytes = use->live_bytes, .leaked_blocks = use->live_blocks,
-            .calls = use->allocations, .bytes = use->allocated_bytes,
-            .temporary = use->temporary,
+            .leaked_bytes = site->live_bytes,
+            .leaked_blocks = site->live_blocks,
+            .calls = site->allocations,
+            .bytes = site->allocated_bytes,
+            .temporary = site->temporary,
         };
-        ma_own_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
+        ma_process_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
         if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)
             return -ENOMEM;
     }
@@ -85,8 +87,9 @@ static const char *executable(const struct ma_process *process)
     return text[0] ? text : NULL;
 }
 
-static void describe(struct ma_model *model, struct ma_value *object,
-                     const struct ma_account *account, const struct ma_own_peak *peak, bool json)
+static void describe_process(struct ma_model *model, struct ma_value *object,
+                             const struct ma_account *account, const struct ma_process_peak *peak,
+                             bool json)
 {
     const struct ma_process *process = account->process;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
@@ -114,18 +117,25 @@ static void describe(struct ma_model *model, struct ma_value *object,
                     ma_human_count(b, account->live_blocks));
 }
 
-static int add_process(struct ma_analysis *analysis, struct ma_model *model,
-                       struct ma_value *array, const struct ma_account *account)
+static int add_process(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                       const struct ma_account *account)
 {
-    const struct ma_own_peak *peak = &analysis->own_peaks->processes[account->process->index];
+    const struct ma_process_peak *peak =
+        &analysis->process_peaks->processes[account->process->index];
     bool json = analysis->options->json;
     struct ma_stack_report leaks = {
-        .key = json ? "leaks" : NULL, .title = "Leaks of this process",
-        .blocks_title = "blocks", .none = "It freed every block of its own.", .measure = leaked,
+        .key = json ? "leaks" : NULL,
+        .title = "Leaks of this process",
+        .blocks_title = "blocks",
+        .none = "It freed every block of its own.",
+        .measure = leaked,
     };
     struct ma_stack_report peaks = {
-        .key = json ? "peak" : NULL, .title = "Peak of this process", .blocks_title = "blocks",
-        .none = "Nothing was ever allocated.", .measure = at_peak,
+        .key = json ? "peak" : NULL,
+        .title = "Peak of this process",
+        .blocks_title = "blocks",
+        .none = "Nothing was ever allocated.",
+        .measure = at_peak,
     };
     struct ma_value *object =
         json ? ma_model_object(model, array, NULL, NULL, MA_FIELDS)
@@ -133,7 +143,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model,
     struct ma_value *parent = json ? object : &model->root;
     struct ma_row *rows;
     size_t n;
-    describe(model, object, account, peak, json);
+    describe_process(model, object, account, peak, json);
     int result = make_rows(analysis, account, peak, &rows, &n);
     if (result == 0)
         result = ma_report_rows(analysis, model, parent, &leaks, rows, n);
@@ -152,7 +162,7 @@ int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
         array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);
     for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
         const struct ma_account *account = replay->accounts[i];
-        if (account && account->n_uses)
+        if (account && account->n_sites)
             result = add_process(analysis, model, array, account);
     }
     return result;

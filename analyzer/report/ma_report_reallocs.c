@@ -22,7 +22,7 @@ enum { CHAINS, STEPS, MOVED, COPIED, FINAL, LONGEST, LARGEST, COUNTERS };
 struct chain {
     uint64_t address;
     uint32_t process; /* index */
-    uint32_t use;     /* of the stack it is counted at */
+    uint32_t site;    /* of the stack it is counted at */
     uint64_t steps;
 };
 
@@ -34,7 +34,7 @@ struct reallocs {
 
 static const char key;
 
-static int compare(const void *a, const void *b)
+static int compare_chains(const void *a, const void *b)
 {
     const struct chain *x = a, *y = b;
     if (x->address != y->address)
@@ -43,21 +43,22 @@ static int compare(const void *a, const void *b)
 }
 
 /* The chain of a block, which leaves the tree: the caller owns it. NULL: none. */
-static struct chain *take(struct reallocs *reallocs, const struct ma_seen *seen,
-                          uint64_t address)
+static struct chain *take_chain(struct reallocs *reallocs, const struct ma_seen *seen,
+                                uint64_t address)
 {
-    const struct chain wanted = { .address = address, .process = seen->process->index };
-    struct chain **found = reallocs->chains ? tfind(&wanted, &reallocs->chains, compare) : NULL;
+    const struct chain wanted = {.address = address, .process = seen->process->index};
+    struct chain **found =
+        reallocs->chains ? tfind(&wanted, &reallocs->chains, compare_chains) : NULL;
     if (!found)
         return NULL;
     struct chain *chain = *found;
-    tdelete(&wanted, &reallocs->chains, compare);
+    tdelete(&wanted, &reallocs->chains, compare_chains);
     return chain;
 }
 
 static int on_ended(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
-    free(take(context, seen, block->address));
+    free(take_chain(context, seen, block->address));
     return 0;
 }
 
@@ -65,21 +66,21 @@ static int on_resized(void *context, const struct ma_seen *seen, const struct ma
                       const struct ma_seen_block *block)
 {
     struct reallocs *reallocs = context;
-    struct chain *chain = old ? take(reallocs, seen, old->address) : NULL;
+    struct chain *chain = old ? take_chain(reallocs, seen, old->address) : NULL;
     const bool moved = old && old->address != block->address;
     if (moved)
-        free(take(reallocs, seen, block->address)); /* whose end was not seen */
+        free(take_chain(reallocs, seen, block->address)); /* whose end was not seen */
     if (!chain && (!old || block->size <= old->size))
         return 0;
     if (!chain) {
         chain = malloc(sizeof *chain);
         if (!chain)
             return -ENOMEM;
-        *chain = (struct chain){ .process = seen->process->index, .use = block->use };
+        *chain = (struct chain){.process = seen->process->index, .site = block->site};
     }
-    uint64_t *values = ma_tally_at(&reallocs->tally, seen->account, chain->use);
+    uint64_t *values = ma_tally_at(&reallocs->tally, seen->account, chain->site);
     chain->address = block->address;
-    if (!values || !tsearch(chain, &reallocs->chains, compare)) {
+    if (!values || !tsearch(chain, &reallocs->chains, compare_chains)) {
         free(chain);
         return -ENOMEM;
     }
@@ -94,7 +95,7 @@ static int on_resized(void *context, const struct ma_seen *seen, const struct ma
     return 0;
 }
 
-static void release(void *data)
+static void reallocs_free(void *data)
 {
     struct reallocs *reallocs = data;
     tdestroy(reallocs->chains, free);
@@ -107,18 +108,20 @@ int ma_report_reallocs_observe(struct ma_analysis *analysis)
     struct reallocs *reallocs = calloc(1, sizeof *reallocs);
     if (reallocs) {
         reallocs->observer = (struct ma_observer){
-            .context = reallocs, .allocated = on_ended, .freed = on_ended,
+            .context = reallocs,
+            .allocated = on_ended,
+            .freed = on_ended,
             .resized = on_resized,
         };
         reallocs->tally.counters = COUNTERS;
         reallocs->tally.n_most = COUNTERS - LONGEST;
     }
     return ma_analysis_observe(analysis, reallocs ? &reallocs->observer : NULL, &key, reallocs,
-                               release);
+                               reallocs_free);
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row)
 {
     const uint64_t *values = row->values;
     struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
@@ -136,12 +139,12 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct reallocs *reallocs = ma_analysis_kept(analysis, &key);
+    const struct reallocs *reallocs = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     static const struct ma_tally_key keys[] = {
-        [MA_SORT_BYTES] = { { COPIED }, 1 },
-        [MA_SORT_BLOCKS] = { { CHAINS }, 1 },
-        [MA_SORT_CALLS] = { { STEPS }, 1 },
+        [MA_SORT_BYTES] = {{COPIED}, 1},
+        [MA_SORT_BLOCKS] = {{CHAINS}, 1},
+        [MA_SORT_CALLS] = {{STEPS}, 1},
     };
     struct ma_tally_key order[MA_SORT_KEYS + 2];
     struct ma_tally_rows rows;
@@ -161,8 +164,9 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     if (!rows.n)
         ma_model_note(model, object, "No realloc made a block larger.");
     else
-        ma_model_note(model, object, "%s chains of %s reallocs copied %s; asking for the size "
-                                     "\"to reserve\" at once spares them:",
+        ma_model_note(model, object,
+                      "%s chains of %s reallocs copied %s; asking for the size "
+                      "\"to reserve\" at once spares them:",
                       ma_human_count(a, total[CHAINS]), ma_human_count(b, total[STEPS]),
                       ma_human_bytes(c, total[COPIED]));
     ma_model_number(model, object, "chains", NULL, MA_COUNT, total[CHAINS]);

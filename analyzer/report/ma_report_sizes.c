@@ -52,7 +52,7 @@ static struct size_sum *sum_of(struct sizes *sizes, uint64_t size)
     if (!MA_RESERVE(sizes->exact, sizes->n_exact, sizes->capacity) ||
         ma_map_set(&sizes->exact_of, size, (uint32_t)sizes->n_exact) < 0)
         return NULL;
-    sizes->exact[sizes->n_exact] = (struct size_sum){ .size = size };
+    sizes->exact[sizes->n_exact] = (struct size_sum){.size = size};
     return &sizes->exact[sizes->n_exact++];
 }
 
@@ -79,7 +79,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
 {
     struct sizes *sizes = context;
     (void)seen;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
     struct power_sum *power = &sizes->powers[power_of(block->size)];
     struct size_sum *exact = sum_of(sizes, block->size);
@@ -91,7 +91,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void sizes_free(void *data)
 {
     struct sizes *sizes = data;
     free(sizes->exact);
@@ -104,9 +104,11 @@ int ma_report_sizes_observe(struct ma_analysis *analysis)
     struct sizes *sizes = calloc(1, sizeof *sizes);
     if (sizes)
         sizes->observer = (struct ma_observer){
-            .context = sizes, .allocated = on_allocated, .freed = on_freed,
+            .context = sizes,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
-    return ma_analysis_observe(analysis, sizes ? &sizes->observer : NULL, &key, sizes, release);
+    return ma_analysis_observe(analysis, sizes ? &sizes->observer : NULL, &key, sizes, sizes_free);
 }
 
 static double share(uint64_t part, uint64_t whole)
@@ -153,8 +155,8 @@ static int by_bytes(const void *a, const void *b)
     return p != q ? (p > q ? -1 : 1) : by_calls(a, b);
 }
 
-static int add_exact(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *object, const struct sizes *sizes, uint64_t calls)
+static int add_exact(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object,
+                     const struct sizes *sizes, uint64_t calls)
 {
     const struct ma_options *options = analysis->options;
     struct size_sum *sorted = malloc((sizes->n_exact + 1) * sizeof *sorted);
@@ -165,8 +167,7 @@ static int add_exact(struct ma_analysis *analysis, struct ma_model *model,
         qsort(sorted, sizes->n_exact, sizeof *sorted,
               options->n_sort && options->sort[0] == MA_SORT_BYTES ? by_bytes : by_calls);
     }
-    struct ma_value *array =
-        ma_model_array(model, object, "exact", "Most common sizes", MA_TABLE);
+    struct ma_value *array = ma_model_array(model, object, "exact", "Most common sizes", MA_TABLE);
     for (size_t i = 0; i < sizes->n_exact && i < options->top; i++) {
         const struct size_sum *sum = &sorted[i];
         struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
@@ -180,8 +181,7 @@ static int add_exact(struct ma_analysis *analysis, struct ma_model *model,
     }
     free(sorted);
     ma_model_number(model, object, "distinct", NULL, MA_COUNT, sizes->n_exact);
-    ma_model_number(model, object, "calls_of_uncounted_sizes", NULL, MA_COUNT,
-                    sizes->others.calls);
+    ma_model_number(model, object, "calls_of_uncounted_sizes", NULL, MA_COUNT, sizes->others.calls);
     if (sizes->others.calls)
         ma_model_note(model, array, "There are more than %d; those that came first are counted.",
                       EXACT_MOST);
@@ -190,8 +190,8 @@ static int add_exact(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct sizes *sizes = ma_analysis_kept(analysis, &key);
-    struct power_sum total = { 0 };
+    const struct sizes *sizes = ma_analysis_observer_data(analysis, &key);
+    struct power_sum total = {0};
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     unsigned first = POWERS, last = 0;
     for (unsigned i = 0; i < POWERS; i++) {
@@ -209,8 +209,9 @@ int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model)
     if (!total.calls)
         ma_model_note(model, object, "No block was ever allocated.");
     else
-        ma_model_note(model, object, "%s in %s calls; slack, what the allocator gave beyond: %s, "
-                                     "%.1f %%",
+        ma_model_note(model, object,
+                      "%s in %s calls; slack, what the allocator gave beyond: %s, "
+                      "%.1f %%",
                       ma_human_bytes(a, total.bytes), ma_human_count(b, total.calls),
                       ma_human_bytes(c, total.slack), share(total.slack, total.bytes));
     ma_model_number(model, object, "calls", NULL, MA_COUNT, total.calls);

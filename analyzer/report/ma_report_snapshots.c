@@ -27,7 +27,7 @@ enum kind { CHURN, TIME, MARKS };
 
 struct held { /* a stack's totals */
     const struct ma_account *account;
-    uint32_t use;
+    uint32_t site;
     uint64_t sums[SUMS];
 };
 
@@ -72,9 +72,9 @@ static bool parse_step(const char *text, enum kind kind, uint64_t *step)
     return true;
 }
 
-static bool parse(const char *value, enum kind *kind, uint64_t *step)
+static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
 {
-    static const char *const names[] = { [CHURN] = "churn:", [TIME] = "time:" };
+    static const char *const names[] = {[CHURN] = "churn:", [TIME] = "time:"};
     *kind = MARKS;
     *step = 0;
     if (strcmp(value, "marks") == 0)
@@ -87,14 +87,13 @@ static bool parse(const char *value, enum kind *kind, uint64_t *step)
     return false;
 }
 
-bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
-                               const char **expected)
+bool ma_report_snapshots_parse(struct ma_options *options, const char *value, const char **expected)
 {
     enum kind kind;
     uint64_t step;
     *expected = "churn:BYTES (1G, 64M), time:SECONDS or marks";
     options->snapshots = value;
-    return parse(value, &kind, &step);
+    return parse_when(value, &kind, &step);
 }
 
 /* Take the totals of the stacks that the open snapshot lists, and open the next. */
@@ -103,7 +102,7 @@ static int close_snapshot(struct snapshots *snapshots, uint64_t ns, const char *
     struct snapshot *open = &snapshots->all[snapshots->n];
     for (size_t i = 0; i < open->n; i++) {
         const uint64_t *values =
-            ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].use);
+            ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].site);
         memcpy(open->held[i].sums, values, sizeof open->held[i].sums);
     }
     open->ns = ns;
@@ -115,11 +114,11 @@ static int close_snapshot(struct snapshots *snapshots, uint64_t ns, const char *
     return 0;
 }
 
-static int by_use(const void *a, const void *b)
+static int by_site(const void *a, const void *b)
 {
     const struct held *x = a, *y = b;
     uint32_t p = x->account->process->index, q = y->account->process->index;
-    return p != q ? (p < q ? -1 : 1) : x->use != y->use ? (x->use < y->use ? -1 : 1) : 0;
+    return p != q ? (p < q ? -1 : 1) : x->site != y->site ? (x->site < y->site ? -1 : 1) : 0;
 }
 
 /* Bring what `from` lists and `to` does not into `to`: totals of the later stay. */
@@ -127,22 +126,22 @@ static int absorb(struct snapshot *to, struct snapshot *from)
 {
     const size_t n = to->n;
     if (n)
-        qsort(to->held, n, sizeof *to->held, by_use);
+        qsort(to->held, n, sizeof *to->held, by_site);
     for (size_t i = 0; i < from->n; i++) {
-        if (n && bsearch(&from->held[i], to->held, n, sizeof *to->held, by_use))
+        if (n && bsearch(&from->held[i], to->held, n, sizeof *to->held, by_site))
             continue;
         if (!MA_RESERVE(to->held, to->n, to->capacity))
             return -ENOMEM;
         to->held[to->n++] = from->held[i];
     }
     free(from->held);
-    *from = (struct snapshot){ 0 };
+    *from = (struct snapshot){0};
     return 0;
 }
 
 /* Double the step and keep those snapshots that the new one would have taken.
  * Called just after one was closed, when the open one lists nothing. */
-static int widen(struct snapshots *snapshots)
+static int widen_step(struct snapshots *snapshots)
 {
     size_t kept = 0;
     uint64_t last = 0;
@@ -165,7 +164,7 @@ static int widen(struct snapshots *snapshots)
     snapshots->all[kept] = open;
     snapshots->n = kept;
     for (size_t i = 0; i < open.n; i++)
-        ma_tally_at(&snapshots->tally, open.held[i].account, open.held[i].use)[STAMP] =
+        ma_tally_at(&snapshots->tally, open.held[i].account, open.held[i].site)[STAMP] =
             snapshots->stamp;
     return 0;
 }
@@ -179,7 +178,7 @@ static int due(struct snapshots *snapshots, uint64_t at)
     int result = close_snapshot(
         snapshots, snapshots->kind == TIME ? at - at % snapshots->step : snapshots->ns, NULL);
     while (result == 0 && snapshots->n == SNAPSHOTS)
-        result = widen(snapshots);
+        result = widen_step(snapshots);
     snapshots->next = at - at % snapshots->step + snapshots->step;
     return result;
 }
@@ -188,13 +187,13 @@ static int count(struct snapshots *snapshots, const struct ma_seen *seen,
                  const struct ma_seen_block *block, int calls, int bytes)
 {
     int result = 0;
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0;
     if (snapshots->kind == TIME && (result = due(snapshots, seen->ns)) < 0)
         return result;
     snapshots->ns = seen->ns > snapshots->ns ? seen->ns : snapshots->ns;
     snapshots->churn += block->size;
-    uint64_t *values = ma_tally_at(&snapshots->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&snapshots->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[calls]++;
@@ -203,8 +202,7 @@ static int count(struct snapshots *snapshots, const struct ma_seen *seen,
         struct snapshot *open = &snapshots->all[snapshots->n];
         if (!MA_RESERVE(open->held, open->n, open->capacity))
             return -ENOMEM;
-        open->held[open->n++] =
-            (struct held){ .account = seen->account, .use = block->use };
+        open->held[open->n++] = (struct held){.account = seen->account, .site = block->site};
         values[STAMP] = snapshots->stamp;
     }
     return snapshots->kind == CHURN ? due(snapshots, snapshots->churn) : 0;
@@ -234,7 +232,7 @@ static int on_mark(void *context, const struct ma_seen *seen, const struct ma_ma
     return close_snapshot(snapshots, seen->ns, mark->name);
 }
 
-static void release(void *data)
+static void snapshots_free(void *data)
 {
     struct snapshots *snapshots = data;
     for (size_t i = 0; i <= SNAPSHOTS; i++) {
@@ -250,16 +248,18 @@ int ma_report_snapshots_observe(struct ma_analysis *analysis)
     struct snapshots *snapshots = calloc(1, sizeof *snapshots);
     if (snapshots) {
         snapshots->observer = (struct ma_observer){
-            .context = snapshots, .allocated = on_allocated, .freed = on_freed,
+            .context = snapshots,
+            .allocated = on_allocated,
+            .freed = on_freed,
             .marked = on_mark,
         };
         snapshots->tally.counters = COUNTERS;
         snapshots->stamp = 1;
-        parse(analysis->options->snapshots, &snapshots->kind, &snapshots->step);
+        parse_when(analysis->options->snapshots, &snapshots->kind, &snapshots->step);
         snapshots->next = snapshots->step;
     }
     return ma_analysis_observe(analysis, snapshots ? &snapshots->observer : NULL, &key, snapshots,
-                               release);
+                               snapshots_free);
 }
 
 /* While the report is built: each stack's totals as they are at the snapshot,
@@ -269,10 +269,9 @@ enum { NOW = 0, BEFORE = SUMS, STATES = 2 * SUMS };
 static void add_sums(struct ma_model *model, struct ma_value *value, const uint64_t *values,
                      bool titled)
 {
-    static const char *const keys[] = { "allocations", "allocated_bytes", "frees",
-                                        "freed_bytes" };
-    static const char *const since[] = { "allocations_since", "allocated_bytes_since",
-                                         "frees_since", "freed_bytes_since" };
+    static const char *const keys[] = {"allocations", "allocated_bytes", "frees", "freed_bytes"};
+    static const char *const since[] = {"allocations_since", "allocated_bytes_since", "frees_since",
+                                        "freed_bytes_since"};
     ma_model_number(model, value, "live_bytes", titled ? "live" : NULL, MA_BYTES,
                     values[NOW + BYTES] - values[NOW + FREED_BYTES]);
     ma_model_number(model, value, "live_blocks", titled ? "blocks" : NULL, MA_COUNT,
@@ -280,7 +279,7 @@ static void add_sums(struct ma_model *model, struct ma_value *value, const uint6
     for (unsigned i = 0; i < SUMS; i++) {
         const bool bytes = i == BYTES || i == FREED_BYTES;
         ma_model_number(model, value, since[i],
-                        !titled             ? NULL
+                        !titled            ? NULL
                         : i == BYTES       ? "allocated"
                         : i == FREED_BYTES ? "freed"
                                            : NULL,
@@ -295,7 +294,7 @@ struct order {
     const struct ma_tally_row *row;
 };
 
-static int compare(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
     const struct order *x = a, *y = b;
     if (x->live != y->live)
@@ -321,10 +320,10 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
     }
     for (size_t i = 0; i < rows.n; i++) {
         const uint64_t *values = rows.rows[i].values;
-        order[i] = (struct order){ values[NOW + BYTES] - values[NOW + FREED_BYTES],
-                                   values[NOW + BYTES] - values[BEFORE + BYTES], &rows.rows[i] };
+        order[i] = (struct order){values[NOW + BYTES] - values[NOW + FREED_BYTES],
+                                  values[NOW + BYTES] - values[BEFORE + BYTES], &rows.rows[i]};
     }
-    qsort(order, rows.n, sizeof *order, compare);
+    qsort(order, rows.n, sizeof *order, compare_entries);
     struct ma_value *object = ma_model_object(model, array, NULL, "", MA_FIELDS);
     char live[MA_HUMAN_SIZE], allocated[MA_HUMAN_SIZE], freed[MA_HUMAN_SIZE];
     const uint64_t *total = rows.total;
@@ -332,8 +331,9 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_number(model, object, "time_ns", NULL, MA_NANOSECONDS, snapshot->ns);
     ma_model_number(model, object, "churn_bytes", NULL, MA_BYTES, snapshot->churn);
     ma_model_text(model, object, "mark", NULL, snapshot->mark);
-    ma_model_note(model, object, "%zu. At %s%s%s%s: %s live, since the last allocated %s and "
-                                 "freed %s",
+    ma_model_note(model, object,
+                  "%zu. At %s%s%s%s: %s live, since the last allocated %s and "
+                  "freed %s",
                   number, ma_human_time(title, snapshot->ns), snapshot->mark ? ", \"" : "",
                   snapshot->mark ? snapshot->mark : "", snapshot->mark ? "\"" : "",
                   ma_human_bytes(live, total[NOW + BYTES] - total[NOW + FREED_BYTES]),
@@ -356,17 +356,17 @@ out:
 }
 
 /* Step the state on by a snapshot. */
-static int advance(struct ma_tally *state, const struct snapshot *snapshot)
+static int step_state(struct ma_tally *state, const struct snapshot *snapshot)
 {
     for (size_t p = 0; p < state->n_parts; p++) {
         struct ma_tally_part *part = &state->parts[p];
-        for (size_t use = 0; use < part->n_uses; use++) {
-            uint64_t *values = &part->values[use * STATES];
+        for (size_t site = 0; site < part->n_sites; site++) {
+            uint64_t *values = &part->values[site * STATES];
             memcpy(values + BEFORE, values + NOW, SUMS * sizeof *values);
         }
     }
     for (size_t i = 0; i < snapshot->n; i++) {
-        uint64_t *values = ma_tally_at(state, snapshot->held[i].account, snapshot->held[i].use);
+        uint64_t *values = ma_tally_at(state, snapshot->held[i].account, snapshot->held[i].site);
         if (!values)
             return -ENOMEM;
         memcpy(values + NOW, snapshot->held[i].sums, SUMS * sizeof *values);
@@ -376,8 +376,8 @@ static int advance(struct ma_tally *state, const struct snapshot *snapshot)
 
 int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
 {
-    struct snapshots *snapshots = ma_analysis_kept(analysis, &key);
-    struct ma_tally state = { .counters = STATES };
+    struct snapshots *snapshots = ma_analysis_observer_data(analysis, &key);
+    struct ma_tally state = {.counters = STATES};
     char step[MA_HUMAN_SIZE];
     int result = 0;
     /* The end: the open one, as it is now. It stays open, for reports of a trace
@@ -385,7 +385,7 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     struct snapshot *open = &snapshots->all[snapshots->n];
     for (size_t i = 0; i < open->n; i++)
         memcpy(open->held[i].sums,
-               ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].use),
+               ma_tally_at(&snapshots->tally, open->held[i].account, open->held[i].site),
                sizeof open->held[i].sums);
     const uint64_t end = ma_analysis_window(analysis).to;
     open->ns = end > snapshots->ns ? end : snapshots->ns;
@@ -393,8 +393,9 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *object =
         ma_model_object(model, &model->root, "snapshots", "Snapshots", MA_FIELDS);
     if (snapshots->kind == MARKS)
-        ma_model_note(model, object, "At %zu mark%s of the program%s, and at the end:",
-                      snapshots->n, snapshots->n == 1 ? "" : "s",
+        ma_model_note(model, object,
+                      "At %zu mark%s of the program%s, and at the end:", snapshots->n,
+                      snapshots->n == 1 ? "" : "s",
                       snapshots->missed ? " (there are more: the first ones are taken)" : "");
     else
         ma_model_note(model, object, "After every %s%s, and at the end:",
@@ -402,12 +403,14 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
                                               : ma_human_bytes(step, snapshots->step),
                       snapshots->kind == TIME ? "" : " allocated and freed");
     ma_model_text(model, object, "by", NULL,
-                  snapshots->kind == MARKS ? "marks" : snapshots->kind == TIME ? "time" : "churn");
+                  snapshots->kind == MARKS  ? "marks"
+                  : snapshots->kind == TIME ? "time"
+                                            : "churn");
     ma_model_number(model, object, "step", NULL, MA_PLAIN, snapshots->step);
     ma_model_number(model, object, "missed_marks", NULL, MA_COUNT, snapshots->missed);
     struct ma_value *array = ma_model_array(model, object, "snapshots", "", MA_SECTIONS);
     for (size_t i = 0; i <= snapshots->n && result == 0; i++) {
-        result = advance(&state, &snapshots->all[i]);
+        result = step_state(&state, &snapshots->all[i]);
         if (result == 0)
             result = add_snapshot(analysis, model, array, &snapshots->all[i], i + 1, &state);
     }

@@ -19,7 +19,7 @@ struct choice {
     struct ma_measure measure;
 };
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_rows(const void *a, const void *b, void *context)
 {
     const struct choice *x = a, *y = b;
     const struct order *order = context;
@@ -49,18 +49,18 @@ const char *ma_report_executable(const struct ma_analysis *analysis)
     return trace->n_processes ? ma_process_text(trace->processes[0], MLF_TEXT_EXE) : "";
 }
 
-int ma_report_label(struct ma_analysis *analysis, struct ma_model *model,
-                    struct ma_value *parent, uint32_t stack)
+int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
+                    uint32_t stack)
 {
     const struct ma_frame *frames;
     char buffer[256];
     long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    ma_model_text(model, parent, "label", NULL,
-                  n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer,
-                                    sizeof buffer)
-                    : "(no stack)");
+    ma_model_text(
+        model, parent, "label", NULL,
+        n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)
+          : "(no stack)");
     return 0;
 }
 
@@ -73,8 +73,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     if (total)
         ma_model_real(model, entry, NULL, "", MA_PERCENT,
                       100.0 * (double)choice->measure.bytes / (double)total);
-    ma_model_number(model, entry, "blocks", report->blocks_title, MA_COUNT,
-                    choice->measure.blocks);
+    ma_model_number(model, entry, "blocks", report->blocks_title, MA_COUNT, choice->measure.blocks);
     bool same = choice->measure.blocks == choice->row->calls;
     ma_model_number(model, entry, "calls", same ? NULL : "calls", MA_COUNT, choice->row->calls);
     ma_model_number(model, entry, "temporary", NULL, MA_COUNT, choice->row->temporary);
@@ -94,7 +93,7 @@ struct first {
 
 static bool is_behind(const struct first *first, size_t a, size_t b)
 {
-    return compare(&first->choices[a], &first->choices[b], (void *)&first->order) > 0;
+    return compare_rows(&first->choices[a], &first->choices[b], (void *)&first->order) > 0;
 }
 
 static void swap(struct first *first, size_t a, size_t b)
@@ -113,7 +112,7 @@ static void offer(struct first *first, const struct choice *choice)
             swap(first, at, (at - 1) / 2);
         return;
     }
-    if (!at || compare(choice, &first->choices[0], &first->order) > 0)
+    if (!at || compare_rows(choice, &first->choices[0], &first->order) > 0)
         return;
     first->choices[0] = *choice;
     for (at = 0; 2 * at + 1 < first->n;) {
@@ -130,8 +129,8 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows)
 {
     const size_t top = analysis->options->top;
-    struct first first = { .most = top < n_rows ? top : n_rows, .order = { analysis, report } };
-    struct ma_measure total = { 0, 0 };
+    struct first first = {.most = top < n_rows ? top : n_rows, .order = {analysis, report}};
+    struct ma_measure total = {0, 0};
     size_t n = 0;
     first.choices = malloc((first.most + 1) * sizeof *first.choices);
     if (!first.choices)
@@ -144,25 +143,25 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
             continue;
         total.bytes += measure.bytes;
         total.blocks += measure.blocks;
-        offer(&first, &(struct choice){ &rows[i], measure });
+        offer(&first, &(struct choice){&rows[i], measure});
         n++;
     }
     const size_t shown = first.n;
-    qsort_r(first.choices, shown, sizeof *first.choices, compare, &first.order);
-    struct ma_value *array =
-        ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
+    qsort_r(first.choices, shown, sizeof *first.choices, compare_rows, &first.order);
+    struct ma_value *array = ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
     if (!n)
         ma_model_note(model, array, "%s", report->none);
     else
-        ma_model_note(model, array, shown < n ? "%s in %s %s from %s stacks; the %s %s:"
-                                              : "%s in %s %s from %s stack%s%s:",
-                      ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks),
-                      report->blocks_title, ma_human_count(c, n),
-                      shown < n ? report->compare && !analysis->options->n_sort ? "worst" : "largest"
-                      : n > 1   ? "s"
-                                : "",
-                      shown < n ? ma_human_count(d, shown) : "");
+        ma_model_note(
+            model, array,
+            shown < n ? "%s in %s %s from %s stacks; the %s %s:" : "%s in %s %s from %s stack%s%s:",
+            ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks), report->blocks_title,
+            ma_human_count(c, n),
+            shown < n ? report->compare && !analysis->options->n_sort ? "worst" : "largest"
+            : n > 1   ? "s"
+                      : "",
+            shown < n ? ma_human_count(d, shown) : "");
     int result = 0;
     for (size_t i = 0; i < shown && result == 0; i++)
         result = add_entry(analysis, model, array, report, &first.choices[i], total.bytes);
@@ -173,6 +172,5 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
 int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report)
 {
-    return ma_report_rows(analysis, model, &model->root, report, analysis->rows,
-                          analysis->n_rows);
+    return ma_report_rows(analysis, model, &model->root, report, analysis->rows, analysis->n_rows);
 }

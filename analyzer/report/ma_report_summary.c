@@ -39,8 +39,7 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
         snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
                  trace->n_processes > 2 ? "es" : "");
     ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
-                    program[0] ? program : "unknown",
-                    (unsigned long long)ma_process_pid(first),
+                    program[0] ? program : "unknown", (unsigned long long)ma_process_pid(first),
                     first->ended ? "" : ", no end recorded", more);
 }
 
@@ -64,13 +63,11 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *summary =
         ma_model_object(model, &model->root, "summary", "Summary", MA_FIELDS);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
-    uint64_t peak_time =
-        replay->peak_process
-            ? ma_clock_ns(&analysis->trace, replay->peak_process, replay->peak_ticks)
-            : 0;
+    uint64_t peak_time = replay->peak_process ? ma_clock_ns(&analysis->trace, replay->peak_process,
+                                                            replay->peak_ticks)
+                                              : 0;
     add_program(analysis, model, summary);
-    ma_model_number(model, summary, "duration_ns", "duration", MA_NANOSECONDS,
-                    analysis->duration);
+    ma_model_number(model, summary, "duration_ns", "duration", MA_NANOSECONDS, analysis->duration);
     add_calls(model, summary, totals);
     ma_model_number(model, summary, "failed_calls", NULL, MA_COUNT, totals->failed);
     ma_model_number(model, summary, "allocations", NULL, MA_COUNT, totals->allocations);
@@ -96,11 +93,9 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
     ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
     ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);
-    ma_model_number(model, summary, "temporary", "temporary blocks", MA_COUNT,
-                    totals->temporary);
+    ma_model_number(model, summary, "temporary", "temporary blocks", MA_COUNT, totals->temporary);
     ma_model_number(model, summary, "threads", "threads", MA_COUNT,
-                    analysis->filter ? analysis->filter->threads
-                                     : count_threads(&analysis->trace));
+                    analysis->filter ? analysis->filter->threads : count_threads(&analysis->trace));
     ma_model_number(model, summary, "stacks", "distinct stacks", MA_COUNT, analysis->n_rows);
     ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
     return 0;

@@ -45,8 +45,7 @@ struct temporary {
 
 static const char key;
 
-bool ma_report_temporary_parse(struct ma_options *options, const char *value,
-                               const char **expected)
+bool ma_report_temporary_parse(struct ma_options *options, const char *value, const char **expected)
 {
     char *end = NULL;
     options->temporary_within = 0;
@@ -77,7 +76,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
                         const struct ma_seen_block *block)
 {
     struct temporary *temporary = context;
-    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[CALLS]++;
@@ -88,7 +87,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
     if (!recent)
         return -ENOMEM;
     recent->moments[recent->n++ % temporary->size] =
-        (struct moment){ block->ticks, block->address, count_of(seen, block->thread) };
+        (struct moment){block->ticks, block->address, count_of(seen, block->thread)};
     return 0;
 }
 
@@ -101,8 +100,7 @@ static bool is_recent(const struct temporary *temporary, const struct ma_seen *s
     const uint64_t made = count_of(seen, block->thread);
     if (recent->n > size && recent->from < recent->n - size)
         recent->from = recent->n - size;
-    while (recent->from < recent->n &&
-           made - recent->moments[recent->from % size].number >= size)
+    while (recent->from < recent->n && made - recent->moments[recent->from % size].number >= size)
         recent->from++;
     if (recent->from == recent->n)
         return false;
@@ -121,14 +119,14 @@ static bool is_recent(const struct temporary *temporary, const struct ma_seen *s
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct temporary *temporary = context;
-    if (block->use == MA_NONE || block->unseen || seen->function == MLF_FN_realloc)
+    if (block->site == MA_NONE || block->unseen || seen->function == MLF_FN_realloc)
         return 0;
-    if (temporary->size == 1 ? !block->temporary
-                             : block->thread >= temporary->n_threads ||
-                                   !temporary->threads[block->thread].moments ||
-                                   !is_recent(temporary, seen, block))
+    if (temporary->size == 1
+            ? !block->temporary
+            : block->thread >= temporary->n_threads || !temporary->threads[block->thread].moments ||
+                  !is_recent(temporary, seen, block))
         return 0;
-    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->use);
+    uint64_t *values = ma_tally_at(&temporary->tally, seen->account, block->site);
     if (!values)
         return -ENOMEM;
     values[TEMPORARY]++;
@@ -136,7 +134,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void temporary_free(void *data)
 {
     struct temporary *temporary = data;
     for (size_t i = 0; i < temporary->n_threads; i++)
@@ -151,17 +149,19 @@ int ma_report_temporary_observe(struct ma_analysis *analysis)
     struct temporary *temporary = calloc(1, sizeof *temporary);
     if (temporary) {
         temporary->observer = (struct ma_observer){
-            .context = temporary, .allocated = on_allocated, .freed = on_freed,
+            .context = temporary,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
         temporary->tally.counters = COUNTERS;
         temporary->size = analysis->options->temporary_within + 1;
     }
     return ma_analysis_observe(analysis, temporary ? &temporary->observer : NULL, &key, temporary,
-                               release);
+                               temporary_free);
 }
 
-static int add_entry(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *array, const struct ma_tally_row *row)
+static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                     const struct ma_tally_row *row)
 {
     const uint64_t *values = row->values;
     struct ma_value *entry = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
@@ -182,9 +182,10 @@ static size_t choose(const struct ma_options *options, struct ma_tally_rows *row
     struct ma_tally_key keys[MA_SORT_KEYS + 1];
     for (size_t i = 0; i <= options->n_sort; i++) {
         enum ma_sort sort = i < options->n_sort ? options->sort[i] : MA_SORT_BLOCKS;
-        keys[i] = (struct ma_tally_key){ { sort == MA_SORT_BYTES    ? TEMPORARY_BYTES
-                                           : sort == MA_SORT_BLOCKS ? TEMPORARY
-                                                                    : CALLS }, 1 };
+        keys[i] = (struct ma_tally_key){{sort == MA_SORT_BYTES    ? TEMPORARY_BYTES
+                                         : sort == MA_SORT_BLOCKS ? TEMPORARY
+                                                                  : CALLS},
+                                        1};
     }
     size_t kept = 0;
     for (size_t i = 0; i < rows->n; i++) {
@@ -198,7 +199,7 @@ static size_t choose(const struct ma_options *options, struct ma_tally_rows *row
 
 int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct temporary *temporary = ma_analysis_kept(analysis, &key);
+    const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct ma_tally_rows rows;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], within[64];
@@ -207,8 +208,8 @@ int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
         goto out;
     size_t shown = choose(options, &rows);
     const uint64_t *total = rows.total;
-    struct ma_value *object = ma_model_object(model, &model->root, "temporary",
-                                              "Temporary blocks", MA_FIELDS);
+    struct ma_value *object =
+        ma_model_object(model, &model->root, "temporary", "Temporary blocks", MA_FIELDS);
     snprintf(within, sizeof within,
              options->temporary_within == 0   ? "before their thread allocated again"
              : options->temporary_within == 1 ? "within %llu allocation of their thread"
@@ -217,12 +218,13 @@ int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
     if (!rows.n)
         ma_model_note(model, object, "No block was freed %s.", within);
     else
-        ma_model_note(model, object, "%s blocks, %.1f %% of all, with %s were freed %s; from %s "
-                                     "stack%s:",
+        ma_model_note(model, object,
+                      "%s blocks, %.1f %% of all, with %s were freed %s; from %s "
+                      "stack%s:",
                       ma_human_count(a, total[TEMPORARY]),
                       100.0 * (double)total[TEMPORARY] / (double)total[CALLS],
-                      ma_human_bytes(b, total[TEMPORARY_BYTES]), within,
-                      ma_human_count(c, rows.n), rows.n == 1 ? "" : "s");
+                      ma_human_bytes(b, total[TEMPORARY_BYTES]), within, ma_human_count(c, rows.n),
+                      rows.n == 1 ? "" : "s");
     ma_model_number(model, object, "within", NULL, MA_COUNT, options->temporary_within);
     ma_model_number(model, object, "temporary", NULL, MA_COUNT, total[TEMPORARY]);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[TEMPORARY_BYTES]);

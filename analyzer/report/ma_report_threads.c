@@ -18,11 +18,11 @@
 #define PAIRS_MOST 65536
 
 struct thread_sum {
-    uint64_t allocations, bytes; /* it made */
-    uint64_t frees, freed_bytes; /* it made, of anybody's blocks */
+    uint64_t allocations, bytes;                  /* it made */
+    uint64_t frees, freed_bytes;                  /* it made, of anybody's blocks */
     uint64_t live_blocks, live_bytes, peak_bytes; /* of its blocks */
-    uint64_t foreign, foreign_bytes; /* frees it made of other threads' blocks */
-    uint64_t given, given_bytes;     /* its blocks that others freed */
+    uint64_t foreign, foreign_bytes;              /* frees it made of other threads' blocks */
+    uint64_t given, given_bytes;                  /* its blocks that others freed */
 };
 
 struct pair_sum {
@@ -58,7 +58,7 @@ static struct pair_sum *pair_of(struct threads *threads, uint32_t from, uint32_t
     if (!MA_RESERVE(threads->pairs, threads->n_pairs, threads->capacity) ||
         ma_map_set(&threads->pair_of, name, (uint32_t)threads->n_pairs) < 0)
         return NULL;
-    threads->pairs[threads->n_pairs] = (struct pair_sum){ .from = from, .to = to };
+    threads->pairs[threads->n_pairs] = (struct pair_sum){.from = from, .to = to};
     return &threads->pairs[threads->n_pairs++];
 }
 
@@ -89,7 +89,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
         sum->frees++;
         sum->freed_bytes += block->size;
     }
-    if (block->use == MA_NONE)
+    if (block->site == MA_NONE)
         return 0; /* a copy that a fork made: no thread of this process gave it */
     if (!(sum = sum_of(threads, block->thread)))
         return -ENOMEM;
@@ -109,7 +109,7 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     return 0;
 }
 
-static void release(void *data)
+static void threads_free(void *data)
 {
     struct threads *threads = data;
     free(threads->sums);
@@ -123,10 +123,12 @@ int ma_report_threads_observe(struct ma_analysis *analysis)
     struct threads *threads = calloc(1, sizeof *threads);
     if (threads)
         threads->observer = (struct ma_observer){
-            .context = threads, .allocated = on_allocated, .freed = on_freed,
+            .context = threads,
+            .allocated = on_allocated,
+            .freed = on_freed,
         };
     return ma_analysis_observe(analysis, threads ? &threads->observer : NULL, &key, threads,
-                               release);
+                               threads_free);
 }
 
 struct listed {
@@ -155,12 +157,11 @@ static int compare_pairs(const void *a, const void *b)
         return x->bytes > y->bytes ? -1 : 1;
     if (x->blocks != y->blocks)
         return x->blocks > y->blocks ? -1 : 1;
-    return x->from != y->from ? (x->from < y->from ? -1 : 1)
-                              : (x->to < y->to ? -1 : x->to > y->to);
+    return x->from != y->from ? (x->from < y->from ? -1 : 1) : (x->to < y->to ? -1 : x->to > y->to);
 }
 
-static void add_thread(struct ma_analysis *analysis, struct ma_model *model,
-                       struct ma_value *array, const struct listed *one)
+static void add_thread(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
+                       const struct listed *one)
 {
     const struct ma_stream *stream = one->stream;
     const struct thread_sum *sum = one->sum;
@@ -192,13 +193,12 @@ static void add_end(struct ma_analysis *analysis, struct ma_model *model, struct
                     (unsigned long long)stream->tid, stream->name);
 }
 
-static int add_pairs(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *object, const struct threads *threads)
+static int add_pairs(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object,
+                     const struct threads *threads)
 {
     const struct ma_options *options = analysis->options;
-    struct ma_value *array = ma_model_array(model, object, "handed_over",
-                                            "Freed by another thread than their allocator",
-                                            MA_TABLE);
+    struct ma_value *array = ma_model_array(
+        model, object, "handed_over", "Freed by another thread than their allocator", MA_TABLE);
     struct pair_sum *sorted = malloc((threads->n_pairs + 1) * sizeof *sorted);
     if (!sorted)
         return -ENOMEM;
@@ -228,7 +228,7 @@ static int add_pairs(struct ma_analysis *analysis, struct ma_model *model,
 
 int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct threads *threads = ma_analysis_kept(analysis, &key);
+    const struct threads *threads = ma_analysis_observer_data(analysis, &key);
     const struct ma_options *options = analysis->options;
     struct listed *listed = malloc((threads->n_sums + 1) * sizeof *listed);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
@@ -239,15 +239,15 @@ int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
     for (size_t i = 0; i < threads->n_sums && i < analysis->trace.n_streams; i++) {
         const struct thread_sum *sum = &threads->sums[i];
         if (sum->allocations || sum->frees)
-            listed[n++] = (struct listed){ sum, analysis->trace.streams[i] };
+            listed[n++] = (struct listed){sum, analysis->trace.streams[i]};
         given += sum->given;
         bytes += sum->given_bytes;
     }
     qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)options);
-    struct ma_value *object =
-        ma_model_object(model, &model->root, "threads", "Threads", MA_FIELDS);
-    ma_model_note(model, object, "%s thread%s; %s blocks with %s were freed by another than "
-                                 "their allocator.",
+    struct ma_value *object = ma_model_object(model, &model->root, "threads", "Threads", MA_FIELDS);
+    ma_model_note(model, object,
+                  "%s thread%s; %s blocks with %s were freed by another than "
+                  "their allocator.",
                   ma_human_count(a, n), n == 1 ? "" : "s", ma_human_count(b, given),
                   ma_human_bytes(c, bytes));
     struct ma_value *array = ma_model_array(model, object, "threads", "", MA_TABLE);

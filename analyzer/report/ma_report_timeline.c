@@ -30,7 +30,7 @@ static int by_most(const void *a, const void *b)
 }
 
 /* Candidates of the same stack in several processes become one series. */
-static long gather(struct ma_analysis *analysis, struct series *series)
+static long gather_series(struct ma_analysis *analysis, struct series *series)
 {
     const struct ma_timeline *timeline = analysis->timeline;
     size_t n = timeline->n_candidates, kept = 0;
@@ -38,7 +38,7 @@ static long gather(struct ma_analysis *analysis, struct series *series)
         const struct ma_candidate *candidate = &timeline->candidates[i];
         series[i].bytes = candidate->bytes;
         if (ma_stacks_id(&analysis->stacks, candidate->account->process,
-                         candidate->account->stacks[candidate->use], &series[i].stack) < 0)
+                         candidate->account->stacks[candidate->site], &series[i].stack) < 0)
             return -ENOMEM;
     }
     qsort(series, n, sizeof *series, by_stack);
@@ -53,20 +53,19 @@ static long gather(struct ma_analysis *analysis, struct series *series)
     for (size_t i = 0; i < kept; i++) {
         series[i].most = 0;
         for (size_t p = 0; p < timeline->n_points; p++)
-            series[i].most = series[i].bytes[p] > series[i].most ? series[i].bytes[p]
-                                                                 : series[i].most;
+            series[i].most =
+                series[i].bytes[p] > series[i].most ? series[i].bytes[p] : series[i].most;
     }
     qsort(series, kept, sizeof *series, by_most);
     return (long)kept;
 }
 
-static int add_stacks(struct ma_analysis *analysis, struct ma_model *model,
-                      struct ma_value *object)
+static int add_stacks(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object)
 {
     const struct ma_timeline *timeline = analysis->timeline;
     const struct ma_options *options = analysis->options;
     struct series series[MA_CANDIDATES];
-    long n = gather(analysis, series);
+    long n = gather_series(analysis, series);
     if (n < 0)
         return -ENOMEM;
     size_t top = options->top_given ? options->top : STACKS_USUALLY;

@@ -32,7 +32,7 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_number(model, object, "parent_pid", NULL, MA_PLAIN,
                     process->known ? record->parent_pid : 0);
     ma_model_text(model, object, "how", NULL,
-                  !process->known                    ? "unknown"
+                  !process->known               ? "unknown"
                   : record->how == MLF_HOW_FORK ? "fork"
                                                 : "start");
     const struct ma_process *named = ma_process_program(process);
@@ -76,20 +76,17 @@ int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_text(model, &model->root, "schema", NULL, "mlog-report/1");
     struct ma_value *object = ma_model_object(model, &model->root, "trace", NULL, MA_FIELDS);
     ma_model_text(model, object, "path", NULL, ma_source_name(analysis->source));
-    ma_model_format(model, object, "format_version", NULL, "%u.%u", reader->major,
-                    reader->minor);
+    ma_model_format(model, object, "format_version", NULL, "%u.%u", reader->major, reader->minor);
     ma_model_text(model, object, "layout", NULL,
                   reader->layout == MLF_LAYOUT_MAPPED ? "mapped" : "stream");
     ma_model_text(model, object, "compression", NULL,
                   ma_source_compressed(analysis->source) ? "zstd" : NULL);
     const struct ma_process *first = trace->n_processes ? trace->processes[0] : NULL;
     bool guessed;
-    ma_model_text(model, object, "clock", NULL,
-                  first ? ma_clock_name(first->record.clock) : NULL);
+    ma_model_text(model, object, "clock", NULL, first ? ma_clock_name(first->record.clock) : NULL);
     ma_model_number(model, object, "clock_rate", NULL, MA_PLAIN,
                     first ? ma_clock_rate(first, &guessed) : 0);
-    ma_model_text(model, object, "host", NULL,
-                  first ? text_or_null(first, MLF_TEXT_HOST) : NULL);
+    ma_model_text(model, object, "host", NULL, first ? text_or_null(first, MLF_TEXT_HOST) : NULL);
     ma_model_text(model, object, "writer", NULL,
                   first ? text_or_null(first, MLF_TEXT_WRITER) : NULL);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, reader->at);

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ma_paths.h"
+#include "ma_name_tree.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -43,7 +43,9 @@ struct tree {
 };
 
 static const char *const cost_names[] = {
-    [MA_COST_LEAKED] = "leaks", [MA_COST_PEAK] = "peak", [MA_COST_ALLOCATED] = "allocations",
+    [MA_COST_LEAKED] = "leaks",
+    [MA_COST_PEAK] = "peak",
+    [MA_COST_ALLOCATED] = "allocations",
     [MA_COST_CALLS] = "calls",
 };
 
@@ -55,8 +57,8 @@ bool ma_report_tree_parse(struct ma_options *options, const char *value, const c
                 "between";
     while (value) {
         size_t length = strcspn(value, ","), i = 0;
-        while (i < MA_COSTS && (strlen(cost_names[i]) != length ||
-                                strncmp(cost_names[i], value, length) != 0))
+        while (i < MA_COSTS &&
+               (strlen(cost_names[i]) != length || strncmp(cost_names[i], value, length) != 0))
             i++;
         if (i < MA_COSTS)
             options->tree_cost = (unsigned)i;
@@ -83,7 +85,10 @@ static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
         ma_map_set(&tree->of, path, at) < 0)
         return MA_NONE;
     tree->all[tree->n++] = (struct branch){
-        .name = name, .parent = parent, .first = MA_NONE, .next = tree->all[parent].first,
+        .name = name,
+        .parent = parent,
+        .first = MA_NONE,
+        .next = tree->all[parent].first,
     };
     tree->all[parent].first = at;
     return at;
@@ -92,32 +97,32 @@ static uint32_t child_of(struct tree *tree, uint32_t parent, uint32_t name)
 static void add_row(struct branch *branch, const struct ma_row *row)
 {
     for (unsigned cost = 0; cost < MA_COSTS; cost++)
-        branch->costs[cost] += ma_paths_cost(row, cost);
+        branch->costs[cost] += ma_name_tree_cost(row, cost);
 }
 
 static int plant(struct tree *tree)
 {
     if (!MA_RESERVE(tree->all, tree->n, tree->capacity))
         return -ENOMEM;
-    tree->all[tree->n++] = (struct branch){ .first = MA_NONE, .next = MA_NONE };
+    tree->all[tree->n++] = (struct branch){.first = MA_NONE, .next = MA_NONE};
     return 0;
 }
 
 /* All branches, from main. */
-static int grow_down(struct tree *tree, const struct ma_paths *paths)
+static int grow_down(struct tree *tree, const struct ma_name_tree *name_tree)
 {
-    const struct ma_trie *trie = &paths->trie;
+    const struct ma_trie *trie = &name_tree->trie;
     uint32_t *branch = malloc((trie->n + 1) * sizeof *branch);
     int result = branch ? plant(tree) : -ENOMEM;
     for (uint32_t i = 0; i < trie->n && result == 0; i++) {
         const uint32_t parent = trie->nodes[i].parent;
-        branch[i] = child_of(tree, parent == MA_NONE ? 0 : branch[parent],
-                             ma_paths_name(paths, i));
+        branch[i] =
+            child_of(tree, parent == MA_NONE ? 0 : branch[parent], ma_name_tree_name(name_tree, i));
         result = branch[i] == MA_NONE ? -ENOMEM : 0;
     }
-    for (size_t row = 0; row < paths->analysis->n_rows && result == 0; row++) {
-        const uint32_t node = paths->innermost[row];
-        add_row(&tree->all[node == MA_NONE ? 0 : branch[node]], &paths->analysis->rows[row]);
+    for (size_t row = 0; row < name_tree->analysis->n_rows && result == 0; row++) {
+        const uint32_t node = name_tree->innermost[row];
+        add_row(&tree->all[node == MA_NONE ? 0 : branch[node]], &name_tree->analysis->rows[row]);
     }
     for (size_t i = tree->n; i-- > 1 && result == 0;) {
         for (unsigned cost = 0; cost < MA_COSTS; cost++)
@@ -128,24 +133,24 @@ static int grow_down(struct tree *tree, const struct ma_paths *paths)
 }
 
 /* The whole, from who allocates: all stacks. */
-static int grow_up(struct tree *tree, const struct ma_paths *paths)
+static int grow_up(struct tree *tree, const struct ma_name_tree *name_tree)
 {
-    const size_t n = paths->analysis->n_rows;
+    const size_t n = name_tree->analysis->n_rows;
     tree->strands = malloc((n + 1) * sizeof *tree->strands);
     tree->sorting = malloc((n + 1) * sizeof *tree->sorting);
     tree->branch_of = malloc((n + 1) * sizeof *tree->branch_of);
     if (!tree->strands || !tree->sorting || !tree->branch_of || plant(tree) < 0)
         return -ENOMEM;
     for (size_t row = 0; row < n; row++) {
-        tree->strands[row] = (struct strand){ (uint32_t)row, paths->innermost[row] };
-        add_row(&tree->all[0], &paths->analysis->rows[row]);
+        tree->strands[row] = (struct strand){(uint32_t)row, name_tree->innermost[row]};
+        add_row(&tree->all[0], &name_tree->analysis->rows[row]);
     }
     tree->all[0].n = n;
     return 0;
 }
 
 /* The children of a branch, from who allocates: its strands are sorted by them. */
-static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
+static int unfold(struct tree *tree, const struct ma_name_tree *name_tree, uint32_t at)
 {
     const size_t from = tree->all[at].from, n = tree->all[at].n;
     struct strand *strands = &tree->strands[from];
@@ -154,13 +159,13 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
         tree->branch_of[i] = MA_NONE;
         if (strands[i].node == MA_NONE)
             continue;
-        const uint32_t its = ma_paths_name(paths, strands[i].node);
+        const uint32_t its = ma_name_tree_name(name_tree, strands[i].node);
         if (its != name && (child = child_of(tree, at, its)) == MA_NONE)
             return -ENOMEM;
         name = its;
         tree->branch_of[i] = child;
         tree->all[child].n++;
-        add_row(&tree->all[child], &paths->analysis->rows[strands[i].row]);
+        add_row(&tree->all[child], &name_tree->analysis->rows[strands[i].row]);
     }
     size_t end = from;
     for (uint32_t i = tree->all[at].first; i != MA_NONE; i = tree->all[i].next) {
@@ -173,7 +178,7 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
             continue;
         struct branch *branch = &tree->all[tree->branch_of[i]];
         tree->sorting[branch->from - from + branch->n++] =
-            (struct strand){ strands[i].row, paths->trie.nodes[strands[i].node].parent };
+            (struct strand){strands[i].row, name_tree->trie.nodes[strands[i].node].parent};
     }
     memcpy(strands, tree->sorting, (end - from) * sizeof *strands);
     return 0;
@@ -181,7 +186,7 @@ static int unfold(struct tree *tree, const struct ma_paths *paths, uint32_t at)
 
 struct writing {
     struct tree *tree;
-    const struct ma_paths *paths;
+    const struct ma_name_tree *name_tree;
     struct ma_model *model;
     struct ma_value *array;
     unsigned cost;
@@ -189,14 +194,14 @@ struct writing {
     double least;
 };
 
-static int compare(const void *a, const void *b, void *context)
+static int compare_branches(const void *a, const void *b, void *context)
 {
     const struct writing *writing = context;
     const struct branch *x = &writing->tree->all[*(const uint32_t *)a];
     const struct branch *y = &writing->tree->all[*(const uint32_t *)b];
     uint64_t p = x->costs[writing->cost], q = y->costs[writing->cost];
     return p != q ? (p > q ? -1 : 1)
-                  : strcmp(writing->paths->names[x->name], writing->paths->names[y->name]);
+                  : strcmp(writing->name_tree->names[x->name], writing->name_tree->names[y->name]);
 }
 
 static double share_of(const struct writing *writing, const struct branch *branch)
@@ -218,14 +223,13 @@ static void add_line(const struct writing *writing, uint32_t at, unsigned depth,
         below += writing->tree->all[i].costs[writing->cost];
     ma_model_number(model, line, "depth", NULL, MA_COUNT, depth);
     ma_model_real(model, line, "share", "share", MA_PERCENT, share_of(writing, branch));
-    ma_model_number(model, line, "leaked_bytes", "leaked", MA_BYTES,
-                    branch->costs[MA_COST_LEAKED]);
+    ma_model_number(model, line, "leaked_bytes", "leaked", MA_BYTES, branch->costs[MA_COST_LEAKED]);
     ma_model_number(model, line, "peak_bytes", "peak", MA_BYTES, branch->costs[MA_COST_PEAK]);
     ma_model_number(model, line, "allocated_bytes", "allocated", MA_BYTES,
                     branch->costs[MA_COST_ALLOCATED]);
     ma_model_number(model, line, "calls", NULL, MA_COUNT, branch->costs[MA_COST_CALLS]);
     ma_model_number(model, line, "self", NULL, MA_PLAIN, branch->costs[writing->cost] - below);
-    ma_model_text(model, line, "function", "", writing->paths->names[branch->name]);
+    ma_model_text(model, line, "function", "", writing->name_tree->names[branch->name]);
 }
 
 /* The shown children of a branch, largest first; the caller frees them. */
@@ -233,8 +237,7 @@ static long choose(const struct writing *writing, uint32_t at, uint32_t **childr
 {
     size_t n = 0, capacity = 0;
     *children = NULL;
-    for (uint32_t i = writing->tree->all[at].first; i != MA_NONE;
-         i = writing->tree->all[i].next) {
+    for (uint32_t i = writing->tree->all[at].first; i != MA_NONE; i = writing->tree->all[i].next) {
         const struct branch *branch = &writing->tree->all[i];
         if (!branch->costs[writing->cost] || share_of(writing, branch) < writing->least)
             continue;
@@ -243,7 +246,7 @@ static long choose(const struct writing *writing, uint32_t at, uint32_t **childr
         (*children)[n++] = i;
     }
     if (n)
-        qsort_r(*children, n, sizeof **children, compare, (void *)(uintptr_t)writing);
+        qsort_r(*children, n, sizeof **children, compare_branches, (void *)(uintptr_t)writing);
     return (long)(n < writing->top ? n : writing->top);
 }
 
@@ -259,16 +262,16 @@ static int write_lines(const struct writing *writing)
 {
     struct pending *list = NULL;
     size_t n = 0, capacity = 0;
-    struct pending now = { 0 };
+    struct pending now = {0};
     int result = 0;
     for (;;) {
         uint32_t *children = NULL;
         long count = -ENOMEM;
-        if (!writing->tree->strands || unfold(writing->tree, writing->paths, now.at) == 0)
+        if (!writing->tree->strands || unfold(writing->tree, writing->name_tree, now.at) == 0)
             count = choose(writing, now.at, &children);
         const struct branch *all = writing->tree->all;
-        const bool only = count == 1 && memcmp(all[now.at].costs, all[children[0]].costs,
-                                               sizeof all->costs) == 0;
+        const bool only =
+            count == 1 && memcmp(all[now.at].costs, all[children[0]].costs, sizeof all->costs) == 0;
         if (now.at)
             add_line(writing, now.at, now.depth - 1, now.indent, only && now.only);
         for (long i = count - 1; i >= 0; i--) {
@@ -276,9 +279,8 @@ static int write_lines(const struct writing *writing)
                 result = -ENOMEM;
                 break;
             }
-            list[n++] = (struct pending){ children[i], now.depth + 1,
-                                          now.indent + (count > 1 && now.at),
-                                          only && now.at };
+            list[n++] = (struct pending){children[i], now.depth + 1,
+                                         now.indent + (count > 1 && now.at), only && now.at};
         }
         free(children);
         result = count < 0 ? -ENOMEM : result;
@@ -295,12 +297,12 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     const struct ma_options *options = analysis->options;
     const bool bottom_up = options->tree_bottom_up;
     const bool all = options->top == SIZE_MAX;
-    struct ma_paths paths;
-    struct tree tree = { 0 };
+    struct ma_name_tree name_tree;
+    struct tree tree = {0};
     char whole[MA_HUMAN_SIZE];
-    int result = ma_paths_read(&paths, analysis);
+    int result = ma_name_tree_read(&name_tree, analysis);
     if (result == 0)
-        result = bottom_up ? grow_up(&tree, &paths) : grow_down(&tree, &paths);
+        result = bottom_up ? grow_up(&tree, &name_tree) : grow_down(&tree, &name_tree);
     if (result == 0) {
         const uint64_t cost = tree.all[0].costs[options->tree_cost];
         struct ma_value *object =
@@ -321,9 +323,13 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_number(model, object, "total", NULL, MA_PLAIN, cost);
         ma_model_real(model, object, "least_share", NULL, MA_PERCENT, all ? 0 : LEAST);
         struct writing writing = {
-            .tree = &tree, .paths = &paths, .model = model, .cost = options->tree_cost,
+            .tree = &tree,
+            .name_tree = &name_tree,
+            .model = model,
+            .cost = options->tree_cost,
             .array = ma_model_array(model, object, "lines", "", MA_TREE),
-            .top = options->top, .least = all ? 0 : LEAST,
+            .top = options->top,
+            .least = all ? 0 : LEAST,
         };
         result = write_lines(&writing);
     }
@@ -332,6 +338,6 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     free(tree.sorting);
     free(tree.branch_of);
     ma_map_free(&tree.of);
-    ma_paths_release(&paths);
+    ma_name_tree_release(&name_tree);
     return result;
 }

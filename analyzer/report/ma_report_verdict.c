@@ -13,18 +13,18 @@
 #include "ma_report.h"
 #include "ma_text.h"
 
-#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, number)
-#define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){ 0 }, bytes)
+#define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
+#define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){0}, bytes)
 
 struct sums {
     uint64_t bytes[MA_TRENDS], stacks[MA_TRENDS];
     const struct ma_row *worst; /* of those that grow */
-    double projected, rate; /* of the worst; of all that grow */
+    double projected, rate;     /* of the worst; of all that grow */
 };
 
 static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_leaks *leaks)
 {
-    struct sums sums = { 0 };
+    struct sums sums = {0};
     for (size_t i = 0; i < analysis->n_rows; i++) {
         const struct ma_row *row = &analysis->rows[i];
         const struct ma_trend *trend = &leaks->of[i].trend;
@@ -45,8 +45,8 @@ static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_le
 }
 
 /* The frame to look at. */
-static int add_place(struct ma_analysis *analysis, struct ma_model *model,
-                     struct ma_value *verdict, uint32_t stack)
+static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model,
+                            struct ma_value *verdict, uint32_t stack)
 {
     const struct ma_frame *frames;
     char buffer[256];
@@ -64,10 +64,10 @@ static int add_place(struct ma_analysis *analysis, struct ma_model *model,
         ma_model_text(model, verdict, "fix_first", "fix first", name);
         return 0;
     }
-    ma_model_format(model, verdict, "fix_first", NULL, "%s, %s:%u", name, frame->file,
-                    frame->line);
+    ma_model_format(model, verdict, "fix_first", NULL, "%s, %s:%u", name, frame->file, frame->line);
     ma_model_text(model, verdict, NULL, "fix first", name);
-    ma_model_format(model, verdict, NULL, "  at", "%s:%u", ma_label_short_path(frame->file), frame->line);
+    ma_model_format(model, verdict, NULL, "  at", "%s:%u", ma_label_short_path(frame->file),
+                    frame->line);
     return 0;
 }
 
@@ -76,8 +76,8 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
                      uint64_t leaked, const struct ma_leaks *leaks)
 {
     static const char *const titles[MA_TRENDS] = {
-        [MA_TREND_GROWING] = "  growing",   [MA_TREND_UNCLEAR] = "  unclear",
-        [MA_TREND_YOUNG] = "  too young",   [MA_TREND_PLATEAU] = "  caches",
+        [MA_TREND_GROWING] = "  growing",  [MA_TREND_UNCLEAR] = "  unclear",
+        [MA_TREND_YOUNG] = "  too young",  [MA_TREND_PLATEAU] = "  caches",
         [MA_TREND_STARTUP] = "  start-up",
     };
     static const char *const words[MA_TRENDS] = {
@@ -113,8 +113,8 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
         stacks += sums->stacks[kind];
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
-        snprintf(buffer, size, "%s", analysis->leaked_blocks
-                                         ? "No leak but those that are suppressed."
+        snprintf(buffer, size, "%s",
+                 analysis->leaked_blocks ? "No leak but those that are suppressed."
                                          : "No leak: every block was freed.");
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
@@ -147,17 +147,17 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_real(model, verdict, "growing_bytes_per_s", NULL, MA_PLAIN, sums.rate);
     if (sums.worst) {
         const struct ma_leak *leak = &leaks->of[sums.worst - analysis->rows];
-        int result = add_place(analysis, model, verdict, sums.worst->stack);
+        int result = add_retired_node(analysis, model, verdict, sums.worst->stack);
         if (result < 0)
             return result;
-        ma_model_format(model, verdict, NULL, "  it costs", "%s in %s blocks so far, %s an hour later",
-                        HUMAN(sums.worst->leaked_bytes),
-                        ma_human_count((char[MA_HUMAN_SIZE]){ 0 }, sums.worst->leaked_blocks),
+        ma_model_format(model, verdict, NULL, "  it costs",
+                        "%s in %s blocks so far, %s an hour later", HUMAN(sums.worst->leaked_bytes),
+                        ma_human_count((char[MA_HUMAN_SIZE]){0}, sums.worst->leaked_blocks),
                         HUMAN((uint64_t)(sums.projected < 1e18 ? sums.projected : 1e18)));
         ma_model_format(model, verdict, NULL, "  it rose in",
-                        "%u of %u intervals; its oldest block is %s old",
-                        leak->trend.rises, leak->trend.intervals,
-                        ma_human_time((char[MA_HUMAN_SIZE]){ 0 }, leak->oldest));
+                        "%u of %u intervals; its oldest block is %s old", leak->trend.rises,
+                        leak->trend.intervals,
+                        ma_human_time((char[MA_HUMAN_SIZE]){0}, leak->oldest));
     } else {
         ma_model_null(model, verdict, "fix_first");
     }

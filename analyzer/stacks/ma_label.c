@@ -9,33 +9,84 @@
 
 static const char *const wrappers[] = {
     /* the allocator's own names and what is called like them */
-    "malloc*", "calloc*", "realloc*", "*memalign", "aligned_alloc", "valloc", "pvalloc",
-    "*[mM]alloc", "*[cC]alloc", "*[rR]ealloc", "*[rR]eallocarray", "*_malloc[0-9]*",
-    "*_malloc_n", "*_malloc0_n", "*_realloc_n", "*[mM]allocz", "*[mM]allocz_gently",
-    "*Malloc[0-9RZ]*", "*Realloc[OR]*",
-    "*MallocArray", "*ReallocArray", "*MallocN", "*MallocNN",
+    "malloc*",
+    "calloc*",
+    "realloc*",
+    "*memalign",
+    "aligned_alloc",
+    "valloc",
+    "pvalloc",
+    "*[mM]alloc",
+    "*[cC]alloc",
+    "*[rR]ealloc",
+    "*[rR]eallocarray",
+    "*_malloc[0-9]*",
+    "*_malloc_n",
+    "*_malloc0_n",
+    "*_realloc_n",
+    "*[mM]allocz",
+    "*[mM]allocz_gently",
+    "*Malloc[0-9RZ]*",
+    "*Realloc[OR]*",
+    "*MallocArray",
+    "*ReallocArray",
+    "*MallocN",
+    "*MallocNN",
     /* copies of strings and memory */
-    "strdup", "strndup", "__strdup", "__strndup", "wcsdup", "x*dup", "xstrndup", "x*dup0",
-    "xasprintf", "xvasprintf", "asprintf", "__asprintf", "vasprintf", "__vasprintf*",
-    "g_*dup*", "g_new*", "g_slice_*", "sqlite3*StrDup", "sqlite3*StrNDup",
+    "strdup",
+    "strndup",
+    "__strdup",
+    "__strndup",
+    "wcsdup",
+    "x*dup",
+    "xstrndup",
+    "x*dup0",
+    "xasprintf",
+    "xvasprintf",
+    "asprintf",
+    "__asprintf",
+    "vasprintf",
+    "__vasprintf*",
+    "g_*dup*",
+    "g_new*",
+    "g_slice_*",
+    "sqlite3*StrDup",
+    "sqlite3*StrNDup",
     /* C++ */
-    "operator new*", "std::*", "__gnu_cxx::*", "boost::alignment::*", "__cxa_allocate_*",
+    "operator new*",
+    "std::*",
+    "__gnu_cxx::*",
+    "boost::alignment::*",
+    "__cxa_allocate_*",
     /* Rust */
-    "alloc::*", "<alloc::*", "core::*", "<core::*", "hashbrown::*", "__rust_alloc*",
-    "__rust_realloc", "__rdl_*", "__rg_*",
+    "alloc::*",
+    "<alloc::*",
+    "core::*",
+    "<core::*",
+    "hashbrown::*",
+    "__rust_alloc*",
+    "__rust_realloc",
+    "__rdl_*",
+    "__rg_*",
     /* interpreters */
-    "_PyMem_*", "PyMem_*", "PyObject_Malloc", "PyObject_Calloc", "PyObject_Realloc",
-    "_PyObject_Malloc", "_PyObject_GC_*", "PyType_GenericAlloc", "Perl_safesys*",
+    "_PyMem_*",
+    "PyMem_*",
+    "PyObject_Malloc",
+    "PyObject_Calloc",
+    "PyObject_Realloc",
+    "_PyObject_Malloc",
+    "_PyObject_GC_*",
+    "PyType_GenericAlloc",
+    "Perl_safesys*",
 };
 
 /* Where threads, programs and their constructors begin: says nothing of a stack. */
 static const char *const starts[] = {
-    "__libc_start_*", "_start", "start_thread", "clone", "clone3", "__clone*", "call_init",
-    "_dl_*",
+    "__libc_start_*", "_start", "start_thread", "clone", "clone3", "__clone*", "call_init", "_dl_*",
 };
 
 /* Whoever gives a function such a name wants to see it. */
-static const char *const never[] = { "*leak*", "*Leak*", "*test*", "*Test*" };
+static const char *const never[] = {"*leak*", "*Leak*", "*test*", "*Test*"};
 
 /* Does one of [set] match? *pattern, at the '[', moves behind the ']'. */
 static bool in_set(const char **pattern, char letter)
@@ -121,7 +172,7 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
 
 static bool is_own(const struct ma_frame *frame, const char *executable)
 {
-    static const char *const places[] = { "/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/" };
+    static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/"};
     if (!frame->module || !frame->module[0] ||
         (frame->function && ma_label_is_wrapper(frame->function)))
         return false;

@@ -13,34 +13,33 @@
 
 void ma_stacks_init(struct ma_stacks *stacks, struct ma_trace *trace, struct ma_symbols *symbols)
 {
-    *stacks = (struct ma_stacks){ .trace = trace, .symbols = symbols,
-                                  .latest_module = UINT64_MAX };
+    *stacks = (struct ma_stacks){.trace = trace, .symbols = symbols, .latest_module = UINT64_MAX};
 }
 
 void ma_stacks_free(struct ma_stacks *stacks)
 {
     for (size_t i = 0; i < stacks->n_objects; i++) {
         free(stacks->objects[i].build_id_text);
-        ma_map_free(&stacks->objects[i].site_of);
+        ma_map_free(&stacks->objects[i].pc_of);
     }
     free(stacks->objects);
-    free(stacks->sites);
-    free(stacks->paths);
+    free(stacks->pcs);
+    free(stacks->all);
     free(stacks->chain);
-    free(stacks->told);
+    free(stacks->resolved);
     free(stacks->frames);
-    ma_map_free(&stacks->path_of);
+    ma_map_free(&stacks->stack_of);
     for (size_t i = 0; i < stacks->n_hashes; i++) {
         ma_pages_free(stacks->hashes[i].at, stacks->hashes[i].n * sizeof *stacks->hashes[i].at);
-        free(stacks->hashes[i].places);
+        free(stacks->hashes[i].retired_nodes);
     }
     free(stacks->hashes);
-    free(stacks->places);
-    free(stacks->folded);
-    ma_map_free(&stacks->place_of);
-    free(stacks->path_sites);
+    free(stacks->retired_nodes);
+    free(stacks->retired);
+    ma_map_free(&stacks->retired_node_of);
+    free(stacks->stack_pcs);
     ma_map_free(&stacks->object_of);
-    ma_map_free(&stacks->folding_of);
+    ma_map_free(&stacks->retiring_of);
     ma_map_free(&stacks->named);
 }
 
@@ -125,7 +124,7 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
     if (*index != MA_NONE) {
         struct ma_object_entry *object = &stacks->objects[*index];
         uint64_t order = (uint64_t)process->index << 32 | (uint32_t)stacks->n_objects;
-        if (order < object->order) { /* an earlier process, folded or asked for later */
+        if (order < object->order) { /* an earlier process, retired or asked for later */
             object->order = order;
             object->since = process->known ? process->record.realtime_ns : 0;
             object->first = process;
@@ -144,15 +143,15 @@ int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *pro
                           uint32_t *index)
 {
     uint64_t key = (uint64_t)process->index << 32 | id;
-    *index = key == stacks->latest_module ? stacks->latest_object
-                                          : ma_map_get(&stacks->object_of, key);
+    *index =
+        key == stacks->latest_module ? stacks->latest_object : ma_map_get(&stacks->object_of, key);
     if (*index == MA_NONE)
-        *index = ma_map_get(&stacks->folding_of, key);
+        *index = ma_map_get(&stacks->retiring_of, key);
     if (*index == MA_NONE) {
         const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
         /* Those of a process that is over are asked for no more, unless nobody else has them. */
-        struct ma_map *map = module && process == stacks->folding ? &stacks->folding_of
-                                                                  : &stacks->object_of;
+        struct ma_map *map =
+            module && process == stacks->retiring ? &stacks->retiring_of : &stacks->object_of;
         int result = find_named(stacks, process, module, id, index);
         if (result < 0 || (result = ma_map_set(map, key, *index)) < 0)
             return result;
@@ -179,30 +178,33 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
     };
 }
 
-int ma_stacks_add_site(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
-                       uint64_t address, uint32_t *index)
+int ma_stacks_add_pc(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
+                     uint64_t address, uint32_t *index)
 {
-    if (!MA_RESERVE(stacks->sites, stacks->n_sites, stacks->site_capacity))
+    if (!MA_RESERVE(stacks->pcs, stacks->n_pcs, stacks->pc_capacity))
         return -ENOMEM;
-    *index = (uint32_t)stacks->n_sites;
-    stacks->sites[stacks->n_sites++] = (struct ma_site){
-        .object = object, .exact = frame & 1, .offset = offset, .address = address,
+    *index = (uint32_t)stacks->n_pcs;
+    stacks->pcs[stacks->n_pcs++] = (struct ma_pc){
+        .object = object,
+        .exact = frame & 1,
+        .offset = offset,
+        .address = address,
     };
-    return ma_map_set(&stacks->objects[object].site_of, frame, *index);
+    return ma_map_set(&stacks->objects[object].pc_of, frame, *index);
 }
 
-static int find_site(struct ma_stacks *stacks, const struct ma_process *process,
-                     const struct ma_node *node, uint32_t *index)
+static int find_pc(struct ma_stacks *stacks, const struct ma_process *process,
+                   const struct ma_node *node, uint32_t *index)
 {
     uint32_t object;
     int result = ma_stacks_find_object(stacks, process, node->module, &object);
     if (result < 0)
         return result;
-    *index = ma_map_get(&stacks->objects[object].site_of, ma_stacks_frame_of(node));
+    *index = ma_map_get(&stacks->objects[object].pc_of, ma_stacks_frame_of(node));
     if (*index != MA_NONE)
         return 0;
-    return ma_stacks_add_site(stacks, object, ma_stacks_frame_of(node), node->offset,
-                              ma_process_address(process, node), index);
+    return ma_stacks_add_pc(stacks, object, ma_stacks_frame_of(node), node->offset,
+                            ma_process_address(process, node), index);
 }
 
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node)
@@ -238,16 +240,17 @@ static int hash_path(struct ma_stacks *stacks, const struct ma_process *owner,
 }
 
 /* Outwards to a root or a node whose hash is known, then back. */
-int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t stack, uint64_t *hash)
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                         uint64_t *hash)
 {
     const struct ma_process *owner = process;
     stacks->n_chain = 0;
     for (*hash = stack; stack >= MLF_FIRST_NODE; *hash = stack) {
         const struct ma_node *node = ma_process_node(process, stack, &owner);
         if (!node) {
-            uint32_t place = ma_stacks_folded(stacks, process, stack);
-            *hash = place ? ma_stacks_place_at(stacks, place)->hash : MA_ROOT_UNKNOWN;
+            uint32_t retired_node = ma_stacks_retired(stacks, process, stack);
+            *hash = retired_node ? ma_stacks_retired_node_at(stacks, retired_node)->hash
+                                 : MA_ROOT_UNKNOWN;
             break;
         }
         const uint64_t *known = ma_stacks_hash_at(stacks, owner, (size_t)(node - owner->nodes));
@@ -280,9 +283,8 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
     int result = 0;
     for (; own->done < process->n_nodes && result == 0; own->done++) {
         const struct ma_node *node = &process->nodes[own->done];
-        uint32_t parent = node->parent < MLF_FIRST_NODE
-                              ? MA_NONE
-                              : ma_process_own_node(process, node->parent);
+        uint32_t parent =
+            node->parent < MLF_FIRST_NODE ? MA_NONE : ma_process_own_node(process, node->parent);
         uint64_t hash = parent != MA_NONE ? own->at[parent] : node->parent;
         if (parent == MA_NONE ? node->parent < MLF_FIRST_NODE : hash != 0) {
             result = hash_path(stacks, process, node, hash, &own->at[own->done]);
@@ -294,17 +296,17 @@ int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *proc
     return result;
 }
 
-int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first,
-                        uint32_t *id)
+int ma_stacks_find_stack(struct ma_stacks *stacks, uint64_t hash, struct ma_stack first,
+                         uint32_t *id)
 {
-    uint32_t index = ma_map_get(&stacks->path_of, hash);
+    uint32_t index = ma_map_get(&stacks->stack_of, hash);
     if (index == MA_NONE) {
-        index = (uint32_t)stacks->n_paths;
-        if (stacks->n_paths >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
-            !MA_RESERVE(stacks->paths, stacks->n_paths, stacks->path_capacity) ||
-            ma_map_set(&stacks->path_of, hash, index) < 0)
+        index = (uint32_t)stacks->n_stacks;
+        if (stacks->n_stacks >= UINT32_MAX - MLF_FIRST_NODE - 1 ||
+            !MA_RESERVE(stacks->all, stacks->n_stacks, stacks->stack_capacity) ||
+            ma_map_set(&stacks->stack_of, hash, index) < 0)
             return -ENOMEM;
-        stacks->paths[stacks->n_paths++] = first;
+        stacks->all[stacks->n_stacks++] = first;
     }
     *id = index + MLF_FIRST_NODE;
     return 0;
@@ -318,9 +320,9 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
     if (stack < MLF_FIRST_NODE)
         return 0;
     const struct ma_node *node = ma_process_node(process, stack, &owner);
-    uint32_t place = node ? 0 : ma_stacks_folded(stacks, process, stack);
-    if (place)
-        return ma_stacks_place_id(stacks, place, process->index, id);
+    uint32_t retired_node = node ? 0 : ma_stacks_retired(stacks, process, stack);
+    if (retired_node)
+        return ma_stacks_retired_node_id(stacks, retired_node, process->index, id);
     if (!node) {
         stacks->trace->audit.unknown_stacks++;
         *id = MA_ROOT_UNKNOWN;
@@ -330,39 +332,39 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
     if ((owner->index >= stacks->n_hashes || index >= stacks->hashes[owner->index].done) &&
         ma_stacks_hash_nodes(stacks, owner) < 0)
         return -ENOMEM;
-    return ma_stacks_find_path(stacks, stacks->hashes[owner->index].at[index],
-                               (struct ma_path){ .owner = owner->index, .node = (uint32_t)index },
-                               id);
+    return ma_stacks_find_stack(stacks, stacks->hashes[owner->index].at[index],
+                                (struct ma_stack){.owner = owner->index, .node = (uint32_t)index},
+                                id);
 }
 
 /* What is told of a return address. Returns the number of calls, 0 if nothing. */
-static size_t resolve_site(struct ma_stacks *stacks, const struct ma_site *site,
-                           const struct ma_symbol **symbols)
+static size_t resolve_pc(struct ma_stacks *stacks, const struct ma_pc *pc,
+                         const struct ma_symbol **symbols)
 {
-    const struct ma_object_entry *entry = &stacks->objects[site->object];
+    const struct ma_object_entry *entry = &stacks->objects[pc->object];
     if (!stacks->symbols || (!entry->known && !entry->owner))
         return 0;
     struct ma_object object = ma_stacks_object(entry);
-    return ma_symbols_resolve(stacks->symbols, &object, site->offset, site->exact, symbols);
+    return ma_symbols_resolve(stacks->symbols, &object, pc->offset, pc->exact, symbols);
 }
 
 /* The frames of one return address: its function, those inlined there first. */
-bool ma_stacks_tell(struct ma_stacks *stacks, uint32_t index)
+bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t index)
 {
-    struct ma_site *site = &stacks->sites[index];
-    struct ma_object_entry *object = &stacks->objects[site->object];
+    struct ma_pc *pc = &stacks->pcs[index];
+    struct ma_object_entry *object = &stacks->objects[pc->object];
     struct ma_frame frame = {
-        .address = site->address,
-        .offset = site->offset,
+        .address = pc->address,
+        .offset = pc->offset,
         .module = object->known ? object->path : NULL,
         .build_id = object->build_id_size ? object->build_id_text : NULL,
-        .site = index,
+        .pc = index,
     };
     const struct ma_symbol *symbols = NULL;
-    if (site->n_told)
+    if (pc->n_resolved)
         return true;
-    size_t n = resolve_site(stacks, site, &symbols);
-    const size_t first = stacks->n_told;
+    size_t n = resolve_pc(stacks, pc, &symbols);
+    const size_t first = stacks->n_resolved;
     for (size_t i = 0; i < (n ? n : 1); i++) {
         if (n) {
             frame.function = symbols[i].function;
@@ -370,17 +372,17 @@ bool ma_stacks_tell(struct ma_stacks *stacks, uint32_t index)
             frame.line = symbols[i].line;
             frame.inlined = symbols[i].inlined;
         }
-        if (!MA_RESERVE(stacks->told, stacks->n_told, stacks->told_capacity)) {
-            stacks->n_told = first;
+        if (!MA_RESERVE(stacks->resolved, stacks->n_resolved, stacks->resolved_capacity)) {
+            stacks->n_resolved = first;
             return false;
         }
-        frame.number = (uint32_t)stacks->n_told;
-        stacks->told[stacks->n_told++] = frame;
+        frame.number = (uint32_t)stacks->n_resolved;
+        stacks->resolved[stacks->n_resolved++] = frame;
     }
     object->shown++;
     object->unresolved += !n || !symbols[n - 1].function;
-    site->told = (uint32_t)first;
-    site->n_told = (uint32_t)(n ? n : 1);
+    pc->resolved = (uint32_t)first;
+    pc->n_resolved = (uint32_t)(n ? n : 1);
     return true;
 }
 
@@ -390,26 +392,26 @@ int ma_stacks_resolve_all(struct ma_stacks *stacks)
     for (size_t i = 0; i < stacks->trace->n_processes; i++) {
         const struct ma_process *process = stacks->trace->processes[i];
         for (size_t k = 0; k < process->n_nodes; k++) {
-            uint32_t site;
-            int result = find_site(stacks, process, &process->nodes[k], &site);
+            uint32_t pc;
+            int result = find_pc(stacks, process, &process->nodes[k], &pc);
             if (result < 0)
                 return result;
         }
     }
-    for (size_t i = 0; i < stacks->n_sites; i++)
-        resolve_site(stacks, &stacks->sites[i], &symbols);
+    for (size_t i = 0; i < stacks->n_pcs; i++)
+        resolve_pc(stacks, &stacks->pcs[i], &symbols);
     return 0;
 }
 
 struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id)
 {
-    struct ma_step step = { 0 };
+    struct ma_step step = {0};
     if (id < MLF_FIRST_NODE)
         return step;
-    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
+    const struct ma_stack *path = &stacks->all[id - MLF_FIRST_NODE];
     step.process = stacks->trace->processes[path->owner];
-    if (path->folded)
-        step.place = path->node + MLF_FIRST_NODE;
+    if (path->retired)
+        step.retired_node = path->node + MLF_FIRST_NODE;
     else
         step.node = &step.process->nodes[path->node];
     return step;
@@ -418,73 +420,72 @@ struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id)
 void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step)
 {
     if (!step->node) {
-        step->place = ma_stacks_place_at(stacks, step->place)->parent;
+        step->retired_node = ma_stacks_retired_node_at(stacks, step->retired_node)->parent;
         return;
     }
     const struct ma_process *process = step->process;
     uint32_t parent = step->node->parent;
     step->node = parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, parent, &step->process);
-    step->place = step->node || parent < MLF_FIRST_NODE
-                      ? 0
-                      : ma_stacks_folded(stacks, process, parent);
+    step->retired_node =
+        step->node || parent < MLF_FIRST_NODE ? 0 : ma_stacks_retired(stacks, process, parent);
 }
 
-int ma_stacks_step_site(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *site)
+int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *pc)
 {
-    return step->node ? find_site(stacks, step->process, step->node, site)
-                      : ma_stacks_place_site(stacks, step->process, step->place, site);
+    return step->node ? find_pc(stacks, step->process, step->node, pc)
+                      : ma_stacks_retired_pc(stacks, step->process, step->retired_node, pc);
 }
 
-long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sites)
+long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs)
 {
     struct ma_step step = ma_stacks_innermost(stacks, id);
-    stacks->n_path_sites = 0;
+    stacks->n_stack_pcs = 0;
     for (unsigned depth = 0; ma_step_is_frame(&step) && depth < MLF_DEPTH_MAX; depth++) {
-        uint32_t site;
-        if (ma_stacks_step_site(stacks, &step, &site) < 0 ||
-            !MA_RESERVE(stacks->path_sites, stacks->n_path_sites, stacks->path_site_capacity))
+        uint32_t pc;
+        if (ma_stacks_step_pc(stacks, &step, &pc) < 0 ||
+            !MA_RESERVE(stacks->stack_pcs, stacks->n_stack_pcs, stacks->stack_pc_capacity))
             return -1;
-        stacks->path_sites[stacks->n_path_sites++] = site;
+        stacks->stack_pcs[stacks->n_stack_pcs++] = pc;
         ma_stacks_outwards(stacks, &step);
     }
-    *sites = stacks->path_sites;
-    return (long)stacks->n_path_sites;
+    *pcs = stacks->stack_pcs;
+    return (long)stacks->n_stack_pcs;
 }
 
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames)
 {
-    const uint32_t *sites;
-    long n = ma_stacks_sites(stacks, id, &sites);
+    const uint32_t *pcs;
+    long n = ma_stacks_pcs(stacks, id, &pcs);
     stacks->n_frames = 0;
     for (long i = 0; i < n; i++) {
-        if (!ma_stacks_tell(stacks, sites[i]))
+        if (!ma_stacks_resolve(stacks, pcs[i]))
             return -1;
-        const struct ma_site *site = &stacks->sites[sites[i]];
-        for (uint32_t k = 0; k < site->n_told; k++) {
+        const struct ma_pc *pc = &stacks->pcs[pcs[i]];
+        for (uint32_t k = 0; k < pc->n_resolved; k++) {
             if (!MA_RESERVE(stacks->frames, stacks->n_frames, stacks->frame_capacity))
                 return -1;
-            stacks->frames[stacks->n_frames++] = stacks->told[site->told + k];
+            stacks->frames[stacks->n_frames++] = stacks->resolved[pc->resolved + k];
         }
     }
     *frames = stacks->frames;
     return n < 0 ? n : (long)stacks->n_frames;
 }
 
-long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames)
+long ma_stacks_pc(struct ma_stacks *stacks, uint32_t pc, const struct ma_frame **frames)
 {
-    if (!ma_stacks_tell(stacks, site))
+    if (!ma_stacks_resolve(stacks, pc))
         return -1;
-    *frames = &stacks->told[stacks->sites[site].told];
-    return stacks->sites[site].n_told;
+    *frames = &stacks->resolved[stacks->pcs[pc].resolved];
+    return stacks->pcs[pc].n_resolved;
 }
 
 uint32_t ma_stacks_root(const struct ma_stacks *stacks, uint32_t id)
 {
     if (id < MLF_FIRST_NODE)
         return id;
-    const struct ma_path *path = &stacks->paths[id - MLF_FIRST_NODE];
-    uint64_t hash = path->folded ? stacks->places[path->node].hash
-                                 : stacks->hashes[path->owner].at[path->node];
+    const struct ma_stack *path = &stacks->all[id - MLF_FIRST_NODE];
+    uint64_t hash = path->retired ? stacks->retired_nodes[path->node].hash
+                                  : stacks->hashes[path->owner].at[path->node];
     return (uint32_t)(hash & ROOT_MASK);
 }
 

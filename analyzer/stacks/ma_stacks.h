@@ -5,18 +5,18 @@
  * paths are told apart by a hash of 59 bits folded along their frames (module by
  * path and build-id, offset) from the outermost in, keyed anew in every run: of
  * a million different paths two are taken for one with odds of 10^-6. Hashes are
- * computed once for all nodes of a process, when one is asked for; sites and
+ * computed once for all nodes of a process, when one is asked for; return addresses and
  * symbols are looked up for the frames that are shown.
  *
- * The nodes of a process that is over may be folded into one trie of places, which
+ * The nodes of a process that is over may be retired into one trie of retired nodes, which
  * all such processes share: it grows with distinct paths, not with processes. What
  * was a process's node is a number of 4 bytes then, and that is kept for children
- * that have not been heard of, of the latest processes (MA_PLACES_KEPT).
+ * that have not been heard of, of the latest processes (MA_RETIRED_NODES_KEPT).
  */
 #ifndef MA_STACKS_H
 #define MA_STACKS_H
 
-#include "ma_process.h"
+#include "ma_trace.h"
 #include "ma_symbols.h"
 
 /* Ids below MLF_FIRST_NODE are roots (enum mlf_root); this one is ours. */
@@ -25,43 +25,43 @@
 /* A module, whatever its process and generation; or the code of one process that
  * lies in no module. */
 struct ma_object_entry {
-    const struct ma_process *owner; /* of code in no module; NULL: it is a module */
-    const struct ma_process *first; /* of the first to appear of those that had it, and its id */
-    uint32_t first_id;              /* there */
+    const struct ma_process *owner;    /* of code in no module; NULL: it is a module */
+    const struct ma_process *first;    /* of the first to appear of those that had it, and its id */
+    uint32_t first_id;                 /* there */
     const struct ma_segment *segments; /* of the first one that was met */
     size_t n_segments;
-    const char *path;    /* "" if the trace does not tell */
+    const char *path; /* "" if the trace does not tell */
     const unsigned char *build_id;
     size_t build_id_size;
-    char *build_id_text; /* hexadecimal */
-    bool vdso, known; /* known: the trace defines the module */
-    struct ma_map site_of; /* offset and exactness to site */
-    uint32_t other;        /* the next with the same hash of path and build-id, or MA_NONE */
+    char *build_id_text;        /* hexadecimal */
+    bool vdso, known;           /* known: the trace defines the module */
+    struct ma_map pc_of;        /* offset and exactness to return address */
+    uint32_t other;             /* the next with the same hash of path and build-id, or MA_NONE */
     uint64_t shown, unresolved; /* distinct frames */
-    uint64_t since; /* ns of the real-time clock when its process began, 0: unknown */
-    bool here;      /* its process ran on this machine */
-    uint64_t order; /* of its first use: by process, then by time of asking */
+    uint64_t since;             /* ns of the real-time clock when its process began, 0: unknown */
+    bool here;                  /* its process ran on this machine */
+    uint64_t order;             /* of its first use: by process, then by time of asking */
 };
 
-struct ma_site { /* a return address */
-    uint32_t object; /* its entry */
-    uint32_t told, n_told; /* its frames among those told, the innermost first; n_told 0:
-                            * not asked for yet */
+struct ma_pc {                     /* a return address */
+    uint32_t object;               /* its entry */
+    uint32_t resolved, n_resolved; /* its frames among those resolved, the innermost first;
+                                    * n_resolved 0: not asked for yet */
     bool exact;
     uint64_t offset, address; /* as captured, in the first process that had it */
 };
 
-struct ma_path { /* a stack */
+struct ma_stack {         /* a stack */
     uint32_t owner, node; /* the first node that was met for it: of which process, its index */
-    bool folded;          /* node is an index of places */
+    bool retired;         /* node is an index of retired nodes */
 };
 
-struct ma_place { /* a path, of whichever process */
+struct ma_retired_node {  /* a path, of whichever process */
     uint64_t hash, frame; /* frame: offset << 1 | exactness */
     uint32_t parent;      /* a root, or MLF_FIRST_NODE + its index */
     uint32_t object;
 };
-#define MA_PLACES_KEPT ((size_t)4 << 20) /* for children of processes that were folded */
+#define MA_RETIRED_NODES_KEPT ((size_t)4 << 20) /* for children of processes that were retired */
 
 struct ma_frame {
     uint64_t address, offset;
@@ -70,8 +70,8 @@ struct ma_frame {
     const char *function; /* NULL if unknown */
     const char *file;     /* NULL if unknown */
     unsigned line;        /* 0 if unknown */
-    uint32_t site;        /* whose frame it is */
-    uint32_t number;      /* among the frames told */
+    uint32_t pc;          /* whose frame it is */
+    uint32_t number;      /* among the frames resolved */
     bool inlined;
 };
 
@@ -80,19 +80,19 @@ struct ma_frame {
 struct ma_trie {
     struct ma_trie_node {
         uint32_t parent; /* the frame that called it: an earlier node; MA_NONE: none */
-        uint32_t frame;  /* index among the frames told (ma_stacks_told) */
-    } *nodes;
+        uint32_t frame;  /* index among the frames resolved (ma_stacks_resolved) */
+    } * nodes;
     size_t n, capacity;
     struct ma_map of; /* hash of a path to the node of its innermost frame */
 };
 
 struct ma_hashes { /* of the paths of one process's own nodes */
-    uint64_t *at; /* by index of the node; the root in the low 4 bits; 0: not known yet */
+    uint64_t *at;  /* by index of the node; the root in the low 4 bits; 0: not known yet */
     size_t n;
-    size_t done; /* all before are known */
-    uint32_t *places; /* of a folded process: by id of the node less `first`, as in
-                       * ma_place.parent; 0: there was none */
-    size_t n_places;
+    size_t done;             /* all before are known */
+    uint32_t *retired_nodes; /* of a retired process: by id of the node less `first`, as in
+                              * ma_retired_node.parent; 0: there was none */
+    size_t n_retired_nodes;
     uint32_t first;
 };
 
@@ -107,33 +107,34 @@ struct ma_stacks {
     struct ma_map named;     /* hash of path and build-id to the latest such object (see other) */
     uint64_t latest_module;  /* process and module that were asked for last, */
     uint32_t latest_object;  /* and the object they gave */
-    struct ma_site *sites;
-    size_t n_sites, site_capacity;
-    struct ma_frame *told; /* the frames of sites that were asked for */
-    size_t n_told, told_capacity;
+    struct ma_pc *pcs;
+    size_t n_pcs, pc_capacity;
+    struct ma_frame *resolved; /* the frames of return addresses that were asked for */
+    size_t n_resolved, resolved_capacity;
 
     /* stacks */
     struct ma_hashes *hashes; /* by process index */
     size_t n_hashes;
-    struct ma_path *paths; /* index: id - MLF_FIRST_NODE */
-    size_t n_paths, path_capacity;
-    struct ma_map path_of; /* hash to index */
+    struct ma_stack *all; /* index: id - MLF_FIRST_NODE */
+    size_t n_stacks, stack_capacity;
+    struct ma_map stack_of; /* hash to index */
 
-    /* of processes that were folded */
-    struct ma_place *places;
-    size_t n_places, place_capacity;
-    struct ma_map place_of; /* hash to index */
-    uint32_t *folded; /* processes, in the order of their folding; [folded_at, …) have places */
-    size_t n_folded, folded_capacity, folded_at;
-    size_t n_kept;    /* sum of their places */
-    const struct ma_process *folding; /* the one that is being folded, or NULL */
-    struct ma_map folding_of;         /* as object_of, of that one: let go when it is done */
+    /* of processes that were retired */
+    struct ma_retired_node *retired_nodes;
+    size_t n_retired_nodes, retired_node_capacity;
+    struct ma_map retired_node_of; /* hash to index */
+    uint32_t *
+        retired; /* processes, in the order of their retiring; [retired_at, …) have retired nodes */
+    size_t n_retired, retired_capacity, retired_at;
+    size_t n_kept;                     /* sum of their retired nodes */
+    const struct ma_process *retiring; /* the one that is being retired, or NULL */
+    struct ma_map retiring_of;         /* as object_of, of that one: let go when it is done */
 
     /* scratch, and answers, valid until the next call */
     uint32_t *chain; /* ids of nodes on the way out */
     size_t n_chain, chain_capacity;
-    uint32_t *path_sites;  /* of the latest ma_stacks_sites */
-    size_t n_path_sites, path_site_capacity;
+    uint32_t *stack_pcs; /* of the latest ma_stacks_pcs */
+    size_t n_stack_pcs, stack_pc_capacity;
     struct ma_frame *frames; /* of the latest ma_stacks_frames */
     size_t n_frames, frame_capacity;
 };
@@ -146,30 +147,31 @@ void ma_stacks_free(struct ma_stacks *stacks);
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                  uint32_t *id);
 
-/* The place of a process's stack, below MLF_FIRST_NODE for one without frames; made
+/* The retired node of a process's stack, below MLF_FIRST_NODE for one without frames; made
  * if it is new. Returns 0 or -ENOMEM. */
-int ma_stacks_place(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
-                    uint32_t *place);
+int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process,
+                           uint32_t stack, uint32_t *retired_node);
 
-/* The id of a place; `process` had it. Returns 0 or -ENOMEM. */
-int ma_stacks_place_id(struct ma_stacks *stacks, uint32_t place, uint32_t process, uint32_t *id);
+/* The id of a retired node; `process` had it. Returns 0 or -ENOMEM. */
+int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process,
+                              uint32_t *id);
 
 /* Let go of what is known of the process's nodes, and of the modules it has in
- * common with others: places stand for its nodes. The caller forgets the nodes
+ * common with others: retired nodes stand for its nodes. The caller forgets the nodes
  * themselves. Not for who asks ma_stacks_resolve_all. Returns 0 or -ENOMEM. */
-int ma_stacks_fold(struct ma_stacks *stacks, struct ma_process *process);
+int ma_stacks_retire(struct ma_stacks *stacks, struct ma_process *process);
 
 /* The frames of a stack, innermost first, inlined ones included. The array is
  * valid until the next call, its strings until ma_stacks_free. -1 if memory is
  * short. */
 long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_frame **frames);
 
-/* The sites of a stack's frames, innermost first: as many as it has frames that
+/* The return addresses of a stack's frames, innermost first: as many as it has frames that
  * are not inlined. Valid until the next call; -1 if memory is short. */
-long ma_stacks_sites(struct ma_stacks *stacks, uint32_t id, const uint32_t **sites);
+long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs);
 
-/* The frames of one return address, by the number of its site; as above. */
-long ma_stacks_site(struct ma_stacks *stacks, uint32_t site, const struct ma_frame **frames);
+/* The frames of one return address, by the number of its return address; as above. */
+long ma_stacks_pc(struct ma_stacks *stacks, uint32_t pc, const struct ma_frame **frames);
 
 /* The node of the stack's innermost frame, made with those it lies in if they are
  * new: after all older ones, outermost first. MA_NONE for a stack without frames.
@@ -184,9 +186,10 @@ int ma_trie_walk(const struct ma_trie *trie, int (*pass)(void *context, uint32_t
                  void *context);
 
 /* A frame by the number that nodes have for it. Valid until the next is asked for. */
-static inline const struct ma_frame *ma_stacks_told(const struct ma_stacks *stacks, uint32_t frame)
+static inline const struct ma_frame *ma_stacks_resolved(const struct ma_stacks *stacks,
+                                                        uint32_t frame)
 {
-    return &stacks->told[frame];
+    return &stacks->resolved[frame];
 }
 
 /* Asks for the symbols of all frames of all processes, those that no report

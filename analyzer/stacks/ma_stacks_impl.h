@@ -20,58 +20,58 @@ bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma
 /* The object of a module id; 0 is code that its process has in no module. */
 int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *process, uint32_t id,
                           uint32_t *index);
-int ma_stacks_add_site(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
-                       uint64_t address, uint32_t *index);
+int ma_stacks_add_pc(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
+                     uint64_t address, uint32_t *index);
 
 /* Where the hash of a node's path is noted, valid until the next call; NULL if
  * memory is short. */
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node);
 
 /* The hash of the path of a node of this process, and those of its parents. */
-int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t stack, uint64_t *hash);
+int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
+                         uint64_t *hash);
 
 /* The hashes of all nodes that a process has defined since. */
 int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *process);
 
 /* The path of a hash, made if it is new: `first` is where it was met. */
-int ma_stacks_find_path(struct ma_stacks *stacks, uint64_t hash, struct ma_path first,
-                        uint32_t *id);
+int ma_stacks_find_stack(struct ma_stacks *stacks, uint64_t hash, struct ma_stack first,
+                         uint32_t *id);
 
-/* A frame of a path, on the way outwards: a node of a process, or a place. */
+/* A frame of a path, on the way outwards: a node of a process, or a retired node. */
 struct ma_step {
-    const struct ma_process *process; /* whose node; of a place: one that had it */
-    const struct ma_node *node;       /* NULL: it is a place */
-    uint32_t place;                   /* below MLF_FIRST_NODE: the path has ended */
+    const struct ma_process *process; /* whose node; of a retired node: one that had it */
+    const struct ma_node *node;       /* NULL: it is a retired node */
+    uint32_t retired_node;            /* below MLF_FIRST_NODE: the path has ended */
 };
 
 static inline bool ma_step_is_frame(const struct ma_step *step)
 {
-    return step->node || step->place >= MLF_FIRST_NODE;
+    return step->node || step->retired_node >= MLF_FIRST_NODE;
 }
 
 struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id);
 void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step);
-int ma_stacks_step_site(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *site);
+int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *pc);
 
-/* Look up the frames of a site, if that was not done yet. False if memory is short. */
-bool ma_stacks_tell(struct ma_stacks *stacks, uint32_t site);
+/* Look up the frames of a return address, if that was not done yet. False if memory is short. */
+bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t pc);
 
 /* ma_stacks_places.c */
 
-static inline const struct ma_place *ma_stacks_place_at(const struct ma_stacks *stacks,
-                                                        uint32_t place)
+static inline const struct ma_retired_node *
+ma_stacks_retired_node_at(const struct ma_stacks *stacks, uint32_t retired_node)
 {
-    return &stacks->places[place - MLF_FIRST_NODE];
+    return &stacks->retired_nodes[retired_node - MLF_FIRST_NODE];
 }
 
-/* What stands for a node of this process that was folded, or of one it inherits
- * from: a place; 0: there is none, or it is kept no more. */
-uint32_t ma_stacks_folded(const struct ma_stacks *stacks, const struct ma_process *process,
-                          uint32_t stack);
+/* What stands for a node of this process that was retired, or of one it inherits
+ * from: a retired node; 0: there is none, or it is kept no more. */
+uint32_t ma_stacks_retired(const struct ma_stacks *stacks, const struct ma_process *process,
+                           uint32_t stack);
 
-/* The site of a place, which this process had. */
-int ma_stacks_place_site(struct ma_stacks *stacks, const struct ma_process *process,
-                         uint32_t place, uint32_t *site);
+/* The return address of a retired node, which this process had. */
+int ma_stacks_retired_pc(struct ma_stacks *stacks, const struct ma_process *process,
+                         uint32_t retired_node, uint32_t *pc);
 
 #endif

@@ -10,7 +10,7 @@
 
 struct piece { /* a return address of a path that is new */
     uint64_t hash;
-    uint32_t site;
+    uint32_t pc;
 };
 
 struct pieces {
@@ -22,7 +22,7 @@ static int hash_of(struct ma_stacks *stacks, const struct ma_step *step, uint64_
 {
     if (step->node)
         return ma_stacks_hash_chain(stacks, step->process, step->node->id, hash);
-    *hash = ma_stacks_place_at(stacks, step->place)->hash;
+    *hash = ma_stacks_retired_node_at(stacks, step->retired_node)->hash;
     return 0;
 }
 
@@ -38,8 +38,8 @@ static int follow(struct ma_stacks *stacks, const struct ma_trie *trie, uint32_t
         *node = ma_map_get(&trie->of, piece.hash);
         if (*node != MA_NONE)
             return 0;
-        if (ma_stacks_step_site(stacks, &step, &piece.site) < 0 ||
-            !ma_stacks_tell(stacks, piece.site) ||
+        if (ma_stacks_step_pc(stacks, &step, &piece.pc) < 0 ||
+            !ma_stacks_resolve(stacks, piece.pc) ||
             !MA_RESERVE(pieces->all, pieces->n, pieces->capacity))
             return -ENOMEM;
         pieces->all[pieces->n++] = piece;
@@ -50,11 +50,11 @@ static int follow(struct ma_stacks *stacks, const struct ma_trie *trie, uint32_t
 static int add_piece(const struct ma_stacks *stacks, struct ma_trie *trie,
                      const struct piece *piece, uint32_t *node)
 {
-    const struct ma_site *site = &stacks->sites[piece->site];
-    for (uint32_t i = site->n_told; i-- > 0;) {
+    const struct ma_pc *pc = &stacks->pcs[piece->pc];
+    for (uint32_t i = pc->n_resolved; i-- > 0;) {
         if (trie->n >= MA_NONE || !MA_RESERVE(trie->nodes, trie->n, trie->capacity))
             return -ENOMEM;
-        trie->nodes[trie->n] = (struct ma_trie_node){ *node, site->told + i };
+        trie->nodes[trie->n] = (struct ma_trie_node){*node, pc->resolved + i};
         *node = (uint32_t)trie->n++;
     }
     return ma_map_set(&trie->of, piece->hash, *node);
@@ -62,7 +62,7 @@ static int add_piece(const struct ma_stacks *stacks, struct ma_trie *trie,
 
 int ma_stacks_trie_add(struct ma_stacks *stacks, struct ma_trie *trie, uint32_t id, uint32_t *node)
 {
-    struct pieces pieces = { 0 };
+    struct pieces pieces = {0};
     int result = follow(stacks, trie, id, &pieces, node);
     while (pieces.n && result == 0)
         result = add_piece(stacks, trie, &pieces.all[--pieces.n], node);
@@ -74,7 +74,7 @@ void ma_trie_free(struct ma_trie *trie)
 {
     free(trie->nodes);
     ma_map_free(&trie->of);
-    *trie = (struct ma_trie){ 0 };
+    *trie = (struct ma_trie){0};
 }
 
 /* First children and siblings; those of the whole stand at index n. */

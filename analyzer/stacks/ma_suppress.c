@@ -35,7 +35,7 @@ bool ma_suppress_matches(const char *pattern, const char *name)
         if (at && pattern[n] == '$' && !anchored) {
             size_t length = strlen(name);
             at = length >= n && memcmp(name + length - n, pattern, n) == 0 ? name + length - n
-                                                                         : NULL;
+                                                                           : NULL;
         }
         if (!at)
             return false;
@@ -46,8 +46,8 @@ bool ma_suppress_matches(const char *pattern, const char *name)
     return true;
 }
 
-static int add(struct ma_suppressions *suppressions, const char *line, size_t length,
-               const char *source, unsigned number, struct ma_error *error)
+static int add_line(struct ma_suppressions *suppressions, const char *line, size_t length,
+                    const char *source, unsigned number, struct ma_error *error)
 {
     while (length && strchr(" \t", *line)) {
         line++;
@@ -70,7 +70,7 @@ static int add(struct ma_suppressions *suppressions, const char *line, size_t le
     if (!pattern)
         return ma_fail_memory(error);
     suppressions->all[suppressions->n++] =
-        (struct ma_suppression){ .pattern = pattern, .source = source, .line = number };
+        (struct ma_suppression){.pattern = pattern, .source = source, .line = number};
     return 0;
 }
 
@@ -80,14 +80,13 @@ int ma_suppress_parse(struct ma_suppressions *suppressions, const char *text, co
     int result = 0;
     for (unsigned number = 1; *text && result == 0; number++) {
         size_t length = strcspn(text, "\n");
-        result = add(suppressions, text, length, source, number, error);
+        result = add_line(suppressions, text, length, source, number, error);
         text += length + (text[length] == '\n');
     }
     return result;
 }
 
-int ma_suppress_load(struct ma_suppressions *suppressions, const char *path,
-                     struct ma_error *error)
+int ma_suppress_load(struct ma_suppressions *suppressions, const char *path, struct ma_error *error)
 {
     FILE *file = fopen(path, "re");
     char *line = NULL;
@@ -102,13 +101,12 @@ int ma_suppress_load(struct ma_suppressions *suppressions, const char *path,
         if (n < 0)
             break;
         if (n > LINE_MAX_BYTES || memchr(line, '\0', (size_t)n)) {
-            result = ma_fail(error, -EINVAL,
-                             "%s:%u: expected a line of text of at most %d bytes", path, number,
-                             LINE_MAX_BYTES);
+            result = ma_fail(error, -EINVAL, "%s:%u: expected a line of text of at most %d bytes",
+                             path, number, LINE_MAX_BYTES);
             break;
         }
         n -= n && line[n - 1] == '\n';
-        result = add(suppressions, line, (size_t)n, path, number, error);
+        result = add_line(suppressions, line, (size_t)n, path, number, error);
     }
     if (result == 0 && ferror(file))
         result = ma_fail(error, -EIO, "%s: %s", path, strerror(errno ? errno : EIO));
@@ -122,7 +120,7 @@ void ma_suppress_free(struct ma_suppressions *suppressions)
     for (size_t i = 0; i < suppressions->n; i++)
         free(suppressions->all[i].pattern);
     free(suppressions->all);
-    *suppressions = (struct ma_suppressions){ 0 };
+    *suppressions = (struct ma_suppressions){0};
 }
 
 struct ma_suppression *ma_suppress_find(const struct ma_suppressions *suppressions,

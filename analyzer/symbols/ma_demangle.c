@@ -30,7 +30,7 @@ struct output {
     jmp_buf escape;
 };
 
-static void take(const char *piece, size_t n, void *opaque)
+static void take_piece(const char *piece, size_t n, void *opaque)
 {
     struct output *out = opaque;
     /* Pieces may be empty: bound their number as well. */
@@ -53,14 +53,14 @@ static void take(const char *piece, size_t n, void *opaque)
 typedef int demangler(const char *, int, demangle_callbackref, void *);
 
 /* The C++ demangler keeps all on its stack; Rust's may lose one small buffer on escape. */
-static char *run(demangler *demangle, const char *symbol, int options)
+static char *run_demangler(demangler *demangle, const char *symbol, int options)
 {
     struct output *out = calloc(1, sizeof(*out));
     if (!out)
         return NULL;
     int ok = 0;
     if (!setjmp(out->escape))
-        ok = demangle(symbol, options, take, out);
+        ok = demangle(symbol, options, take_piece, out);
     else
         out->n = 0; /* the call did not return: nothing in `ok` */
     char *text = out->text;
@@ -127,14 +127,15 @@ char *ma_demangle(const char *symbol, bool full)
 
     switch (symbol[1]) {
     case 'R':
-        return shortened(run(rust_demangle_callback, symbol, rust), full, ma_demangle_shorten);
+        return shortened(run_demangler(rust_demangle_callback, symbol, rust), full,
+                         ma_demangle_shorten);
     case 'Z': {
         /* Rust's old names are C++ names that end in a hash. */
-        char *text = run(rust_demangle_callback, symbol, rust);
+        char *text = run_demangler(rust_demangle_callback, symbol, rust);
         if (text)
             return shortened(text, full, ma_demangle_shorten);
         int options = full ? DMGL_PARAMS | DMGL_ANSI : DMGL_RET_DROP;
-        return shortened(run(cplus_demangle_v3_callback, symbol, options | limits), full,
+        return shortened(run_demangler(cplus_demangle_v3_callback, symbol, options | limits), full,
                          ma_demangle_shorten);
     }
     case 'D':

@@ -46,7 +46,7 @@ struct ma_symbols {
     struct ma_map object_of; /* hash to the latest with it */
     struct ma_names *names;
     struct ma_cache *cache; /* NULL: none */
-    void *loaded; /* the strings of loaded answers */
+    void *loaded;           /* the strings of loaded answers */
 };
 
 static const struct ma_symbol unknown = {0};
@@ -293,8 +293,8 @@ static void object_open(struct ma_symbols *symbols, struct object *object,
     object->answers = (struct ma_answers){0};
     complete_key(&object->key, key);
     if (object->key.generated)
-        object->map = ma_perfmap_open(&symbols->options, &object->key, &object->state,
-                                      &object->map_path);
+        object->map =
+            ma_perfmap_open(&symbols->options, &object->key, &object->state, &object->map_path);
     else
         files_open(symbols, object);
     if (!object->loaded) {
@@ -353,7 +353,7 @@ static size_t look_up(struct ma_symbols *symbols, struct object *object, uint64_
 }
 
 /* Makes what is shown of an answer, once. False without memory. */
-static bool tell(struct ma_symbols *symbols, struct ma_answer *answer)
+static bool resolve_answer(struct ma_symbols *symbols, struct ma_answer *answer)
 {
     size_t first = symbols->options.inlines ? 0 : answer->n - 1, n = answer->n - first;
     if (answer->told)
@@ -367,7 +367,7 @@ static bool tell(struct ma_symbols *symbols, struct ma_answer *answer)
             symbols->options.demangle ? ma_names_shown(symbols->names, call->name) : call->name;
         answer->told[i] = (struct ma_symbol){name, call->file, call->line, i + 1 < n};
     }
-    answer->n_told = n;
+    answer->n_resolved = n;
     return true;
 }
 
@@ -391,10 +391,10 @@ size_t ma_symbols_resolve(struct ma_symbols *symbols, const struct ma_object *ke
         if (!answer)
             return 1;
     }
-    if (!tell(symbols, answer))
+    if (!resolve_answer(symbols, answer))
         return 1;
     *out = answer->told;
-    return answer->n_told;
+    return answer->n_resolved;
 }
 
 enum ma_object_state ma_symbols_object_state(struct ma_symbols *symbols,

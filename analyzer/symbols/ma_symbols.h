@@ -49,12 +49,12 @@ struct ma_symbol_options {
      * of this machine.
      */
     const char *perf_map_dir;
-    bool cache;      /* keep answers in $XDG_CACHE_HOME/mlog from run to run */
-    bool fetch;      /* ask debuginfod servers, if DEBUGINFOD_URLS names some */
+    bool cache;               /* keep answers in $XDG_CACHE_HOME/mlog from run to run */
+    bool fetch;               /* ask debuginfod servers, if DEBUGINFOD_URLS names some */
     struct ma_fetch *fetcher; /* ma_symbols_open's */
-    bool inlines;    /* tell inlined calls as frames of their own */
-    bool demangle;   /* C++, Rust and D names as their source wrote them */
-    bool full_names; /* demangled names whole: parameters, Rust hashes; else shortened */
+    bool inlines;             /* tell inlined calls as frames of their own */
+    bool demangle;            /* C++, Rust and D names as their source wrote them */
+    bool full_names;          /* demangled names whole: parameters, Rust hashes; else shortened */
 };
 
 /* A mapped object, as the trace names it. */

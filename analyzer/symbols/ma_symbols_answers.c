@@ -15,7 +15,7 @@ struct ma_answer_block {
     struct ma_call calls[];
 };
 
-static bool grow(struct ma_answers *answers)
+static bool grow_answers(struct ma_answers *answers)
 {
     struct ma_answers larger = {.room = answers->room ? 2 * answers->room : 64,
                                 .blocks = answers->blocks};
@@ -45,7 +45,7 @@ struct ma_answer *ma_answers_find(const struct ma_answers *answers, uint64_t add
 struct ma_answer *ma_answers_add(struct ma_answers *answers, uint64_t address,
                                  const struct ma_call *calls, size_t n)
 {
-    if (answers->n * 2 >= answers->room && !grow(answers))
+    if (answers->n * 2 >= answers->room && !grow_answers(answers))
         return NULL;
     struct ma_answer *answer = ma_answers_find(answers, address);
     if (answer->calls)

@@ -93,7 +93,7 @@ struct wanted {
     struct ma_answers *answers;
 };
 
-static int take(void *wanted_, struct ma_packed *packed)
+static int take_packed(void *wanted_, struct ma_packed *packed)
 {
     struct wanted *wanted = wanted_;
     const struct ma_object *object = wanted->object;
@@ -141,7 +141,7 @@ void *ma_cache_read(struct ma_cache *cache, const struct ma_object *object, cons
     void *data = read_file(fd, &size);
     struct ma_answers found = {0};
     struct wanted wanted = {object, identity, &found};
-    if (data && ma_unpack(data, size, take, &wanted, &strings) == 0 && found.n) {
+    if (data && ma_unpack(data, size, take_packed, &wanted, &strings) == 0 && found.n) {
         *answers = found;
         futimens(fd, NULL); /* the youngest stay */
     } else {
@@ -236,10 +236,8 @@ void ma_cache_write(struct ma_cache *cache, const struct ma_object *object, cons
     struct ma_pack *pack = ma_pack_new();
     if (!pack)
         return;
-    struct ma_packed packed = {.key = *object,
-                               .state = MA_OBJECT_DEBUG,
-                               .file = identity,
-                               .answers = answers};
+    struct ma_packed packed = {
+        .key = *object, .state = MA_OBJECT_DEBUG, .file = identity, .answers = answers};
     ma_pack_add(pack, &packed);
     int result = ma_pack_finish(pack, &data, &size);
     ma_pack_free(pack);

@@ -22,10 +22,10 @@
 #include "ma_symbols_impl.h"
 
 enum {
-    MAX_DEPTH = 128,      /* of nested scopes */
-    MAX_RANGES = 1 << 16, /* of one function or unit */
+    MAX_DEPTH = 128,          /* of nested scopes */
+    MAX_RANGES = 1 << 16,     /* of one function or unit */
     MAX_ALL_RANGES = 1 << 22, /* of all functions of a unit, or of all units */
-    MAX_UNITS_TRIED = 16, /* that claim the same address */
+    MAX_UNITS_TRIED = 16,     /* that claim the same address */
 };
 
 struct unit {
@@ -168,8 +168,8 @@ static bool is_safe_to_open(const char *path)
 
 static Dwarf *begin(const struct ma_elf *file, struct ma_elf *inflated)
 {
-    return dwarf_begin_elf(ma_elf_inflate(file, inflated) ? inflated->elf : file->elf,
-                           DWARF_C_READ, NULL);
+    return dwarf_begin_elf(ma_elf_inflate(file, inflated) ? inflated->elf : file->elf, DWARF_C_READ,
+                           NULL);
 }
 
 /* False if the file must not be used, for libdw would open what it names. */
@@ -473,8 +473,8 @@ static size_t find_frames(struct ma_scopes *scopes, bool scoped, Dwarf_Die *func
     size_t n = 1;
     frames[0] = (struct ma_dwarf_frame){0};
     name_function(scopes, scoped, function, &frames[0]);
-    for (unsigned depth = 0; depth < 4 * MAX_DEPTH && n < room &&
-                             next_scope(&scope, address, &passed, &inner, 0);
+    for (unsigned depth = 0;
+         depth < 4 * MAX_DEPTH && n < room && next_scope(&scope, address, &passed, &inner, 0);
          depth++) {
         scope = inner;
         if (dwarf_tag(&scope) != DW_TAG_inlined_subroutine)

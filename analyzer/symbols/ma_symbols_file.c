@@ -167,8 +167,8 @@ static enum ma_object_state open_candidate(const char *root, const char *path,
         out->device = status.st_dev;
         out->inode = status.st_ino;
         out->size = (uint64_t)status.st_size;
-        out->modified = (uint64_t)status.st_mtim.tv_sec * 1000000000u +
-                        (uint64_t)status.st_mtim.tv_nsec;
+        out->modified =
+            (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
     }
     close(fd);
     GElf_Ehdr header;

@@ -44,9 +44,9 @@ void ma_ranges_free(struct ma_ranges *ranges);
 /* ---- file: ELF objects, found and held against a build-id ---- */
 
 struct ma_elf {
-    Elf *elf;     /* NULL if not open */
-    char *path;   /* as opened, the sysroot included */
-    char *memory; /* what an Elf made from memory lies in */
+    Elf *elf;                               /* NULL if not open */
+    char *path;                             /* as opened, the sysroot included */
+    char *memory;                           /* what an Elf made from memory lies in */
     uint64_t device, inode, size, modified; /* of the file, as stat(2); the last in ns */
 };
 
@@ -163,10 +163,9 @@ const char *ma_scopes_qualify(struct ma_scopes *scopes, const void *die, const c
 const char *ma_scopes_path(struct ma_scopes *scopes, const char *directory, const char *file);
 void ma_scopes_free(struct ma_scopes *scopes);
 
-
 /* ---- answers: what is known of the addresses of one object ---- */
 
-struct ma_call { /* as the compiler wrote it: nothing demangled */
+struct ma_call {             /* as the compiler wrote it: nothing demangled */
     const char *name, *file; /* NULL if unknown; the adder's, until the end */
     unsigned line;
 };
@@ -176,7 +175,7 @@ struct ma_answer {
     const struct ma_call *calls; /* innermost first, n > 0; NULL: an empty slot */
     size_t n;
     struct ma_symbol *told; /* as it is shown, once asked */
-    size_t n_told;
+    size_t n_resolved;
 };
 
 struct ma_answers {
@@ -241,8 +240,7 @@ typedef int ma_unpack_object(void *context, struct ma_packed *object);
  * before was taken all the same; -ENOMEM. *buffer, if not NULL, holds the
  * strings: to free when nothing taken is used any more.
  */
-int ma_unpack(const void *data, size_t size, ma_unpack_object *take, void *context,
-              void **buffer);
+int ma_unpack(const void *data, size_t size, ma_unpack_object *take, void *context, void **buffer);
 
 /* ---- cache: answers kept from run to run ---- */
 

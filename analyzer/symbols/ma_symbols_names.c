@@ -52,7 +52,7 @@ void ma_names_free(struct ma_names *names)
     free(names);
 }
 
-static void grow(struct ma_names *names)
+static void grow_names(struct ma_names *names)
 {
     size_t room = names->room ? 4 * names->room : 1024;
     struct name **at = calloc(room, sizeof(struct name *));
@@ -79,7 +79,7 @@ const char *ma_names_shown(struct ma_names *names, const char *raw)
     size_t length = strlen(raw);
     uint64_t hash = ma_hash_bytes(0xcbf29ce484222325u, raw, length);
     if (names->n >= names->room)
-        grow(names);
+        grow_names(names);
     if (!names->room)
         return raw;
     struct name **bucket = &names->at[hash % names->room];

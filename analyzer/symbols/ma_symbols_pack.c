@@ -74,7 +74,7 @@ static unsigned char *reserve(struct ma_pack *pack, struct bytes *bytes, size_t 
     return bytes->at + bytes->n;
 }
 
-static void put(struct ma_pack *pack, struct bytes *bytes, const void *data, size_t n)
+static void put_bytes(struct ma_pack *pack, struct bytes *bytes, const void *data, size_t n)
 {
     unsigned char *to = reserve(pack, bytes, n);
     if (to && n) {
@@ -114,7 +114,7 @@ static void put_string(struct ma_pack *pack, const char *string)
         }
         pack->n_known++;
         put_vu(pack, &pack->strings, length);
-        put(pack, &pack->strings, string, length + 1);
+        put_bytes(pack, &pack->strings, string, length + 1);
     }
     put_vu(pack, &pack->objects, (uint64_t)number + 1);
 }
@@ -142,9 +142,10 @@ void ma_pack_add(struct ma_pack *pack, const struct ma_packed *object)
     qsort(sorted, n, sizeof(*sorted), by_address);
     put_string(pack, key->path);
     put_vu(pack, out, key->build_id_size);
-    put(pack, out, key->build_id, key->build_id_size);
-    put_vu(pack, out, (key->vdso ? FLAG_VDSO : 0) | (key->generated ? FLAG_GENERATED : 0) |
-                          (object->unverified ? FLAG_UNVERIFIED : 0));
+    put_bytes(pack, out, key->build_id, key->build_id_size);
+    put_vu(pack, out,
+           (key->vdso ? FLAG_VDSO : 0) | (key->generated ? FLAG_GENERATED : 0) |
+               (object->unverified ? FLAG_UNVERIFIED : 0));
     put_vu(pack, out, key->process);
     put_vu(pack, out, object->state);
     put_string(pack, object->file);
@@ -169,9 +170,9 @@ int ma_pack_finish(struct ma_pack *pack, void **data, size_t *size)
     struct bytes plain = {0};
     put_vu(pack, &plain, VERSION);
     put_vu(pack, &plain, pack->n_known);
-    put(pack, &plain, pack->strings.at, pack->strings.n);
+    put_bytes(pack, &plain, pack->strings.at, pack->strings.n);
     put_vu(pack, &plain, pack->n_objects);
-    put(pack, &plain, pack->objects.at, pack->objects.n);
+    put_bytes(pack, &plain, pack->objects.at, pack->objects.n);
     int result = pack->failed ? -ENOMEM : plain.n > MAX_UNPACKED ? -EFBIG : 0;
     size_t room = ZSTD_compressBound(plain.n), n = 0;
     void *packed = result ? NULL : malloc(room);

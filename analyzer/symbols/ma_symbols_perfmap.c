@@ -31,7 +31,7 @@ struct function {
 };
 
 struct ma_perfmap {
-    char *text; /* the file; names are cut out of it */
+    char *text;                 /* the file; names are cut out of it */
     struct function *functions; /* by address; none overlap */
     size_t n, room;
 };
@@ -107,7 +107,7 @@ static void settle(struct ma_perfmap *map)
     map->n = kept;
 }
 
-static struct ma_perfmap *parse(char *text, size_t size)
+static struct ma_perfmap *parse_map(char *text, size_t size)
 {
     struct ma_perfmap *map = calloc(1, sizeof(*map));
     if (!map)
@@ -133,8 +133,8 @@ static struct ma_perfmap *parse(char *text, size_t size)
 /* May the file be used for this process? */
 static bool is_trusted(const struct stat *status, const struct ma_object *object)
 {
-    uint64_t written = (uint64_t)status->st_mtim.tv_sec * 1000000000u +
-                       (uint64_t)status->st_mtim.tv_nsec;
+    uint64_t written =
+        (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
     return S_ISREG(status->st_mode) && (status->st_uid == geteuid() || status->st_uid == 0) &&
            status->st_size < MAX_FILE && (!object->since || written + SLACK >= object->since);
 }
@@ -180,7 +180,7 @@ struct ma_perfmap *ma_perfmap_open(const struct ma_symbol_options *options,
     } else {
         size_t n;
         char *text = read_file(fd, (size_t)status.st_size, &n);
-        map = text ? parse(text, n) : NULL;
+        map = text ? parse_map(text, n) : NULL;
         if (!map)
             free(text);
         *state = map ? MA_OBJECT_PERF_MAP : MA_OBJECT_NO_MEMORY;

@@ -28,7 +28,7 @@ int ma_ranges_add(struct ma_ranges *ranges, uint64_t low, uint64_t high, size_t 
     return 0;
 }
 
-static int compare(const void *a_, const void *b_)
+static int compare_ranges(const void *a_, const void *b_)
 {
     const struct ma_range *a = a_, *b = b_;
     if (a->low != b->low)
@@ -42,7 +42,7 @@ static int compare(const void *a_, const void *b_)
 void ma_ranges_sort(struct ma_ranges *ranges)
 {
     if (ranges->n)
-        qsort(ranges->at, ranges->n, sizeof(*ranges->at), compare);
+        qsort(ranges->at, ranges->n, sizeof(*ranges->at), compare_ranges);
     uint64_t reach = 0;
     for (size_t i = 0; i < ranges->n; i++) {
         if (ranges->at[i].high > reach)

@@ -18,8 +18,8 @@
 
 enum {
     MAX_DEPTH = 128,
-    MAX_SCOPES = 32,  /* in one name; the outermost are dropped */
-    MAX_NAME = 16384, /* bytes; a longer one stays without its scopes */
+    MAX_SCOPES = 32,     /* in one name; the outermost are dropped */
+    MAX_NAME = 16384,    /* bytes; a longer one stays without its scopes */
     MAX_LEVEL = 1 << 20, /* scopes beside each other; those behind stay untold */
     ROOM = 1024,
 };

@@ -124,7 +124,7 @@ static size_t underscores(const char *name)
  * ones; `malloc` before `__libc_malloc`, whichever of them is weak; a strong
  * name before a weak one; the shorter; the alphabet.
  */
-static int compare(const void *a_, const void *b_)
+static int compare_symbols(const void *a_, const void *b_)
 {
     const struct symbol *a = a_, *b = b_;
     if (a->low != b->low)
@@ -149,7 +149,7 @@ static int compare(const void *a_, const void *b_)
 int ma_symtab_finish(struct ma_symtab *table)
 {
     if (table->n)
-        qsort(table->at, table->n, sizeof(*table->at), compare);
+        qsort(table->at, table->n, sizeof(*table->at), compare_symbols);
     for (size_t i = 0; i < table->n;) {
         const struct symbol *symbol = &table->at[i];
         size_t next = i + 1;

@@ -18,8 +18,8 @@
 #include "mlf_format.h"
 
 enum field { TAG, FUNCTION, ADDRESS, STACK, SIZE, USABLE, TIME, FIELDS };
-static const char *const field_names[] = {"tag", "function", "address", "stack",
-                                          "size", "usable", "time"};
+static const char *const field_names[] = {"tag",  "function", "address", "stack",
+                                          "size", "usable",   "time"};
 static uint64_t bytes_of[FIELDS];
 static uint64_t allocs, frees, reallocs, frees_by, failed, nodes, lost, stops, streams;
 static uint64_t event_chunks, node_bytes, record_bytes, header_bytes, unused_bytes;

@@ -146,8 +146,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         unsigned long (*run)(void);
-    } phases[] = {{"pairs", run_pairs}, {"live", run_live}, {"tree", run_tree},
-                  {"paths", run_paths}, {"resize", run_resize}};
+    } phases[] = {{"pairs", run_pairs},
+                  {"live", run_live},
+                  {"tree", run_tree},
+                  {"paths", run_paths},
+                  {"resize", run_resize}};
     free(checked(malloc(8))); /* what a first event costs is not the phase's */
     for (unsigned i = 0; argc == 2 && i < sizeof phases / sizeof *phases; i++)
         if (!strcmp(argv[1], phases[i].name)) {

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LEVELS 10               /* of a tree: 1,023 nodes */
+#define LEVELS 10 /* of a tree: 1,023 nodes */
 
 struct node {
     struct node *left, *right;

@@ -38,13 +38,13 @@ static const struct {
     const char *name;
     int number;
 } calls[] = {
-    {"mmap", SYS_mmap},           {"open", SYS_openat},     {"fallocate", SYS_fallocate},
-    {"write", SYS_write},         {"write", SYS_writev},    {"write", SYS_pwritev},
-    {"write", SYS_pwrite64},      {"write", SYS_sendmsg},   {"ftruncate", SYS_ftruncate},
-    {"fstat", SYS_fstat},         {"fcntl", SYS_fcntl},     {"fcntl", SYS_dup3},
-    {"read", SYS_read},           {"read", SYS_pread64},    {"read", SYS_readlinkat},
-    {"other", SYS_madvise},       {"other", SYS_membarrier}, {"other", SYS_fstatfs},
-    {"other", SYS_prlimit64},     {"other", SYS_prctl},     {"other", SYS_flock},
+    {"mmap", SYS_mmap},         {"open", SYS_openat},      {"fallocate", SYS_fallocate},
+    {"write", SYS_write},       {"write", SYS_writev},     {"write", SYS_pwritev},
+    {"write", SYS_pwrite64},    {"write", SYS_sendmsg},    {"ftruncate", SYS_ftruncate},
+    {"fstat", SYS_fstat},       {"fcntl", SYS_fcntl},      {"fcntl", SYS_dup3},
+    {"read", SYS_read},         {"read", SYS_pread64},     {"read", SYS_readlinkat},
+    {"other", SYS_madvise},     {"other", SYS_membarrier}, {"other", SYS_fstatfs},
+    {"other", SYS_prlimit64},   {"other", SYS_prctl},      {"other", SYS_flock},
     {"other", SYS_sigaltstack},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
@@ -77,8 +77,8 @@ static void find_library(struct image *image)
     while (maps && fgets(line, sizeof line, maps)) {
         unsigned long from, to;
         char rights[5];
-        if (strstr(line, "/libmlog.so") &&
-            sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 && rights[2] == 'x') {
+        if (strstr(line, "/libmlog.so") && sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 &&
+            rights[2] == 'x') {
             image->from = from;
             image->to = to;
         }
@@ -99,13 +99,13 @@ static void start(const char *list, char **argv)
     unsigned n = 0, chosen = 0;
     for (unsigned i = 0; i < CALLS; i++)
         chosen += !!is_named(list, calls[i].name);
-    program[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                                offsetof(struct seccomp_data, nr));
+    program[n++] =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (unsigned i = 0, k = 0; i < CALLS; i++)
         if (is_named(list, calls[i].name))
-            program[n++] = (struct sock_filter)BPF_JUMP(
-                BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i].number,
-                (unsigned char)(chosen - k++), 0);
+            program[n++] =
+                (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i].number,
+                                             (unsigned char)(chosen - k++), 0);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
     struct sock_fprog filter = {(unsigned short)n, program};
@@ -150,8 +150,8 @@ int main(int argc, char **argv)
             ptrace(PTRACE_GETREGS, pid, 0, &registers);
             if (!image->from)
                 find_library(image);
-            if (registers.rip >= image->from && registers.rip < image->to &&
-                ++count >= first && count <= last) {
+            if (registers.rip >= image->from && registers.rip < image->to && ++count >= first &&
+                count <= last) {
                 registers.orig_rax = (unsigned long)-1;
                 registers.rax = (unsigned long)-error;
                 ptrace(PTRACE_SETREGS, pid, 0, &registers);

@@ -89,7 +89,7 @@ FILE *fuzz_nowhere(void)
 
 static void report(struct ma_analysis *analysis, struct ma_error *error)
 {
-    struct ma_render_options look = { .frames = analysis->options->frames };
+    struct ma_render_options look = {.frames = analysis->options->frames};
     struct ma_model model;
     ma_model_init(&model);
     if (ma_report_build(analysis, &model, error) == 0)
@@ -116,8 +116,8 @@ static void check_books(const struct ma_analysis *analysis)
     abort();
 }
 
-static int open_analysis(struct ma_analysis *analysis, const struct ma_options *options,
-                         bool lanes, struct ma_error *error)
+static int open_analysis(struct ma_analysis *analysis, const struct ma_options *options, bool lanes,
+                         struct ma_error *error)
 {
     int result = ma_analysis_open(analysis, options, error);
     if (lanes) {
@@ -157,8 +157,7 @@ static int write_main(struct ma_analysis *analysis, struct ma_error *error)
 }
 
 /* What is to be done before the pass: work() of ma_main.c. */
-static int prepare(struct ma_analysis *analysis, struct ma_exports *exports,
-                   struct ma_error *error)
+static int prepare(struct ma_analysis *analysis, struct ma_exports *exports, struct ma_error *error)
 {
     const struct ma_options *options = analysis->options;
     if (options->dump)
@@ -167,7 +166,7 @@ static int prepare(struct ma_analysis *analysis, struct ma_exports *exports,
         return -ENOMEM;
     int result = ma_exports_open(exports, analysis, error);
     if (result == 0 && !options->bundle && !exports->n)
-        result = ma_analysis_fold(analysis);
+        result = ma_analysis_retire(analysis);
     return result;
 }
 
@@ -175,9 +174,9 @@ void fuzz_analyse(const char *path, struct fuzz_command *command, bool lanes)
 {
     struct ma_options options = *parsed(command);
     struct ma_analysis analysis;
-    struct ma_error error = { 0 };
-    struct ma_dump dump = { 0 };
-    struct ma_exports exports = { 0 };
+    struct ma_error error = {0};
+    struct ma_dump dump = {0};
+    struct ma_exports exports = {0};
     char sentence[400];
     options.trace = path;
     const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
@@ -201,8 +200,7 @@ static void mend_chunk(const struct mlf_crc_table *table, uint8_t *p, size_t siz
     size_t header = mlf_get_u16(p + MLF_CHUNK_HEADER_SIZE);
     size_t whole = mlf_get_u32(p + MLF_CHUNK_SIZE_AT);
     if (p[MLF_CHUNK_FLAGS] & MLF_CHUNK_HAS_CRC && header <= whole && whole <= size)
-        mlf_put_u32(p + MLF_CHUNK_PAYLOAD_CRC,
-                    mlf_crc32(table, 0, p + header, whole - header));
+        mlf_put_u32(p + MLF_CHUNK_PAYLOAD_CRC, mlf_crc32(table, 0, p + header, whole - header));
     mlf_put_u32(p + MLF_CHUNK_CRC, mlf_crc32(table, 0, p, MLF_CHUNK_CRC));
 }
 

@@ -30,10 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path;
     unsigned char id[64];
     const struct ma_symbol_options options = {
-        .inlines = true, .demangle = true, .full_names = size % 2,
+        .inlines = true,
+        .demangle = true,
+        .full_names = size % 2,
     };
     int fd = fuzz_file(data, size, &path);
-    struct ma_object object = { .path = path, .build_id = id };
+    struct ma_object object = {.path = path, .build_id = id};
     object.build_id_size = build_id(fd, id);
     struct ma_symbols *symbols = ma_symbols_open(&options);
     const struct ma_symbol *out;

@@ -11,12 +11,12 @@
 #include "fuzz.h"
 
 /* Those that the corpus has: by path and build-id, by path alone, generated code. */
-static const unsigned char id[] = { 0xab, 0xcd };
+static const unsigned char id[] = {0xab, 0xcd};
 static const struct ma_object objects[] = {
-    { .path = "/a.out", .build_id = id, .build_id_size = sizeof id },
-    { .path = "/a.out" },
-    { .process = 1, .pid = 1, .generated = true },
-    { .path = "/vdso", .vdso = true },
+    {.path = "/a.out", .build_id = id, .build_id_size = sizeof id},
+    {.path = "/a.out"},
+    {.process = 1, .pid = 1, .generated = true},
+    {.path = "/vdso", .vdso = true},
 };
 
 static void ask(struct ma_symbols *symbols, const struct ma_object *object)
@@ -35,7 +35,9 @@ static void ask(struct ma_symbols *symbols, const struct ma_object *object)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct ma_symbol_options options = {
-        .inlines = size % 2, .demangle = true, .full_names = size % 3,
+        .inlines = size % 2,
+        .demangle = true,
+        .full_names = size % 3,
     };
     struct ma_symbols *symbols = ma_symbols_open(&options);
     void *saved;

@@ -13,19 +13,19 @@
 
 #include "fuzz.h"
 #include "ma_demangle.h"
-#include "ma_figures.h"
+#include "ma_metrics.h"
 #include "ma_gate.h"
 #include "ma_suppress.h"
 
-static const char *const names[] = { "main", "std::vector<int>::push_back(int&&)", "", "a.so", "xx" };
+static const char *const names[] = {"main", "std::vector<int>::push_back(int&&)", "", "a.so", "xx"};
 
 static void suppressions(const char *text)
 {
-    struct ma_suppressions all = { 0 };
-    struct ma_error error = { 0 };
+    struct ma_suppressions all = {0};
+    struct ma_error error = {0};
     ma_suppress_parse(&all, text, "fuzz", &error);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct ma_frame frame = { .function = names[i], .file = "/a/b.c", .module = "/lib/a.so" };
+        struct ma_frame frame = {.function = names[i], .file = "/a/b.c", .module = "/lib/a.so"};
         ma_suppress_find(&all, &frame, 1);
     }
     ma_suppress_free(&all);
@@ -34,26 +34,26 @@ static void suppressions(const char *text)
 /* A line is the number of an option, as a letter from "a", and its value. */
 static void filters(char *text)
 {
-    struct ma_filter_spec spec = { 0 };
+    struct ma_filter_options spec = {0};
     char *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         unsigned option = (unsigned char)*line - 'a';
         /* What glibc's regcomp makes of patterns is not ours to search. */
         if (option < MA_FILTER_FUNCTION || (option < MA_FILTER_OPTIONS && strlen(line) < 12))
-            ma_filter_spec_take(&spec, (enum ma_filter_option)option, line + 1);
+            ma_filter_options_parse(&spec, (enum ma_filter_option)option, line + 1);
     }
-    ma_filter_spec_problem(&spec);
-    ma_filter_spec_looks_ahead(&spec);
+    ma_filter_options_problem(&spec);
+    ma_filter_options_looks_ahead(&spec);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        ma_filter_spec_thread(&spec, i, names[i]);
+        ma_filter_options_thread(&spec, i, names[i]);
         ma_patterns_match(&spec.function, names[i]);
     }
-    ma_filter_spec_free(&spec);
+    ma_filter_options_free(&spec);
 }
 
 static void gates(char *text)
 {
-    struct ma_gate gate = { 0 };
+    struct ma_gate gate = {0};
     char why[512], *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         ma_gate_parse(&gate, line, why, sizeof why);
@@ -62,12 +62,12 @@ static void gates(char *text)
 
 static void baseline(const uint8_t *data, size_t size)
 {
-    struct ma_figures figures = { 0 };
-    struct ma_error error = { 0 };
+    struct ma_metrics metrics = {0};
+    struct ma_error error = {0};
     const char *path;
     int fd = fuzz_file(data, size, &path);
-    ma_figures_in_report(path);
-    ma_figures_read(path, &figures, &error);
+    ma_metrics_in_report(path);
+    ma_metrics_read(path, &metrics, &error);
     close(fd);
 }
 
@@ -90,8 +90,8 @@ static void perf_map(const uint8_t *data, size_t size)
     FILE *file = fopen(map, "w");
     if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0)
         abort();
-    const struct ma_symbol_options options = { .perf_map_dir = folder, .demangle = true };
-    const struct ma_object object = { .process = 1, .pid = 1, .generated = true, .here = true };
+    const struct ma_symbol_options options = {.perf_map_dir = folder, .demangle = true};
+    const struct ma_object object = {.process = 1, .pid = 1, .generated = true, .here = true};
     struct ma_symbols *symbols = ma_symbols_open(&options);
     const struct ma_symbol *out;
     for (uint64_t at = 0; symbols && at < 256; at++)

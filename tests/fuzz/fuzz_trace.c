@@ -9,34 +9,34 @@
 #include "fuzz.h"
 
 #define NOTHING_FOUND "--sysroot /nowhere --perf-map /nowhere --no-cache "
-/* With --summary processes are folded, with reports that observe events none is. */
+/* With --summary processes are retired, with reports that observe events none is. */
 #define USUAL "--no-symbols --json --top 30 --summary --leaks --peak --allocations"
-#define OBSERVED                                                                             \
-    "--timeline --per-process --temporary=3 --churn --sizes --lifetimes --threads --reallocs " \
+#define OBSERVED                                                                                   \
+    "--timeline --per-process --temporary=3 --churn --sizes --lifetimes --threads --reallocs "     \
     "--tree --callers . --callees . "
 
 static struct fuzz_command of_file[] = {
-    { .words = USUAL },
-    { .words = "--no-symbols" },
-    { .words = USUAL " " OBSERVED "--snapshots=marks" },
-    { .words = NOTHING_FOUND OBSERVED "--snapshots=churn:1K --sort calls,blocks" },
-    { .words = USUAL " --from 20% --to 80% --min-size 16 --churn --threads --timeline" },
-    { .words = NOTHING_FOUND "--function a --module [lb] --exclude x --min-age 1us --leaks" },
-    { .words = "--no-symbols --tid * --to 5s --max-size 1M --export=chrome=/dev/null" },
-    { .words = "--no-symbols --export=pprof=/dev/null --export=callgrind=/dev/../dev/null" },
-    { .words = "--no-symbols --export=massif=/dev/null --export=csv=/dev/../dev/null" },
-    { .words = NOTHING_FOUND "--bundle /dev/null" },
+    {.words = USUAL},
+    {.words = "--no-symbols"},
+    {.words = USUAL " " OBSERVED "--snapshots=marks"},
+    {.words = NOTHING_FOUND OBSERVED "--snapshots=churn:1K --sort calls,blocks"},
+    {.words = USUAL " --from 20% --to 80% --min-size 16 --churn --threads --timeline"},
+    {.words = NOTHING_FOUND "--function a --module [lb] --exclude x --min-age 1us --leaks"},
+    {.words = "--no-symbols --tid * --to 5s --max-size 1M --export=chrome=/dev/null"},
+    {.words = "--no-symbols --export=pprof=/dev/null --export=callgrind=/dev/../dev/null"},
+    {.words = "--no-symbols --export=massif=/dev/null --export=csv=/dev/../dev/null"},
+    {.words = NOTHING_FOUND "--bundle /dev/null"},
 };
 static struct fuzz_command of_pipe[] = {
-    { .words = USUAL },
-    { .words = "--no-symbols --per-process --snapshots=time:0.001 --tree=bottom-up,peak" },
-    { .words = "--no-symbols --dump=text" },
-    { .words = "--no-symbols --dump=json" },
-    { .words = "--no-symbols --dump=json --from 0.1ms --to 1s --pid 4242" },
-    { .words = "--no-symbols --flamegraph=leaks" },
-    { .words = "--no-symbols --flamegraph=temporary --invert --min-size 10 --icicle" },
-    { .words = "--no-symbols --export=heaptrack=/dev/null --export=chrome=/dev/../dev/null" },
-    { .words = "--no-symbols --export=speedscope=/dev/null --export=csv-timeline=/dev/../dev/null" },
+    {.words = USUAL},
+    {.words = "--no-symbols --per-process --snapshots=time:0.001 --tree=bottom-up,peak"},
+    {.words = "--no-symbols --dump=text"},
+    {.words = "--no-symbols --dump=json"},
+    {.words = "--no-symbols --dump=json --from 0.1ms --to 1s --pid 4242"},
+    {.words = "--no-symbols --flamegraph=leaks"},
+    {.words = "--no-symbols --flamegraph=temporary --invert --min-size 10 --icicle"},
+    {.words = "--no-symbols --export=heaptrack=/dev/null --export=chrome=/dev/../dev/null"},
+    {.words = "--no-symbols --export=speedscope=/dev/null --export=csv-timeline=/dev/../dev/null"},
 };
 #define OF(commands, choice) (&(commands)[(choice) % (sizeof(commands) / sizeof *(commands))])
 

@@ -10,8 +10,8 @@
 
 #include "fuzz.h"
 
-static struct fuzz_command json = { .words = "--no-symbols --json --top 30" };
-static struct fuzz_command dump = { .words = "--no-symbols --dump=json" };
+static struct fuzz_command json = {.words = "--no-symbols --json --top 30"};
+static struct fuzz_command dump = {.words = "--no-symbols --dump=json"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -33,12 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static size_t unpack(const uint8_t *data, size_t size, uint8_t *to, size_t room)
 {
     ZSTD_DStream *stream = ZSTD_createDStream();
-    ZSTD_inBuffer in = { data, size, 0 };
-    ZSTD_outBuffer out = { to, room, 0 };
+    ZSTD_inBuffer in = {data, size, 0};
+    ZSTD_outBuffer out = {to, room, 0};
     while (stream && in.pos < in.size && out.pos < out.size) {
         size_t before = in.pos + out.pos;
-        if (ZSTD_isError(ZSTD_decompressStream(stream, &out, &in)) ||
-            in.pos + out.pos == before)
+        if (ZSTD_isError(ZSTD_decompressStream(stream, &out, &in)) || in.pos + out.pos == before)
             break;
     }
     ZSTD_freeDStream(stream);

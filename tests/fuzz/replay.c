@@ -45,8 +45,7 @@ static void run_all(const char *path)
     }
     for (int i = 0; i < n; i++) {
         char *name = NULL;
-        if (entries[i]->d_name[0] != '.' &&
-            asprintf(&name, "%s/%s", path, entries[i]->d_name) >= 0)
+        if (entries[i]->d_name[0] != '.' && asprintf(&name, "%s/%s", path, entries[i]->d_name) >= 0)
             run_all(name);
         free(name);
         free(entries[i]);

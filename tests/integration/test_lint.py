@@ -172,6 +172,17 @@ def test_files_open_with_a_licence_and_a_paragraph():
     assert not missing, missing
 
 
+def test_sources_are_laid_out_by_clang_format():
+    """Other versions lay out other things differently: .clang-format is for Debian 12's."""
+    version = run(["clang-format-14", "--version"]).stdout
+    if "version 14." not in version:
+        pytest.skip(f"clang-format 14 decides, this is {version.strip() or 'missing'}")
+    files = [str(path) for path in sources(".c", ".h", ".cc")]
+    done = run(["clang-format-14", "--dry-run", "--Werror", *files])
+    wrong = sorted(set(re.findall(r"^(\S+?):\d+:\d+: ", done.stderr, re.M)))
+    assert done.returncode == 0 and not wrong, f"clang-format-14 -i {' '.join(wrong)}"
+
+
 def test_no_file_is_long():
     for path in sources(".c", ".h", ".cc", ".py", ".sh", ".js"):
         lines = path.read_text().count("\n")

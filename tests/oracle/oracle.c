@@ -38,8 +38,19 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum function {
-    FN_MALLOC, FN_CALLOC, FN_REALLOC, FN_REALLOCARRAY, FN_FREE, FN_MEMALIGN, FN_POSIX_MEMALIGN,
-    FN_ALIGNED_ALLOC, FN_VALLOC, FN_PVALLOC, FN_FREE_SIZED, FN_FREE_ALIGNED_SIZED, FN_COUNT
+    FN_MALLOC,
+    FN_CALLOC,
+    FN_REALLOC,
+    FN_REALLOCARRAY,
+    FN_FREE,
+    FN_MEMALIGN,
+    FN_POSIX_MEMALIGN,
+    FN_ALIGNED_ALLOC,
+    FN_VALLOC,
+    FN_PVALLOC,
+    FN_FREE_SIZED,
+    FN_FREE_ALIGNED_SIZED,
+    FN_COUNT
 };
 
 struct oracle_file {
@@ -63,7 +74,14 @@ static struct oracle_file *counts = &private_file;
 /* The lock. Recursive, as libc's functions may call each other. */
 
 #ifndef PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP /* musl's layout */
-#define PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP {{{PTHREAD_MUTEX_RECURSIVE}}}
+#define PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP                                                     \
+    {                                                                                              \
+        {                                                                                          \
+            {                                                                                      \
+                PTHREAD_MUTEX_RECURSIVE                                                            \
+            }                                                                                      \
+        }                                                                                          \
+    }
 #endif
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static bool block_signals;
@@ -122,12 +140,20 @@ static bool resolving, resolved;
 
 static void resolve(void)
 {
-    static const struct { const char *name; void *where; } table[] = {
-        { "malloc", &real_malloc }, { "calloc", &real_calloc }, { "realloc", &real_realloc },
-        { "reallocarray", &real_reallocarray }, { "free", &real_free },
-        { "memalign", &real_memalign }, { "posix_memalign", &real_posix_memalign },
-        { "aligned_alloc", &real_aligned_alloc }, { "valloc", &real_valloc },
-        { "pvalloc", &real_pvalloc },
+    static const struct {
+        const char *name;
+        void *where;
+    } table[] = {
+        {"malloc", &real_malloc},
+        {"calloc", &real_calloc},
+        {"realloc", &real_realloc},
+        {"reallocarray", &real_reallocarray},
+        {"free", &real_free},
+        {"memalign", &real_memalign},
+        {"posix_memalign", &real_posix_memalign},
+        {"aligned_alloc", &real_aligned_alloc},
+        {"valloc", &real_valloc},
+        {"pvalloc", &real_pvalloc},
     };
     resolving = true;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -169,7 +195,7 @@ static void table_insert(uintptr_t address, uint64_t size, uint32_t born)
         i = (i + 1) & (table_size - 1);
     if (table[i].address == address)
         die("an address was handed out twice");
-    table[i] = (struct live){ address, size, born };
+    table[i] = (struct live){address, size, born};
     table_used++;
 }
 

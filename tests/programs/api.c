@@ -67,12 +67,12 @@ static void generate_bare(void)
 #if defined(__x86_64__) /* push %rbp; mov %rsp, %rbp; call *%rdi; pop %rbp; ret */
     static const unsigned char code[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
 #else /* stp x29, x30, [sp, -16]!; mov x29, sp; blr x0; ldp x29, x30, [sp], 16; ret */
-    static const unsigned char code[] = {0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00, 0x91,
-                                         0x00, 0x00, 0x3f, 0xd6, 0xfd, 0x7b, 0xc1, 0xa8,
-                                         0xc0, 0x03, 0x5f, 0xd6};
+    static const unsigned char code[] = {0xfd, 0x7b, 0xbf, 0xa9, 0xfd, 0x03, 0x00,
+                                         0x91, 0x00, 0x00, 0x3f, 0xd6, 0xfd, 0x7b,
+                                         0xc1, 0xa8, 0xc0, 0x03, 0x5f, 0xd6};
 #endif
-    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    char *page =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(page, code, sizeof code);
     __builtin___clear_cache(page, page + sizeof code);
     bare = (void (*)(void (*)(void)))(void *)page;
@@ -111,8 +111,8 @@ static void fibre(void)
 static void *run_fibre(void *unused)
 {
     getcontext(&inside);
-    inside.uc_stack.ss_sp = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    inside.uc_stack.ss_sp =
+        mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     inside.uc_stack.ss_size = STACK_BYTES;
     inside.uc_link = &outside;
     makecontext(&inside, fibre, 0);
@@ -164,8 +164,8 @@ static void generated(void)
                                          0x48, 0x83, 0xc4, 24, 0xc3};
     static const unsigned char cie[24] = {20, 0,    0,  0, 0, 0,    0, 0, 1,    'z', 'R', 0,
                                           1,  0x78, 16, 1, 0, 0x0c, 7, 8, 0x90, 1,   0,   0};
-    unsigned char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *page =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     unsigned char *eh = page + 1024, *f = eh + sizeof cie;
     uint64_t start = (uintptr_t)page, size = sizeof code;
     uint32_t length = 28, back = sizeof cie + 4;

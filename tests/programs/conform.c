@@ -114,8 +114,9 @@ static void *do_pvalloc(size_t size)
 
 static void check_sizes(void)
 {
-    static const size_t small[] = {0, 1, 7, 8, 15, 16, 23, 24, 25, 40, 41, 123, 1000, 1032, 1033,
-                                   4096, 65536, 131072, 135000, 1 << 20, 33 << 20};
+    static const size_t small[] = {0,    1,    7,     8,      15,     16,      23,
+                                   24,   25,   40,    41,     123,    1000,    1032,
+                                   1033, 4096, 65536, 131072, 135000, 1 << 20, 33 << 20};
     void *blocks[sizeof small / sizeof *small];
     for (size_t i = 0; i < sizeof small / sizeof *small; i++)
         blocks[i] = do_malloc(small[i]);
@@ -172,8 +173,8 @@ static void check_realloc(void)
 
 static void check_alignments(void)
 {
-    static const size_t alignments[] = {0, 1, 2, 3, 4, 7, 8, 16, 24, 32, 64, 100, 128, 4096,
-                                        65536, 1 << 20};
+    static const size_t alignments[] = {0,  1,  2,  3,   4,   7,    8,     16,
+                                        24, 32, 64, 100, 128, 4096, 65536, 1 << 20};
     for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++) {
         size_t alignment = alignments[i];
         int power = alignment && !(alignment & (alignment - 1));
@@ -274,7 +275,7 @@ static int only(const char *name)
         foreign = __libc_malloc(17 * 8); /* unseen */
         free(foreign);
         foreign = malloc(19 * 8);
-        __libc_free(foreign); /* unseen */
+        __libc_free(foreign);     /* unseen */
         foreign = malloc(19 * 8); /* the same address again */
         free(foreign);
     } else if (!strcmp(name, "pvalloc")) {

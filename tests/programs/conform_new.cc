@@ -54,7 +54,8 @@ static void check_failures()
     must_throw("nothrow huge", [] { return ::operator new(half - 1, std::nothrow); });
     must_throw("nothrow[] huge", [] { return ::operator new[](half - 1, std::nothrow); });
     must_throw("aligned huge", [] { return ::operator new(half - 255, wide); });
-    must_throw("aligned nothrow huge", [] { return ::operator new[](half - 255, wide, std::nothrow); });
+    must_throw("aligned nothrow huge",
+               [] { return ::operator new[](half - 255, wide, std::nothrow); });
 }
 
 int main(int argc, char **)
@@ -63,25 +64,24 @@ int main(int argc, char **)
     ::operator delete(going(seen("new", ::operator new(123 * 8), 123 * 8, 0)));
     ::operator delete(going(seen("new sized", ::operator new(124 * 8), 124 * 8, 0)), 124 * 8);
     ::operator delete[](going(seen("new[]", ::operator new[](125 * 8), 125 * 8, 0)));
-    ::operator delete[](going(seen("new[] sized", ::operator new[](126 * 8), 126 * 8, 0)),
-                        126 * 8);
+    ::operator delete[](going(seen("new[] sized", ::operator new[](126 * 8), 126 * 8, 0)), 126 * 8);
     ::operator delete(going(seen("nothrow", ::operator new(127 * 8, std::nothrow), 127 * 8, 0)),
                       std::nothrow);
-    ::operator delete[](going(seen("nothrow[]", ::operator new[](128 * 8, std::nothrow), 128 * 8,
-                                   0)),
-                        std::nothrow);
+    ::operator delete[](
+        going(seen("nothrow[]", ::operator new[](128 * 8, std::nothrow), 128 * 8, 0)),
+        std::nothrow);
     ::operator delete(going(seen("aligned", ::operator new(1024, wide), 1024, 256)), wide);
     ::operator delete(going(seen("aligned sized", ::operator new(1280, wide), 1280, 256)), 1280,
                       wide);
     ::operator delete[](going(seen("aligned[]", ::operator new[](1536, wide), 1536, 256)), wide);
     ::operator delete[](going(seen("aligned[] sized", ::operator new[](1792, wide), 1792, 256)),
                         1792, wide);
-    ::operator delete(going(seen("aligned nothrow",
-                                 ::operator new(2048, wide, std::nothrow), 2048, 256)),
-                      wide, std::nothrow);
-    ::operator delete[](going(seen("aligned[] nothrow",
-                                   ::operator new[](2304, wide, std::nothrow), 2304, 256)),
-                        wide, std::nothrow);
+    ::operator delete(
+        going(seen("aligned nothrow", ::operator new(2048, wide, std::nothrow), 2048, 256)), wide,
+        std::nothrow);
+    ::operator delete[](
+        going(seen("aligned[] nothrow", ::operator new[](2304, wide, std::nothrow), 2304, 256)),
+        wide, std::nothrow);
     ::operator delete(static_cast<void *>(nullptr));
     ::operator delete[](static_cast<void *>(nullptr));
     ::operator delete(static_cast<void *>(nullptr), 10);

@@ -21,7 +21,7 @@ struct count {
 static void *work(void *argument)
 {
     struct count *count = argument;
-    void *block[64] = { 0 };
+    void *block[64] = {0};
     for (size_t i = 0;; i++) {
         void **slot = &block[i * 7 % 64];
         atomic_fetch_add(&count->begun, 1);
@@ -41,7 +41,7 @@ static void *work(void *argument)
 int main(int argc, char **argv)
 {
     int threads = argc > 2 ? atoi(argv[2]) : 1;
-    struct rlimit limit = { 60, 60 };
+    struct rlimit limit = {60, 60};
     setrlimit(RLIMIT_CPU, &limit);
     int fd = argc > 1 ? open(argv[1], O_RDWR | O_CREAT, 0666) : -1;
     size_t size = (size_t)threads * sizeof(struct count);

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     const char *what = argv[1];
-    char *child[] = { argv[2], NULL };
+    char *child[] = {argv[2], NULL};
     pthread_t thread;
     make(1000, 17 * 8, 3);
     if (!strcmp(what, "exec") || !strcmp(what, "execveat")) {
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "last") && !pthread_create(&thread, NULL, end_self, NULL))
         pthread_exit(NULL);
     if (!strcmp(what, "memory")) {
-        struct rlimit limit = { 1 << 20, 1 << 20 };
+        struct rlimit limit = {1 << 20, 1 << 20};
         setrlimit(RLIMIT_AS, &limit);
         int failed = 0;
         for (int i = 0; i < 1000; i++) {

@@ -6,16 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES(X)                                                                \
-    X(next) X(init) X(fini) X(lock) X(unlock) X(table) X(state) X(log_event)    \
-    X(trace) X(hook) X(unwind) X(backtrace_full) X(emit) X(flush) X(buffer)     \
-    X(get_pc) X(lt_init) X(mlog_init) X(real_malloc) X(real_free) X(sink)
+/* clang-format off */
+#define NAMES(X)                                                                                   \
+    X(next)                                                                                        \
+    X(init)                                                                                        \
+    X(fini)                                                                                        \
+    X(lock)                                                                                        \
+    X(unlock) X(table) X(state) X(log_event) X(trace) X(hook) X(unwind) X(backtrace_full) X(emit)  \
+        X(flush) X(buffer) X(get_pc) X(lt_init) X(mlog_init) X(real_malloc) X(real_free) X(sink)
+/* clang-format on */
 
 static int calls;
 
-#define DEFINE(name)                                                            \
-    long name(void);                                                            \
-    long name(void) { calls++; return 1; }
+#define DEFINE(name)                                                                               \
+    long name(void);                                                                               \
+    long name(void)                                                                                \
+    {                                                                                              \
+        calls++;                                                                                   \
+        return 1;                                                                                  \
+    }
 NAMES(DEFINE)
 
 extern int thread_state;

@@ -8,7 +8,8 @@
 #include <limits>
 #include <new>
 
-namespace shop {
+namespace shop
+{
 struct Widget {
     long data[123];
 };
@@ -16,7 +17,7 @@ template <typename T> [[gnu::noinline]] T *leak_one()
 {
     return new T();
 }
-}
+} // namespace shop
 
 struct alignas(256) Aligned {
     char data[256];

@@ -84,7 +84,7 @@ static void *grow_bursty(void *unused)
 
 static void *grow_noise(void *unused)
 {
-    void *queue[64] = { NULL };
+    void *queue[64] = {NULL};
     uint32_t seed = 7;
     for (int step = 0; step < STEPS; step++) {
         wait_until(step);
@@ -119,7 +119,7 @@ static void *grow_doubling(void *unused)
 
 static void *grow_behind_table(void *unused)
 {
-    static const size_t sizes[] = { 1 << 20, 48 };
+    static const size_t sizes[] = {1 << 20, 48};
     for (int step = 0; step < STEPS; step++) {
         wait_until(step);
         keep(malloc(sizes[step > 0]));
@@ -180,7 +180,7 @@ static void *plateau_filled(void *unused)
 
 static void *plateau_lru(void *unused)
 {
-    void *cache[64] = { NULL };
+    void *cache[64] = {NULL};
     for (int step = 0; step < STEPS; step++) {
         wait_until(step);
         free(cache[step % 64]);
@@ -193,7 +193,7 @@ static void *plateau_lru(void *unused)
 
 static void *plateau_lru_sizes(void *unused)
 {
-    void *cache[64] = { NULL };
+    void *cache[64] = {NULL};
     uint32_t seed = 3;
     for (int step = 0; step < STEPS; step++) {
         wait_until(step);
@@ -295,13 +295,17 @@ static const struct {
     void *(*run)(void *);
     int threads;
 } patterns[] = {
-#define ONE(name) { #name, name, 1 }
-    ONE(grow_slow), ONE(grow_fast), ONE(grow_bursty), ONE(grow_noise), ONE(grow_doubling),
-    ONE(grow_behind_table), ONE(grow_late), ONE(grow_in_cycles),
-    { "grow_one_thread", grow_one_thread, 8 },
-    ONE(plateau_filled), ONE(plateau_lru), ONE(plateau_lru_sizes), ONE(plateau_keys),
-    ONE(plateau_waves), ONE(plateau_arena), ONE(startup_table), ONE(startup_config),
-    ONE(young_request), ONE(young_in_flight),
+#define ONE(name)                                                                                  \
+    {                                                                                              \
+#name, name, 1                                                                             \
+    }
+    ONE(grow_slow),       ONE(grow_fast),      ONE(grow_bursty),
+    ONE(grow_noise),      ONE(grow_doubling),  ONE(grow_behind_table),
+    ONE(grow_late),       ONE(grow_in_cycles), {"grow_one_thread", grow_one_thread, 8},
+    ONE(plateau_filled),  ONE(plateau_lru),    ONE(plateau_lru_sizes),
+    ONE(plateau_keys),    ONE(plateau_waves),  ONE(plateau_arena),
+    ONE(startup_table),   ONE(startup_config), ONE(young_request),
+    ONE(young_in_flight),
 };
 
 static int is_wanted(const char *name, int argc, char **argv)
@@ -321,7 +325,8 @@ int main(int argc, char **argv)
         return 2;
     clock_gettime(CLOCK_MONOTONIC, &began);
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        for (intptr_t k = 0; k < patterns[i].threads && is_wanted(patterns[i].name, argc, argv); k++)
+        for (intptr_t k = 0; k < patterns[i].threads && is_wanted(patterns[i].name, argc, argv);
+             k++)
             if (pthread_create(&threads[n++], NULL, patterns[i].run, (void *)k))
                 return 1;
     }

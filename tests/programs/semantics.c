@@ -107,7 +107,7 @@ static void check_realloc(void)
 
 static void check_aligned(void)
 {
-    static const size_t alignments[] = { 0, 1, 2, 3, 4, 8, 16, 24, 32, 64, 4096, 1 << 20 };
+    static const size_t alignments[] = {0, 1, 2, 3, 4, 8, 16, 24, 32, 64, 4096, 1 << 20};
     for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++) {
         size_t alignment = alignments[i];
         void *p = (void *)0x1230;

@@ -36,8 +36,8 @@ static __attribute__((noinline)) void recurse(int depth)
 int main(int argc, char **argv)
 {
     int wanted = argc > 1 ? atoi(argv[1]) : 1000;
-    struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
-    struct itimerval often = { { 0, 100 }, { 0, 100 } }, never = { { 0, 0 }, { 0, 0 } };
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
     if (sigaction(SIGALRM, &action, NULL) || sigaction(SIGUSR1, &action, NULL))
         return 2;
     setitimer(ITIMER_REAL, &often, NULL);

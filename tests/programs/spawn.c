@@ -21,7 +21,7 @@ static int ended(pid_t pid)
 
 int main(int argc, char **argv)
 {
-    char *child[] = { argv[1], (char *)"10", NULL }, *nothing[] = { NULL }, line[4096];
+    char *child[] = {argv[1], (char *)"10", NULL}, *nothing[] = {NULL}, line[4096];
     pid_t pid;
     if (argc != 2)
         return 2;

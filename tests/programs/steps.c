@@ -39,7 +39,7 @@ static struct shared {
     volatile int thread, go, ended, armed;
     volatile long handled, mallocs, reallocs, frees, callocs;
     uintptr_t from, to;
-} *shared;
+} * shared;
 
 static const char *what;
 static long rounds;
@@ -108,14 +108,14 @@ static char *area; /* the thread's stack, a guard page, the signal stack */
 static void *work(void *argument)
 {
     (void)argument;
-    stack_t stack = { area + STACK + GUARD, (int)SS_AUTODISARM, ASIDE };
+    stack_t stack = {area + STACK + GUARD, (int)SS_AUTODISARM, ASIDE};
     if (!strcmp(what, "aside") && sigaltstack(&stack, NULL))
         _exit(4);
     shared->thread = (int)gettid();
     while (!shared->go)
         usleep(1000);
     shared->go = 0;
-    for (; at_round < rounds; ) {
+    for (; at_round < rounds;) {
         arm();
         if (sigsetjmp(behind, 1) == 0)
             round_at(at_round++ % 40);
@@ -131,7 +131,7 @@ static void *work(void *argument)
 
 static void child(void)
 {
-    struct sigaction action = { .sa_handler = handler, .sa_flags = SA_ONSTACK };
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     pthread_attr_t attributes;
     sigaction(SIGUSR1, &action, NULL);
     area = mmap(NULL, STACK + GUARD + ASIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -165,7 +165,7 @@ static void child(void)
 static void place(int tid, uintptr_t *pc, uintptr_t *sp)
 {
     struct user_regs_struct regs;
-    struct iovec io = { &regs, sizeof regs };
+    struct iovec io = {&regs, sizeof regs};
     ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &io);
 #if defined(__x86_64__)
     *pc = regs.rip;

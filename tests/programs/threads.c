@@ -35,12 +35,8 @@ static void *worker(void *argument)
             mine = realloc(other, size);
             other = NULL;
             break;
-        case 1:
-            mine = calloc(1, size);
-            break;
-        default:
-            mine = malloc(size);
-            break;
+        case 1: mine = calloc(1, size); break;
+        default: mine = malloc(size); break;
         }
         free(other);
         free(atomic_exchange(&slots[r % SLOTS], mine));

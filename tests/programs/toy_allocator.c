@@ -52,5 +52,5 @@ void *realloc(void *p, size_t size)
 {
     void *new = malloc(size);
     size_t old = p ? sizes[((char *)p - room) / GRAIN] : 0;
-    return new && p ? memcpy(new, p, old < size ? old : size) : new;
+    return new &&p ? memcpy(new, p, old < size ? old : size) : new;
 }

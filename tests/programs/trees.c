@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 static void *volatile keep;
-static char *churn[] = { NULL, (char *)"10", NULL };
+static char *churn[] = {NULL, (char *)"10", NULL};
 
 static __attribute__((noinline)) void leak(size_t size)
 {

@@ -16,7 +16,8 @@ static void *volatile sink;
 #define ALLOCATOR map
 static
 #endif
-void *ALLOCATOR(size_t size);
+    void *
+    ALLOCATOR(size_t size);
 
 void *ALLOCATOR(size_t size)
 {
@@ -26,7 +27,7 @@ void *ALLOCATOR(size_t size)
 
 int main(int argc, char **argv)
 {
-    const struct timespec pause = { 0, 15 * 1000 * 1000 }; /* longer than between two samples */
+    const struct timespec pause = {0, 15 * 1000 * 1000}; /* longer than between two samples */
     const size_t size = (size_t)(argc > 1 ? atol(argv[1]) : 0) << 20;
     for (int i = 0; i < 10; i++) {
         sink = malloc(100);

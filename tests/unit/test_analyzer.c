@@ -27,7 +27,7 @@ struct world {
 
 static void begin(struct world *world)
 {
-    *world = (struct world){ 0 };
+    *world = (struct world){0};
     ma_trace_init(&world->trace);
     ma_replay_init(&world->replay, &world->trace);
 }
@@ -49,7 +49,7 @@ static void end(struct world *world)
 
 static void feed(struct world *world, uint64_t key, uint32_t stream, struct ma_event event)
 {
-    struct ma_run run = { .events = &event, .n = 1, .n_ahead = 1, .number = stream };
+    struct ma_run run = {.events = &event, .n = 1, .n_ahead = 1, .number = stream};
     run.process = ma_trace_process(&world->trace, key);
     if (stream)
         run.stream = ma_trace_stream(&world->trace, run.process, stream);
@@ -64,55 +64,82 @@ static void feed(struct world *world, uint64_t key, uint32_t stream, struct ma_e
 static void start(struct world *world, uint64_t key, uint64_t pid, uint64_t time)
 {
     struct ma_process_record record = {
-        .pid = pid, .start = time, .monotonic_ns = time, .clock = MLF_CLOCK_MONOTONIC,
-        .block_header = 8, .block_grain = 16, .smallest_usable = 24,
+        .pid = pid,
+        .start = time,
+        .monotonic_ns = time,
+        .clock = MLF_CLOCK_MONOTONIC,
+        .block_header = 8,
+        .block_grain = 16,
+        .smallest_usable = 24,
     };
     ma_process_define(&world->trace, ma_trace_process(&world->trace, key), &record);
-    feed(world, key, 0, (struct ma_event){ .type = MA_EVENT_START, .time = time });
+    feed(world, key, 0, (struct ma_event){.type = MA_EVENT_START, .time = time});
 }
 
 static void start_fork(struct world *world, uint64_t key, uint64_t pid, uint64_t parent,
                        uint64_t time)
 {
     struct ma_process_record record = {
-        .pid = pid, .start = time + 1, .fork_time = time, .monotonic_ns = time + 1,
-        .how = MLF_HOW_FORK, .parent_key = parent, .clock = MLF_CLOCK_MONOTONIC,
+        .pid = pid,
+        .start = time + 1,
+        .fork_time = time,
+        .monotonic_ns = time + 1,
+        .how = MLF_HOW_FORK,
+        .parent_key = parent,
+        .clock = MLF_CLOCK_MONOTONIC,
         .inherited_nodes = 100,
     };
     ma_process_define(&world->trace, ma_trace_process(&world->trace, key), &record);
-    feed(world, key, 0, (struct ma_event){ .type = MA_EVENT_FORK, .time = time });
+    feed(world, key, 0, (struct ma_event){.type = MA_EVENT_FORK, .time = time});
 }
 
 static void make(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
                  uint64_t address, uint64_t size, uint32_t stack)
 {
-    feed(world, key, stream, (struct ma_event){
-                                 .type = MA_EVENT_ALLOC, .time = time, .address = address,
-                                 .size = size, .usable = size, .stack = stack,
-                             });
+    feed(world, key, stream,
+         (struct ma_event){
+             .type = MA_EVENT_ALLOC,
+             .time = time,
+             .address = address,
+             .size = size,
+             .usable = size,
+             .stack = stack,
+         });
 }
 
 static void drop(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
                  uint64_t address)
 {
-    feed(world, key, stream, (struct ma_event){
-                                 .type = MA_EVENT_FREE, .time = time, .address = address,
-                                 .function = MLF_FN_free,
-                             });
+    feed(world, key, stream,
+         (struct ma_event){
+             .type = MA_EVENT_FREE,
+             .time = time,
+             .address = address,
+             .function = MLF_FN_free,
+         });
 }
 
-static void move(struct world *world, uint64_t key, uint32_t stream, uint64_t time,
-                 uint64_t from, uint64_t to, uint64_t size, uint32_t stack)
+static void move(struct world *world, uint64_t key, uint32_t stream, uint64_t time, uint64_t from,
+                 uint64_t to, uint64_t size, uint32_t stack)
 {
-    feed(world, key, stream, (struct ma_event){
-                                 .type = MA_EVENT_REALLOC_BEGIN, .time = time,
-                                 .old_address = from,
-                             });
-    feed(world, key, stream, (struct ma_event){
-                                 .type = MA_EVENT_REALLOC, .time = time + 1, .begin = time,
-                                 .old_address = from, .address = to, .size = size,
-                                 .usable = size, .stack = stack, .function = MLF_FN_realloc,
-                             });
+    feed(world, key, stream,
+         (struct ma_event){
+             .type = MA_EVENT_REALLOC_BEGIN,
+             .time = time,
+             .old_address = from,
+         });
+    feed(world, key, stream,
+         (struct ma_event){
+             .type = MA_EVENT_REALLOC,
+             .time = time + 1,
+             .begin = time,
+             .old_address = from,
+             .address = to,
+             .size = size,
+             .usable = size,
+             .stack = stack,
+             .function = MLF_FN_realloc,
+         });
 }
 
 static void finish_process(struct world *world, uint64_t key, uint64_t time)
@@ -120,22 +147,26 @@ static void finish_process(struct world *world, uint64_t key, uint64_t time)
     unsigned char payload[32], *p = mlf_put_vu(payload, time);
     p = mlf_put_vu(p, MLF_END_EXIT);
     p = mlf_put_vu(p, 0);
-    feed(world, key, 0, (struct ma_event){
-                            .type = MA_EVENT_RECORD, .function = MLF_REC_PROCESS_END,
-                            .time = time, .record = payload, .size = (uint64_t)(p - payload),
-                        });
+    feed(world, key, 0,
+         (struct ma_event){
+             .type = MA_EVENT_RECORD,
+             .function = MLF_REC_PROCESS_END,
+             .time = time,
+             .record = payload,
+             .size = (uint64_t)(p - payload),
+         });
 }
 
-static struct ma_use *use(struct world *world, uint32_t process, uint32_t stack)
+static struct ma_alloc_site *site(struct world *world, uint32_t process, uint32_t stack)
 {
-    return ma_account_use(world->replay.accounts[process], stack);
+    return ma_account_site(world->replay.accounts[process], stack);
 }
 
 static void test_live_set_against_a_plain_one(void)
 {
     enum { N = 4096 };
     static uint64_t sizes[N]; /* 0: not live */
-    struct ma_heap heap = { 0 };
+    struct ma_heap heap = {0};
     struct ma_block block, former;
     size_t live = 0, wrong = 0;
     srandom(1);
@@ -143,7 +174,7 @@ static void test_live_set_against_a_plain_one(void)
         size_t k = (size_t)random() % N;
         uint64_t address = k * 16; /* 0 among them */
         if (random() % 5 < 3) {
-            block = (struct ma_block){ .address = address, .size = (uint64_t)i + 1 };
+            block = (struct ma_block){.address = address, .size = (uint64_t)i + 1};
             int taken = ma_heap_put(&heap, &block, &former);
             wrong += taken != (sizes[k] != 0) || (taken && former.size != sizes[k]);
             live += !taken;
@@ -181,7 +212,7 @@ static void test_peak_and_reallocs(void)
           "what was allocated and not freed is live");
     uint64_t bytes, blocks, sum = 0;
     for (uint32_t stack = 16; stack <= 18; stack++) {
-        ma_replay_at_peak(&world.replay, world.replay.accounts[0], use(&world, 0, stack), &bytes,
+        ma_replay_at_peak(&world.replay, world.replay.accounts[0], site(&world, 0, stack), &bytes,
                           &blocks);
         sum += bytes;
     }
@@ -232,8 +263,8 @@ static void test_fork(void)
     make(&world, 1, 1, 10, 0x1000, 1000, 16);
     make(&world, 1, 1, 11, 0x2000, 100, 17);
     start_fork(&world, 2, 101, 1, 20);
-    drop(&world, 2, 1, 30, 0x1000);           /* its copy */
-    make(&world, 2, 1, 31, 0x1000, 70, 16);   /* the child's own */
+    drop(&world, 2, 1, 30, 0x1000);         /* its copy */
+    make(&world, 2, 1, 31, 0x1000, 70, 16); /* the child's own */
     move(&world, 2, 1, 32, 0x2000, 0x2000, 30, 17);
     drop(&world, 1, 1, 40, 0x2000);
     CHECK(world.trace.audit.unmatched_frees == 0 && world.trace.audit.order_repairs == 0,
@@ -259,7 +290,7 @@ static void test_fork(void)
     drop(&world, 2, 1, 69, 0x7000);
     CHECK(!world.trace.audit.unmatched_frees, "and may come back");
     uint64_t bytes, blocks;
-    ma_replay_at_peak(&world.replay, world.replay.accounts[1], use(&world, 1, 16), &bytes,
+    ma_replay_at_peak(&world.replay, world.replay.accounts[1], site(&world, 1, 16), &bytes,
                       &blocks);
     CHECK(bytes == 70 && world.replay.peak_bytes == 1200,
           "the joint peak, %llu, holds what the child had",
@@ -281,8 +312,8 @@ static void fork_one(struct nursery *nursery, unsigned parent, unsigned child)
 {
     nursery->of[child] = nursery->of[parent];
     nursery->keys[child] = ++nursery->n_keys;
-    start_fork(&nursery->world, nursery->keys[child], 100 + nursery->n_keys,
-               nursery->keys[parent], nursery->time);
+    start_fork(&nursery->world, nursery->keys[child], 100 + nursery->n_keys, nursery->keys[parent],
+               nursery->time);
     nursery->time++; /* it starts one later */
 }
 
@@ -373,7 +404,7 @@ static void test_timeline_is_bounded_and_keeps_the_peak(void)
     uint64_t stack_most = 0;
     for (size_t i = 0; i < timeline->n_candidates; i++) {
         const struct ma_candidate *candidate = &timeline->candidates[i];
-        if (candidate->account->stacks[candidate->use] == 16 + 7777 % 700)
+        if (candidate->account->stacks[candidate->site] == 16 + 7777 % 700)
             stack_most = candidate->most;
     }
     CHECK(stack_most == 1000000, "the stack that made the peak is a candidate with its bytes");
@@ -387,7 +418,9 @@ static void test_clock(void)
     ma_trace_init(&trace);
     struct ma_process *process = ma_trace_process(&trace, 1);
     struct ma_process_record record = {
-        .start = 1000, .clock = MLF_CLOCK_TSC, .tick_shift = 4,
+        .start = 1000,
+        .clock = MLF_CLOCK_TSC,
+        .tick_shift = 4,
         .counts_per_second = 3200000000u,
     };
     ma_process_define(&trace, process, &record);
@@ -422,11 +455,13 @@ static void test_labels(void)
     CHECK(!ma_label_is_wrapper("main") && !ma_label_is_wrapper("leak_malloc") &&
               !ma_label_is_wrapper("sqlite3Step"),
           "other functions are not taken for wrappers");
-    struct ma_frame frames[] = { { .function = "xmalloc" }, { .function = "load" } };
+    struct ma_frame frames[] = {{.function = "xmalloc"}, {.function = "load"}};
     CHECK(ma_label_frame(frames, 2) == 1 && ma_label_frame(frames, 1) == 0,
           "the label is the first frame that is none, or the first");
-    struct ma_frame stripped[] = { { .function = "xmalloc" }, { .function = NULL },
-                                   { .function = NULL }, { .function = "__libc_start_call_main" } };
+    struct ma_frame stripped[] = {{.function = "xmalloc"},
+                                  {.function = NULL},
+                                  {.function = NULL},
+                                  {.function = "__libc_start_call_main"}};
     CHECK(ma_label_frame(stripped, 4) == 1 && ma_label_frame(stripped + 2, 2) == 0 &&
               ma_label_frame(stripped + 3, 1) == 0,
           "a frame without a name tells more than where every program begins");
@@ -488,7 +523,7 @@ static void test_text(void)
 
 static void test_output(void)
 {
-    struct ma_error error = { 0 };
+    struct ma_error error = {0};
     struct ma_output output;
     char path[] = "/tmp/mlog-output-XXXXXX";
     int fd = mkstemp(path);

@@ -14,17 +14,17 @@ static void vu_matches_the_table(void)
         unsigned length;
         unsigned char bytes[MLF_VU_MAX];
     } table[] = {
-        { 0, 1, { 0x01 } },
-        { 1, 1, { 0x03 } },
-        { 127, 1, { 0xff } },
-        { 128, 2, { 0x02, 0x02 } },
-        { 1ull << 56, 9, { 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
+        {0, 1, {0x01}},
+        {1, 1, {0x03}},
+        {127, 1, {0xff}},
+        {128, 2, {0x02, 0x02}},
+        {1ull << 56, 9, {0, 0, 0, 0, 0, 0, 0, 0, 1}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         unsigned char bytes[MLF_VU_MAX + MLF_VU_SLACK];
         size_t length = (size_t)(mlf_put_vu(bytes, table[i].value) - bytes);
-        CHECK(length == table[i].length && !memcmp(bytes, table[i].bytes, length),
-              "vu of %llu", (unsigned long long)table[i].value);
+        CHECK(length == table[i].length && !memcmp(bytes, table[i].bytes, length), "vu of %llu",
+              (unsigned long long)table[i].value);
     }
 }
 
@@ -63,7 +63,7 @@ static void vu_goes_there_and_back(void)
 
 static void vu_accepts_longer_forms(void)
 {
-    static const unsigned char long_one[9] = { 0, 1 };
+    static const unsigned char long_one[9] = {0, 1};
     const unsigned char *p = long_one;
     uint64_t value = 0;
     CHECK(mlf_get_vu(&p, long_one + 9, &value) == 0 && value == 1 && p == long_one + 9,
@@ -72,8 +72,8 @@ static void vu_accepts_longer_forms(void)
 
 static void zigzag_goes_there_and_back(void)
 {
-    static const int64_t values[] = { 0, -1, 1, -2, 2, INT64_MAX, INT64_MIN };
-    static const uint64_t images[] = { 0, 1, 2, 3, 4, UINT64_MAX - 1, UINT64_MAX };
+    static const int64_t values[] = {0, -1, 1, -2, 2, INT64_MAX, INT64_MIN};
+    static const uint64_t images[] = {0, 1, 2, 3, 4, UINT64_MAX - 1, UINT64_MAX};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         CHECK(mlf_zigzag(values[i]) == images[i] && mlf_unzigzag(images[i]) == values[i],
               "zigzag of %lld", (long long)values[i]);
@@ -81,11 +81,11 @@ static void zigzag_goes_there_and_back(void)
 
 static void default_usable_is_glibcs(void)
 {
-    static const uint64_t table[][2] = { { 0, 24 }, { 24, 24 }, { 25, 40 }, { 40, 40 },
-                                         { 41, 56 }, { 123 * 8, 984 }, { 4096, 4104 } };
+    static const uint64_t table[][2] = {{0, 24},  {24, 24},       {25, 40},    {40, 40},
+                                        {41, 56}, {123 * 8, 984}, {4096, 4104}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        CHECK(mlf_default_usable(table[i][0], 8, 16, 24) == table[i][1],
-              "usable size of %llu", (unsigned long long)table[i][0]);
+        CHECK(mlf_default_usable(table[i][0], 8, 16, 24) == table[i][1], "usable size of %llu",
+              (unsigned long long)table[i][0]);
 }
 
 static void crc_is_that_of_zlib(void)
@@ -100,8 +100,8 @@ static void crc_is_that_of_zlib(void)
     uint32_t whole = mlf_crc32(&table, 0, data, sizeof data);
     bool same = true;
     for (size_t cut = 0; cut <= sizeof data; cut++)
-        same &= mlf_crc32(&table, mlf_crc32(&table, 0, data, cut), data + cut,
-                          sizeof data - cut) == whole;
+        same &= mlf_crc32(&table, mlf_crc32(&table, 0, data, cut), data + cut, sizeof data - cut) ==
+                whole;
     CHECK(same, "CRC in two parts, cut anywhere");
 }
 

@@ -102,8 +102,7 @@ static uint64_t put_old(struct writer *writer, unsigned code, unsigned ring)
         put_u64(writer, address);
         return address;
     }
-    default:
-        return end[-(ptrdiff_t)code - 1];
+    default: return end[-(ptrdiff_t)code - 1];
     }
 }
 
@@ -143,16 +142,13 @@ static void put_new_address(struct writer *writer, unsigned flags, struct ma_eve
         put_byte(writer, back);
         event->address = writer->addresses[writer->n_addresses - back - 1];
         return;
-    case MLF_ALLOC_ADDRESS_NEXT:
-        event->address = writer->next;
-        return;
+    case MLF_ALLOC_ADDRESS_NEXT: event->address = writer->next; return;
     case MLF_ALLOC_ADDRESS_DELTA:
         delta = (int64_t)any_number();
         put_vu(writer, mlf_zigzag(delta));
         event->address = writer->last + 16 * (uint64_t)delta;
         return;
-    default:
-        put_u64(writer, event->address = any((unsigned)random() % 65));
+    default: put_u64(writer, event->address = any((unsigned)random() % 65));
     }
 }
 
@@ -211,7 +207,7 @@ static void push_block(struct writer *writer, const struct ma_event *event)
 static struct ma_event *say(struct writer *writer, unsigned type, unsigned function)
 {
     struct ma_event *event = &writer->events[writer->n_events++];
-    *event = (struct ma_event){ .type = (uint8_t)type, .function = (uint8_t)function };
+    *event = (struct ma_event){.type = (uint8_t)type, .function = (uint8_t)function};
     return event;
 }
 
@@ -330,8 +326,7 @@ static bool same(const struct ma_event *a, const struct ma_event *b)
     switch (a->type) {
     case MA_EVENT_FREE:
         return a->address == b->address && a->function == b->function && a->stack == b->stack;
-    case MA_EVENT_REALLOC_BEGIN:
-        return a->old_address == b->old_address && a->stack == b->stack;
+    case MA_EVENT_REALLOC_BEGIN: return a->old_address == b->old_address && a->stack == b->stack;
     case MA_EVENT_FAILED:
         return a->function == b->function && a->size == b->size && a->stack == b->stack;
     case MA_EVENT_RECORD:
@@ -346,7 +341,7 @@ static bool same(const struct ma_event *a, const struct ma_event *b)
 
 static void begin_decoder(struct ma_decoder *decoder, const struct writer *writer)
 {
-    struct ma_process process = { .record = writer->layout };
+    struct ma_process process = {.record = writer->layout};
     memset(decoder, 0xa5, sizeof *decoder);
     ma_decoder_begin(decoder, &process, 0);
 }
@@ -380,9 +375,9 @@ static size_t decoded(const struct writer *writer, size_t items, size_t max)
 
 static void test_what_was_written_comes_out(void)
 {
-    const uint64_t layouts[][3] = { { 8, 16, 24 }, { 4, 8, 12 }, { 0, 1, 0 }, { 8, 24, 16 },
-                                    { UINT64_MAX - 7, 64, 3 } };
-    const size_t pieces[] = { 1, 3, 20, ITEMS }, batches[] = { 2, 3, 512 };
+    const uint64_t layouts[][3] = {
+        {8, 16, 24}, {4, 8, 12}, {0, 1, 0}, {8, 24, 16}, {UINT64_MAX - 7, 64, 3}};
+    const size_t pieces[] = {1, 3, 20, ITEMS}, batches[] = {2, 3, 512};
     for (size_t layout = 0; layout < sizeof layouts / sizeof *layouts; layout++) {
         size_t wrong = 0;
         srandom((unsigned)layout + 3);
@@ -448,20 +443,23 @@ static const struct broken {
     size_t size;
     const char *why; /* a part of the problem */
 } broken[] = {
-#define BROKEN(bytes, why) { bytes, sizeof bytes - 1, why }
-    BROKEN("\x88\x01", "address distance"),          /* FREE, nine pushes ago */
-    BROKEN("\xbc\x00\x01", "address distance"),      /* 61 pushes ago */
-    BROKEN("\xbc\xc4\x01", "address distance"),      /* 257 */
+#define BROKEN(bytes, why)                                                                         \
+    {                                                                                              \
+        bytes, sizeof bytes - 1, why                                                               \
+    }
+    BROKEN("\x88\x01", "address distance"),     /* FREE, nine pushes ago */
+    BROKEN("\xbc\x00\x01", "address distance"), /* 61 pushes ago */
+    BROKEN("\xbc\xc4\x01", "address distance"), /* 257 */
     BROKEN("\xbc\xff\x01", "address distance"),
     BROKEN("\xbf\x01", "reserved address code"),
     BROKEN("\xbe\x10\x00\x00\x00\x00\x00\x00\x00" FAR, "time"),
     BROKEN("\x80" FAR, "time"),
-    BROKEN("\xc0\x08\x00\x01", "address distance"),  /* ALLOC */
+    BROKEN("\xc0\x08\x00\x01", "address distance"), /* ALLOC */
     BROKEN("\xc0\xff\x00\x01", "address distance"),
     BROKEN("\xc1\x04\x01", "stack distance"),
-    BROKEN("\xc5\x03\x01", "explicit stack"),        /* with the size of a listed one */
-    BROKEN("\xcd\xab\x03\x01", "stack id"),          /* 20 - 43 */
-    BROKEN("\xcd" FAR "\x03\x01", "stack id"),       /* 20 - 2^63 */
+    BROKEN("\xc5\x03\x01", "explicit stack"),  /* with the size of a listed one */
+    BROKEN("\xcd\xab\x03\x01", "stack id"),    /* 20 - 43 */
+    BROKEN("\xcd" FAR "\x03\x01", "stack id"), /* 20 - 2^63 */
     BROKEN("\xcd\x00\xfe\xff\xff\xff\xff\xff\xff\xff\x03\x01", "stack id"), /* + 2^63 - 1 */
     BROKEN("\xcd\x00\xd8\xff\xff\xff\x01\x00\x00\x00\x03\x01", "stack id"), /* 2^32 exactly */
     BROKEN("\xc1\x00" FAR, "time"),
@@ -470,12 +468,12 @@ static const struct broken {
     BROKEN("\xe1\x05\x40\x00\x01", "alignment"),
     BROKEN("\x40\x01\x08\x01\x00\x01", "address distance"), /* REALLOC */
     BROKEN("\x40\x05\x00\x01\x03\x01", "explicit stack"),
-    BROKEN("\x41\x0c\x00\x01", "function"),          /* FREE_BY */
-    BROKEN("\x42\x00\x03\xab\x01", "stack id"),      /* FAILED */
+    BROKEN("\x41\x0c\x00\x01", "function"),     /* FREE_BY */
+    BROKEN("\x42\x00\x03\xab\x01", "stack id"), /* FAILED */
     BROKEN("\x43\x01", "reserved tag"),
     BROKEN("\x1f\x01", "required record"),
     BROKEN("\x01\x01", "required record"),
-    BROKEN("\x21\x03\x01", "too short"),             /* MARK */
+    BROKEN("\x21\x03\x01", "too short"), /* MARK */
     BROKEN("\x3f\x04\x00\x08", "size limit"),
 };
 
@@ -484,7 +482,8 @@ static const struct broken {
 static size_t put_prefix(unsigned char *at, size_t more)
 {
     static const unsigned char prefix[] = {
-        0xcf, 0x10, 0, 0, 0, 0, 0x70, 0, 0, 0x51, 0x33, 0x03, /* ALLOC, stack 20 */
+        0xcf, 0x10, 0,    0,    0,    0,    0x70, 0,    0,
+        0x51, 0x33, 0x03,                                     /* ALLOC, stack 20 */
         0xc1, 0x00, 0x03, 0xc1, 0x00, 0x03, 0xc1, 0x00, 0x03, /* three behind it */
         0x80, 0x03, 0x82, 0x03, 0x84, 0x03, 0x86, 0x03,       /* FREEs */
     };
@@ -525,10 +524,11 @@ static void test_broken_items(void)
         CHECK(!wrong, "refused wherever it stands: %s, item %02x", broken[i].why,
               (unsigned char)broken[i].bytes[0]);
     }
-    static const struct broken beyond[] = { /* of the ring, all of which was pushed */
-        { "\xbc\xc4\x01", 3, "address distance" },
-        { "\xbc\xff\x01", 3, "address distance" },
-        { "\xbf\xff\x01", 3, "reserved address code" },
+    static const struct broken beyond[] = {
+        /* of the ring, all of which was pushed */
+        {"\xbc\xc4\x01", 3, "address distance"},
+        {"\xbc\xff\x01", 3, "address distance"},
+        {"\xbf\xff\x01", 3, "reserved address code"},
     };
     size_t wrong = 0;
     for (size_t i = 0; i < 6; i++)
@@ -574,7 +574,7 @@ static void test_more_is_written(void)
 {
     struct ma_decoder decoder;
     struct ma_event events[64];
-    unsigned char bytes[512] = { 0 };
+    unsigned char bytes[512] = {0};
     struct writer *layout = new_writer(8, 16, 24);
     size_t n, prefix = put_prefix(bytes, 0);
     begin_decoder(&decoder, layout);

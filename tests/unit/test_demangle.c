@@ -96,12 +96,14 @@ static void test_shorten(void)
                       tail[] = "::that<is_far>::too<long_for, a<line>>::to<be, shown<whole>>::now";
     snprintf(name, sizeof(name), "%s%s%s", deep, tail, tail);
     ma_demangle_shorten(name);
-    CHECK(!strcmp(name, "a_name::of<some, length<...>>::that<is_far>::too<long_for, a<...>>::to<be, "
-                        "shown<...>>::now::that<is_far>::too<long_for, a<...>>::to<be, "
-                        "shown<...>>::now") ||
+    CHECK(!strcmp(name,
+                  "a_name::of<some, length<...>>::that<is_far>::too<long_for, a<...>>::to<be, "
+                  "shown<...>>::now::that<is_far>::too<long_for, a<...>>::to<be, "
+                  "shown<...>>::now") ||
               strlen(name) <= 160,
           "what is too long loses its inner arguments: %s", name);
-    snprintf(name, sizeof(name), "<alloc::vec::Vec<%s> as core::From<%s%s>>::from", deep, tail, deep);
+    snprintf(name, sizeof(name), "<alloc::vec::Vec<%s> as core::From<%s%s>>::from", deep, tail,
+             deep);
     ma_demangle_shorten(name);
     CHECK(!strcmp(name, "<alloc::vec::Vec<a_name::of<...>> as core::From<::that<...>::too<...>::to"
                         "<...>::nowa_name::of<...>>>::from"),
@@ -111,8 +113,8 @@ static void test_shorten(void)
     CHECK(!strcmp(d, "core.sort!(\"a < b\", int[]).sort.Inner.f"), "D: %s", d);
     /* Unclosed brackets must not cost the square of a name's length. */
     static char hostile[1 << 16];
-    static const char *const pieces[] = {"std::less<, std::less<", "{lambda(", "x(", "<", "[abi:",
-                                         "a<b, "};
+    static const char *const pieces[] = {
+        "std::less<, std::less<", "{lambda(", "x(", "<", "[abi:", "a<b, "};
     for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
         char *at = hostile;
         while (at + 32 < hostile + sizeof(hostile))

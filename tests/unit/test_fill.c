@@ -16,7 +16,11 @@ static struct ma_filled_chunk chunk_of(unsigned char payload[SIZE], size_t used)
     memset(payload, 0, SIZE);
     memset(payload, 0x81, used);
     return (struct ma_filled_chunk){
-        .payload = payload, .size = SIZE, .used = used, .offset = OFFSET, .sequence = 7,
+        .payload = payload,
+        .size = SIZE,
+        .used = used,
+        .offset = OFFSET,
+        .sequence = 7,
     };
 }
 
@@ -34,17 +38,17 @@ static void test_said_and_found(void)
         uint64_t sequence, bytes, lost, missing;
         const char *what;
     } cases[] = {
-        { 7, 1000, 0, 0, "a chunk is filled as far as is said" },
-        { 7, 900, 0, 0, "a chunk may have got more" },
-        { 7, 1234, 234, 0, "a chunk that was filled further lacks the rest" },
-        { 7, UINT64_MAX, SIZE - 1000, 0, "no chunk is filled beyond its end" },
-        { 6, 1234, 0, 0, "an older chunk is not the one that was found" },
-        { 9, 55, 0, 2, "chunks that are told of and did not come are missing" },
-        { UINT64_MAX, 55, 0, 0, "nonsense is ignored" },
+        {7, 1000, 0, 0, "a chunk is filled as far as is said"},
+        {7, 900, 0, 0, "a chunk may have got more"},
+        {7, 1234, 234, 0, "a chunk that was filled further lacks the rest"},
+        {7, UINT64_MAX, SIZE - 1000, 0, "no chunk is filled beyond its end"},
+        {6, 1234, 0, 0, "an older chunk is not the one that was found"},
+        {9, 55, 0, 2, "chunks that are told of and did not come are missing"},
+        {UINT64_MAX, 55, 0, 0, "nonsense is ignored"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int before = 0; before < 2; before++) {
-            struct ma_fill fill = { 0 };
+            struct ma_fill fill = {0};
             struct ma_audit audit;
             ma_audit_init(&audit);
             if (before)
@@ -67,7 +71,7 @@ static void test_a_chunk_that_grows(void)
     unsigned char payload[SIZE];
     for (int grows = 0; grows < 2; grows++) {
         struct ma_filled_chunk chunk = chunk_of(payload, 1000);
-        struct ma_fill fill = { 0 };
+        struct ma_fill fill = {0};
         struct ma_audit audit;
         ma_audit_init(&audit);
         ma_fill_found(&fill, &audit, &chunk, true);
@@ -85,7 +89,7 @@ static void test_zeros(void)
 {
     unsigned char payload[SIZE];
     struct ma_filled_chunk chunk = chunk_of(payload, 1000);
-    struct ma_fill fill = { 0 };
+    struct ma_fill fill = {0};
     struct ma_audit audit;
     ma_audit_init(&audit);
     memset(payload + 5096, 0x83, 1); /* behind an item of the most that one may be */
@@ -94,7 +98,7 @@ static void test_zeros(void)
     CHECK(skipped(&audit, OFFSET + 1000, 4097), "zeros in the middle are damage");
 
     ma_audit_init(&audit);
-    fill = (struct ma_fill){ 0 };
+    fill = (struct ma_fill){0};
     payload[5096] = 0;
     payload[5095] = 0x83;
     ma_fill_found(&fill, &audit, &chunk, false);
@@ -102,7 +106,7 @@ static void test_zeros(void)
 
     /* The last item was read into the zeros, even beyond where the chunk ended. */
     ma_audit_init(&audit);
-    fill = (struct ma_fill){ 0 };
+    fill = (struct ma_fill){0};
     chunk = chunk_of(payload, 1000);
     chunk.used = 1018;
     ma_fill_found(&fill, &audit, &chunk, false);

@@ -66,7 +66,7 @@ static struct ma_block any_block(const struct world *world, size_t i)
         .address = world->addresses[i],
         .size = 1 + random_bits(wide ? 40 : 14),
         .time = world->base + random_bits(30), /* now later, now earlier */
-        .use = (uint32_t)random_bits(random() % 9 ? 12 : 31),
+        .site = (uint32_t)random_bits(random() % 9 ? 12 : 31),
         .thread = (uint32_t)random_bits(random() % 60 ? 16 : 20),
     };
     block.usable = block.size + random_bits(random() % 60 ? 5 : 24);
@@ -76,7 +76,7 @@ static struct ma_block any_block(const struct world *world, size_t i)
 static bool same(const struct ma_block *a, const struct ma_block *b)
 {
     return a->address == b->address && a->size == b->size && a->usable == b->usable &&
-           a->time == b->time && a->use == b->use && a->thread == b->thread;
+           a->time == b->time && a->site == b->site && a->thread == b->thread;
 }
 
 static void put(struct world *world, size_t i)
@@ -103,8 +103,8 @@ static void find(struct world *world, size_t i)
 {
     struct ma_block block;
     bool found = ma_heap_find(&world->heap, world->addresses[i], &block);
-    world->wrong += found != (world->blocks[i].size != 0) ||
-                    (found && !same(&block, &world->blocks[i]));
+    world->wrong +=
+        found != (world->blocks[i].size != 0) || (found && !same(&block, &world->blocks[i]));
 }
 
 static void look_ahead(struct world *world, size_t i)
@@ -188,8 +188,8 @@ static void test_against_a_plain_table(size_t n)
  * block at a time so long after the first. */
 static uint64_t time_lost(uint64_t origin, uint64_t time)
 {
-    struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .address = 16, .size = 8, .usable = 24, .time = origin };
+    struct ma_heap heap = {0};
+    struct ma_block former, block = {.address = 16, .size = 8, .usable = 24, .time = origin};
     ma_heap_put(&heap, &block, &former);
     block.address = 48;
     block.time = origin + (time - origin) / 3;
@@ -225,17 +225,18 @@ static void test_high_bits(void)
     const uint64_t low = 0x7f0011223340;
     size_t wrong = 0, met = 0;
     for (uint64_t tries = 0; met < 64 && tries < 10000000; tries++) {
-        struct ma_heap heap = { 0 };
-        struct ma_block former, block = { .size = 8, .usable = 24 };
+        struct ma_heap heap = {0};
+        struct ma_block former, block = {.size = 8, .usable = 24};
         block.address = (tries % 2 ? random_bits(16) << 48 : 0) | low;
         uint64_t other = random_bits(16) << 48 | low;
         if (block.address == other ||
-            (ma_heap_multiplier && (uint8_t)(ma_heap_hash(other) >> 32) !=
-                                       (uint8_t)(ma_heap_hash(block.address) >> 32)))
+            (ma_heap_multiplier &&
+             (uint8_t)(ma_heap_hash(other) >> 32) != (uint8_t)(ma_heap_hash(block.address) >> 32)))
             continue; /* known apart by their tags */
         ma_heap_put(&heap, &block, &former);
         ma_heap_rest(&heap);
-        wrong += ma_heap_find(&heap, other, &former) || !ma_heap_find(&heap, block.address, &former);
+        wrong +=
+            ma_heap_find(&heap, other, &former) || !ma_heap_find(&heap, block.address, &former);
         met++;
         ma_heap_free(&heap);
     }
@@ -246,8 +247,8 @@ static void test_high_bits(void)
  * find all in their slot. */
 static void test_a_slot_is_enough(void)
 {
-    struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .size = 8, .usable = 24, .address = 0x1000 };
+    struct ma_heap heap = {0};
+    struct ma_block former, block = {.size = 8, .usable = 24, .address = 0x1000};
     uint64_t rival = 0x2000;
     ma_heap_put(&heap, &block, &former);
     while (ma_heap_slot(&heap, rival) != ma_heap_slot(&heap, 0x1000))
@@ -269,8 +270,8 @@ static void test_a_slot_is_enough(void)
 /* A process that ended keeps little, however much it did before. */
 static void test_rest(void)
 {
-    struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .size = 8, .usable = 24, .time = 9, .use = 1 };
+    struct ma_heap heap = {0};
+    struct ma_block former, block = {.size = 8, .usable = 24, .time = 9, .site = 1};
     CHECK(ma_heap_rest(&heap) == 0 && ma_heap_places(&heap) == 0, "nothing rests");
     for (uint64_t i = 0; i < 100000; i++) {
         block.address = 64 * i;
@@ -292,8 +293,8 @@ static void test_rest(void)
 /* A short process has a small nursery; how long it may stay so is bounded too. */
 static void test_small_ones_stay_small(void)
 {
-    struct ma_heap heap = { 0 };
-    struct ma_block former, block = { .size = 8, .usable = 24, .use = 1 };
+    struct ma_heap heap = {0};
+    struct ma_block former, block = {.size = 8, .usable = 24, .site = 1};
     size_t small = 0, most = 0;
     for (uint64_t i = 0; i < 20000; i++) {
         block.address = 4096 * i;

@@ -70,7 +70,7 @@ static bool are_events(const struct ma_event *events, size_t n, uint64_t from)
 
 static void nap(void)
 {
-    nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 }
 
 /* Until the worker is as far as it can get: nothing came for a while. */
@@ -101,8 +101,8 @@ static void test_lanes_give_what_decoders_give(struct ma_lanes *lanes,
                                                const struct ma_process *process)
 {
     static struct piece pieces[PIECES];
-    static const char *const tails[] = { "", "\xbf\x01", "\xbe\x01" };
-    static const enum ma_decode_status ends[] = { MA_DECODE_END, MA_DECODE_BAD, MA_DECODE_CUT };
+    static const char *const tails[] = {"", "\xbf\x01", "\xbe\x01"};
+    static const enum ma_decode_status ends[] = {MA_DECODE_END, MA_DECODE_BAD, MA_DECODE_CUT};
     size_t wrong = 0, none = 0, rounds = 60;
     srandom(2);
     for (size_t round = 0; round < rounds && !wrong; round++) {
@@ -228,8 +228,8 @@ static struct ma_feed *new_feed(struct ma_trace *trace, struct ma_decoding *shar
     struct ma_feed *feed = ma_feed_new(trace, process, 1, MLF_EVENTS, shared);
     memset(bytes, 0, ROOM);
     write_frees(bytes, n, 0);
-    struct ma_chunk chunk = { .payload = bytes, .size = ROOM, .process = 1, .stream = 1,
-                              .kind = MLF_EVENTS };
+    struct ma_chunk chunk = {
+        .payload = bytes, .size = ROOM, .process = 1, .stream = 1, .kind = MLF_EVENTS};
     feed->whole_chunks = true;
     if (ma_feed_enqueue(feed, &chunk, false) < 0)
         abort();
@@ -253,7 +253,7 @@ static void test_feeds(struct ma_trace *trace, struct ma_lanes *lanes)
 {
     static unsigned char bytes[ROOM], others[PIECES][ROOM];
     for (int with = 0; with < 2; with++) {
-        struct ma_decoding shared = { .lanes = with ? lanes : NULL };
+        struct ma_decoding shared = {.lanes = with ? lanes : NULL};
         const size_t n = 3000, more = 1700;
         size_t released;
         uint64_t next = 0;
@@ -276,7 +276,7 @@ static void test_feeds(struct ma_trace *trace, struct ma_lanes *lanes)
         CHECK(!feed->lane, "and the lane is free again");
         ma_feed_free(feed);
     }
-    struct ma_decoding shared = { .lanes = lanes };
+    struct ma_decoding shared = {.lanes = lanes};
     struct ma_feed *feeds[PIECES];
     size_t released, have = 0;
     for (size_t i = 0; i < PIECES; i++) {

@@ -14,8 +14,11 @@ static struct ma_process *add_process(struct ma_trace *trace, uint64_t key, uint
                                       uint64_t inherited_nodes, uint64_t inherited_modules)
 {
     struct ma_process_record record = {
-        .pid = key, .block_grain = 16, .how = parent ? MLF_HOW_FORK : MLF_HOW_START,
-        .parent_key = parent, .inherited_nodes = inherited_nodes,
+        .pid = key,
+        .block_grain = 16,
+        .how = parent ? MLF_HOW_FORK : MLF_HOW_START,
+        .parent_key = parent,
+        .inherited_nodes = inherited_nodes,
         .inherited_modules = inherited_modules,
     };
     struct ma_process *process = ma_trace_process(trace, key);
@@ -28,9 +31,10 @@ static void add_module(struct ma_process *process, uint32_t id, const char *path
                        const char *build_id, uint64_t bias)
 {
     struct ma_module_record record = {
-        .id = id, .bias = bias,
-        .path = { (const unsigned char *)path, strlen(path) },
-        .build_id = { (const unsigned char *)build_id, strlen(build_id) },
+        .id = id,
+        .bias = bias,
+        .path = {(const unsigned char *)path, strlen(path)},
+        .build_id = {(const unsigned char *)build_id, strlen(build_id)},
     };
     if (ma_process_add_module(process, &record) < 0)
         abort();
@@ -39,8 +43,8 @@ static void add_module(struct ma_process *process, uint32_t id, const char *path
 static void add_node(struct ma_process *process, uint32_t id, uint32_t parent, uint32_t module,
                      uint64_t offset, bool exact)
 {
-    struct ma_node node = { .id = id, .parent = parent, .module = module, .offset = offset,
-                            .exact = exact };
+    struct ma_node node = {
+        .id = id, .parent = parent, .module = module, .offset = offset, .exact = exact};
     if (ma_process_add_node(process, &node) < 0)
         abort();
 }
@@ -70,7 +74,8 @@ static void test_one_path_wherever_it_is(void)
     struct ma_trace trace;
     struct ma_stacks stacks;
     begin(&trace, &stacks);
-    struct ma_process *one = add_process(&trace, 1, 0, 0, 0), *two = add_process(&trace, 2, 0, 0, 0);
+    struct ma_process *one = add_process(&trace, 1, 0, 0, 0),
+                      *two = add_process(&trace, 2, 0, 0, 0);
     add_module(one, 1, "/a", "id", 0x1000);
     add_module(one, 2, "/lib", "x", 0x9000);
     add_module(one, 5, "/lib", "x", 0xa000); /* loaded again */
@@ -102,12 +107,11 @@ static void test_one_path_wherever_it_is(void)
             differ &= (a == 18 && b == 17) || id_of(&stacks, one, a) != id_of(&stacks, one, b);
     }
     CHECK(differ, "another build, path, offset, kind of frame, root, order or depth is another");
-    CHECK(ma_stacks_root(&stacks, id) == 0 &&
-              ma_stacks_root(&stacks, id_of(&stacks, one, 24)) == 2,
+    CHECK(ma_stacks_root(&stacks, id) == 0 && ma_stacks_root(&stacks, id_of(&stacks, one, 24)) == 2,
           "where a stack ends is known");
-    const uint32_t *sites;
-    CHECK(ma_stacks_sites(&stacks, id_of(&stacks, two, 70), &sites) == 2 &&
-              stacks.sites[sites[0]].offset == 0x50 && stacks.sites[sites[1]].offset == 0x40,
+    const uint32_t *pcs;
+    CHECK(ma_stacks_pcs(&stacks, id_of(&stacks, two, 70), &pcs) == 2 &&
+              stacks.pcs[pcs[0]].offset == 0x50 && stacks.pcs[pcs[1]].offset == 0x40,
           "its frames are those of the first that had it");
     CHECK(id_of(&stacks, one, 3) == 3 && id_of(&stacks, one, 999) == MA_ROOT_UNKNOWN &&
               trace.audit.unknown_stacks == 1,
@@ -134,8 +138,8 @@ static void test_forks(void)
     CHECK(inner != id_of(&stacks, parent, 18) &&
               id_of(&stacks, child, 19) == id_of(&stacks, parent, 18),
           "stacks on top of inherited ones are told apart by their own frames");
-    const uint32_t *sites;
-    CHECK(ma_stacks_sites(&stacks, inner, &sites) == 3, "and have the inherited frames");
+    const uint32_t *pcs;
+    CHECK(ma_stacks_pcs(&stacks, inner, &pcs) == 3, "and have the inherited frames");
     end(&trace, &stacks);
 }
 
@@ -170,7 +174,7 @@ static void test_orders(void)
     same = true;
     for (uint32_t i = n; i < 3000; i++) {
         add_node(plain, 16 + i, 16 + i - 1, 1, 0x10 * i, false);
-        same &= id_of(&stacks, plain, 16 + i) == MLF_FIRST_NODE + stacks.n_paths - 1;
+        same &= id_of(&stacks, plain, 16 + i) == MLF_FIRST_NODE + stacks.n_stacks - 1;
     }
     CHECK(same, "stacks that are defined later are new ones");
     end(&trace, &stacks);
@@ -185,10 +189,10 @@ static bool tells_the_frames(struct ma_stacks *stacks, struct ma_trie *trie, uin
         abort();
     long n = ma_stacks_frames(stacks, id, &frames), at = 0;
     for (; node != MA_NONE && at < n; node = trie->nodes[node].parent, at++) {
-        const struct ma_frame *told = ma_stacks_told(stacks, trie->nodes[node].frame);
-        if (told->offset != frames[at].offset || told->module != frames[at].module ||
-            told->address != frames[at].address || told->number != trie->nodes[node].frame ||
-            told->site != frames[at].site)
+        const struct ma_frame *resolved = ma_stacks_resolved(stacks, trie->nodes[node].frame);
+        if (resolved->offset != frames[at].offset || resolved->module != frames[at].module ||
+            resolved->address != frames[at].address ||
+            resolved->number != trie->nodes[node].frame || resolved->pc != frames[at].pc)
             return false;
         if (trie->nodes[node].parent != MA_NONE && trie->nodes[node].parent >= node)
             return false; /* parents come first */
@@ -219,7 +223,7 @@ static void test_tree_of_frames(void)
     enum { DEEP = 3000 };
     struct ma_trace trace;
     struct ma_stacks stacks;
-    struct ma_trie trie = { 0 };
+    struct ma_trie trie = {0};
     begin(&trace, &stacks);
     struct ma_process *parent = add_process(&trace, 1, 0, 0, 0);
     add_module(parent, 1, "/a", "id", 0x1000);
@@ -228,35 +232,35 @@ static void test_tree_of_frames(void)
     struct ma_process *child = add_process(&trace, 2, 1, 16 + DEEP, 2);
     for (uint32_t i = 0; i < 10; i++)
         add_node(child, 16 + DEEP + i, 16 + i * 100, 1, 0x30, false);
-    uint32_t places[DEEP];
+    uint32_t retired_nodes[DEEP];
     for (uint32_t i = 0; i < DEEP; i += 3) {
-        if (ma_stacks_place(&stacks, parent, 16 + i, &places[i]) < 0)
+        if (ma_stacks_retired_node(&stacks, parent, 16 + i, &retired_nodes[i]) < 0)
             abort();
     }
-    if (ma_stacks_fold(&stacks, parent) < 0)
+    if (ma_stacks_retire(&stacks, parent) < 0)
         abort();
     ma_process_forget(parent);
-    bool told = true;
+    bool resolved = true;
     for (uint32_t i = 0; i < 10; i++)
-        told &= tells_the_frames(&stacks, &trie, id_of(&stacks, child, 16 + DEEP + i));
-    CHECK(told && trie.n == 901 + 10, "a tree has the frames of stacks, inherited ones too (%zu)",
-          trie.n);
+        resolved &= tells_the_frames(&stacks, &trie, id_of(&stacks, child, 16 + DEEP + i));
+    CHECK(resolved && trie.n == 901 + 10,
+          "a tree has the frames of stacks, inherited ones too (%zu)", trie.n);
     for (uint32_t i = 0; i < DEEP; i += 3) {
         uint32_t id;
-        if (ma_stacks_place_id(&stacks, places[i], parent->index, &id) < 0)
+        if (ma_stacks_retired_node_id(&stacks, retired_nodes[i], parent->index, &id) < 0)
             abort();
-        told &= tells_the_frames(&stacks, &trie, id);
+        resolved &= tells_the_frames(&stacks, &trie, id);
     }
-    CHECK(told && trie.n == DEEP - 2 + 10, "of a process that was folded, and each path once (%zu)",
-          trie.n);
+    CHECK(resolved && trie.n == DEEP - 2 + 10,
+          "of a process that was folded, and each path once (%zu)", trie.n);
     uint32_t node = 0;
     CHECK(ma_stacks_trie_add(&stacks, &trie, 2, &node) == 0 && node == MA_NONE,
           "a stack without frames has no node");
-    struct way way = { .trie = &trie, .at = MA_NONE };
+    struct way way = {.trie = &trie, .at = MA_NONE};
     CHECK(ma_trie_walk(&trie, pass, &way) == 0 && !way.wrong && way.down == trie.n &&
               way.up == trie.n && way.at == MA_NONE,
           "a walk goes from frame to frame, down to all of them and back");
-    CHECK(stacks.n_told == 3, "each frame's name is looked up once (%zu)", stacks.n_told);
+    CHECK(stacks.n_resolved == 3, "each frame's name is looked up once (%zu)", stacks.n_resolved);
     ma_trie_free(&trie);
     end(&trace, &stacks);
 }
@@ -269,41 +273,43 @@ static void add_pair(struct ma_process *process)
     add_node(process, 1015, 16, 1, 0x20, false);
 }
 
-static void fold(struct ma_stacks *stacks, struct ma_process *process)
+static void retire(struct ma_stacks *stacks, struct ma_process *process)
 {
-    if (ma_stacks_fold(stacks, process) < 0)
+    if (ma_stacks_retire(stacks, process) < 0)
         abort();
     ma_process_forget(process);
 }
 
-/* What stands for the nodes of processes that were folded is kept of the latest: for
+/* What stands for the nodes of processes that were retired is kept of the latest: for
  * children that were not heard of yet. */
 static void test_places_are_kept_of_the_latest(void)
 {
-    enum { EACH = 1000, MANY = MA_PLACES_KEPT / EACH + 40 };
+    enum { EACH = 1000, MANY = MA_RETIRED_NODES_KEPT / EACH + 40 };
     struct ma_trace trace;
     struct ma_stacks stacks;
     begin(&trace, &stacks);
     struct ma_process *first = add_process(&trace, 1, 0, 0, 0), *last = NULL;
     add_pair(first);
     struct ma_process *early = add_process(&trace, 2, 1, 1016, 2);
-    fold(&stacks, first);
+    retire(&stacks, first);
     uint32_t id = id_of(&stacks, early, 1015);
     CHECK(ma_stacks_root(&stacks, id) == 0 && !trace.audit.unknown_stacks,
           "a child's stacks are those of its parent that was folded");
     for (uint32_t i = 0; i < MANY; i++) {
         last = add_process(&trace, 100 + i, 0, 0, 0);
         add_pair(last);
-        fold(&stacks, last);
+        retire(&stacks, last);
     }
-    CHECK(stacks.n_kept <= MA_PLACES_KEPT && stacks.n_kept > MA_PLACES_KEPT - 2 * EACH,
+    CHECK(stacks.n_kept <= MA_RETIRED_NODES_KEPT &&
+              stacks.n_kept > MA_RETIRED_NODES_KEPT - 2 * EACH,
           "places are kept up to a bound, and not far below it (%zu)", stacks.n_kept);
     CHECK(id_of(&stacks, early, 1015) == MA_ROOT_UNKNOWN && trace.audit.unknown_stacks == 1,
           "a child that was silent for so long has no stack, which the audit counts");
     struct ma_process *late = add_process(&trace, 99, 100 + MANY - 1, 1016, 2);
     CHECK(id_of(&stacks, late, 1015) == id && trace.audit.unknown_stacks == 1,
           "that of one which was folded lately has");
-    CHECK(stacks.n_places == 2, "and all have the same places (%zu)", stacks.n_places);
+    CHECK(stacks.n_retired_nodes == 2, "and all have the same places (%zu)",
+          stacks.n_retired_nodes);
     end(&trace, &stacks);
 }
 
@@ -328,7 +334,7 @@ static void test_nothing_collides(void)
         wrong += id_of(&stacks, process, 16 + i) != MLF_FIRST_NODE + i;
     CHECK(!wrong, "%d frames of %d modules are as many stacks (%zu wrong)", OBJECTS * OFFSETS,
           OBJECTS, wrong);
-    size_t before = stacks.n_paths;
+    size_t before = stacks.n_stacks;
     for (uint32_t i = 0; i < 600; i++) {
         process = add_process(&trace, 2 + i, 0, 0, 0);
         for (uint32_t k = 0; k < 8; k++) {
@@ -336,8 +342,8 @@ static void test_nothing_collides(void)
             id_of(&stacks, process, 16 + k);
         }
     }
-    CHECK(stacks.n_paths - before == 600 * 8, "code in no module is that of its process: %zu",
-          stacks.n_paths - before);
+    CHECK(stacks.n_stacks - before == 600 * 8, "code in no module is that of its process: %zu",
+          stacks.n_stacks - before);
     end(&trace, &stacks);
 }
 

@@ -17,7 +17,7 @@ struct prober {
         uintptr_t pc;
         uint64_t hash;
         uint32_t id;
-    } *before;
+    } * before;
     unsigned n_before;
     uint32_t ids;
 };
@@ -158,15 +158,14 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
             bad("frame of shadow and full unwind", p->shadow, p);
             break;
         }
-        if (i >= p->shadow->kept ? id != 0
-                                 : !unsettled && (i >= p->n_before || p->before[i].pc != pc ||
-                                                  p->before[i].hash != hash ||
-                                                  p->before[i].id != id)) {
+        if (i >= p->shadow->kept
+                ? id != 0
+                : !unsettled && (i >= p->n_before || p->before[i].pc != pc ||
+                                 p->before[i].hash != hash || p->before[i].id != id)) {
             bad("kept frame", p->shadow, p);
             break;
         }
-        path = (path ^ pc ^
-                (uint64_t)(lt_unwinder_flags(p->shadow, i) & LT_FRAME_EXACT) << 60) *
+        path = (path ^ pc ^ (uint64_t)(lt_unwinder_flags(p->shadow, i) & LT_FRAME_EXACT) << 60) *
                0x100000001b3u;
         path ^= path >> 29;
     }
@@ -176,8 +175,8 @@ static void probe_with(struct prober *p, const struct lt_frame_start *at)
         uint32_t *id = lt_unwinder_id(p->shadow, i);
         if (!*id)
             *id = ++p->ids;
-        p->before[i] = (struct before){lt_unwinder_pc(p->shadow, i),
-                                       lt_unwinder_hash(p->shadow, i), *id};
+        p->before[i] =
+            (struct before){lt_unwinder_pc(p->shadow, i), lt_unwinder_hash(p->shadow, i), *id};
     }
     p->n_before = n;
     unsettled = false;

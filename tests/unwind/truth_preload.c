@@ -172,7 +172,8 @@ static __attribute__((noinline)) void event(const struct lt_frame_start *at)
     if (mode == MODE_CHECK) {
         unsigned m = lt_unwind_nested(t->full, at);
         const uint64_t hash = m ? lt_unwinder_hash(t->full, m - 1) : 0;
-        const uint32_t id = (uint32_t)(hash ^ hash >> 32) | 1, known = lt_unwind_recall(t->shadow, at);
+        const uint32_t id = (uint32_t)(hash ^ hash >> 32) | 1,
+                       known = lt_unwind_recall(t->shadow, at);
         if (known && known != id)
             ADD(shadow_wrong, 1);
         const struct lt_unwinder *result = t->full;
@@ -186,7 +187,7 @@ static __attribute__((noinline)) void event(const struct lt_frame_start *at)
             result = t->shadow;
         }
         if (result == t->shadow && (n != m || t->shadow->stop != t->full->stop ||
-            (n && lt_unwinder_hash(t->shadow, n - 1) != hash)))
+                                    (n && lt_unwinder_hash(t->shadow, n - 1) != hash)))
             ADD(shadow_wrong, 1);
         if (t->events % every == 0)
             compare(t, result, at);

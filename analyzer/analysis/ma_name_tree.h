@@ -6,18 +6,18 @@
  *
  * Memory: 20 to 32 bytes for each distinct path, 4 for each row, and the names.
  */
-#ifndef MA_PATHS_H
-#define MA_PATHS_H
+#ifndef MA_NAME_TREE_H
+#define MA_NAME_TREE_H
 
 #include "ma_analysis.h"
 
 enum { MA_COST_LEAKED, MA_COST_PEAK, MA_COST_ALLOCATED, MA_COST_CALLS, MA_COSTS };
 
-struct ma_paths {
+struct ma_name_tree {
     struct ma_analysis *analysis;
     const char **names; /* by number of the name */
     size_t n_names, name_capacity;
-    void *tree;         /* of names, by tsearch(3) */
+    void *tree; /* of names, by tsearch(3) */
     struct ma_trie trie;
     uint32_t *of_frame; /* numbers of names, by the number of the frame */
     size_t n_frames;
@@ -25,20 +25,20 @@ struct ma_paths {
 };
 
 /* Read the rows. Release in either case. Returns 0 or -ENOMEM. */
-int ma_paths_read(struct ma_paths *paths, struct ma_analysis *analysis);
-void ma_paths_release(struct ma_paths *paths);
+int ma_name_tree_read(struct ma_name_tree *name_tree, struct ma_analysis *analysis);
+void ma_name_tree_release(struct ma_name_tree *name_tree);
 
 /* The number of the name that a node of the trie has. */
-static inline uint32_t ma_paths_name(const struct ma_paths *paths, uint32_t node)
+static inline uint32_t ma_name_tree_name(const struct ma_name_tree *name_tree, uint32_t node)
 {
-    return paths->of_frame[paths->trie.nodes[node].frame];
+    return name_tree->of_frame[name_tree->trie.nodes[node].frame];
 }
 
 /* What a row cost. */
-static inline uint64_t ma_paths_cost(const struct ma_row *row, unsigned cost)
+static inline uint64_t ma_name_tree_cost(const struct ma_row *row, unsigned cost)
 {
-    return cost == MA_COST_LEAKED ? row->leaked_bytes
-           : cost == MA_COST_PEAK ? row->peak_bytes
+    return cost == MA_COST_LEAKED  ? row->leaked_bytes
+           : cost == MA_COST_PEAK  ? row->peak_bytes
            : cost == MA_COST_CALLS ? row->calls
                                    : row->bytes;
 }

@@ -5,18 +5,18 @@
  * nodes and modules below the bounds its record gives. Memory grows with
  * definitions only. All pointers live until ma_trace_free.
  */
-#ifndef MA_PROCESS_H
-#define MA_PROCESS_H
+#ifndef MA_TRACE_H
+#define MA_TRACE_H
 
 #include "ma_audit.h"
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1) /* texts of a process, by what they are */
-#define MA_FORKS_DEEP 256 /* forks within forks that are looked through */
-#define MA_PROCESSES_MAX ((size_t)1 << 17) /* told apart */
-#define MA_STREAMS_MAX ((size_t)1 << 21)   /* by their chunks, and as many by records */
-#define MA_TEXT_MAX ((size_t)16 << 20) /* bytes kept of one text */
+#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)       /* texts of a process, by what they are */
+#define MA_FORKS_DEEP 256                     /* forks within forks that are looked through */
+#define MA_PROCESSES_MAX ((size_t)1 << 17)    /* told apart */
+#define MA_STREAMS_MAX ((size_t)1 << 21)      /* by their chunks, and as many by records */
+#define MA_TEXT_MAX ((size_t)16 << 20)        /* bytes kept of one text */
 #define MA_LOSS_REASONS (MLF_LOSS_CHOICE + 1) /* enum mlf_loss; 0: any other */
 
 struct ma_text {
@@ -46,11 +46,11 @@ struct ma_process;
 struct ma_stream {
     struct ma_process *process;
     uint32_t number;
-    uint32_t index;  /* in the trace */
-    uint32_t thread; /* index of the stream that stands for the thread */
+    uint32_t index;                  /* in the trace */
+    uint32_t thread;                 /* index of the stream that stands for the thread */
     uint64_t tid, flags, start, end; /* end UINT64_MAX: open */
     char *name;
-    bool known; /* a STREAM record was read */
+    bool known;                     /* a STREAM record was read */
     uint64_t lost[MA_LOSS_REASONS]; /* events that LOSS records name */
 };
 
@@ -60,13 +60,13 @@ struct ma_process {
     bool known;     /* a PROCESS record was read; without one, defaults */
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
-    uint32_t heirs; /* forked children that look up nodes here: those not folded (ma_fold.h) */
+    uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 
     struct ma_module *modules;
     size_t n_modules, module_capacity;
     struct ma_map module_of; /* id to index */
-    struct ma_node *nodes; /* in the order of their arrival */
+    struct ma_node *nodes;   /* in the order of their arrival */
     size_t n_nodes, node_capacity;
     uint32_t *node_at; /* 1 + index of the node with id first_node + n; 0: none */
     size_t n_node_at;
@@ -74,8 +74,8 @@ struct ma_process {
 
     bool ended;
     uint64_t end_time, end_how, end_status;
-    uint64_t last_time;  /* of the latest event replayed, in ticks */
-    uint64_t watermark;  /* stream layout: no event before it is to come */
+    uint64_t last_time; /* of the latest event replayed, in ticks */
+    uint64_t watermark; /* stream layout: no event before it is to come */
     bool unsettled; /* its PROCESS_END was the last that its definitions told: no SYNC followed */
     uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
     uint64_t counters[16];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The run of --diff; see ma_compare.h.
+ * The run of --diff; see ma_diff_command.h.
  */
-#include "ma_compare.h"
+#include "ma_diff_command.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,18 +15,17 @@
 
 /* Read one trace to its rows, and let go of what only the reading needed. */
 static int read_side(struct ma_analysis *analysis, const struct ma_options *options,
-                     struct ma_figures *figures, struct ma_figures *judged,
-                     struct ma_error *error)
+                     struct ma_metrics *metrics, struct ma_metrics *judged, struct ma_error *error)
 {
-    struct ma_error own = { 0 };
+    struct ma_error own = {0};
     int result = ma_analysis_open(analysis, options, &own);
     if (result == 0)
         result = ma_analysis_run(analysis, NULL, &own);
     if (result == 0)
         result = ma_analysis_rows(analysis, &own);
     bool judges = options->gate.n || options->junit || options->sarif;
-    if (result == 0 && (ma_figures_of(analysis, figures) < 0 ||
-                        (judges && ma_ci_figures(analysis, judged) < 0)))
+    if (result == 0 &&
+        (ma_metrics_of(analysis, metrics) < 0 || (judges && ma_ci_metrics(analysis, judged) < 0)))
         result = ma_fail_memory(&own);
     if (result < 0)
         return strncmp(own.message, options->trace, strlen(options->trace)) == 0
@@ -36,7 +35,7 @@ static int read_side(struct ma_analysis *analysis, const struct ma_options *opti
     /* The audit asks for the totals, the rest is in the rows. */
     struct ma_totals totals = analysis->replay.totals;
     ma_merge_free(&analysis->merge);
-    analysis->merge = (struct ma_merge){ 0 };
+    analysis->merge = (struct ma_merge){0};
     ma_replay_free(&analysis->replay);
     ma_replay_init(&analysis->replay, &analysis->trace);
     analysis->replay.totals = totals;
@@ -73,14 +72,14 @@ static int write_result(struct ma_diff *diff, const struct ma_options *options, 
                                n > 4 && strcmp(options->output + n - 4, ".svg") == 0, out, error);
 }
 
-int ma_compare(struct ma_options *options, struct ma_error *error)
+int ma_diff_command(struct ma_options *options, struct ma_error *error)
 {
     struct ma_options of_old = *options;
-    struct ma_analysis old = { 0 }, new = { 0 };
-    struct ma_figures figures[MA_SIDES], judged_by[MA_SIDES] = { 0 };
-    struct ma_output output = { 0 };
-    struct ma_diff diff = { 0 };
-    struct ma_ci ci = { 0 };
+    struct ma_analysis old = {0}, new = {0};
+    struct ma_metrics metrics[MA_SIDES], judged_by[MA_SIDES] = {0};
+    struct ma_output output = {0};
+    struct ma_diff diff = {0};
+    struct ma_ci ci = {0};
     char damage[400];
     of_old.trace = options->diff_old;
     if (options->diff_window.active) {
@@ -93,17 +92,17 @@ int ma_compare(struct ma_options *options, struct ma_error *error)
         result = ma_ci_open(&ci, &options->gate, options, error);
     if (result < 0)
         goto opened;
-    if ((result = read_side(&old, &of_old, &figures[MA_OLD], &judged_by[MA_OLD], error)) < 0)
+    if ((result = read_side(&old, &of_old, &metrics[MA_OLD], &judged_by[MA_OLD], error)) < 0)
         goto first;
-    if ((result = read_side(&new, options, &figures[MA_NEW], &judged_by[MA_NEW], error)) < 0)
+    if ((result = read_side(&new, options, &metrics[MA_NEW], &judged_by[MA_NEW], error)) < 0)
         goto out;
     if (ma_diff_build(&diff, &old, &new) < 0) {
         result = ma_fail_memory(error);
         goto out;
     }
-    memcpy(diff.figures, figures, sizeof figures);
+    memcpy(diff.metrics, metrics, sizeof metrics);
     ma_ci_baseline(&ci, &judged_by[MA_OLD]);
-    ci.figures = &judged_by[MA_NEW];
+    ci.metrics = &judged_by[MA_NEW];
     result = write_result(&diff, options, output.file, error);
     if (result == 0 && (judged = ma_ci_finish(&ci, &new, error)) < 0 && judged != -EILSEQ)
         result = judged;
@@ -114,9 +113,9 @@ int ma_compare(struct ma_options *options, struct ma_error *error)
             result = ma_fail(error, -EILSEQ, "%s: %s", diff.sides[side]->options->trace, damage);
         else if (options->gate.n &&
                  ma_gate_doubts(&diff.sides[side]->trace.audit, damage, sizeof damage))
-            result = ma_fail(error, -EILSEQ,
-                             "%s: %s: the conditions of --fail-on cannot be trusted",
-                             diff.sides[side]->options->trace, damage);
+            result =
+                ma_fail(error, -EILSEQ, "%s: %s: the conditions of --fail-on cannot be trusted",
+                        diff.sides[side]->options->trace, damage);
     }
 out:
     ma_diff_free(&diff);

@@ -4,8 +4,8 @@
  * --to, --pid, --tid, --min-size, --max-size, --min-age, --function, --module
  * and --exclude, as they were typed. ma_filter.h applies them.
  */
-#ifndef MA_FILTER_SPEC_H
-#define MA_FILTER_SPEC_H
+#ifndef MA_FILTER_OPTIONS_H
+#define MA_FILTER_OPTIONS_H
 
 #include <regex.h>
 #include <stdbool.h>
@@ -48,7 +48,7 @@ struct ma_patterns {
 };
 
 /* All zero: everything. */
-struct ma_filter_spec {
+struct ma_filter_options {
     bool active; /* an option was given */
     struct ma_moment from, to;
     uint64_t min_size, max_size, min_age; /* bytes, bytes, ns */
@@ -65,20 +65,20 @@ extern const char *const ma_filter_names[MA_FILTER_OPTIONS];
 
 /* Take the value of an option, which must outlive spec. Returns NULL, or what
  * was expected, as the end of a sentence (static). */
-const char *ma_filter_spec_take(struct ma_filter_spec *spec, enum ma_filter_option option,
-                                const char *value);
+const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
+                                    const char *value);
 
 /* What is wrong with the options together, as a sentence (static), or NULL. */
-const char *ma_filter_spec_problem(const struct ma_filter_spec *spec);
+const char *ma_filter_options_problem(const struct ma_filter_options *spec);
 
 /* True if it cannot be applied before the end of the trace has been seen. */
-bool ma_filter_spec_looks_ahead(const struct ma_filter_spec *spec);
+bool ma_filter_options_looks_ahead(const struct ma_filter_options *spec);
 
 /* Whether a thread's number, with its name (NULL: unknown), is one of those wanted. */
-bool ma_filter_spec_thread(const struct ma_filter_spec *spec, uint64_t tid, const char *name);
+bool ma_filter_options_thread(const struct ma_filter_options *spec, uint64_t tid, const char *name);
 
 bool ma_patterns_match(const struct ma_patterns *patterns, const char *text);
 
-void ma_filter_spec_free(struct ma_filter_spec *spec);
+void ma_filter_options_free(struct ma_filter_options *spec);
 
 #endif

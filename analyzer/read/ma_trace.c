@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Definitions; see ma_process.h. A parent is linked only if it was seen before
+ * Definitions; see ma_trace.h. A parent is linked only if it was seen before
  * its child, so that walks up end whatever a trace claims.
  */
-#include "ma_process.h"
+#include "ma_trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,7 +26,7 @@ void ma_process_forget(struct ma_process *process)
     process->n_node_at = 0;
     ma_map_free(&process->node_of);
     free(process->texts[MLF_TEXT_MAPS].data);
-    process->texts[MLF_TEXT_MAPS] = (struct ma_text){ 0 };
+    process->texts[MLF_TEXT_MAPS] = (struct ma_text){0};
 }
 
 static void process_free(struct ma_process *process)
@@ -67,8 +67,7 @@ struct ma_process *ma_trace_process(struct ma_trace *trace, uint64_t key)
     if (index != MA_NONE)
         return trace->processes[index];
     struct ma_process *process = calloc(1, sizeof *process);
-    if (!process ||
-        !MA_RESERVE(trace->processes, trace->n_processes, trace->process_capacity) ||
+    if (!process || !MA_RESERVE(trace->processes, trace->n_processes, trace->process_capacity) ||
         ma_map_set(&trace->process_of, key, (uint32_t)trace->n_processes) < 0) {
         free(process);
         return NULL;
@@ -316,8 +315,7 @@ const char *ma_process_text(const struct ma_process *process, unsigned what)
 const struct ma_process *ma_process_program(const struct ma_process *process)
 {
     unsigned depth = 0;
-    while (process->parent && depth++ < MA_FORKS_DEEP &&
-           !ma_process_text(process, MLF_TEXT_EXE)[0])
+    while (process->parent && depth++ < MA_FORKS_DEEP && !ma_process_text(process, MLF_TEXT_EXE)[0])
         process = process->parent;
     return process;
 }

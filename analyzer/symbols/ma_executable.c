@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The executable's symbol tables; see ma_program.h. The suppressions are read
+ * The executable's symbol tables; see ma_executable.h. The suppressions are read
  * only from the code that compilers make of `return "text";`: load an address,
  * return. Everything else is left alone.
  */
-#include "ma_program.h"
+#include "ma_executable.h"
 
 #include <errno.h>
 #include <gelf.h>
@@ -19,22 +19,22 @@
 static const struct {
     const char *symbol, *name;
 } signs[] = {
-    { "je_malloc", "jemalloc" },
-    { "_rjem_malloc", "jemalloc" },
-    { "_rjem_mallocx", "jemalloc" },
-    { "je_mallocx", "jemalloc" },
-    { "mi_malloc", "mimalloc" },
-    { "_mi_malloc_generic", "mimalloc" },
-    { "tc_malloc", "tcmalloc" },
-    { "TCMallocInternalMalloc", "tcmalloc" },
-    { "_ZN8tcmalloc*", "tcmalloc" },
-    { "rpmalloc", "rpmalloc" },
-    { "_ZN8snmalloc*", "snmalloc" },
-    { "_ZN5scudo*", "scudo" },
-    { "_ZN15partition_alloc*", "PartitionAlloc" },
-    { "GC_malloc", "the Boehm collector" },
-    { "runtime.mallocgc", "the Go runtime" },
-    { "dlmalloc", "dlmalloc" },
+    {"je_malloc", "jemalloc"},
+    {"_rjem_malloc", "jemalloc"},
+    {"_rjem_mallocx", "jemalloc"},
+    {"je_mallocx", "jemalloc"},
+    {"mi_malloc", "mimalloc"},
+    {"_mi_malloc_generic", "mimalloc"},
+    {"tc_malloc", "tcmalloc"},
+    {"TCMallocInternalMalloc", "tcmalloc"},
+    {"_ZN8tcmalloc*", "tcmalloc"},
+    {"rpmalloc", "rpmalloc"},
+    {"_ZN8snmalloc*", "snmalloc"},
+    {"_ZN5scudo*", "scudo"},
+    {"_ZN15partition_alloc*", "PartitionAlloc"},
+    {"GC_malloc", "the Boehm collector"},
+    {"runtime.mallocgc", "the Go runtime"},
+    {"dlmalloc", "dlmalloc"},
 };
 
 static bool is_sign(const char *sign, const char *name)
@@ -43,18 +43,18 @@ static bool is_sign(const char *sign, const char *name)
     return sign[n - 1] == '*' ? strncmp(sign, name, n - 1) == 0 : strcmp(sign, name) == 0;
 }
 
-static void note_symbol(struct ma_program *program, const char *name)
+static void note_symbol(struct ma_executable *executable, const char *name)
 {
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!is_sign(signs[i].symbol, name))
             continue;
-        for (size_t k = 0; k < program->n_allocators; k++) {
-            if (strcmp(program->allocators[k].name, signs[i].name) == 0)
+        for (size_t k = 0; k < executable->n_allocators; k++) {
+            if (strcmp(executable->allocators[k].name, signs[i].name) == 0)
                 return;
         }
-        if (program->n_allocators < MA_ALLOCATORS)
-            program->allocators[program->n_allocators++] =
-                (struct ma_program_allocator){ signs[i].name, signs[i].symbol };
+        if (executable->n_allocators < MA_ALLOCATORS)
+            executable->allocators[executable->n_allocators++] =
+                (struct ma_executable_allocator){signs[i].name, signs[i].symbol};
         return;
     }
 }
@@ -143,7 +143,7 @@ static bool decode_aarch64(const unsigned char *code, size_t n, uint64_t address
     return word(code + at + 4) == 0xd65f03c0;
 }
 
-static int read_suppressions(struct ma_program *program, Elf *elf, const GElf_Sym *symbol)
+static int read_suppressions(struct ma_executable *executable, Elf *elf, const GElf_Sym *symbol)
 {
     GElf_Ehdr header;
     size_t n = 0;
@@ -153,18 +153,19 @@ static int read_suppressions(struct ma_program *program, Elf *elf, const GElf_Sy
         return 0;
     if (symbol->st_size && symbol->st_size < n)
         n = (size_t)symbol->st_size;
-    bool known = header.e_ident[EI_DATA] == ELFDATA2LSB &&
-                 (header.e_machine == EM_X86_64    ? decode_x86_64(code, n, symbol->st_value, &text)
-                  : header.e_machine == EM_AARCH64 ? decode_aarch64(code, n, symbol->st_value, &text)
-                                                   : false);
+    bool known =
+        header.e_ident[EI_DATA] == ELFDATA2LSB &&
+        (header.e_machine == EM_X86_64    ? decode_x86_64(code, n, symbol->st_value, &text)
+         : header.e_machine == EM_AARCH64 ? decode_aarch64(code, n, symbol->st_value, &text)
+                                          : false);
     const unsigned char *from = known ? bytes_at(elf, text, &n) : NULL;
     if (!from || !memchr(from, '\0', n < TEXT_MAX ? n : TEXT_MAX))
         return 0;
-    program->suppressions = strdup((const char *)from);
-    return program->suppressions ? 0 : -ENOMEM;
+    executable->suppressions = strdup((const char *)from);
+    return executable->suppressions ? 0 : -ENOMEM;
 }
 
-static int scan_table(struct ma_program *program, Elf *elf, Elf_Scn *section,
+static int scan_table(struct ma_executable *executable, Elf *elf, Elf_Scn *section,
                       const GElf_Shdr *header)
 {
     Elf_Data *data = elf_getdata(section, NULL);
@@ -178,31 +179,31 @@ static int scan_table(struct ma_program *program, Elf *elf, Elf_Scn *section,
         const char *name = elf_strptr(elf, header->sh_link, symbol.st_name);
         if (!name)
             continue;
-        note_symbol(program, name);
-        if (program->has_suppressions || strcmp(name, SUPPRESSIONS) != 0)
+        note_symbol(executable, name);
+        if (executable->has_suppressions || strcmp(name, SUPPRESSIONS) != 0)
             continue;
-        program->has_suppressions = true;
-        if (read_suppressions(program, elf, &symbol) < 0)
+        executable->has_suppressions = true;
+        if (read_suppressions(executable, elf, &symbol) < 0)
             return -ENOMEM;
     }
     return 0;
 }
 
-int ma_program_read(struct ma_program *program, Elf *elf)
+int ma_executable_read(struct ma_executable *executable, Elf *elf)
 {
     int result = 0;
-    *program = (struct ma_program){ 0 };
+    *executable = (struct ma_executable){0};
     for (Elf_Scn *section = elf_nextscn(elf, NULL); section && result == 0;
          section = elf_nextscn(elf, section)) {
         GElf_Shdr header;
         if (gelf_getshdr(section, &header) &&
             (header.sh_type == SHT_SYMTAB || header.sh_type == SHT_DYNSYM))
-            result = scan_table(program, elf, section, &header);
+            result = scan_table(executable, elf, section, &header);
     }
     return result;
 }
 
-void ma_program_free(struct ma_program *program)
+void ma_executable_free(struct ma_executable *executable)
 {
-    free(program->suppressions);
+    free(executable->suppressions);
 }

@@ -3,13 +3,13 @@
  * --diff: one trace after the other is analysed, then what changed is reported or
  * drawn, and judged. Of the first only its stacks and numbers stay in memory.
  */
-#ifndef MA_COMPARE_H
-#define MA_COMPARE_H
+#ifndef MA_DIFF_COMMAND_H
+#define MA_DIFF_COMMAND_H
 
 #include "ma_error.h"
 #include "ma_options.h"
 
 /* Returns 0 or a negative errno with a message that names the trace. */
-int ma_compare(struct ma_options *options, struct ma_error *error);
+int ma_diff_command(struct ma_options *options, struct ma_error *error);
 
 #endif

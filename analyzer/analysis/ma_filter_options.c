@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Parsing of filters; see ma_filter_spec.h.
+ * Parsing of filters; see ma_filter_options.h.
  */
-#include "ma_filter_spec.h"
+#include "ma_filter_options.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
@@ -24,7 +24,7 @@ struct unit {
 };
 
 /* A number, with a fraction or not, and a unit: to units of the factors. */
-static bool parse(const char *text, const struct unit *units, uint64_t *value)
+static bool parse_quantity(const char *text, const struct unit *units, uint64_t *value)
 {
     char digits[64];
     size_t n = strspn(text, "0123456789.");
@@ -51,21 +51,20 @@ static bool parse(const char *text, const struct unit *units, uint64_t *value)
 static bool parse_duration(const char *text, uint64_t *ns)
 {
     static const struct unit units[] = {
-        { "", 1000000000 }, { "s", 1000000000 }, { "ms", 1000000 }, { "us", 1000 },
-        { "ns", 1 }, { "m", 60000000000 }, { "h", 3600000000000 }, { NULL, 0 },
+        {"", 1000000000}, {"s", 1000000000},  {"ms", 1000000},      {"us", 1000},
+        {"ns", 1},        {"m", 60000000000}, {"h", 3600000000000}, {NULL, 0},
     };
-    return parse(text, units, ns);
+    return parse_quantity(text, units, ns);
 }
 
 static bool parse_size(const char *text, uint64_t *bytes)
 {
     static const struct unit units[] = {
-        { "", 1 }, { "B", 1 },
-        { "K", 1 << 10 }, { "k", 1 << 10 }, { "KiB", 1 << 10 },
-        { "M", 1 << 20 }, { "m", 1 << 20 }, { "MiB", 1 << 20 },
-        { "G", 1 << 30 }, { "g", 1 << 30 }, { "GiB", 1 << 30 }, { NULL, 0 },
+        {"", 1},          {"B", 1},       {"K", 1 << 10},   {"k", 1 << 10},
+        {"KiB", 1 << 10}, {"M", 1 << 20}, {"m", 1 << 20},   {"MiB", 1 << 20},
+        {"G", 1 << 30},   {"g", 1 << 30}, {"GiB", 1 << 30}, {NULL, 0},
     };
-    return parse(text, units, bytes);
+    return parse_quantity(text, units, bytes);
 }
 
 static bool parse_number(const char *text, uint64_t *number)
@@ -79,14 +78,14 @@ static bool parse_number(const char *text, uint64_t *number)
 
 static bool parse_moment(const char *text, struct ma_moment *moment)
 {
-    static const struct unit percent[] = { { "%", 1000000 }, { NULL, 0 } };
+    static const struct unit percent[] = {{"%", 1000000}, {NULL, 0}};
     uint64_t number;
-    *moment = (struct ma_moment){ .kind = MA_MOMENT_MARK, .mark = text };
+    *moment = (struct ma_moment){.kind = MA_MOMENT_MARK, .mark = text};
     if (strncmp(text, "mark:", 5) == 0) {
         moment->mark += 5;
         return moment->mark[0] != '\0';
     }
-    if (parse(text, percent, &number)) {
+    if (parse_quantity(text, percent, &number)) {
         moment->kind = MA_MOMENT_PERCENT;
         moment->percent = (double)number / 1e6;
         return number <= 100000000;
@@ -121,18 +120,16 @@ static const char *add_pattern(struct ma_patterns *patterns, const char *text)
     return NULL;
 }
 
-const char *ma_filter_spec_take(struct ma_filter_spec *spec, enum ma_filter_option option,
-                                const char *value)
+const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
+                                    const char *value)
 {
     static const char moment[] = "expected a moment: seconds since the start (1.5, 200ms, 2m), "
                                  "percent of the duration (50%) or a mark (mark:NAME)";
     static const char size[] = "expected bytes, with K, M or G if you like: 4096, 64K, 1.5M";
     spec->active = true;
     switch (option) {
-    case MA_FILTER_FROM:
-        return parse_moment(value, &spec->from) ? NULL : moment;
-    case MA_FILTER_TO:
-        return parse_moment(value, &spec->to) ? NULL : moment;
+    case MA_FILTER_FROM: return parse_moment(value, &spec->from) ? NULL : moment;
+    case MA_FILTER_TO: return parse_moment(value, &spec->to) ? NULL : moment;
     case MA_FILTER_PID:
         if (spec->n_pids == MA_FILTER_MANY)
             return "32 such options at most";
@@ -144,8 +141,7 @@ const char *ma_filter_spec_take(struct ma_filter_spec *spec, enum ma_filter_opti
             return "32 such options at most";
         spec->threads[spec->n_threads++] = value;
         return value[0] ? NULL : "expected the number of a thread or a name, such as 'worker*'";
-    case MA_FILTER_MIN_SIZE:
-        return parse_size(value, &spec->min_size) ? NULL : size;
+    case MA_FILTER_MIN_SIZE: return parse_size(value, &spec->min_size) ? NULL : size;
     case MA_FILTER_MAX_SIZE:
         spec->has_max_size = true;
         return parse_size(value, &spec->max_size) ? NULL : size;
@@ -153,19 +149,15 @@ const char *ma_filter_spec_take(struct ma_filter_spec *spec, enum ma_filter_opti
         return parse_duration(value, &spec->min_age)
                    ? NULL
                    : "expected a duration: seconds, or with a unit (1.5, 200ms, 2m)";
-    case MA_FILTER_FUNCTION:
-        return add_pattern(&spec->function, value);
-    case MA_FILTER_MODULE:
-        return add_pattern(&spec->module, value);
-    case MA_FILTER_EXCLUDE:
-        return add_pattern(&spec->exclude, value);
-    case MA_FILTER_OPTIONS:
-        break;
+    case MA_FILTER_FUNCTION: return add_pattern(&spec->function, value);
+    case MA_FILTER_MODULE: return add_pattern(&spec->module, value);
+    case MA_FILTER_EXCLUDE: return add_pattern(&spec->exclude, value);
+    case MA_FILTER_OPTIONS: break;
     }
     return NULL;
 }
 
-const char *ma_filter_spec_problem(const struct ma_filter_spec *spec)
+const char *ma_filter_options_problem(const struct ma_filter_options *spec)
 {
     const struct ma_moment *from = &spec->from, *to = &spec->to;
     if ((from->kind == MA_MOMENT_NS && to->kind == MA_MOMENT_NS && from->ns >= to->ns) ||
@@ -184,7 +176,7 @@ static bool is_number(const char *text)
     return text[0] && strspn(text, "0123456789") == strlen(text);
 }
 
-bool ma_filter_spec_looks_ahead(const struct ma_filter_spec *spec)
+bool ma_filter_options_looks_ahead(const struct ma_filter_options *spec)
 {
     bool ahead = spec->from.kind > MA_MOMENT_NS || spec->to.kind > MA_MOMENT_NS || spec->min_age;
     for (size_t i = 0; i < spec->n_threads; i++)
@@ -192,7 +184,7 @@ bool ma_filter_spec_looks_ahead(const struct ma_filter_spec *spec)
     return ahead;
 }
 
-bool ma_filter_spec_thread(const struct ma_filter_spec *spec, uint64_t tid, const char *name)
+bool ma_filter_options_thread(const struct ma_filter_options *spec, uint64_t tid, const char *name)
 {
     for (size_t i = 0; i < spec->n_threads; i++) {
         const char *wanted = spec->threads[i];
@@ -218,7 +210,7 @@ static void free_patterns(struct ma_patterns *patterns)
         regfree(&patterns->all[--patterns->n].regex);
 }
 
-void ma_filter_spec_free(struct ma_filter_spec *spec)
+void ma_filter_options_free(struct ma_filter_options *spec)
 {
     free_patterns(&spec->function);
     free_patterns(&spec->module);

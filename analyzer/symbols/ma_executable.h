@@ -5,8 +5,8 @@
  * of its __lsan_default_suppressions(). Static means only: the file is read,
  * never run.
  */
-#ifndef MA_PROGRAM_H
-#define MA_PROGRAM_H
+#ifndef MA_EXECUTABLE_H
+#define MA_EXECUTABLE_H
 
 #include <libelf.h>
 #include <stdbool.h>
@@ -14,13 +14,13 @@
 
 #define MA_ALLOCATORS 8
 
-struct ma_program_allocator {
+struct ma_executable_allocator {
     const char *name;   /* static: "jemalloc" */
     const char *symbol; /* static: the symbol that gave it away */
 };
 
-struct ma_program {
-    struct ma_program_allocator allocators[MA_ALLOCATORS];
+struct ma_executable {
+    struct ma_executable_allocator allocators[MA_ALLOCATORS];
     size_t n_allocators;
     bool has_suppressions; /* it defines __lsan_default_suppressions */
     char *suppressions;    /* the text, or NULL: it is not a plain constant */
@@ -28,7 +28,7 @@ struct ma_program {
 
 /* Read a file that was held against the recorded build-id. Free in any case.
  * Returns 0 or -ENOMEM. */
-int ma_program_read(struct ma_program *program, Elf *elf);
-void ma_program_free(struct ma_program *program);
+int ma_executable_read(struct ma_executable *executable, Elf *elf);
+void ma_executable_free(struct ma_executable *executable);
 
 #endif

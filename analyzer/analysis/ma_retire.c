@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Retiring; see ma_retire.h.
+ */
+#include "ma_retire.h"
+
+#include <errno.h>
+
+struct ma_retire *ma_retire_new(struct ma_analysis *analysis)
+{
+    struct ma_retire *retire = calloc(1, sizeof *retire);
+    if (retire)
+        retire->analysis = analysis;
+    return retire;
+}
+
+void ma_retire_free(struct ma_retire *retire)
+{
+    if (!retire)
+        return;
+    free(retire->rows);
+    free(retire->leaks);
+    ma_map_free(&retire->row_of);
+    free(retire);
+}
+
+/* The row of a retired node, made if it is new; NULL if memory is short. */
+static struct ma_retired *row_of(struct ma_retire *retire, uint32_t retired_node)
+{
+    uint32_t index = ma_map_get(&retire->row_of, retired_node);
+    if (index == MA_NONE) {
+        if (!MA_RESERVE(retire->rows, retire->n_rows, retire->row_capacity) ||
+            ma_map_set(&retire->row_of, retired_node, (uint32_t)retire->n_rows) < 0)
+            return NULL;
+        index = (uint32_t)retire->n_rows++;
+        retire->rows[index] =
+            (struct ma_retired){.first = UINT64_MAX, .retired_node = retired_node};
+    }
+    return &retire->rows[index];
+}
+
+static struct ma_leak *leak_of(struct ma_retire *retire, struct ma_retired *row)
+{
+    if (!row->leak) {
+        if (!MA_RESERVE(retire->leaks, retire->n_leaks, retire->leak_capacity))
+            return NULL;
+        retire->leaks[retire->n_leaks++] = (struct ma_leak){.youngest = UINT64_MAX};
+        row->leak = (uint32_t)retire->n_leaks;
+    }
+    return &retire->leaks[row->leak - 1];
+}
+
+/* What a site held at the joint peak: of an earlier one there is nothing to keep. */
+static void add_peak(const struct ma_replay *replay, const struct ma_account *account,
+                     const struct ma_alloc_site *site, struct ma_retired *row)
+{
+    uint64_t bytes, blocks;
+    ma_replay_at_peak(replay, account, site, &bytes, &blocks);
+    if (row->peak_epoch != replay->peak_epoch) {
+        row->peak_epoch = replay->peak_epoch;
+        row->peak_bytes = row->peak_blocks = 0;
+    }
+    row->peak_bytes += bytes;
+    row->peak_blocks += blocks;
+}
+
+/* Of two that hold as much, the first is told of. */
+static bool holds_more(const struct ma_retired *row, uint64_t bytes, uint64_t who)
+{
+    return !row->holders || bytes > row->held || (bytes == row->held && who < row->held_by);
+}
+
+/* *leak: as MA_NONE, or the index of what is told of its leaks. */
+static int add_site(struct ma_retire *retire, const struct ma_account *account, size_t index,
+                    uint32_t *leak)
+{
+    const struct ma_process *process = account->process;
+    const struct ma_alloc_site *site = &account->sites[index];
+    const uint64_t who = (uint64_t)process->index << 32 | index;
+    uint32_t retired_node;
+    *leak = MA_NONE;
+    if (ma_stacks_retired_node(&retire->analysis->stacks, process, account->stacks[index],
+                               &retired_node) < 0)
+        return -ENOMEM;
+    struct ma_retired *row = row_of(retire, retired_node);
+    if (!row)
+        return -ENOMEM;
+    row->first = who < row->first ? who : row->first;
+    row->calls += site->allocations;
+    row->bytes += site->allocated_bytes;
+    row->temporary += site->temporary;
+    add_peak(&retire->analysis->replay, account, site, row);
+    const bool unknown = retired_node == MA_ROOT_UNKNOWN && account->stacks[index] != retired_node;
+    retire->unknown += unknown;
+    if (!site->live_blocks)
+        return 0;
+    retire->unknown_leaks += unknown;
+    struct ma_leak *its = leak_of(retire, row);
+    if (!its)
+        return -ENOMEM;
+    *leak = row->leak - 1;
+    row->leaked_bytes += site->live_bytes;
+    row->leaked_blocks += site->live_blocks;
+    if (holds_more(row, site->live_bytes, who)) {
+        row->held = site->live_bytes;
+        row->held_by = who;
+        ma_leak_judge(retire->analysis, account, index, its);
+    }
+    row->holders++;
+    return 0;
+}
+
+int ma_retire_account(void *context, struct ma_account *account)
+{
+    struct ma_retire *retire = context;
+    struct ma_analysis *analysis = retire->analysis;
+    uint32_t *leaks = malloc((account->n_sites + 1) * sizeof *leaks);
+    int result = leaks ? 0 : -ENOMEM;
+    for (size_t i = 0; i < account->n_sites && result == 0; i++)
+        result = add_site(retire, account, i, &leaks[i]);
+    if (result == 0 && account->heap.count)
+        result = ma_leaks_walk(analysis, account, leaks, retire->leaks);
+    free(leaks);
+    /* Nodes of which none was used stay, unseen: nothing of them is in any report. */
+    if (result == 0 && (account->n_sites || !account->process->n_nodes)) {
+        result = ma_stacks_retire(&analysis->stacks, account->process);
+        if (result == 0)
+            ma_process_forget(account->process);
+    }
+    if (result < 0)
+        return result;
+    ma_merge_forget(&analysis->merge, account->process);
+    ma_account_forget(account);
+    return 0;
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const struct ma_retired *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+void ma_retire_sort(struct ma_retire *retire)
+{
+    if (!retire->n_rows)
+        return;
+    ma_map_free(&retire->row_of); /* no more is retired: it led to them as they were */
+    qsort(retire->rows, retire->n_rows, sizeof *retire->rows, by_first);
+}
