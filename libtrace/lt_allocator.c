@@ -27,18 +27,12 @@ void __tsan_init(void) __attribute__((weak));
 /* Valgrind's tools that replace malloc: whoever calls it, it never begins. */
 void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
 
-/* Our own first byte, and the one after our last. */
+/* Our own first byte. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
 static char owner[300]; /* the module whose function passes nothing on */
-
-bool lt_allocator_is_first(const void *function)
-{
-    return (const char *)function >= __ehdr_start && (const char *)function < _end;
-}
 
 bool lt_allocator_probing(void)
 {
@@ -75,12 +69,12 @@ static int find_second(struct dl_phdr_info *info, size_t size, void *data)
 static bool leads_here(const void *function)
 {
     unsigned seen = 0;
-    return lt_allocator_is_first(function) ||
+    return lt_real_is_hook(function) ||
            (lt_libc_says_linkage(function) && dl_iterate_phdr(find_second, &seen) == 1);
 }
 
 /* After a call of `function`, which others find elsewhere: did it come here? */
-static void judge(const void *function)
+static void judge_call(const void *function)
 {
     Dl_info info;
     if (!was_called && !owner[0] && dladdr(function, &info) && info.dli_fname)
@@ -100,22 +94,22 @@ void lt_allocator_probe(void)
     if (!own_malloc || !own_free) {
         void *p = malloc(1);
         if (!own_malloc)
-            judge((const void *)malloc);
+            judge_call((const void *)malloc);
         was_called = false;
         free(p);
         if (!own_free)
-            judge((const void *)free);
+            judge_call((const void *)free);
     }
     if (!leads_here((const void *)calloc)) {
         was_called = false;
         void *p = calloc(1, 1);
-        judge((const void *)calloc);
+        judge_call((const void *)calloc);
         free(p);
     }
     if (!leads_here((const void *)realloc)) {
         was_called = false;
         void *p = realloc(NULL, 1);
-        judge((const void *)realloc);
+        judge_call((const void *)realloc);
         free(p);
     }
     state = owner[0] ? UNREACHED : REACHED;

@@ -34,6 +34,12 @@ void lt_clock_moment(int kind, struct lt_moment *moment);
 /* Choose the clock; takes some 100 us where the rate must be measured. */
 void lt_clock_choose(struct lt_clock *clock);
 
+/* Nanoseconds, less than a minute, in ticks. */
+static inline uint64_t lt_clock_ticks(const struct lt_clock *clock, uint64_t ns)
+{
+    return ns * (clock->counts_per_second >> clock->tick_shift) / 1000000000u;
+}
+
 static inline uint64_t lt_clock_count(int kind)
 {
 #if defined(__x86_64__) || defined(__i386__)

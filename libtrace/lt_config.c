@@ -30,25 +30,24 @@ static void set_out(const char *value, int pid)
 {
     size_t at = 0, room = sizeof lt_config.out;
     for (; *value; value++) {
-        char digits[12];
-        size_t n = 0;
+        char piece[LT_DIGITS_MAX];
+        size_t n = 1;
         if (value[0] == '%' && value[1] == 'p') {
-            for (int v = pid; v; v /= 10)
-                digits[n++] = (char)('0' + v % 10);
+            n = (size_t)(lt_put_decimal(piece, (uint64_t)pid) - piece);
             lt_config.out_per_process = true;
             value++;
         } else {
             if (value[0] == '%' && value[1] == '%')
                 value++;
-            digits[n++] = *value;
+            piece[0] = *value;
         }
         if (at + n >= room) {
             complain("MLOG_OUT is too long, ignored", NULL);
             at = 0;
             break;
         }
-        while (n)
-            lt_config.out[at++] = digits[--n];
+        memcpy(lt_config.out + at, piece, n);
+        at += n;
     }
     lt_config.out[at] = 0;
 }

@@ -5,7 +5,7 @@
  * call aligned_alloc, and so come back to our hooks. One call of the program is
  * one event: what the real function itself asks for is passed on unrecorded. A
  * signal handler that interrupts it is somebody else and is recorded.
- * Included by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
+ * Used by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
  */
 #ifndef LT_FORWARD_H
 #define LT_FORWARD_H

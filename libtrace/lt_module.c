@@ -13,6 +13,8 @@
 #include <link.h>
 #include <string.h>
 
+#include "lt_maps.h"
+
 struct module {
     uintptr_t start, end, bias;
     uint64_t identity; /* of the file, by its name and build-id */
@@ -61,7 +63,7 @@ void lt_module_after_fork(void)
     settled = generation;
 }
 
-static struct module *find(uintptr_t pc)
+static struct module *module_find(uintptr_t pc)
 {
     for (uint32_t i = module_count; i-- > 0;)
         if (modules[i].id && pc >= modules[i].start && pc < modules[i].end)
@@ -185,7 +187,8 @@ static void forget(struct lt_context *c, struct module *module)
     lt_unwind_flush();
 }
 
-static struct module *add(struct lt_context *c, const struct description *d, uint64_t identity)
+static struct module *module_add(struct lt_context *c, const struct description *d,
+                                 uint64_t identity)
 {
     uintptr_t start, end;
     if (!span_of(d, &start, &end))
@@ -249,7 +252,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
     uintptr_t at = exact ? pc : pc - 1;
     if (!modules || !lt_lock_take(&lock))
         return place;
-    struct module *module = find(at);
+    struct module *module = module_find(at);
     struct description d;
     if (module && LT_UNLIKELY(__atomic_load_n(&closing, __ATOMIC_RELAXED)) &&
         !is_still(module, at)) {
@@ -257,7 +260,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
         module = NULL;
     }
     if (!module && describe_at(at, &d))
-        module = add(c, &d, identity_of(&d));
+        module = module_add(c, &d, identity_of(&d));
     if (module) {
         place.module = module->id;
         place.offset = pc - module->bias;
@@ -272,46 +275,16 @@ struct walk {
     char main_path[400];
 };
 
-static uintptr_t hex(const char **text)
-{
-    uintptr_t value = 0;
-    for (;; ++*text) {
-        unsigned c = (unsigned char)**text, letter = (c | 32u) - 'a';
-        if (c - '0' >= 10u && letter >= 6u)
-            return value;
-        value = value << 4 | (c - '0' < 10u ? c - '0' : letter + 10u);
-    }
-}
-
 /* The path of the executable, which the loader does not tell: that of the file
  * mapped where its headers lie. /proc/self/exe names the loader where that was
  * started by name (ld.so program), and serves where the mapping has no file. */
 static void find_main_path(char *path, size_t room, uintptr_t headers)
 {
-    size_t size, capacity;
-    char *text = lt_read_file("/proc/self/maps", &size, &capacity);
-    long length = 0;
-    for (const char *line = text, *end; text && !length && line < text + size; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(text + size - line));
-        if (!end)
-            break;
-        const char *at = line;
-        uintptr_t from = hex(&at);
-        at++;
-        uintptr_t to = hex(&at);
-        const char *name = memchr(at, '/', (size_t)(end - at));
-        if (headers < from || headers >= to || !name)
-            continue;
-        while (name < end && length < (long)room - 1) {
-            bool newline = end - name >= 4 && !memcmp(name, "\\012", 4); /* as the kernel has it */
-            path[length++] = newline ? '\n' : *name;
-            name += newline ? 4 : 1;
-        }
-    }
-    lt_memory_free(text, capacity);
-    if (!length)
-        length = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", path, room - 1);
-    path[length > 0 ? length : 0] = 0;
+    struct lt_mapping mapping;
+    if (lt_maps_find(headers, &mapping, path, room) && *path)
+        return;
+    long n = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", path, room - 1);
+    path[n > 0 ? n : 0] = 0;
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *data)
@@ -329,7 +302,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
         d.flags = MLF_MODULE_VDSO;
     }
     if (lt_lock_take(&lock)) {
-        add(walk->context, &d, identity);
+        module_add(walk->context, &d, identity);
         lt_lock_release(&lock);
     }
     return 0;

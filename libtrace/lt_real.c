@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "lt_allocator.h"
 #include "lt_libc.h"
+#include "lt_lock.h"
 #include "lt_sys.h"
 
 #define ARENA_BYTES 16384
@@ -233,6 +233,15 @@ void *lt_real_symbol(const char *name)
     return symbol;
 }
 
+/* Our own first byte, and the one after our last. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+bool lt_real_is_hook(const void *function)
+{
+    return (const char *)function >= __ehdr_start && (const char *)function < _end;
+}
+
 /* Whether a definition is libc's own: lies between its first and last byte. */
 static bool is_libc(const void *function)
 {
@@ -258,7 +267,7 @@ static void complete(struct lt_real *found)
     /* libc's reallocarray calls realloc through the symbol table. Where that
      * leads to us, we know the next one; where not, it finds the right one. */
     if (found->reallocarray && is_libc((const void *)found->reallocarray) &&
-        lt_allocator_is_first((const void *)realloc))
+        lt_real_is_hook((const void *)realloc))
         found->reallocarray = NULL;
     if (!found->memalign)
         found->memalign = refuse_aligned;

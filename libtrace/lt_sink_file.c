@@ -204,7 +204,7 @@ static bool is_intact(int fd, uint64_t *size)
 }
 
 /* The file was cut under us: no thread may store into it any more. */
-static int forsake(void)
+static enum lt_refusal forsake(void)
 {
     if (lt_lock_take(&sink.lock)) {
         for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
@@ -216,10 +216,10 @@ static int forsake(void)
         replace(sink.header, (size_t)1 << sink.unit_log2);
         lt_lock_release(&sink.lock);
     }
-    return MLF_LOSS_SINK_GONE;
+    return LT_REFUSED_GONE;
 }
 
-static int file_begin(struct lt_writer *writer, size_t need)
+static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
 {
     unsigned most = writer->kind == MLF_EVENTS ? EVENTS_CHUNK_MAX_LOG2 : DEFINITIONS_CHUNK_MAX_LOG2;
     unsigned growth = writer->sequence < most ? writer->sequence : most;
@@ -232,7 +232,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     int fd = trace_fd();
     uint64_t file_size;
     if (fd < 0)
-        return MLF_LOSS_SINK_GONE;
+        return LT_REFUSED_GONE;
     if (!is_intact(fd, &file_size))
         return forsake();
     /* Before the claim: no later chunk may hold an earlier event. */
@@ -244,13 +244,13 @@ static int file_begin(struct lt_writer *writer, size_t need)
     if (reserve(fd, offset, offset + size, file_size)) {
         /* Unless someone has claimed behind us, the trace ends where it did. */
         __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-        return MLF_LOSS_SINK_FULL;
+        return LT_REFUSED_FULL;
     }
     if (sink.warm && size >= WARM_MIN)
         warm(fd, offset, size);
     unsigned char *chunk = lt_map_file(fd, offset, size);
     if (!chunk)
-        return MLF_LOSS_MEMORY;
+        return LT_REFUSED_MEMORY;
 
     uint64_t end = offset + size, was = __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED);
     while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
@@ -261,7 +261,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     give_up_chunk(writer);
     writer->size = size;
     writer->base_time = base_time;
-    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* lt_thread.c looks there */
+    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* file_recover looks there */
     struct lt_writer numbered = *writer;
     numbered.sequence++;
     lt_chunk_header(chunk, &numbered, writer->context->stream, (uint32_t)size, 0, false, 0);
@@ -270,7 +270,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
         __atomic_store_n(&sink.witness_key, lt_process.key, __ATOMIC_RELEASE);
     }
     LT_SIGNAL_FENCE();
-    /* Once the chunk can be seen: lt_thread.c recovers by that. */
+    /* Once the chunk can be seen: file_recover goes by that. */
     __atomic_store_n(&writer->sequence, writer->sequence + 1, __ATOMIC_RELAXED);
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->drained = chunk + MLF_CHUNK_HEADER;
@@ -331,6 +331,14 @@ static void file_constructed(void)
 {
 }
 
+/* A chunk that can be seen has its number. */
+static void file_recover(struct lt_writer *writer)
+{
+    if (mlf_get_u32(writer->chunk + MLF_CHUNK_MAGIC_AT) == MLF_CHUNK_MAGIC &&
+        mlf_get_u32(writer->chunk + MLF_CHUNK_SEQUENCE) == writer->sequence)
+        writer->sequence++;
+}
+
 const struct lt_sink lt_sink_file = {
     .begin = file_begin,
     .release = file_release,
@@ -338,6 +346,8 @@ const struct lt_sink lt_sink_file = {
     .end = file_end,
     .constructed = file_constructed,
     .after_fork = file_after_fork,
+    .recover = file_recover,
+    .buffers = false,
 };
 
 int lt_sink_file_open(int fd, const char *path)

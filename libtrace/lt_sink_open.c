@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Which sink a process writes to: descriptor 1022 or MLOG_OUT, mapped or
- * written. Runs once a program image, in lt_start. Whatever is asked for and
+ * written. Runs once a program image, at the start. Whatever is asked for and
  * cannot be had is said here, in one line; nothing else of the library is.
  *
  * A regular file is mapped unless that could harm the program: where the user

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The library's own state: one page for the process, one block for a thread,
- * and the writers through which streams reach the sink. Every .c file of
- * libtrace includes this; it includes nothing above format/.
+ * and the writers through which streams reach the sink (all in lt_state.c).
+ * Included by whatever records or delivers; system calls, locks, the clock, the
+ * configuration, the real functions and the unwinder stand below and do without.
+ * The functions declared here are in the order in which their files depend on
+ * each other: a thread's contexts and the writer know nothing of the process.
  *
  * Who may touch what: a context and its writers belong to one thread at one
  * nesting level, so they need no locks; only a stream sink's drain reads
@@ -18,6 +21,7 @@
 
 #include "lt_clock.h"
 #include "lt_encode.h"
+#include "lt_lock.h"
 #include "lt_sys.h"
 #include "lt_unwind.h"
 #include "mlf_codec.h"
@@ -173,21 +177,22 @@ struct lt_process {
 };
 extern struct lt_process lt_process;
 
-/* lt_thread.c: contexts. lt_begin returns the context in which the calling
+/* lt_thread.c: contexts. */
+bool lt_thread_setup(void);      /* once a process image */
+void lt_thread_after_fork(void); /* in the child: this thread is the only one */
+/* The context for an event of the calling thread, marked busy, or NULL: the event
+ * is counted as lost. There may be no room in it yet. */
+struct lt_context *lt_context_choose(uintptr_t frame);
+void lt_context_announce(struct lt_context *context); /* its STREAM record */
+/* Say in `context` what was lost of its own and where there was no context; with
+ * `all` what any context of the process has lost and not said. */
+void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
+
+/* lt_process.c: events. lt_begin returns the context in which the calling
  * thread records one event, with room for it and marked busy, or NULL: not
  * traced, or the event is counted as lost. lt_finish ends the event. */
 struct lt_context *lt_begin_slow(uintptr_t frame);
 void lt_finish_slow(struct lt_context *context, uint64_t now);
-bool lt_thread_setup(void);      /* once a process image */
-void lt_thread_after_fork(void); /* in the child: this thread is the only one */
-void lt_context_announce(struct lt_context *context);
-/* Payload of a LOSS record; returns its end. `to` has room for LT_LOSS_MAX bytes. */
-#define LT_LOSS_MAX (4 * MLF_VU_SLACK)
-unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
-                           int reason);
-/* Say in `context` what was lost of its own and where there was no context; with
- * `all` what any context of the process has lost and not said. */
-void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
 
 static inline struct lt_context *lt_begin(uintptr_t frame)
 {
@@ -226,18 +231,21 @@ static inline void lt_commit(struct lt_writer *writer, unsigned char tag, unsign
     __atomic_store_n(&writer->position, end, __ATOMIC_RELEASE);
 }
 
-/* Whether `size` bytes are left in the writer's chunk, the slack behind its limit
- * included. */
-static inline bool lt_writer_has_slack(const struct lt_writer *writer, size_t size)
-{
-    return writer->limit && writer->position + size <= writer->limit + LT_ITEM_MAX + LT_CHUNK_SLACK;
-}
-
 /* lt_writer.c. lt_writer_room: make room for an item of `size` bytes by
  * beginning a new chunk if need be; false when tracing has ended. */
 bool lt_writer_room(struct lt_writer *writer, size_t size);
 bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
                       size_t size);
+/* The same behind the limit, where no chunk is begun: if `room` bytes, at least those
+ * of the record, are left before the chunk's end; else false and nothing is done. */
+bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
+                               size_t size, size_t room);
+/* Payload of a LOSS record; returns its end. `to` has room for LT_LOSS_MAX bytes. */
+#define LT_LOSS_MAX (4 * MLF_VU_SLACK)
+unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
+                           int reason);
+/* End tracing for good, with a STOP record if there is room; reason is an enum mlf_loss. */
+void lt_stop(int reason, int error);
 /* Append to a record's payload under construction. */
 static inline unsigned char *lt_put_string(unsigned char *p, const void *text, size_t size)
 {
@@ -246,13 +254,7 @@ static inline unsigned char *lt_put_string(unsigned char *p, const void *text, s
     return p + size;
 }
 
-/* lt_process.c */
-void lt_start(void);       /* once; sets lt_page.active */
-void lt_start_child(void); /* first event after a fork */
-void lt_process_announce(struct lt_context *context);
-void lt_tick(struct lt_context *context, uint64_t now);
+/* The image ends, by an enum mlf_end: say so and deliver what is buffered. */
 void lt_process_end(int how, int status);
-/* End tracing for good, with a STOP record if there is room. */
-void lt_stop(int reason, int error);
 
 #endif
