@@ -7,7 +7,7 @@
  *
  * Invariant: what lt_unwind returns equals what a full unwind by the same rules
  * at the same moment would return, whatever happened on the stack since the
- * previous call (see lt_unwind_core.h for the argument).
+ * previous call (see lt_unwind_core_tmpl.h for the argument).
  *
  * Everything here is callable from any hook: no allocation, no lock, no call
  * that sets errno, no write outside the unwinder and our own stack frame. One

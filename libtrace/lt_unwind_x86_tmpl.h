@@ -4,10 +4,10 @@
  * below the CFA, and a rule's slot says where the frame pointer is saved, or, by
  * being the return address's own, that it is not. Included by the one
  * lt_unwind_<machine>.c that is built, if it is one of these, after
- * LT_ADDRESS_BITS and LT_IS_CODE; brings lt_unwind_core.h.
+ * LT_ADDRESS_BITS and LT_IS_CODE; brings lt_unwind_core_tmpl.h.
  */
-#ifndef LT_UNWIND_X86_H
-#define LT_UNWIND_X86_H
+#ifndef LT_UNWIND_X86_TMPL_H
+#define LT_UNWIND_X86_TMPL_H
 
 #define LT_RAW_PC(slot, pc) (pc)
 #define LT_GUESS_KNOWS_SP 1
@@ -19,7 +19,7 @@
 #define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
 #define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
-#include "lt_unwind_core.h"
+#include "lt_unwind_core_tmpl.h"
 
 #define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
 

@@ -2,7 +2,7 @@
  *
  * The parts of the unwinder that no machine changes: the cache of rules, the
  * verified shadow, the path hash. Included by the one lt_unwind_<machine>.c that
- * is built, which supplies the steps; lt_unwind_walk.h goes on from here. Owns the
+ * is built, which supplies the steps; lt_unwind_walk_tmpl.h goes on from here. Owns the
  * two rule caches.
  *
  * The argument for the shadow. A state is (pc, sp, fp, mode), mode being whether
@@ -50,8 +50,8 @@
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.
  */
-#ifndef LT_UNWIND_CORE_H
-#define LT_UNWIND_CORE_H
+#ifndef LT_UNWIND_CORE_TMPL_H
+#define LT_UNWIND_CORE_TMPL_H
 
 #include "lt_cfi.h"
 #include "lt_unwind.h"
@@ -157,7 +157,7 @@ struct lt_checks {
     } check[3];
 };
 
-/* See lt_unwind_memo.h. */
+/* See lt_unwind_memo_tmpl.h. */
 #define LT_MEMO_BITS 8
 #define LT_MEMO_CHECKS 11
 struct lt_memo {
@@ -247,7 +247,7 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
  * no tag, no generation. */
 static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
 static inline uint64_t lt_arch_pack(uintptr_t key);
-/* Where a step by slot reads: see lt_unwind_walk.h. */
+/* Where a step by slot reads: see lt_unwind_walk_tmpl.h. */
 static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,

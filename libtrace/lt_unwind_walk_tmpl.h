@@ -14,15 +14,15 @@
  *   lt_arch_strip    a return address without its signature
  *   lt_capture_registers
  *
- * Invariant and argument: lt_unwind_core.h. Budget: a step over a frame with a
+ * Invariant and argument: lt_unwind_core_tmpl.h. Budget: a step over a frame with a
  * known rule is a chain of about 16 cycles, a verified frame one independent
  * load; some 300 bytes of the target's stack on the common path.
  */
-#ifndef LT_UNWIND_WALK_H
-#define LT_UNWIND_WALK_H
+#ifndef LT_UNWIND_WALK_TMPL_H
+#define LT_UNWIND_WALK_TMPL_H
 
-#include "lt_unwind_core.h"
-#include "lt_unwind_memo.h"
+#include "lt_unwind_core_tmpl.h"
+#include "lt_unwind_memo_tmpl.h"
 
 #include <sys/auxv.h>
 
