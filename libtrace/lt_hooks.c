@@ -78,7 +78,7 @@ static inline uint64_t stamp(struct lt_context *c)
     LT_SIGNAL_FENCE();
     c->stamp_coarse = coarse;
     c->stamp_share = coarse && !c->flags ? LT_STAMP_SHARE - 1 : 0;
-    return lt_now() & ~(uint64_t)(LT_COARSE_TICKS - 1);
+    return lt_now_alone() & ~(uint64_t)(LT_COARSE_TICKS - 1);
 }
 
 static unsigned log2_ceil(size_t align)

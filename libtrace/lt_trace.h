@@ -73,6 +73,12 @@ static inline uint64_t lt_now(void)
     return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
 }
 
+/* For events of a process with one thread. */
+static inline uint64_t lt_now_alone(void)
+{
+    return lt_clock_count_alone((int)lt_page.clock_kind) >> lt_page.tick_shift;
+}
+
 /* In a process with one thread the order of events is their order in the stream,
  * and a stamp says no more than when. So up to so many events may share one, as
  * long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not
