@@ -33,7 +33,7 @@
 #include "mlf_format.h"
 
 struct lt_clock {
-    int kind;                   /* enum mlf_clock */
+    int kind; /* enum mlf_clock */
     unsigned tick_shift;
     uint64_t counts_per_second; /* of the unshifted counter */
 };
@@ -53,6 +53,12 @@ int lt_clock_coarse_is_cheap(void);
 void lt_clock_moment(int kind, struct lt_moment *moment);
 /* Choose the clock; takes some 100 us where the rate must be measured. */
 void lt_clock_choose(struct lt_clock *clock);
+
+/* Nanoseconds, less than a minute, in ticks. */
+static inline uint64_t lt_clock_ticks(const struct lt_clock *clock, uint64_t ns)
+{
+    return ns * (clock->counts_per_second >> clock->tick_shift) / 1000000000u;
+}
 
 /* Not ordered against what other threads do: for a process that has one. */
 static inline uint64_t lt_clock_count_alone(int kind)
