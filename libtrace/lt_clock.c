@@ -71,8 +71,9 @@ static int tsc_is_invariant(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1u << 8));
 }
 
-/* What the processor or the hypervisor says: exact, or (*nominal) in whole
- * megahertz of the base clock, which need not be the counter's. 0: nothing. */
+/* The counter's rate as the processor or the hypervisor says it: exact, or
+ * (*nominal) in whole megahertz of the base clock, which need not be the
+ * counter's. 0: unknown. */
 static uint64_t tsc_rate(uint64_t *nominal)
 {
     unsigned a, b, c, d;
