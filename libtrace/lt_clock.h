@@ -33,7 +33,7 @@
 #include "mlf_format.h"
 
 struct lt_clock {
-    int kind;                   /* enum mlf_clock */
+    int kind; /* enum mlf_clock */
     unsigned tick_shift;
     uint64_t counts_per_second; /* of the unshifted counter */
 };
@@ -48,11 +48,17 @@ struct lt_moment {
 uint64_t lt_clock_monotonic(void);
 /* The time of the kernel's last tick, in ns; never 0. */
 uint64_t lt_clock_coarse(void);
-/* Whether that is but a read of memory. */
+/* True if that is but a read of memory. */
 int lt_clock_coarse_is_cheap(void);
 void lt_clock_moment(int kind, struct lt_moment *moment);
 /* Choose the clock; takes some 100 us where the rate must be measured. */
 void lt_clock_choose(struct lt_clock *clock);
+
+/* Nanoseconds, less than a minute, in ticks. */
+static inline uint64_t lt_clock_ticks(const struct lt_clock *clock, uint64_t ns)
+{
+    return ns * (clock->counts_per_second >> clock->tick_shift) / 1000000000u;
+}
 
 /* Not ordered against what other threads do: for a process that has one. */
 static inline uint64_t lt_clock_count_alone(int kind)

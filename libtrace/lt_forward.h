@@ -5,7 +5,7 @@
  * call aligned_alloc, and so come back to our hooks. One call of the program is
  * one event: what the real function itself asks for is passed on unrecorded. A
  * signal handler that interrupts it is somebody else and is recorded.
- * Included by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
+ * Used by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
  */
 #ifndef LT_FORWARD_H
 #define LT_FORWARD_H
@@ -38,16 +38,16 @@ extern __thread uintptr_t lt_inside __attribute__((tls_model("initial-exec")));
         result_;                                                                                   \
     })
 
-/* Whether a hook was called by that function, or jumped to from it: then it
+/* True if a hook was called by that function, or jumped to from it: then it
  * returns to the hook which forwarded, in our own code. */
 extern char lt_begin_of_us[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
 extern char lt_end_of_us[] __asm__("etext") __attribute__((visibility("hidden")));
 #define LT_CALLED_BY_REAL() lt_called_by_real((uintptr_t)__builtin_return_address(0))
 static inline bool lt_called_by_real(uintptr_t pc)
 {
-    return lt_inside && (pc - lt_inside < LT_FUNCTION_BYTES ||
-                         pc - (uintptr_t)lt_begin_of_us <
-                             (uintptr_t)lt_end_of_us - (uintptr_t)lt_begin_of_us);
+    return lt_inside &&
+           (pc - lt_inside < LT_FUNCTION_BYTES ||
+            pc - (uintptr_t)lt_begin_of_us < (uintptr_t)lt_end_of_us - (uintptr_t)lt_begin_of_us);
 }
 #endif
 

@@ -12,12 +12,12 @@
 #include "lt_trace.h"
 
 struct lt_module_place {
-    uint32_t module;            /* 0: in none */
-    uint64_t offset;            /* pc less the module's load bias */
+    uint32_t module; /* 0: in none */
+    uint64_t offset; /* pc less the module's load bias */
 };
 
-/* Where pc lies; writes a MODULE record first if its module is new. For a
- * return address (exact false) the call before it decides. */
+/* The module of pc and the offset in it; writes a MODULE record first if the
+ * module is new. For a return address (exact false) the call before it decides. */
 struct lt_module_place lt_module_place(struct lt_context *context, uintptr_t pc, bool exact);
 /* Record all loaded modules. Calls the loader: not from an event. */
 void lt_module_record_all(struct lt_context *context);
@@ -32,7 +32,7 @@ bool lt_module_closing(void);
 void lt_module_closed(void);
 /* Another one whenever a module is found to be gone, and while a dlclose is under way. */
 uint64_t lt_module_generation(void);
-uint32_t lt_module_count(void);     /* ids given so far, plus one */
+uint32_t lt_module_count(void); /* ids given so far, plus one */
 void lt_module_after_fork(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which sink a process writes to: descriptor 1022 or MLOG_OUT, mapped or
- * written. Runs once a program image, in lt_start. Whatever is asked for and
- * cannot be had is said here, in one line; nothing else of the library is.
+ * The choice of the sink: descriptor 1022 or MLOG_OUT, mapped or written. Runs
+ * once a program image, at the start. A wish that cannot be granted is said
+ * here, in one line.
  *
  * A regular file is mapped unless that could harm the program: where the user
  * says so, or on a file system on which a page that was reserved may still
@@ -26,7 +26,8 @@
 
 enum holds { HOLDS_UNKNOWN, HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
 
-/* What a file begins with. Zeros: another process is just beginning to map it. */
+/* The kind of a file, by its first bytes. Zeros: another process is just beginning
+ * to map it. */
 static enum holds what_it_holds(int fd)
 {
     static const unsigned char zeros[MLF_HDR_CRC];
@@ -48,12 +49,12 @@ static enum holds what_it_holds(int fd)
 static bool mapping_is_unsafe(int fd)
 {
     static const uint32_t types[] = {
-        0x00006969 /* nfs */,  0x0000517b /* smb */,    0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */, 0x01021997 /* 9p */,     0x65735546 /* fuse */,
-        0x00c36400 /* ceph */, 0x5346414f /* afs */,    0x6b414653 /* kafs */,
-        0x73757245 /* coda */, 0x0bd00bd0 /* lustre */, 0x01161970 /* gfs2 */,
-        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */, 0x9123683e /* btrfs */,
-        0x2fc12fc1 /* zfs */,  0xca451a4e /* bcachefs */,
+        0x00006969 /* nfs */,   0x0000517b /* smb */,      0xff534d42 /* cifs */,
+        0xfe534d42 /* smb2 */,  0x01021997 /* 9p */,       0x65735546 /* fuse */,
+        0x00c36400 /* ceph */,  0x5346414f /* afs */,      0x6b414653 /* kafs */,
+        0x73757245 /* coda */,  0x0bd00bd0 /* lustre */,   0x01161970 /* gfs2 */,
+        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */,   0x9123683e /* btrfs */,
+        0x2fc12fc1 /* zfs */,   0xca451a4e /* bcachefs */,
     };
     struct statfs fs;
     if (lt_fstatfs(fd, &fs, sizeof fs))
@@ -64,7 +65,7 @@ static bool mapping_is_unsafe(int fd)
     return false;
 }
 
-/* Whether a regular file that holds `holds` is to be mapped. */
+/* True if a regular file that holds `holds` is to be mapped. */
 static bool to_map(int fd, enum holds holds)
 {
     if (holds == HOLDS_STREAM || holds == HOLDS_ZSTD)
@@ -85,9 +86,9 @@ static int open_stream(int fd, enum holds holds)
     return lt_sink_stream_open(fd);
 }
 
-/* What MLOG_OUT names. Without %p one file serves the process tree: it takes
- * the trace's descriptor number, so that children find it there, and a file
- * left by an earlier run (nobody holds its lock) is begun anew. */
+/* Open the file that MLOG_OUT names. Without %p one file serves the process
+ * tree: it takes the trace's descriptor number, so that children find it there,
+ * and a file left by an earlier run (nobody holds its lock) is begun anew. */
 static int open_out(void)
 {
     struct stat st;
@@ -125,9 +126,9 @@ static int choose_out(void)
     enum holds holds = HOLDS_NOTHING;
     if (!error && S_ISREG(st.st_mode)) {
         holds = what_it_holds(fd);
-        error = holds == HOLDS_OTHER   ? -EEXIST
-                : to_map(fd, holds) ? lt_sink_file_open(fd, lt_config.out)
-                                       : open_stream(fd, holds);
+        error = holds == HOLDS_OTHER ? -EEXIST
+                : to_map(fd, holds)  ? lt_sink_file_open(fd, lt_config.out)
+                                     : open_stream(fd, holds);
         if (error && error != -EEXIST && holds == HOLDS_NOTHING && error != -ENOSPC &&
             error != -EDQUOT && error != -EFBIG)
             error = open_stream(fd, holds);
@@ -194,12 +195,14 @@ int lt_sink_choose(void)
             return error;
         if (holds == HOLDS_UNKNOWN && !may_write_unseen(&st)) {
             lt_say("descriptor 1022 is a file that this process may not open, and others write "
-                   "to it, not tracing", NULL, 0);
+                   "to it, not tracing",
+                   NULL, 0);
             return -EACCES;
         }
     } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
         lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
-               "not tracing", NULL, 0);
+               "not tracing",
+               NULL, 0);
         return -EINVAL;
     } else if (S_ISCHR(st.st_mode) && !lt_syscall3(SYS_ioctl, LT_TRACE_FD, TCGETS, &terminal)) {
         lt_say("descriptor 1022 is a terminal, not tracing: give a file or a pipe", NULL, 0);

@@ -7,7 +7,7 @@
  *
  * Invariant: what lt_unwind returns equals what a full unwind by the same rules
  * at the same moment would return, whatever happened on the stack since the
- * previous call (see lt_unwind_core.h for the argument).
+ * previous call (see lt_unwind_core_tmpl.h for the argument).
  *
  * Everything here is callable from any hook: no allocation, no lock, no call
  * that sets errno, no write outside the unwinder and our own stack frame. One
@@ -45,7 +45,7 @@ enum lt_frame_flags {
     LT_FRAME_ODD = 1u << 7       /* the words its step read are not told by its slot */
 };
 
-/* Why a stack ends where it ends. Order is part of the counters' layout. */
+/* The reason why a stack ends. Order is part of the counters' layout. */
 enum lt_stop {
     LT_STOP_ROOT,       /* whole: the outermost frame was reached */
     LT_STOP_NO_RULE,    /* code without unwind information, and no usable frame pointer */
@@ -55,16 +55,16 @@ enum lt_stop {
     LT_STOP_COUNT
 };
 
-/* Where a frame's return address was found, and the word found there: part of
- * the frame's state and at once the check of the step that led to it. On x86,
- * where that word lies right below the CFA, `at` is the CFA, which is the state's
- * sp; elsewhere it is the word's own address. */
+/* The place of a frame's return address, and the word found there: part of the
+ * frame's state and at once the check of the step that led to it. On x86, where
+ * that word lies right below the CFA, `at` is the CFA, which is the state's sp;
+ * elsewhere it is the word's own address. */
 struct lt_point {
     uintptr_t at;
     uintptr_t word;
 };
 
-/* What else belongs to a frame. */
+/* The other members of a frame. */
 struct lt_frame {
     uint64_t hash; /* of the path root..this frame, salt and stop reason included */
     uintptr_t fp;
@@ -179,7 +179,8 @@ void lt_unwind_set_salt(uint64_t salt);
 void lt_unwind_register_stack(struct lt_unwinder *u, uintptr_t lo, uintptr_t hi);
 
 /* Finds the bounds of the calling thread's own stack, of which sp is a part: false
- * if they are unknown. Called inside an event, a few times a thread at the most. Set before the first event. */
+ * if they are unknown. Called inside an event, a few times a thread at the most. Set before the
+ * first event. */
 typedef bool lt_stack_finder_function(uintptr_t sp, uintptr_t *lo, uintptr_t *hi);
 void lt_unwind_set_stack_finder(lt_stack_finder_function *finder);
 

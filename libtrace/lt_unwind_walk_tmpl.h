@@ -14,15 +14,15 @@
  *   lt_arch_strip    a return address without its signature
  *   lt_capture_registers
  *
- * Invariant and argument: lt_unwind_core.h. Budget: a step over a frame with a
+ * Invariant and argument: lt_unwind_core_tmpl.h. Budget: a step over a frame with a
  * known rule is a chain of about 16 cycles, a verified frame one independent
  * load; some 300 bytes of the target's stack on the common path.
  */
-#ifndef LT_UNWIND_WALK_H
-#define LT_UNWIND_WALK_H
+#ifndef LT_UNWIND_WALK_TMPL_H
+#define LT_UNWIND_WALK_TMPL_H
 
-#include "lt_unwind_core.h"
-#include "lt_unwind_memo.h"
+#include "lt_unwind_core_tmpl.h"
+#include "lt_unwind_memo_tmpl.h"
 
 #include <sys/auxv.h>
 
@@ -114,12 +114,11 @@ static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
 {
     if (end)
         return in_stack(end, lo, addr);
-    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) &&
-           addr % LT_UNIT == 0;
+    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) && addr % LT_UNIT == 0;
 }
 
 /* Every step but the common two. True: *s is the outer state. False: the walk
- * ends, *stop says why. What was read, and whether fp mattered, goes to *f. */
+ * ends, *stop says why. The words read, and if fp mattered, are noted in *f. */
 static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
                                                 const struct lt_frame_start *at, uint64_t word,
                                                 struct lt_fresh *f, struct lt_state *s,
@@ -127,8 +126,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
 {
     struct lt_odd *const o = &u->odd[f->odd = u->odds++];
     const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
-    const uintptr_t end =
-        guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
+    const uintptr_t end = guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
     /* Interrupted behind a pop, the row may name a slot that sp has passed. */
     const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
     uintptr_t cfa, ra_slot, fp_slot = 0;
@@ -136,7 +134,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     f->bits = s->mode | LT_FRAME_ODD;
     o->ra_slot = o->fp_slot = o->cfa_slot = 0;
 
-    /* Where a guess leaves sp unknown, only rules by fp and further guesses hold. */
+    /* Only rules by fp and further guesses hold after a guess that leaves sp unknown. */
     if (!LT_GUESS_KNOWS_SP && (s->mode & LT_FRAME_GUESS) &&
         (LT_WORD_KIND(word) == LT_KIND_SP ||
          (LT_WORD_KIND(word) == LT_KIND_WIDE && lt_wide[LT_WORD_OFF(word)].base == LT_KIND_SP)))
@@ -194,8 +192,8 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         s->mode = (mode & LT_FRAME_GUESS) | LT_FRAME_EXACT | LT_FRAME_ASYNC;
         return true;
     case LT_KIND_NONE:
-        /* Code that keeps a frame pointer, we hope. Whatever ends the walk here is
-         * a function of fp and of the words noted in *f. */
+        /* Code that keeps a frame pointer, we hope. The end of the walk here is a
+         * function of fp and of the words noted in *f. */
         *stop = LT_WORD_OFF(word) == LT_NONE_BAD ? LT_STOP_BAD_RULE : LT_STOP_NO_RULE;
         if (LT_WORD_OFF(word) != LT_NONE_GUESS)
             return false;
@@ -308,9 +306,9 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
         const uintptr_t key = lt_arch_key(pc, mode);
         const uint64_t packed = lt_arch_pack(key);
         if (LT_UNLIKELY(!LT_IS_CODE(key) || f == u->fresh_end))
-            LT_WALKED(0, pc == 0            ? LT_STOP_ROOT
+            LT_WALKED(0, pc == 0           ? LT_STOP_ROOT
                          : LT_IS_CODE(key) ? LT_STOP_LIMIT
-                                            : LT_STOP_BAD_MEMORY);
+                                           : LT_STOP_BAD_MEMORY);
         uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
         if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);
