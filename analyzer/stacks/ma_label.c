@@ -171,7 +171,7 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
     return nameless == n ? 0 : nameless;
 }
 
-static bool is_own(const struct ma_frame *frame, const char *executable)
+bool ma_label_is_own(const struct ma_frame *frame, const char *executable)
 {
     static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/"};
     if (!frame->module || !frame->module[0] ||
@@ -191,10 +191,10 @@ static bool is_own(const struct ma_frame *frame, const char *executable)
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
 {
     size_t label = ma_label_frame(frames, n);
-    if (is_own(&frames[label], executable))
+    if (ma_label_is_own(&frames[label], executable))
         return label;
     for (size_t i = 0; i < n; i++) {
-        if (is_own(&frames[i], executable))
+        if (ma_label_is_own(&frames[i], executable))
             return i;
     }
     return label;

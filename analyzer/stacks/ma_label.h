@@ -12,9 +12,11 @@
  * wrappers and functions that begin a program or a thread have one. */
 size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
-/* Index of the innermost frame of the program itself, no allocation wrapper: of
- * `executable` (its path), or of a library that does not lie where systems keep
- * theirs. That of ma_label_frame, if there is none. */
+/* True if the frame is the program's own: no allocation wrapper, and of `executable`
+ * (its path) or of a library that does not lie where systems keep theirs. */
+bool ma_label_is_own(const struct ma_frame *frame, const char *executable);
+
+/* Index of the innermost frame of the program itself. That of ma_label_frame, if there is none. */
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
 
 /* A path's last two parts, within it: enough to know a source file by. */
