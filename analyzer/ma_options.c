@@ -106,8 +106,8 @@ static void help(void)
            "be compressed with zstd. Without a report option: summary, the ten largest leaks,\n"
            "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (ma_reports[i].help)
-            help_report(&ma_reports[i]);
+        if (ma_reports[i]->help)
+            help_report(ma_reports[i]);
     }
     printf(
         "\nShape:\n"
@@ -144,7 +144,7 @@ static void help(void)
         "  --export=FORMAT[=FILE] for other tools (repeatable); FORMAT is\n",
         ma_flamegraph_names());
     for (size_t i = 0; i < ma_exporter_count; i++)
-        printf("      %-18s %s\n", ma_exporters[i].name, ma_exporters[i].help);
+        printf("      %-18s %s\n", ma_exporters[i]->name, ma_exporters[i]->help);
     printf(
         "  --bundle FILE          the trace with its symbols in one file that tells the same\n"
         "                         on any machine\n"
@@ -289,7 +289,7 @@ static enum ma_options_result check_diff(const struct ma_request *request, const
     if (other)
         return wrong("%s is of one trace: it does not go with --diff", other);
     for (size_t i = 0; i < ma_report_count; i++) {
-        const char *name = ma_reports[i].name;
+        const char *name = ma_reports[i]->name;
         if ((request->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
             strcmp(name, "allocations") && strcmp(name, "summary"))
             return wrong("--%s is of one trace: --diff compares --leaks, --peak and "
@@ -359,7 +359,7 @@ static enum ma_options_result place_exports(struct ma_request *request)
 
 static enum ma_options_result add_report(struct ma_request *request, int index)
 {
-    const struct ma_report *report = &ma_reports[index];
+    const struct ma_report *report = ma_reports[index];
     const char *expected = NULL;
     if (report->parse && !report->parse(request, optarg, &expected))
         return wrong("--%s=%s: expected %s", report->name, optarg ? optarg : "", expected);
@@ -496,8 +496,8 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
     for (int i = 0; i < MA_FILTER_OPTIONS; i++)
         all[n++] = (struct option){ma_filter_names[i], required_argument, NULL, OPT_FILTER + i};
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (ma_reports[i].help)
-            all[n++] = (struct option){ma_reports[i].name, has_value(&ma_reports[i]), NULL,
+        if (ma_reports[i]->help)
+            all[n++] = (struct option){ma_reports[i]->name, has_value(ma_reports[i]), NULL,
                                        OPT_REPORT + (int)i};
     }
     *request = (struct ma_request){

@@ -65,7 +65,7 @@ int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics)
 {
     struct ma_model model;
     ma_model_init(&model);
-    int result = ma_report_summary(analysis, &model);
+    int result = ma_report_summary.build(analysis, &model);
     if (result == 0 && model.failed)
         result = -ENOMEM;
     const struct ma_value *summary = result == 0 ? ma_model_find(&model.root, "summary") : NULL;

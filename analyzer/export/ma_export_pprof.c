@@ -331,7 +331,7 @@ static void emit_main_first(struct writer *writer)
         emit_mapping(writer, main);
 }
 
-int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_pprof(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     struct writer writer = {
@@ -365,3 +365,10 @@ int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
     free(writer.path);
     return writer.failed ? -ENOMEM : writer.gzip.failed ? -EIO : 0;
 }
+
+const struct ma_exporter ma_exporter_pprof = {
+    .name = "pprof",
+    .help = "go tool pprof, Parca, Pyroscope",
+    .binary = true,
+    .write = write_pprof,
+};

@@ -42,12 +42,12 @@ static bool parse_function(const char **option, const char *value, const char **
     return value[0] != '\0';
 }
 
-bool ma_report_callers_parse(struct ma_request *request, const char *value, const char **expected)
+static bool parse_callers(struct ma_request *request, const char *value, const char **expected)
 {
     return parse_function(&request->callers, value, expected);
 }
 
-bool ma_report_callees_parse(struct ma_request *request, const char *value, const char **expected)
+static bool parse_callees(struct ma_request *request, const char *value, const char **expected)
 {
     return parse_function(&request->callees, value, expected);
 }
@@ -274,12 +274,28 @@ out:
     return result;
 }
 
-int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model)
+static int build_callers(struct ma_analysis *analysis, struct ma_model *model)
 {
     return build(analysis, model, true);
 }
 
-int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model)
+static int build_callees(struct ma_analysis *analysis, struct ma_model *model)
 {
     return build(analysis, model, false);
 }
+
+const struct ma_report ma_report_callers = {
+    .name = "callers",
+    .help = "who calls a function on the way to allocations",
+    .build = build_callers,
+    .value = "FUNCTION",
+    .parse = parse_callers,
+};
+
+const struct ma_report ma_report_callees = {
+    .name = "callees",
+    .help = "what it calls on the way to allocations",
+    .build = build_callees,
+    .value = "FUNCTION",
+    .parse = parse_callees,
+};

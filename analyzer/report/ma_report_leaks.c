@@ -140,7 +140,7 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
     }
 }
 
-int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
+static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
         .key = "leaks",
@@ -158,3 +158,10 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
     add_suppressions(analysis, model);
     return result;
 }
+
+const struct ma_report ma_report_leaks = {
+    .name = "leaks",
+    .help = "blocks that were never freed, by stack",
+    .usual = true,
+    .build = build_leaks,
+};

@@ -45,7 +45,7 @@ struct temporary {
 
 static const char key;
 
-bool ma_report_temporary_parse(struct ma_request *request, const char *value, const char **expected)
+static bool parse_temporary(struct ma_request *request, const char *value, const char **expected)
 {
     char *end = NULL;
     request->temporary_within = 0;
@@ -144,7 +144,7 @@ static void temporary_free(void *data)
     free(temporary);
 }
 
-int ma_report_temporary_observe(struct ma_analysis *analysis)
+static int observe_temporary(struct ma_analysis *analysis)
 {
     struct temporary *temporary = calloc(1, sizeof *temporary);
     if (temporary) {
@@ -197,7 +197,7 @@ static size_t choose(const struct ma_request *request, struct ma_tally_rows *row
     return kept < request->top ? kept : request->top;
 }
 
-int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
+static int build_temporary(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -236,3 +236,12 @@ out:
     ma_tally_rows_free(&rows);
     return result;
 }
+
+const struct ma_report ma_report_temporary = {
+    .name = "temporary",
+    .help = "blocks that were freed at once, by stack",
+    .build = build_temporary,
+    .observe = observe_temporary,
+    .value = "[N]",
+    .parse = parse_temporary,
+};

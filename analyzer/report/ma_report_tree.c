@@ -49,7 +49,7 @@ static const char *const cost_names[] = {
     [MA_COST_CALLS] = "calls",
 };
 
-bool ma_report_tree_parse(struct ma_request *request, const char *value, const char **expected)
+static bool parse_tree(struct ma_request *request, const char *value, const char **expected)
 {
     request->tree_bottom_up = false;
     request->tree_cost = MA_COST_ALLOCATED;
@@ -292,7 +292,7 @@ static int write_lines(const struct writing *writing)
     return result;
 }
 
-int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
+static int build_tree(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_request *request = analysis->request;
     const bool bottom_up = request->tree_bottom_up;
@@ -341,3 +341,11 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     ma_name_tree_release(&name_tree);
     return result;
 }
+
+const struct ma_report ma_report_tree = {
+    .name = "tree",
+    .help = "call tree with shares: from main, or bottom-up",
+    .build = build_tree,
+    .value = "[HOW]",
+    .parse = parse_tree,
+};

@@ -132,7 +132,7 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
     return buffer;
 }
 
-int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
+static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
     if (!leaks)
@@ -169,3 +169,10 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }
+
+const struct ma_report ma_report_verdict = {
+    .name = "verdict",
+    .usual = true,
+    .always = true,
+    .build = build_verdict,
+};
