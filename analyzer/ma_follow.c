@@ -164,8 +164,8 @@ static bool has_no_writer(int fd)
     return true;
 }
 
-/* Whether a process lives that the trace does not say to have ended: one that
- * closed every descriptor opens the file again when it has something to write. */
+/* True if a process lives that has no PROCESS_END in the trace: one that closed
+ * every descriptor opens the file again when it has something to write. */
 static bool has_living(const struct ma_trace *trace)
 {
     bool living = false;

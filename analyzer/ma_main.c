@@ -48,7 +48,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
-/* What was asked for, but for a dump. */
+/* Write the result that was asked for: anything but a dump. */
 static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
                         struct ma_error *error)
 {

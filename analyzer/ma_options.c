@@ -376,7 +376,7 @@ static enum ma_options_result take_filter(struct ma_request *request, enum ma_fi
                     : MA_OPTIONS_RUN;
 }
 
-/* What goes with filters, and what does not. */
+/* Refuse combinations of filters with what they cannot go with. */
 static enum ma_options_result check_filter(const struct ma_request *request)
 {
     const char *problem = ma_filter_options_problem(&request->filter);
@@ -459,7 +459,7 @@ static enum ma_options_result take_option(struct ma_request *request, int option
             &request->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
         request->diff_window.active = true;
         if (expected)
-            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
+            return wrong("--old-%s %s: %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
                          expected);
         break;
     }

@@ -127,7 +127,7 @@ void *ma_analysis_observer_data(const struct ma_analysis *analysis, const void *
     return NULL;
 }
 
-/* What happens now and then during the pass. True: end it. */
+/* Show progress and poll, every so often during the pass. True: end the pass. */
 static bool on_interval(void *context)
 {
     struct ma_analysis *analysis = context;

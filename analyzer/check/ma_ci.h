@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a run is for in continuous integration: the baseline is read and the files
- * of --junit and --sarif are opened before the pass; afterwards the conditions are
- * judged (ma_gate.h), told, and written. Called by the command.
+ * A run in continuous integration: the baseline is read and the files of --junit
+ * and --sarif are opened before the pass; afterwards the conditions are judged
+ * (ma_gate.h), printed, and written to the files. Called by the command.
  */
 #ifndef MA_CI_H
 #define MA_CI_H

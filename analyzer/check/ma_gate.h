@@ -39,7 +39,7 @@ struct ma_gate {
 /* Parse one. Returns false with a sentence in why. */
 bool ma_condition_parse(struct ma_condition *condition, const char *text, char *why, size_t size);
 
-/* Whether a condition compares with a baseline. */
+/* True if a condition compares with a baseline. */
 bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n);
 
 /* Judge all. baseline may be NULL if none needs it. -EINVAL with a message if the
@@ -47,8 +47,8 @@ bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n
 int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
                   const struct ma_metrics *baseline, struct ma_error *error);
 
-/* What of an audit makes every condition doubtful (damage and losses): true, with a
- * sentence without the trace's name. */
+/* True if damage or losses in the audit make every condition doubtful, with a
+ * sentence that says so, without the trace's name. */
 struct ma_audit;
 bool ma_gate_doubts(const struct ma_audit *audit, char *sentence, size_t size);
 

@@ -233,7 +233,7 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
     }
 }
 
-/* What the audit of each side says, and why stacks may not match. */
+/* Add the verdict of each side's audit, and the reasons why stacks may not match. */
 static int add_audits(struct ma_diff *diff, struct ma_model *model)
 {
     static const char *const keys[] = {"old", "new"}, *const names[] = {"OLD", "NEW"};

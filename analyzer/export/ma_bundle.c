@@ -49,7 +49,7 @@ int ma_bundle_spool(const char *trace, FILE **file, char **path, struct ma_error
     const char *name = standard ? "standard input" : trace;
     *file = NULL;
     *path = NULL;
-    /* What is missing or a directory is refused elsewhere. */
+    /* A missing file and a directory are refused elsewhere. */
     if (!standard &&
         (stat(trace, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
         return 0;

@@ -176,7 +176,7 @@ static const char *program_of(const struct ma_analysis *analysis)
                                        : NULL;
 }
 
-/* What one side of the graph leaves out: to be freed. NULL: memory is short. */
+/* The filter of one side of the graph, in words: to be freed. NULL: memory is short. */
 static char *filter_of(const struct ma_analysis *analysis)
 {
     return analysis->filter ? ma_filter_text(analysis->filter) : strdup("not filtered");

@@ -20,8 +20,8 @@ struct ma_report {
     /* Before the pass, if the report is wanted: register observers of what the
      * books do not hold (ma_observer.h). NULL: none. Returns 0 or -ENOMEM. */
     int (*observe)(struct ma_analysis *analysis);
-    /* What the option takes after a "=", as it is called in the help; in brackets
-     * if it may be left out. NULL: nothing. */
+    /* The option's value after a "=", as it is called in the help; in brackets if
+     * it may be left out. NULL: none. */
     const char *value;
     /* Take the value (NULL: left out) into the request. False if it is wrong, with
      * what was expected in *expected. */
@@ -77,7 +77,7 @@ struct ma_stack_report {
     const char *blocks_title;
     const char *none; /* the sentence if there is no row */
     struct ma_measure (*measure)(const struct ma_row *row);
-    /* The rest may be NULL. Whether the report's list leaves a row out: */
+    /* The rest may be NULL. True if the report's list leaves a row out: */
     bool (*leaves_out)(struct ma_analysis *analysis, const struct ma_row *row);
     /* Order where --sort does not tell: below 0 if a comes first, 0: by bytes. */
     int (*compare)(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b);
@@ -96,8 +96,8 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
 
-/* What the filter leaves out, as "filter" of parent: null without one. title: NULL,
- * not for people, or "". Returns 0 or -ENOMEM. */
+/* Add the filter, as "filter" of parent: null without one. title: NULL, not for
+ * people, or "". Returns 0 or -ENOMEM. */
 int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *model,
                          struct ma_value *parent, const char *title);
 

@@ -107,8 +107,8 @@ static int neighbour_at(const struct walk *walk, uint32_t node, uint32_t *at)
     return *at == MA_NONE ? -ENOMEM : 0;
 }
 
-/* Go down to a node, or (down false) come back from it. What is below counts for a
- * neighbour that is not on the way already. */
+/* Go down to a node, or (down false) come back from it. The stacks below count for
+ * a neighbour that is not on the way already. */
 static int pass(void *context, uint32_t node, bool down)
 {
     struct walk *walk = context;
@@ -129,7 +129,7 @@ static int pass(void *context, uint32_t node, bool down)
     if (down && !walk->n_wanted)
         add_sums(&neighbours->total, &walk->below[node]);
     walk->n_wanted += down;
-    /* What ends here calls the allocator. */
+    /* The stacks that end here call the allocator. */
     if (!down || walk->callers || !walk->ends[node].stacks)
         return 0;
     at = find_neighbour(neighbours, OUTSIDE);

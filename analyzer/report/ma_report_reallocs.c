@@ -2,9 +2,8 @@
  *
  * Blocks that grow step by step: a chain begins with a realloc that makes a
  * block larger, goes on with every further realloc of it, and is counted at the
- * stack of that first one. What it cost is what had to be copied because the
- * address changed; what would have spared it is to ask for the largest size
- * at once.
+ * stack of that first one. Its cost is the bytes that were copied because the
+ * address changed; asking for the largest size at once would have spared it.
  *
  * Memory: eight counters a stack, and some 80 bytes for each live block that is
  * the latest of a chain; nothing for steps.

@@ -7,8 +7,8 @@
  *
  * A snapshot keeps the totals of those stacks alone that did something since the
  * one before, so that a stack that rests costs nothing. Memory: 48 bytes for each
- * of these; at most 200 snapshots. Where more fall due, the step doubles, and
- * those are dropped that it would not have taken; of marks the first 200 count.
+ * of these; at most 200 snapshots. The step doubles if more fall due, and snapshots
+ * that the new step would not have taken are dropped; of marks the first 200 count.
  */
 #include <errno.h>
 #include <stdlib.h>

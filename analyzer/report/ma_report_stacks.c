@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the reports of stacks (leaks, peak, allocations) share: choosing and
- * sorting rows and laying them out as entries.
+ * The common part of the reports of stacks (leaks, peak, allocations): choosing
+ * and sorting rows and laying them out as entries.
  */
 #include <errno.h>
 

@@ -4,11 +4,11 @@
  * before their thread allocated again; with --temporary=N, before it had
  * allocated more than N times (0 is the same as without).
  *
- * Whether N allocations lie between is told by the moments of the thread's last
- * N + 1, or of those among them that a filter accepts: a block is among them if it
- * is not older than the oldest (in a run of a day and more to within a few ticks:
- * ma_heap.h rounds moments then). Memory: four counters a stack, and 24 bytes
- * times N + 1 for each thread that allocates, N being 65,535 at most.
+ * The moments of the thread's last N + 1 allocations, or of those among them that a
+ * filter accepts, show if N allocations lie between: a block is among them if it is
+ * not older than the oldest (in a run of a day and more to within a few ticks:
+ * ma_heap.h rounds moments then). Memory: four counters a stack, and 24 bytes times
+ * N + 1 for each thread that allocates, N being 65,535 at most.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -66,7 +66,7 @@ static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
     return recent->moments ? recent : NULL;
 }
 
-/* How often a thread has allocated, whatever a filter accepts. */
+/* The number of allocations of a thread, whatever a filter accepts. */
 static uint64_t count_of(const struct ma_seen *seen, uint32_t thread)
 {
     return thread == seen->thread ? seen->made : seen->replay->states[thread].allocations;
@@ -91,7 +91,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
     return 0;
 }
 
-/* Whether the block is among the thread's latest. Moments may be the same. */
+/* True if the block is among the thread's latest. Moments may be the same. */
 static bool is_recent(const struct temporary *temporary, const struct ma_seen *seen,
                       const struct ma_seen_block *block)
 {
@@ -176,7 +176,8 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-/* Which stacks have any, the most first. */
+/* Keep the stacks that have temporary blocks, in the order of --sort, by
+ * default the most first. */
 static size_t choose(const struct ma_request *request, struct ma_tally_rows *rows)
 {
     struct ma_tally_key keys[MA_SORT_KEYS + 1];

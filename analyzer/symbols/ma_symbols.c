@@ -156,7 +156,8 @@ static bool copy_key(struct ma_object *to, const struct ma_object *key)
     return copied;
 }
 
-/* What a saved object does not know of itself, from one who asks. */
+/* Complete the key of an object from a bundle or the cache, if it was saved
+ * without segments, by that of a caller. */
 static void complete_key(struct ma_object *to, const struct ma_object *key)
 {
     struct ma_object more;

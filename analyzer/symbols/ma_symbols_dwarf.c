@@ -254,7 +254,7 @@ static bool split_is_regular(Dwarf_Die *die)
     return safe;
 }
 
-/* Which functions of a unit are read: further ones only after a miss. */
+/* The reach of a look for functions in a unit: farther only after a miss. */
 enum reach {
     OUTSIDE,      /* at the top or in namespaces: all that compilers usually put out */
     IN_TYPES,     /* also members that sit in their class */
@@ -420,7 +420,8 @@ static const char *whole_path(struct ma_scopes *scopes, Dwarf_Die *unit, const c
     return home && *home ? ma_scopes_path(scopes, home, file) : file;
 }
 
-/* Where the body of `die` was inlined, in the terms of its own unit. */
+/* Note the file and line where the body of `die` was inlined, in the terms of
+ * its own unit. */
 static void place_call(struct ma_scopes *scopes, Dwarf_Die *die, struct ma_dwarf_frame *frame)
 {
     Dwarf_Attribute attribute;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Finding ELF files that a trace names, and holding them against the recorded
- * build-id before anything else reads them. Whatever lies at a path is looked
- * at without being opened first (O_PATH), so that a trace that names a FIFO, a
- * tape or a watchdog does nothing to it. Files are mapped and their descriptors
- * closed at once, which also keeps libdw from looking for files on its own.
+ * build-id before anything else reads them. A path is examined before it is
+ * opened (O_PATH), so that a trace that names a FIFO, a tape or a watchdog does
+ * nothing to it. Files are mapped and their descriptors closed at once, which
+ * also keeps libdw from looking for files on its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -359,7 +359,7 @@ bool ma_elf_open_debug(const struct ma_symbol_places *places, const struct ma_ob
     const char *name = !found && main->elf ? dwelf_elf_gnu_debuglink(main->elf, &crc) : NULL;
     if (name && *name && !strchr(name, '/') &&
         strcmp(name, base_name(object->path ? object->path : ""))) {
-        /* Where the object was mapped from, or, packed elsewhere, where it lies. */
+        /* The folder that the object was mapped from or, packed elsewhere, lies in. */
         const char *path = object->path && *object->path == '/' ? object->path : main->path;
         const char *slash = strrchr(path, '/');
         char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;

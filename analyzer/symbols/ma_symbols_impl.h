@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the ma_symbols_*.c files share, and nobody else includes: address
+ * The inside of ma_symbols.h, for the ma_symbols_*.c files alone: address
  * ranges with a search (ranges), ELF files found and checked (file, fetch),
  * function symbols (table), DWARF (dwarf, scope), generated code (perfmap), the
  * answers of an object (answers), names as they are shown (names), answers as
@@ -100,7 +100,7 @@ struct ma_fetch *ma_fetch_new(void);
  * time. `fetch` may be NULL. */
 char *ma_fetch_debug(struct ma_fetch *fetch, const unsigned char *id, size_t size);
 
-/* Why servers are asked no more, NULL if they are. Lives as long as `fetch`. */
+/* The reason why servers are asked no more, NULL if they are. Lives as long as `fetch`. */
 const char *ma_fetch_problem(const struct ma_fetch *fetch);
 void ma_fetch_free(struct ma_fetch *fetch);
 
