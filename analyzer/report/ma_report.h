@@ -23,9 +23,9 @@ struct ma_report {
     /* The option's value after a "=", as it is called in the help; in brackets if
      * it may be left out. NULL: none. */
     const char *value;
-    /* Take the value (NULL: left out) into the request. False if it is wrong, with
-     * what was expected in *expected. */
-    bool (*parse)(struct ma_request *request, const char *value, const char **expected);
+    /* Take the value (NULL: left out) into the request. Returns NULL, or what was
+     * expected as the end of a sentence that begins with the option and its value. */
+    const char *(*parse)(struct ma_request *request, const char *value);
 };
 
 /* The table: a row for each report, in the order of the help and of what comes

@@ -35,21 +35,22 @@ struct neighbours {
     struct sums total; /* of stacks that have the function */
 };
 
-static bool parse_function(const char **option, const char *value, const char **expected)
+static const char *parse_function(const char **option, const char *value)
 {
-    *expected = "the name of a function, as reports show it, or a pattern like '*name*'";
     *option = value;
-    return value[0] != '\0';
+    return value[0] ? NULL
+                    : "expected the name of a function, as reports show it, or a pattern like "
+                      "'*name*'";
 }
 
-static bool parse_callers(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_callers(struct ma_request *request, const char *value)
 {
-    return parse_function(&request->callers, value, expected);
+    return parse_function(&request->callers, value);
 }
 
-static bool parse_callees(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_callees(struct ma_request *request, const char *value)
 {
-    return parse_function(&request->callees, value, expected);
+    return parse_function(&request->callees, value);
 }
 
 /* A name is meant as it stands or, of functions with parameters, without these. */

@@ -87,13 +87,14 @@ static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
     return false;
 }
 
-static bool parse_snapshots(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_snapshots(struct ma_request *request, const char *value)
 {
     enum kind kind;
     uint64_t step;
-    *expected = "churn:BYTES (1G, 64M), time:SECONDS or marks";
     request->snapshots = value;
-    return parse_when(value, &kind, &step);
+    return parse_when(value, &kind, &step)
+               ? NULL
+               : "expected churn:BYTES (1G, 64M), time:SECONDS or marks";
 }
 
 /* Take the totals of the stacks that the open snapshot lists, and open the next. */

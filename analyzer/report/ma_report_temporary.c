@@ -45,15 +45,16 @@ struct temporary {
 
 static const char key;
 
-static bool parse_temporary(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_temporary(struct ma_request *request, const char *value)
 {
     char *end = NULL;
     request->temporary_within = 0;
     if (!value)
-        return true;
-    *expected = "a number of allocations, 65535 at most";
+        return NULL;
     request->temporary_within = strtoull(value, &end, 10);
-    return value[0] >= '0' && value[0] <= '9' && !*end && request->temporary_within <= MOST_BETWEEN;
+    return value[0] >= '0' && value[0] <= '9' && !*end && request->temporary_within <= MOST_BETWEEN
+               ? NULL
+               : "expected a number of allocations, 65535 at most";
 }
 
 static struct recent *recent_of(struct temporary *temporary, uint32_t thread)

@@ -49,12 +49,10 @@ static const char *const cost_names[] = {
     [MA_COST_CALLS] = "calls",
 };
 
-static bool parse_tree(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_tree(struct ma_request *request, const char *value)
 {
     request->tree_bottom_up = false;
     request->tree_cost = MA_COST_ALLOCATED;
-    *expected = "top-down or bottom-up, and leaks, peak, allocations or calls, with a comma "
-                "between";
     while (value) {
         size_t length = strcspn(value, ","), i = 0;
         while (i < MA_COSTS &&
@@ -67,10 +65,11 @@ static bool parse_tree(struct ma_request *request, const char *value, const char
         else if (length == 8 && strncmp(value, "top-down", length) == 0)
             request->tree_bottom_up = false;
         else
-            return false;
+            return "expected top-down or bottom-up, and leaks, peak, allocations or calls, "
+                   "with a comma between";
         value = value[length] ? value + length + 1 : NULL;
     }
-    return true;
+    return NULL;
 }
 
 /* The index of a child, made if it is new; MA_NONE if memory is short. */

@@ -55,9 +55,9 @@ static void gates(char *text)
 {
     struct ma_condition conditions[MA_CONDITIONS_MAX];
     size_t n = 0;
-    char why[512], *rest;
+    char *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        n += n < MA_CONDITIONS_MAX && ma_condition_parse(&conditions[n], line, why, sizeof why);
+        n += n < MA_CONDITIONS_MAX && !ma_condition_parse(&conditions[n], line);
     ma_conditions_need_baseline(conditions, n);
 }
 
