@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_text.h"
 
@@ -147,28 +146,4 @@ const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
     if (rows)
         qsort(rows, *n, sizeof *rows, by_leak);
     return rows;
-}
-
-static bool is_program(const struct ma_analysis *analysis, const char *module)
-{
-    for (size_t i = 0; module && i < analysis->trace.n_processes; i++) {
-        if (strcmp(ma_process_text(analysis->trace.processes[i], MLF_TEXT_EXE), module) == 0)
-            return true;
-    }
-    return false;
-}
-
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (frames[i].file && frames[i].function && !ma_label_is_wrapper(frames[i].function) &&
-            is_program(analysis, frames[i].module))
-            return i;
-    }
-    size_t label = n ? ma_label_frame(frames, n) : 0;
-    for (size_t i = label; i < n; i++) {
-        if (frames[i].file)
-            return i;
-    }
-    return label;
 }

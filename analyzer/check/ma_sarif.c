@@ -90,7 +90,7 @@ static int put_result(struct sarif *sarif, const struct ma_row *row)
         frames = &none;
         n = 1;
     }
-    const struct ma_frame *own = &frames[ma_ci_own_frame(analysis, frames, (size_t)n)];
+    const struct ma_frame *own = &frames[ma_label_own_frame(frames, (size_t)n)];
     char *text = NULL;
     if (asprintf(&text, "%s in %s block%s never freed, allocated by %s",
                  ma_human_bytes(bytes, row->leaked_bytes),

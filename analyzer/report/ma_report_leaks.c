@@ -34,11 +34,11 @@ static int compare_leaks(struct ma_analysis *analysis, const struct ma_row *a,
 }
 
 /* The first frame of the program itself, where the label names another's. */
-static void add_own(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
-                    const struct ma_frame *frames, size_t n)
+static void add_own(struct ma_model *model, struct ma_value *entry, const struct ma_frame *frames,
+                    size_t n)
 {
     char buffer[256];
-    size_t own = n ? ma_label_own_frame(frames, n, ma_report_executable(analysis)) : 0;
+    size_t own = n ? ma_label_own_frame(frames, n) : 0;
     struct ma_value *one = ma_model_object(model, entry, "own_frame", NULL, MA_FIELDS);
     const struct ma_frame *frame = own < n ? &frames[own] : NULL;
     ma_model_text(model, one, "function", NULL, frame ? frame->function : NULL);
@@ -100,7 +100,7 @@ static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
     else if (leak->threads > 1)
         snprintf(thread, sizeof thread, "; by %u threads", leak->threads);
     ma_model_format(model, entry, NULL, shown[trend->kind], "%s%s", reason, thread);
-    add_own(analysis, model, entry, frames, (size_t)n);
+    add_own(model, entry, frames, (size_t)n);
     return 0;
 }
 

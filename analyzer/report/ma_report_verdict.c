@@ -57,7 +57,7 @@ static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model
         ma_model_text(model, verdict, "fix_first", "fix first", "(no stack)");
         return 0;
     }
-    size_t own = ma_label_own_frame(frames, (size_t)n, ma_report_executable(analysis));
+    size_t own = ma_label_own_frame(frames, (size_t)n);
     const struct ma_frame *frame = &frames[own];
     const char *name = ma_frame_name(frame, buffer, sizeof buffer);
     if (!frame->file || !frame->line) {

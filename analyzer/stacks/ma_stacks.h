@@ -35,6 +35,7 @@ struct ma_object_entry {
     size_t build_id_size;
     char *build_id_text;        /* hexadecimal */
     bool vdso, known;           /* known: the trace defines the module */
+    bool executable;            /* a process has it as its program */
     struct ma_map pc_of;        /* offset and exactness to return address */
     uint32_t other;             /* the next with the same hash of path and build-id, or MA_NONE */
     uint64_t shown, unresolved; /* distinct frames */
@@ -65,14 +66,15 @@ struct ma_retired_node {  /* a path, of whichever process */
 
 struct ma_frame {
     uint64_t address, offset;
-    const char *module;   /* NULL: in none */
-    const char *build_id; /* hexadecimal, NULL if unknown */
-    const char *function; /* NULL if unknown */
-    const char *file;     /* NULL if unknown */
-    unsigned line;        /* 0 if unknown */
-    uint32_t pc;          /* whose frame it is */
-    uint32_t number;      /* among the frames resolved */
-    bool inlined;
+    const char *module;       /* NULL: in none */
+    const char *build_id;     /* hexadecimal, NULL if unknown */
+    const char *function;     /* NULL if unknown */
+    const char *linkage;      /* the symbol that function was made of; NULL if unknown */
+    const char *file;         /* NULL if unknown */
+    unsigned line;            /* 0 if unknown */
+    uint32_t pc;              /* whose frame it is */
+    uint32_t number;          /* among the frames resolved */
+    bool inlined, executable; /* executable: module is a process's program */
 };
 
 /* Stacks as a tree of frames, so that what is summed up along them takes work in

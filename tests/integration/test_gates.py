@@ -312,6 +312,36 @@ def test_sarif_paths_below_the_working_directory_are_relative(made, tmp_path):
     assert artifact == {"uri": "source.c", "uriBaseId": "SRCROOT"}
 
 
+def library_of(folder, *flags):
+    """A program whose own library leaks 77 * 13 bytes: own.c:3, called in main.c:2."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "own.c").write_text("#include <stdlib.h>\nvoid *volatile kept;\n"
+                                  "void own_leak(int n) { kept = malloc(n); kept = 0; }\n")
+    (folder / "main.c").write_text("void own_leak(int n);\n"
+                                   "int main(void) { own_leak(77 * 13); return 0; }\n")
+    for args in (["-shared", "-fPIC", *flags, "own.c", "-o", "libown.so"],
+                 ["-g", "main.c", "-L.", "-lown", "-Wl,-rpath,$ORIGIN", "-o", "main"]):
+        done = run(["gcc", "-O0", *args], cwd=folder)
+        assert done.returncode == 0, done
+    assert support.trace([folder / "main"], folder / "t").returncode == 0
+    return folder / "t"
+
+
+@pytest.mark.parametrize("flags, place", [(["-g"], "own.c:3"), ([], "main.c:2")])
+def test_report_and_sarif_blame_the_same_line(tmp_path, flags, place):
+    """GIVEN a leak in the program's own library, with a source line there or only in main
+    WHEN the report and SARIF say where it is
+    THEN both name the innermost line of the program itself."""
+    trace = library_of(tmp_path / "p", *flags)
+    (entry,) = [e for e in support.report(trace, "--leaks")["leaks"] if e["bytes"] == 77 * 13]
+    own = entry["own_frame"]
+    assert f"{os.path.basename(own['file'])}:{own['line']}" == place
+    one = check_sarif(sarif(trace, tmp_path / "s.json", cwd=tmp_path / "p"))
+    (result,) = [r for r in one["results"] if r["properties"]["bytes"] == 77 * 13]
+    physical = result["locations"][0]["physicalLocation"]
+    assert f"{physical['artifactLocation']['uri']}:{physical['region']['startLine']}" == place
+
+
 def test_hostile_names(tmp_path):
     """Bytes that would end a string, a tag or a URI."""
     plain, odd = b"hostile_name_of_a_function_32_by", b"]]>\"'\n\x01\xff,;<b>&#+\\\xc3\xa9%n@\te2(\x7f\xef\xbf\xbe\xe2\x80"
