@@ -370,7 +370,7 @@ int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out)
         .gzip = {.base = {.append = gzip_append}, .out = out},
         .objects = calloc(analysis->stacks.n_objects + 1, sizeof *writer.objects),
         .mapped = calloc(analysis->stacks.n_objects + 1, sizeof *writer.mapped),
-        .inlines = analysis->options->symbol_options.inlines,
+        .inlines = analysis->request->symbol_options.inlines,
     };
     /* 16: with a gzip header, which has no name and no time in it. */
     if (!writer.objects || !writer.mapped ||

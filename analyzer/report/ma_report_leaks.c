@@ -141,6 +141,25 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
     }
 }
 
+/* The blocks that the C and C++ runtimes keep for themselves. */
+static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_suppression *one = &analysis->leaks->runtime;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    struct ma_value *object =
+        ma_model_object(model, &model->root, "runtime", one->stacks ? "Left out" : NULL, MA_FIELDS);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, one->bytes);
+    ma_model_number(model, object, "blocks", NULL, MA_COUNT, one->blocks);
+    ma_model_number(model, object, "stacks", NULL, MA_COUNT, one->stacks);
+    if (one->stacks)
+        ma_model_format(model, object, NULL, "",
+                        "%s in %s block%s from %s stack%s: the C and C++ runtimes' own "
+                        "(--no-builtin-suppressions shows them)",
+                        ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
+                        one->blocks == 1 ? "" : "s", ma_human_count(c, one->stacks),
+                        one->stacks == 1 ? "" : "s");
+}
+
 int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
@@ -155,7 +174,11 @@ int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model)
     };
     if (!ma_leaks_get(analysis))
         return -ENOMEM;
-    int result = ma_report_stacks(analysis, model, &report);
+    struct ma_stack_report shown = report;
+    if (analysis->leaked_blocks)
+        shown.none = "Every block was freed but those below.";
+    int result = ma_report_stacks(analysis, model, &shown);
     add_suppressions(analysis, model);
+    add_runtime(analysis, model);
     return result;
 }

@@ -444,9 +444,15 @@ int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint
 
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs)
 {
+    return ma_stacks_pcs_within(stacks, id, MLF_DEPTH_MAX, pcs);
+}
+
+long ma_stacks_pcs_within(struct ma_stacks *stacks, uint32_t id, unsigned most,
+                          const uint32_t **pcs)
+{
     struct ma_step step = ma_stacks_innermost(stacks, id);
     stacks->n_stack_pcs = 0;
-    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < MLF_DEPTH_MAX; depth++) {
+    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < most; depth++) {
         uint32_t pc;
         if (ma_stacks_step_pc(stacks, &step, &pc) < 0 ||
             !MA_RESERVE(stacks->stack_pcs, stacks->n_stack_pcs, stacks->stack_pc_capacity))

@@ -172,6 +172,10 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
  * are not inlined. Valid until the next call; -1 if memory is short. */
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs);
 
+/* The innermost of them, `most` at most; otherwise the same. */
+long ma_stacks_pcs_within(struct ma_stacks *stacks, uint32_t id, unsigned most,
+                          const uint32_t **pcs);
+
 /* The frames of one return address, by its number in ma_stacks_pcs; as above. */
 long ma_stacks_pc(struct ma_stacks *stacks, uint32_t pc, const struct ma_frame **frames);
 
