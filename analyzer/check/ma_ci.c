@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ma_leaks.h"
 #include "ma_text.h"
@@ -147,4 +148,17 @@ const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
     if (rows)
         qsort(rows, *n, sizeof *rows, by_leak);
     return rows;
+}
+
+const char *ma_ci_trace_name(const struct ma_analysis *analysis)
+{
+    const char *path = analysis->request->trace;
+    char *cwd = getcwd(NULL, 0);
+    const size_t n = cwd ? strlen(cwd) : 0;
+    if (n > 1 && strncmp(path, cwd, n) == 0 && path[n] == '/' && path[n + 1])
+        path += n + 1;
+    free(cwd);
+    while (path[0] == '.' && path[1] == '/' && path[2])
+        path += 2;
+    return path;
 }

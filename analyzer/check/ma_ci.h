@@ -40,4 +40,8 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics);
  * short. */
 const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n);
 
+/* What tells the trace from others in one job: its path as given, below the working
+ * directory relative to it. Within the request. */
+const char *ma_ci_trace_name(const struct ma_analysis *analysis);
+
 #endif
