@@ -105,7 +105,4 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
  * enough to be worth a word (its `unseen`); NULL: none did. */
 const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
 
-/* The path of the program that the trace is of; "" if it is not known. */
-const char *ma_report_executable(const struct ma_analysis *analysis);
-
 #endif
