@@ -200,15 +200,48 @@ struct search {
     const unsigned char *id;
     size_t id_size;
     const struct ma_object *object; /* NULL: its debug file */
+    const struct ma_elf *main;      /* whose debug file; NULL or not open: not known */
+    const GElf_Word *crc;           /* that a debug file without a build-id must have, or NULL */
     enum ma_object_state state;
     struct ma_elf found;
 };
+
+/* The CRC-32 of a whole file, as .gnu_debuglink has it. */
+static bool crc_matches(Elf *elf, uint32_t wanted)
+{
+    size_t size;
+    const unsigned char *at = (const unsigned char *)elf_rawfile(elf, &size);
+    if (!at)
+        return false;
+    uint32_t table[256];
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t value = i;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
+        table[i] = value;
+    }
+    uint32_t crc = ~(uint32_t)0;
+    for (size_t i = 0; i < size; i++)
+        crc = crc >> 8 ^ table[(crc ^ at[i]) & 0xff];
+    return ~crc == wanted;
+}
+
+/* A debug file may have the object's own name: the object itself, which the same places hold,
+ * is not one, nor is a file with another checksum. */
+static bool is_wanted(const struct search *search, const struct ma_elf *file)
+{
+    const struct ma_elf *main = search->main;
+    return !(main && main->elf && main->device == file->device && main->inode == file->inode) &&
+           (!search->crc || crc_matches(file->elf, *search->crc));
+}
 
 static bool try_path(struct search *search, const char *root, const char *path)
 {
     struct ma_elf file;
     enum ma_object_state state =
         open_candidate(root, path, search->id, search->id_size, search->object, &file);
+    if (state == MA_OBJECT_SYMBOLS && !is_wanted(search, &file))
+        state = MA_OBJECT_NOT_FOUND;
     if (state == MA_OBJECT_SYMBOLS || (state > search->state && file.path)) {
         ma_elf_close(&search->found);
         search->found = file;
@@ -310,26 +343,6 @@ enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
     return search.state;
 }
 
-/* The CRC-32 of a whole file, as .gnu_debuglink has it. */
-static bool crc_matches(Elf *elf, uint32_t wanted)
-{
-    size_t size;
-    const unsigned char *at = (const unsigned char *)elf_rawfile(elf, &size);
-    if (!at)
-        return false;
-    uint32_t table[256];
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t value = i;
-        for (int bit = 0; bit < 8; bit++)
-            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
-        table[i] = value;
-    }
-    uint32_t crc = ~(uint32_t)0;
-    for (size_t i = 0; i < size; i++)
-        crc = crc >> 8 ^ table[(crc ^ at[i]) & 0xff];
-    return ~crc == wanted;
-}
-
 static bool try_link(struct search *search, const struct ma_symbol_options *options,
                      const char *directory, const char *name)
 {
@@ -347,25 +360,38 @@ static bool try_link(struct search *search, const struct ma_symbol_options *opti
     return found;
 }
 
+/* The file that the link `name` means to an object that lies at `path`. */
+static bool try_link_at(struct search *search, const struct ma_symbol_options *options,
+                        const char *path, const char *name)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+    bool found = directory && try_link(search, options, directory, name);
+    free(directory);
+    return found;
+}
+
 bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_object *object,
                        const struct ma_elf *main, struct ma_elf *out)
 {
+    GElf_Word crc;
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
+                            .main = main,
                             .state = MA_OBJECT_NOT_FOUND};
     bool found = search.id && try_build_id(&search, options, ".debug");
-    GElf_Word crc;
     const char *name = !found && main->elf ? dwelf_elf_gnu_debuglink(main->elf, &crc) : NULL;
-    if (name && *name && !strchr(name, '/') &&
-        strcmp(name, base_name(object->path ? object->path : ""))) {
-        /* Where the object was mapped from, or, packed elsewhere, where it lies. */
+    if (name && *name && !strchr(name, '/')) {
+        /* Where the object was mapped from, or, packed elsewhere, where it lies; then its
+         * real place, if symbolic links led there. */
         const char *path = object->path && *object->path == '/' ? object->path : main->path;
-        const char *slash = strrchr(path, '/');
-        char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;
-        found = directory && try_link(&search, options, directory, name);
-        free(directory);
-        if (found && !search.id && !crc_matches(search.found.elf, crc))
-            found = false;
+        search.crc = search.id ? NULL : &crc;
+        found = try_link_at(&search, options, path, name);
+        char *real = found || options->sysroot ? NULL : realpath(main->path, NULL);
+        if (real && strcmp(real, path))
+            found = try_link_at(&search, options, real, name);
+        free(real);
+        search.crc = NULL;
     }
     found = found || try_fetched(&search, options);
     if (!found)
