@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_demangle.h"
 #include "ma_map.h"
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
 enum {
     MAX_FRAMES = 256,       /* inlined into one function */
-    MA_ANSWERS_VERSION = 1, /* to be raised when the same files give other answers */
+    MA_ANSWERS_VERSION = 2, /* to be raised when the same files give other answers */
 };
 
 struct object {
@@ -344,7 +345,7 @@ static size_t look_up(struct ma_symbols *symbols, struct object *object, uint64_
     if (!outermost->name || outermost->scoped) {
         const struct ma_symtab *table = table_get(object);
         const char *name = table ? ma_symtab_find(table, address) : NULL;
-        if (name && (!outermost->name || name[0] == '_'))
+        if (name && (!outermost->name || ma_is_mangled(name)))
             outermost->name = name;
     }
     for (size_t i = 0; i < n; i++)

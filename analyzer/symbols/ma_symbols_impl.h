@@ -159,6 +159,9 @@ struct ma_scopes *ma_scopes_new(void);
  */
 const char *ma_scopes_qualify(struct ma_scopes *scopes, const void *die, const char *name);
 
+/* From a function, a Dwarf_Die, to where it was declared, which may be another unit. */
+void ma_scopes_find_declaration(void *die);
+
 /* "directory/file" for a file name of libdw's, whose address stands for both; as above. */
 const char *ma_scopes_path(struct ma_scopes *scopes, const char *directory, const char *file);
 void ma_scopes_free(struct ma_scopes *scopes);
