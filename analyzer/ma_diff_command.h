@@ -7,9 +7,10 @@
 #define MA_DIFF_COMMAND_H
 
 #include "ma_error.h"
-#include "ma_options.h"
+#include "ma_request.h"
 
-/* Returns 0 or a negative errno with a message that names the trace. */
-int ma_diff_command(struct ma_options *options, struct ma_error *error);
+/* Returns how many conditions of --fail-on hold, or a negative errno with a message
+ * that names the trace. */
+int ma_diff_command(const struct ma_request *request, struct ma_error *error);
 
 #endif

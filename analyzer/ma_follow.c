@@ -26,7 +26,7 @@
 static volatile sig_atomic_t interrupted;
 
 struct follow {
-    const struct ma_options *options;
+    const struct ma_request *request;
     ma_follow_write *write;
     struct ma_error *error;
     int result;            /* of what was done within the pass */
@@ -82,10 +82,10 @@ static int put_text(struct follow *follow, const char *text, size_t size, bool l
         fflush(stdout);
         return 0;
     }
-    int result = ma_output_open(&output, follow->options->output, follow->error);
+    int result = ma_output_open(&output, follow->request->output, follow->error);
     if (result < 0)
         return result;
-    if (!follow->options->output && !follow->options->json) {
+    if (!follow->request->output && !follow->request->json) {
         char when[32] = "";
         time_t now = time(NULL);
         struct tm local;
@@ -164,8 +164,8 @@ static bool has_no_writer(int fd)
     return true;
 }
 
-/* Whether a process lives that the trace does not say to have ended: one that
- * closed every descriptor opens the file again when it has something to write. */
+/* True if a process lives that has no PROCESS_END in the trace: one that closed
+ * every descriptor opens the file again when it has something to write. */
 static bool has_living(const struct ma_trace *trace)
 {
     bool living = false;
@@ -189,7 +189,7 @@ static bool poll_stream(void *context, struct ma_analysis *analysis)
     if (is_over(follow, analysis))
         return true;
     follow->result = show(follow, analysis, false);
-    uint64_t end = now_ms(), pause = follow->options->interval;
+    uint64_t end = now_ms(), pause = follow->request->interval;
     follow->due = end + (end - begin > pause ? end - begin : pause);
     return follow->result < 0;
 }
@@ -229,7 +229,7 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
         result = show(follow, analysis, over);
         if (result < 0 || over)
             return result;
-        const uint64_t end = now_ms(), pause = follow->options->interval;
+        const uint64_t end = now_ms(), pause = follow->request->interval;
         pause_until(end + (end - begin > pause ? end - begin : pause));
         written = !has_no_writer(follow->fd); /* before its size is looked at */
         if (fstat(follow->fd, &status) == 0 && status.st_size == 0)
@@ -262,40 +262,40 @@ static void wait_for_begin(const char *path)
     }
 }
 
-int ma_follow(const struct ma_options *wanted, ma_follow_write *write, struct ma_error *error)
+int ma_follow(const struct ma_request *wanted, ma_follow_write *write, struct ma_error *error)
 {
-    struct ma_options options = *wanted;
+    struct ma_request request = *wanted;
     const char *type = getenv("TERM");
     struct follow follow = {
-        .options = &options,
+        .request = &request,
         .write = write,
         .error = error,
         .fd = -1,
-        .terminal = !options.output && !options.json && isatty(STDOUT_FILENO) && type &&
+        .terminal = !request.output && !request.json && isatty(STDOUT_FILENO) && type &&
                     strcmp(type, "dumb") != 0,
     };
     struct ma_analysis analysis;
     struct stat status;
-    const bool standard = strcmp(options.trace, "-") == 0;
+    const bool standard = strcmp(request.trace, "-") == 0;
     const bool regular =
-        (standard ? fstat(STDIN_FILENO, &status) : stat(options.trace, &status)) == 0 &&
+        (standard ? fstat(STDIN_FILENO, &status) : stat(request.trace, &status)) == 0 &&
         S_ISREG(status.st_mode);
     if (standard && regular)
-        options.trace = "/dev/stdin"; /* each reading begins at its beginning */
+        request.trace = "/dev/stdin"; /* each reading begins at its beginning */
     if (regular) {
-        wait_for_begin(options.trace);
-        follow.fd = open(options.trace, O_RDONLY | O_CLOEXEC);
-        options.trace_fd = follow.fd > 0 ? follow.fd : 0; /* or opening it says why not */
+        wait_for_begin(request.trace);
+        follow.fd = open(request.trace, O_RDONLY | O_CLOEXEC);
+        request.trace_fd = follow.fd > 0 ? follow.fd : 0; /* or opening it says why not */
         signal(SIGIO, SIG_IGN); /* of somebody who would write while we look whether one does */
     }
-    int result = ma_analysis_open(&analysis, &options, error);
+    int result = ma_analysis_open(&analysis, &request, error);
     if (result == 0)
         result = ma_report_observe(&analysis, error);
     if (result == 0) {
         struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &action, NULL);
         analysis.silent = !regular;
-        follow.due = now_ms() + options.interval;
+        follow.due = now_ms() + request.interval;
         result = regular ? follow_file(&follow, &analysis) : follow_stream(&follow, &analysis);
     }
     char damage[400];

@@ -15,6 +15,7 @@
 #include "ma_dump.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
+#include "ma_gate.h"
 #include "ma_report.h"
 #include "mlog_version.h"
 
@@ -201,21 +202,21 @@ static bool parse_interval(const char *text, uint64_t *ms)
     return true;
 }
 
-static bool parse_sort(struct ma_options *options, const char *text)
+static bool parse_sort(struct ma_request *request, const char *text)
 {
     static const char *const keys[] = {
         [MA_SORT_BYTES] = "bytes",
         [MA_SORT_BLOCKS] = "blocks",
         [MA_SORT_CALLS] = "calls",
     };
-    options->n_sort = 0;
+    request->n_sort = 0;
     for (;;) {
         size_t length = strcspn(text, ","), key = 0;
         while (key < 3 && (strlen(keys[key]) != length || strncmp(keys[key], text, length)))
             key++;
-        if (key == 3 || options->n_sort == MA_SORT_KEYS)
+        if (key == 3 || request->n_sort == MA_SORT_KEYS)
             return false;
-        options->sort[options->n_sort++] = (enum ma_sort)key;
+        request->sort[request->n_sort++] = (enum ma_sort)key;
         if (!text[length])
             return true;
         text += length + 1;
@@ -229,59 +230,67 @@ static bool is_flamegraph_name(const char *path)
     return !dot || strcmp(dot, ".svg") == 0 || strcmp(dot, ".folded") == 0;
 }
 
-static enum ma_options_result add_debug_dir(struct ma_options *options, const char *dir)
+static enum ma_options_result add_debug_dir(struct ma_request *request, const char *dir)
 {
-    size_t n = options->symbol_options.n_debug_dirs;
-    const char **dirs = realloc(options->debug_dirs, (n + 1) * sizeof *dirs);
+    size_t n = request->symbol_options.n_debug_dirs;
+    const char **dirs = realloc((void *)request->symbol_options.debug_dirs, (n + 1) * sizeof *dirs);
     if (!dirs)
         return wrong("memory ran out");
     dirs[n] = dir;
-    options->debug_dirs = dirs;
-    options->symbol_options.debug_dirs = dirs;
-    options->symbol_options.n_debug_dirs = n + 1;
+    request->symbol_options.debug_dirs = dirs;
+    request->symbol_options.n_debug_dirs = n + 1;
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result add_export(struct ma_options *options, const char *text)
+static enum ma_options_result add_export(struct ma_request *request, const char *text)
 {
     size_t length = strcspn(text, "=");
-    struct ma_export_request request = {
+    struct ma_export_request wanted = {
         .exporter = ma_exporter_find(text, length),
         .file = text[length] ? text + length + 1 : NULL,
     };
-    if (!request.exporter)
+    if (!wanted.exporter)
         return wrong("--export=%s: expected one of %s, with =FILE if you like", text,
                      ma_exporter_names());
-    if (request.file && !request.file[0])
+    if (wanted.file && !wanted.file[0])
         return wrong("--export=%s: expected a file after the second =", text);
-    if (options->n_exports == MA_EXPORTS_MAX)
+    if (request->n_exports == MA_EXPORTS_MAX)
         return wrong("--export: %d at most", MA_EXPORTS_MAX);
-    options->exports[options->n_exports++] = request;
+    request->exports[request->n_exports++] = wanted;
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result add_condition(struct ma_options *options, const char *text)
+static enum ma_options_result add_condition(struct ma_request *request, const char *text)
 {
+    size_t n = request->n_conditions;
+    struct ma_condition *conditions = (struct ma_condition *)request->conditions;
     char why[512];
-    return ma_gate_parse(&options->gate, text, why, sizeof why)
-               ? MA_OPTIONS_RUN
-               : wrong("--fail-on '%s': %s", text, why);
+    if (n == MA_CONDITIONS_MAX)
+        return wrong("--fail-on '%s': %d conditions at most", text, MA_CONDITIONS_MAX);
+    conditions = realloc(conditions, (n + 1) * sizeof *conditions);
+    if (!conditions)
+        return wrong("memory ran out");
+    request->conditions = conditions;
+    if (!ma_condition_parse(&conditions[n], text, why, sizeof why))
+        return wrong("--fail-on '%s': %s", text, why);
+    request->n_conditions = n + 1;
+    return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result check_diff(const struct ma_options *options, const char *new)
+static enum ma_options_result check_diff(const struct ma_request *request, const char *new)
 {
-    if (strcmp(options->diff_old, "-") == 0 || strcmp(new, "-") == 0)
+    if (strcmp(request->diff_old, "-") == 0 || strcmp(new, "-") == 0)
         return wrong("--diff: expected two files; standard input cannot be one of them");
-    const char *other = options->dump        ? "--dump"
-                        : options->bundle    ? "--bundle"
-                        : options->follow    ? "--follow"
-                        : options->n_exports ? "--export"
+    const char *other = request->dump        ? "--dump"
+                        : request->bundle    ? "--bundle"
+                        : request->follow    ? "--follow"
+                        : request->n_exports ? "--export"
                                              : NULL;
     if (other)
         return wrong("%s is of one trace: it does not go with --diff", other);
     for (size_t i = 0; i < ma_report_count; i++) {
         const char *name = ma_reports[i].name;
-        if ((options->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
+        if ((request->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
             strcmp(name, "allocations") && strcmp(name, "summary"))
             return wrong("--%s is of one trace: --diff compares --leaks, --peak and "
                          "--allocations",
@@ -291,52 +300,53 @@ static enum ma_options_result check_diff(const struct ma_options *options, const
 }
 
 /* Options of continuous integration that do not go together. */
-static enum ma_options_result check_gate(const struct ma_options *options)
+static enum ma_options_result check_gate(const struct ma_request *request)
 {
-    const char *main_output = options->output ? options->output : "-";
-    const char *option = options->gate.n  ? "--fail-on"
-                         : options->junit ? "--junit"
-                         : options->sarif ? "--sarif"
-                                          : NULL;
-    if (options->baseline && !options->gate.n)
+    const char *main_output = request->output ? request->output : "-";
+    const char *option = request->n_conditions ? "--fail-on"
+                         : request->junit      ? "--junit"
+                         : request->sarif      ? "--sarif"
+                                               : NULL;
+    if (request->baseline && !request->n_conditions)
         return wrong("--baseline goes with --fail-on, as in --fail-on 'peak_bytes>+5%%'");
-    if (option && (options->dump || options->bundle || options->follow))
+    if (option && (request->dump || request->bundle || request->follow))
         return wrong("%s goes with reports, not with %s", option,
-                     options->dump     ? "--dump"
-                     : options->bundle ? "--bundle"
+                     request->dump     ? "--dump"
+                     : request->bundle ? "--bundle"
                                        : "--follow");
-    if (ma_gate_needs_baseline(&options->gate) && !options->baseline && !options->diff)
+    if (ma_conditions_need_baseline(request->conditions, request->n_conditions) &&
+        !request->baseline && !request->diff)
         return wrong("--fail-on with growth needs --baseline FILE: a trace or a report of --json");
-    const char *files[] = {options->junit, options->sarif, main_output};
+    const char *files[] = {request->junit, request->sarif, main_output};
     for (size_t i = 0; i < 2; i++) {
         for (size_t k = i + 1; k < 3; k++) {
             if (files[i] && files[k] && strcmp(files[i], files[k]) == 0 &&
-                !(k == 2 && options->exports_only))
+                !(k == 2 && request->exports_only))
                 return wrong("%s %s: it takes another output already; name another file",
                              i ? "--sarif" : "--junit", files[i]);
         }
-        for (size_t k = 0; files[i] && k < options->n_exports; k++) {
-            if (strcmp(files[i], options->exports[k].file) == 0)
+        for (size_t k = 0; files[i] && k < request->n_exports; k++) {
+            if (strcmp(files[i], request->exports[k].file) == 0)
                 return wrong("%s %s: it takes another output already; name another file",
                              i ? "--sarif" : "--junit", files[i]);
         }
     }
-    if (options->baseline && strcmp(options->baseline, "-") == 0)
+    if (request->baseline && strcmp(request->baseline, "-") == 0)
         return wrong("--baseline -: expected a file; standard input is for the trace");
     return MA_OPTIONS_RUN;
 }
 
 /* Each output is one file: the main one, if there is one, and the exports. */
-static enum ma_options_result place_exports(struct ma_options *options)
+static enum ma_options_result place_exports(struct ma_request *request)
 {
-    for (size_t i = 0; i < options->n_exports; i++) {
-        struct ma_export_request *one = &options->exports[i];
+    for (size_t i = 0; i < request->n_exports; i++) {
+        struct ma_export_request *one = &request->exports[i];
         if (!one->file)
-            one->file = options->output ? options->output : "-";
-        bool taken = !options->exports_only &&
-                     strcmp(one->file, options->output ? options->output : "-") == 0;
+            one->file = request->output ? request->output : "-";
+        bool taken = !request->exports_only &&
+                     strcmp(one->file, request->output ? request->output : "-") == 0;
         for (size_t k = 0; k < i; k++)
-            taken |= strcmp(one->file, options->exports[k].file) == 0;
+            taken |= strcmp(one->file, request->exports[k].file) == 0;
         if (taken)
             return wrong("--export=%s: %s takes another output already; name a file, as in "
                          "--export=%s=FILE",
@@ -347,126 +357,126 @@ static enum ma_options_result place_exports(struct ma_options *options)
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result add_report(struct ma_options *options, int index)
+static enum ma_options_result add_report(struct ma_request *request, int index)
 {
     const struct ma_report *report = &ma_reports[index];
     const char *expected = NULL;
-    if (report->parse && !report->parse(options, optarg, &expected))
+    if (report->parse && !report->parse(request, optarg, &expected))
         return wrong("--%s=%s: expected %s", report->name, optarg ? optarg : "", expected);
-    if (!(options->reports >> index & 1))
-        options->order[options->n_reports++] = (unsigned char)index;
-    options->reports |= 1u << index;
+    if (!(request->reports >> index & 1))
+        request->order[request->n_reports++] = (unsigned char)index;
+    request->reports |= 1u << index;
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take_filter(struct ma_options *options, enum ma_filter_option option)
+static enum ma_options_result take_filter(struct ma_request *request, enum ma_filter_option option)
 {
-    const char *expected = ma_filter_options_parse(&options->filter, option, optarg);
+    const char *expected = ma_filter_options_parse(&request->filter, option, optarg);
     return expected ? wrong("--%s %s: %s", ma_filter_names[option], optarg, expected)
                     : MA_OPTIONS_RUN;
 }
 
-/* What goes with filters, and what does not. */
-static enum ma_options_result check_filter(const struct ma_options *options)
+/* Refuse combinations of filters with what they cannot go with. */
+static enum ma_options_result check_filter(const struct ma_request *request)
 {
-    const char *problem = ma_filter_options_problem(&options->filter);
+    const char *problem = ma_filter_options_problem(&request->filter);
     if (problem)
         return wrong("%s", problem);
-    if (!options->filter.active)
+    if (!request->filter.active)
         return MA_OPTIONS_RUN;
-    if (options->bundle)
+    if (request->bundle)
         return wrong("--bundle packs the whole trace: leave out the filters here, and give them "
                      "when the bundle is read, as in: mlog-analyze %s --from 50%%",
-                     options->bundle_output);
-    if (options->filter.function.n && !options->symbols)
+                     request->bundle_output);
+    if (request->filter.function.n && !request->symbols)
         return wrong("--function needs the names that --no-symbols leaves out");
-    if (options->follow && ma_filter_options_looks_ahead(&options->filter))
+    if (request->follow && ma_filter_options_looks_ahead(&request->filter))
         return wrong("--follow does not know the end yet, which percent, marks, --min-age and "
                      "names of threads need: give --from and --to in seconds, --tid as a number");
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take_option(struct ma_options *options, int option)
+static enum ma_options_result take_option(struct ma_request *request, int option)
 {
     switch (option) {
     case OPT_TOP:
-        options->top_given = true;
-        if (!parse_count(optarg, &options->top))
+        request->top_given = true;
+        if (!parse_count(optarg, &request->top))
             return wrong("--top %s: expected a number of entries, 0 for all", optarg);
         break;
     case OPT_FRAMES:
-        if (!parse_count(optarg, &options->frames))
+        if (!parse_count(optarg, &request->frames))
             return wrong("--frames %s: expected a number of frames, 0 for all", optarg);
         break;
     case OPT_SORT:
-        if (!parse_sort(options, optarg))
+        if (!parse_sort(request, optarg))
             return wrong("--sort %s: expected keys from bytes, blocks, calls, with commas "
                          "between",
                          optarg);
         break;
     case OPT_DUMP:
-        options->dump = optarg;
-        if (!ma_dumper_find(optarg))
+        request->dump = ma_dumper_find(optarg);
+        if (!request->dump)
             return wrong("--dump=%s: expected text or json", optarg);
         break;
     case OPT_FLAMEGRAPH:
-        options->flamegraph = optarg;
+        request->flamegraph = optarg;
         if (!ma_flamegraph_known(optarg))
             return wrong("--flamegraph=%s: expected one of %s", optarg, ma_flamegraph_names());
         break;
-    case OPT_INVERT: options->invert = true; break;
-    case OPT_ICICLE: options->icicle = true; break;
-    case OPT_EXPORT: return add_export(options, optarg);
-    case OPT_DEBUG_DIR: return add_debug_dir(options, optarg);
-    case OPT_FOLLOW: options->follow = true; break;
+    case OPT_INVERT: request->invert = true; break;
+    case OPT_ICICLE: request->icicle = true; break;
+    case OPT_EXPORT: return add_export(request, optarg);
+    case OPT_DEBUG_DIR: return add_debug_dir(request, optarg);
+    case OPT_FOLLOW: request->follow = true; break;
     case OPT_INTERVAL:
-        if (!parse_interval(optarg, &options->interval))
+        if (!parse_interval(optarg, &request->interval))
             return wrong("--interval %s: expected seconds, from 0.1 to 86400", optarg);
         break;
-    case OPT_JSON: options->json = true; break;
-    case OPT_NO_SYMBOLS: options->symbols = false; break;
-    case OPT_SYSROOT: options->symbol_options.sysroot = optarg; break;
-    case OPT_FULL_NAMES: options->symbol_options.full_names = true; break;
+    case OPT_JSON: request->json = true; break;
+    case OPT_NO_SYMBOLS: request->symbols = false; break;
+    case OPT_SYSROOT: request->symbol_options.sysroot = optarg; break;
+    case OPT_FULL_NAMES: request->symbol_options.full_names = true; break;
     case OPT_SUPPRESSIONS:
-        if (options->n_suppressions == MA_SUPPRESSION_FILES)
+        if (request->n_suppressions == MA_SUPPRESSION_FILES)
             return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
-        options->suppressions[options->n_suppressions++] = optarg;
+        request->suppressions[request->n_suppressions++] = optarg;
         break;
     case OPT_JOBS:
-        if (!parse_count(optarg, &options->jobs))
+        if (!parse_count(optarg, &request->jobs))
             return wrong("--jobs %s: expected a number of processors, 0 for those there are",
                          optarg);
         break;
-    case OPT_NO_CACHE: options->symbol_options.cache = false; break;
-    case OPT_PERF_MAP: options->symbol_options.perf_map_dir = optarg; break;
+    case OPT_NO_CACHE: request->symbol_options.cache = false; break;
+    case OPT_PERF_MAP: request->symbol_options.perf_map_dir = optarg; break;
     case OPT_BUNDLE:
-        options->bundle = true;
-        options->bundle_output = optarg;
+        request->bundle = true;
+        request->bundle_output = optarg;
         break;
     case OPT_OLD_FROM:
     case OPT_OLD_TO: {
         const char *expected = ma_filter_options_parse(
-            &options->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
-        options->diff_window.active = true;
+            &request->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
+        request->diff_window.active = true;
         if (expected)
-            return wrong("--old-%s %s: expected %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
+            return wrong("--old-%s %s: %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
                          expected);
         break;
     }
-    case OPT_DIFF: options->diff = true; break;
-    case OPT_FAIL_ON: return add_condition(options, optarg);
-    case OPT_BASELINE: options->baseline = optarg; break;
-    case OPT_JUNIT: options->junit = optarg; break;
-    case OPT_SARIF: options->sarif = optarg; break;
+    case OPT_DIFF: request->diff = true; break;
+    case OPT_FAIL_ON: return add_condition(request, optarg);
+    case OPT_BASELINE: request->baseline = optarg; break;
+    case OPT_JUNIT: request->junit = optarg; break;
+    case OPT_SARIF: request->sarif = optarg; break;
     case OPT_VERSION: printf("mlog-analyze %s\n", MLOG_VERSION); return MA_OPTIONS_DONE;
-    case 'o': options->output = optarg; break;
+    case 'o': request->output = optarg; break;
     case 'h': help(); return MA_OPTIONS_DONE;
     default:
         if (option >= OPT_FILTER && option < OPT_REPORT)
-            return take_filter(options, (enum ma_filter_option)(option - OPT_FILTER));
+            return take_filter(request, (enum ma_filter_option)(option - OPT_FILTER));
         if (option < OPT_REPORT)
             return wrong("try mlog-analyze --help"); /* getopt has said what is wrong */
-        return add_report(options, option - OPT_REPORT);
+        return add_report(request, option - OPT_REPORT);
     }
     return MA_OPTIONS_RUN;
 }
@@ -478,7 +488,7 @@ static int has_value(const struct ma_report *report)
                                      : required_argument;
 }
 
-enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv)
+enum ma_options_result ma_options_parse(struct ma_request *request, int argc, char **argv)
 {
     struct option all[N_FIXED + MA_FILTER_OPTIONS + MA_REPORTS_MAX + 1] = {0};
     size_t n = N_FIXED;
@@ -490,75 +500,76 @@ enum ma_options_result ma_options_parse(struct ma_options *options, int argc, ch
             all[n++] = (struct option){ma_reports[i].name, has_value(&ma_reports[i]), NULL,
                                        OPT_REPORT + (int)i};
     }
-    *options = (struct ma_options){
+    *request = (struct ma_request){
         .symbols = true,
         .top = 10,
         .frames = 16,
         .symbol_options = {.inlines = true, .demangle = true, .fetch = true, .cache = true},
     };
     for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
-        enum ma_options_result result = take_option(options, option);
+        enum ma_options_result result = take_option(request, option);
         if (result != MA_OPTIONS_RUN)
             return result;
     }
-    if (options->n_suppressions && !options->symbols)
+    if (request->n_suppressions && !request->symbols)
         return wrong("--suppressions match names, which --no-symbols leaves out");
     if (optind == argc)
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
-    if (options->diff_window.active && !options->diff)
+    if (request->diff_window.active && !request->diff)
         return wrong("--old-from and --old-to are the window of OLD: they go with --diff OLD NEW");
-    if (options->diff_window.active && ma_filter_options_problem(&options->diff_window))
-        return wrong("--old-from, --old-to: %s", ma_filter_options_problem(&options->diff_window));
-    if (options->diff) {
+    if (request->diff_window.active && ma_filter_options_problem(&request->diff_window))
+        return wrong("--old-from, --old-to: %s", ma_filter_options_problem(&request->diff_window));
+    if (request->diff) {
         if (optind + 2 != argc)
             return wrong("--diff: expected two traces, OLD and NEW");
-        options->diff_old = argv[optind++];
-        enum ma_options_result checked = check_diff(options, argv[optind]);
+        request->diff_old = argv[optind++];
+        enum ma_options_result checked = check_diff(request, argv[optind]);
         if (checked != MA_OPTIONS_RUN)
             return checked;
     }
     if (optind + 1 < argc)
         return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
                      argv[optind]);
-    if (!!options->dump + !!options->flamegraph + options->bundle +
-            (options->json || options->reports) >
+    if (!!request->dump + !!request->flamegraph + request->bundle +
+            (request->json || request->reports) >
         1)
         return wrong("--dump, --flamegraph, --bundle and reports are separate outputs: ask for "
                      "one of them at a time");
-    if (options->bundle && options->output)
+    if (request->bundle && request->output)
         return wrong("--bundle %s names the output already: leave out -o %s",
-                     options->bundle_output, options->output);
-    if (options->bundle && !options->symbols)
+                     request->bundle_output, request->output);
+    if (request->bundle && !request->symbols)
         return wrong("--bundle packs symbols, which --no-symbols leaves out: use zstd(1) to "
                      "pack the trace alone");
-    if (options->bundle)
-        options->output = options->bundle_output;
-    if (options->flamegraph && options->output && !is_flamegraph_name(options->output))
-        return wrong("-o %s: a flame graph is written as .svg or .folded", options->output);
-    if (options->follow && options->dump)
+    if (request->bundle)
+        request->output = request->bundle_output;
+    if (request->flamegraph && request->output && !is_flamegraph_name(request->output))
+        return wrong("-o %s: a flame graph is written as .svg or .folded", request->output);
+    if (request->follow && request->dump)
         return wrong("--follow repeats reports; --dump prints events as they come without it");
-    if (options->interval && !options->follow)
+    if (request->interval && !request->follow)
         return wrong("--interval goes with --follow");
-    if (!options->interval)
-        options->interval = 2000;
-    if ((options->invert || options->icicle) && !options->flamegraph)
-        return wrong("%s belongs to --flamegraph=COST", options->invert ? "--invert" : "--icicle");
-    options->exports_only = options->n_exports && !options->dump && !options->flamegraph &&
-                            !options->json && !options->reports;
-    if (options->n_exports && (options->dump || options->bundle || options->follow))
+    if (!request->interval)
+        request->interval = 2000;
+    if ((request->invert || request->icicle) && !request->flamegraph)
+        return wrong("%s belongs to --flamegraph=COST", request->invert ? "--invert" : "--icicle");
+    request->exports_only = request->n_exports && !request->dump && !request->flamegraph &&
+                            !request->json && !request->reports;
+    if (request->n_exports && (request->dump || request->bundle || request->follow))
         return wrong("%s and --export are separate outputs: ask for one of them at a time",
-                     options->dump     ? "--dump"
-                     : options->bundle ? "--bundle"
+                     request->dump     ? "--dump"
+                     : request->bundle ? "--bundle"
                                        : "--follow");
-    options->trace = argv[optind];
-    enum ma_options_result result = check_filter(options);
+    request->trace = argv[optind];
+    enum ma_options_result result = check_filter(request);
     if (result == MA_OPTIONS_RUN)
-        result = place_exports(options);
-    return result == MA_OPTIONS_RUN ? check_gate(options) : result;
+        result = place_exports(request);
+    return result == MA_OPTIONS_RUN ? check_gate(request) : result;
 }
 
-void ma_options_free(struct ma_options *options)
+void ma_options_free(struct ma_request *request)
 {
-    free(options->debug_dirs);
-    ma_filter_options_free(&options->filter);
+    free((void *)request->symbol_options.debug_dirs);
+    free((struct ma_condition *)request->conditions);
+    ma_filter_options_free(&request->filter);
 }

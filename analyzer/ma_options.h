@@ -1,77 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * The command line of mlog-analyze.
+ * The command line of mlog-analyze: parsing it into a request, and its help.
  */
 #ifndef MA_OPTIONS_H
 #define MA_OPTIONS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "ma_gate.h"
-#include "ma_filter_options.h"
-#include "ma_symbols.h"
-
-enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
-#define MA_SORT_KEYS 4
-
-#define MA_REPORTS_MAX 32
-#define MA_EXPORTS_MAX 16
-#define MA_SUPPRESSION_FILES 16
-
-struct ma_export_request {
-    const struct ma_exporter *exporter;
-    const char *file; /* NULL: where the main output would go */
-};
-
-struct ma_options {
-    const char *trace;
-    int trace_fd;           /* open and not 0: the trace itself, which `trace` is the name of */
-    const char *output;     /* NULL: standard output */
-    const char *dump;       /* name of a dumper, or NULL */
-    const char *flamegraph; /* name of a cost, or NULL */
-    bool bundle;            /* write one to bundle_output, which becomes output */
-    const char *bundle_output;
-    bool invert, icicle; /* flame graph: innermost frames as roots; growing down */
-    struct ma_export_request exports[MA_EXPORTS_MAX];
-    size_t n_exports;
-    bool exports_only; /* no main output: neither report nor dump nor flame graph */
-    uint32_t reports;  /* bit n: report n of ma_reports was asked for */
-    unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
-    size_t n_reports;
-    uint64_t temporary_within;     /* --temporary: allocations of the thread between */
-    const char *snapshots;         /* --snapshots: when; it has been checked */
-    const char *callers, *callees; /* names or patterns of functions */
-    bool tree_bottom_up;
-    unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */
-    size_t jobs;        /* processors to use at most; SIZE_MAX: those there are */
-    bool json;
-    bool follow;       /* reports while the trace grows */
-    uint64_t interval; /* ms between them */
-    bool symbols;
-    size_t top; /* entries of a report, SIZE_MAX: all */
-    bool top_given;
-    size_t frames; /* of a stack in text, SIZE_MAX: all */
-    enum ma_sort sort[MA_SORT_KEYS];
-    size_t n_sort;
-    struct ma_symbol_options symbol_options;
-    const char **debug_dirs;
-    const char *suppressions[MA_SUPPRESSION_FILES];
-    size_t n_suppressions;
-    bool diff;
-    const char *diff_old;                 /* compared with trace */
-    struct ma_filter_options diff_window; /* active: the window of diff_old is this one */
-    struct ma_gate gate;                  /* --fail-on */
-    const char *baseline;                 /* a trace or a JSON report, or NULL */
-    const char *junit, *sarif;            /* files, or NULL */
-    struct ma_filter_options filter;
-};
+#include "ma_request.h"
 
 enum ma_options_result { MA_OPTIONS_RUN, MA_OPTIONS_DONE, MA_OPTIONS_WRONG };
 
-/* Parse. DONE: help or version was printed. WRONG: a sentence was printed. */
-enum ma_options_result ma_options_parse(struct ma_options *options, int argc, char **argv);
-void ma_options_free(struct ma_options *options);
+/* Parse. DONE: help or version was printed. WRONG: a sentence was printed. The
+ * request points into argv; free it in every case. */
+enum ma_options_result ma_options_parse(struct ma_request *request, int argc, char **argv);
+void ma_options_free(struct ma_request *request);
 
 #endif

@@ -22,18 +22,32 @@ unset LD_PRELOAD MLOG_OUT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
 
-# run LOG COMMAND...: quietly, but not when it fails.
+# run LOG COMMAND...: quietly, but not when it fails. A terminal sees how far it
+# has come: the last line of the log.
 run() {
-    local log=$1
+    local log=$1 pid shown
     shift
-    "$@" > "$log" 2>&1 || { cat "$log" >&2; echo "quickstart: failed: $*" >&2; exit 1; }
+    "$@" > "$log" 2>&1 < /dev/null &
+    pid=$!
+    while [ -t 1 ] && kill -0 "$pid" 2> /dev/null; do
+        shown=$(tail -n 1 "$log" 2> /dev/null | tr -cd '[:print:]')
+        printf '\r\033[K  %.70s' "$shown"
+        sleep 0.2
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
+    wait "$pid" || { cat "$log" >&2; echo "quickstart: failed: $*" >&2; exit 1; }
 }
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 
 say "1. Building mlog"
 "$root/tools/install-packages.sh" build quickstart
 mkdir -p "$build"
-[ -f "$build/build.ninja" ] || run "$out/setup.log" meson setup "$build" "$root"
-run "$out/build.log" ninja -C "$build"
+# A setup that was interrupted leaves a folder that Meson takes for done.
+[ -f "$build/build.ninja" ] || {
+    rm -rf "$build/meson-private" "$build/meson-info"
+    run "$out/setup.log" meson setup "$build" "$root"
+}
+run "$out/build.log" ninja -C "$build" libtrace/libmlog.so analyzer/mlog-analyze
 run "$out/leaky.log" gcc -g -o "$out/leaky" "$here/leaky.c"
 
 # As installed, these would be found by their bare names.

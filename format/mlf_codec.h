@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MLF_VU_MAX 9    /* longest vu in bytes */
-#define MLF_VU_SLACK 9  /* bytes mlf_put_vu may touch from its start on */
+#define MLF_VU_MAX 9   /* longest vu in bytes */
+#define MLF_VU_SLACK 9 /* bytes mlf_put_vu may touch from its start on */
 
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define MLF_SWAP16(v) __builtin_bswap16(v)
@@ -151,8 +151,8 @@ static inline void mlf_crc_table_fill(struct mlf_crc_table *table)
     }
     for (unsigned i = 0; i < 256; i++)
         for (int s = 1; s < 8; s++)
-            table->slice[s][i] = (table->slice[s - 1][i] >> 8) ^
-                                 table->slice[0][table->slice[s - 1][i] & 0xff];
+            table->slice[s][i] =
+                (table->slice[s - 1][i] >> 8) ^ table->slice[0][table->slice[s - 1][i] & 0xff];
 }
 
 static inline uint32_t mlf_crc32(const struct mlf_crc_table *table, uint32_t crc, const void *data,

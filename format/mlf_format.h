@@ -67,81 +67,118 @@ enum mlf_record {
     MLF_REC_SYNC = 0x0a,
     MLF_REC_SAMPLING = 0x0b,
     MLF_REC_STOP = 0x0c,
-    MLF_REC_OPTIONAL = 0x20,        /* first tag of the optional records */
+    MLF_REC_OPTIONAL = 0x20, /* first tag of the optional records */
     MLF_REC_MEMORY = 0x20,
     MLF_REC_MARK = 0x21,
     MLF_REC_COUNTERS = 0x22,
-    MLF_REC_FILLED = 0x25,          /* 0x23, 0x24: never given */
+    MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
-    MLF_TEXT_EXE = 1, MLF_TEXT_CWD, MLF_TEXT_ARGS, MLF_TEXT_MAPS,
-    MLF_TEXT_COMM, MLF_TEXT_HOST, MLF_TEXT_WRITER, MLF_TEXT_BOOT_ID,
+    MLF_TEXT_EXE = 1,
+    MLF_TEXT_CWD,
+    MLF_TEXT_ARGS,
+    MLF_TEXT_MAPS,
+    MLF_TEXT_COMM,
+    MLF_TEXT_HOST,
+    MLF_TEXT_WRITER,
+    MLF_TEXT_BOOT_ID,
 };
 enum mlf_clock { MLF_CLOCK_TSC = 1, MLF_CLOCK_CNTVCT = 2, MLF_CLOCK_MONOTONIC = 3 };
 enum mlf_process_how { MLF_HOW_START = 0, MLF_HOW_FORK = 1 };
 enum mlf_process_end {
-    MLF_END_EXIT = 1, MLF_END__EXIT, MLF_END_EXEC, MLF_END_ABORT, MLF_END_QUICK_EXIT,
+    MLF_END_EXIT = 1,
+    MLF_END__EXIT,
+    MLF_END_EXEC,
+    MLF_END_ABORT,
+    MLF_END_QUICK_EXIT,
 };
 enum mlf_loss {
-    MLF_LOSS_MEMORY = 1, MLF_LOSS_SINK_FULL, MLF_LOSS_SINK_GONE, MLF_LOSS_SIGNAL, MLF_LOSS_CHOICE,
+    MLF_LOSS_MEMORY = 1,
+    MLF_LOSS_SINK_FULL,
+    MLF_LOSS_SINK_GONE,
+    MLF_LOSS_SIGNAL,
+    MLF_LOSS_CHOICE,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
 enum mlf_mark { MLF_MARK_POINT = 1, MLF_MARK_BEGIN, MLF_MARK_END };
 enum mlf_counter {
-    MLF_COUNT_NO_RULE = 1, MLF_COUNT_DEPTH_LIMIT, MLF_COUNT_BAD_MEMORY, MLF_COUNT_FP_GUESSES,
-    MLF_COUNT_FULL_STEPS, MLF_COUNT_NODES, MLF_COUNT_LIBRARY_BYTES, MLF_COUNT_NESTED,
+    MLF_COUNT_NO_RULE = 1,
+    MLF_COUNT_DEPTH_LIMIT,
+    MLF_COUNT_BAD_MEMORY,
+    MLF_COUNT_FP_GUESSES,
+    MLF_COUNT_FULL_STEPS,
+    MLF_COUNT_NODES,
+    MLF_COUNT_LIBRARY_BYTES,
+    MLF_COUNT_NESTED,
 };
 
 /* Nodes (section 6) */
-#define MLF_NODE 0x40               /* | the flags below */
+#define MLF_NODE 0x40 /* | the flags below */
 enum {
-    MLF_NODE_ID = 1, MLF_NODE_PARENT = 2, MLF_NODE_NEW_FRAME = 4, MLF_NODE_EXACT = 8,
+    MLF_NODE_ID = 1,
+    MLF_NODE_PARENT = 2,
+    MLF_NODE_NEW_FRAME = 4,
+    MLF_NODE_EXACT = 8,
 };
 enum mlf_root {
-    MLF_ROOT_WHOLE = 0, MLF_ROOT_NO_RULE = 1, MLF_ROOT_DEPTH_LIMIT = 2, MLF_ROOT_BAD_MEMORY = 3,
-    MLF_ROOT_TABLE_FULL = 4, MLF_FIRST_NODE = 16,
+    MLF_ROOT_WHOLE = 0,
+    MLF_ROOT_NO_RULE = 1,
+    MLF_ROOT_DEPTH_LIMIT = 2,
+    MLF_ROOT_BAD_MEMORY = 3,
+    MLF_ROOT_TABLE_FULL = 4,
+    MLF_FIRST_NODE = 16,
 };
 
 /* Events (section 7) */
-#define MLF_RING 256                /* entries of the address and the stack ring */
+#define MLF_RING 256 /* entries of the address and the stack ring */
 enum {
-    MLF_EV_REALLOC = 0x40, MLF_EV_FREE_BY = 0x41, MLF_EV_FAILED = 0x42,
-    MLF_EV_FREE = 0x80,             /* | address code */
-    MLF_EV_ALLOC = 0xc0,            /* | flags */
+    MLF_EV_REALLOC = 0x40,
+    MLF_EV_FREE_BY = 0x41,
+    MLF_EV_FAILED = 0x42,
+    MLF_EV_FREE = 0x80,  /* | address code */
+    MLF_EV_ALLOC = 0xc0, /* | flags */
 };
 enum {
-    MLF_ADDR_NEAR_MAX = 59, MLF_ADDR_RING = 60, MLF_ADDR_DELTA = 61, MLF_ADDR_ABSOLUTE = 62,
-    MLF_ADDR_RING_FIRST = 61,       /* distance meant by operand 0 of MLF_ADDR_RING */
+    MLF_ADDR_NEAR_MAX = 59,
+    MLF_ADDR_RING = 60,
+    MLF_ADDR_DELTA = 61,
+    MLF_ADDR_ABSOLUTE = 62,
+    MLF_ADDR_RING_FIRST = 61, /* distance meant by operand 0 of MLF_ADDR_RING */
     MLF_ADDR_GRAIN = 16,
 };
 enum {
-    MLF_ALLOC_ADDRESS = 3,          /* mask; values below */
-    MLF_ALLOC_ADDRESS_RING = 0, MLF_ALLOC_ADDRESS_NEXT = 1, MLF_ALLOC_ADDRESS_DELTA = 2,
+    MLF_ALLOC_ADDRESS = 3, /* mask; values below */
+    MLF_ALLOC_ADDRESS_RING = 0,
+    MLF_ALLOC_ADDRESS_NEXT = 1,
+    MLF_ALLOC_ADDRESS_DELTA = 2,
     MLF_ALLOC_ADDRESS_ABSOLUTE = 3,
-    MLF_ALLOC_STACK = 4, MLF_ALLOC_SIZE = 8, MLF_ALLOC_USABLE = 16, MLF_ALLOC_FUNCTION = 32,
+    MLF_ALLOC_STACK = 4,
+    MLF_ALLOC_SIZE = 8,
+    MLF_ALLOC_USABLE = 16,
+    MLF_ALLOC_FUNCTION = 32,
 };
 
 /* The functions that make or end blocks: X(number, name, has alignment operand). */
-#define MLF_FUNCTIONS(X)                                                                          \
-    X(0, malloc, 0)                                                                               \
-    X(1, calloc, 0)                                                                               \
-    X(2, realloc, 0)                                                                              \
-    X(3, reallocarray, 0)                                                                         \
-    X(4, free, 0)                                                                                 \
-    X(5, memalign, 1)                                                                             \
-    X(6, posix_memalign, 1)                                                                       \
-    X(7, aligned_alloc, 1)                                                                        \
-    X(8, valloc, 0)                                                                               \
-    X(9, pvalloc, 0)                                                                              \
-    X(10, free_sized, 0)                                                                          \
+#define MLF_FUNCTIONS(X)                                                                           \
+    X(0, malloc, 0)                                                                                \
+    X(1, calloc, 0)                                                                                \
+    X(2, realloc, 0)                                                                               \
+    X(3, reallocarray, 0)                                                                          \
+    X(4, free, 0)                                                                                  \
+    X(5, memalign, 1)                                                                              \
+    X(6, posix_memalign, 1)                                                                        \
+    X(7, aligned_alloc, 1)                                                                         \
+    X(8, valloc, 0)                                                                                \
+    X(9, pvalloc, 0)                                                                               \
+    X(10, free_sized, 0)                                                                           \
     X(11, free_aligned_sized, 0)
 enum mlf_function {
 #define MLF_FUNCTION_ENUM(number, name, aligned) MLF_FN_##name = number,
     MLF_FUNCTIONS(MLF_FUNCTION_ENUM)
 #undef MLF_FUNCTION_ENUM
-    MLF_FN_COUNT
+        MLF_FN_COUNT
 };
 
 /* Limits (section 9) */

@@ -27,18 +27,12 @@ void __tsan_init(void) __attribute__((weak));
 /* Valgrind's tools that replace malloc: whoever calls it, it never begins. */
 void _vgr10010ZU_VgSoSynsomalloc_malloc(void) __attribute__((weak));
 
-/* Our own first byte, and the one after our last. */
+/* Our own first byte. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
 
 static enum { REACHED, PROBING, UNREACHED } state;
 static bool was_called;
-static char owner[300];         /* the module whose function passes nothing on */
-
-bool lt_allocator_is_first(const void *function)
-{
-    return (const char *)function >= __ehdr_start && (const char *)function < _end;
-}
+static char owner[300]; /* the module whose function passes nothing on */
 
 bool lt_allocator_probing(void)
 {
@@ -49,7 +43,7 @@ bool lt_allocator_probing(void)
 /* Said as it is: inside a sanitizer's start few functions of libc may be called. */
 static const char *sanitizer(void)
 {
-#define BUILT_WITH(name)                                                                          \
+#define BUILT_WITH(name)                                                                           \
     name "'s allocator is in this program, not tracing; trace a build without the sanitizer"
     return __asan_init     ? BUILT_WITH("AddressSanitizer")
            : __hwasan_init ? BUILT_WITH("HWAddressSanitizer")
@@ -75,12 +69,12 @@ static int find_second(struct dl_phdr_info *info, size_t size, void *data)
 static bool leads_here(const void *function)
 {
     unsigned seen = 0;
-    return lt_allocator_is_first(function) ||
+    return lt_real_is_hook(function) ||
            (lt_libc_says_linkage(function) && dl_iterate_phdr(find_second, &seen) == 1);
 }
 
 /* After a call of `function`, which others find elsewhere: did it come here? */
-static void judge(const void *function)
+static void judge_call(const void *function)
 {
     Dl_info info;
     if (!was_called && !owner[0] && dladdr(function, &info) && info.dli_fname)
@@ -94,29 +88,28 @@ void lt_allocator_probe(void)
 {
     if (was_called || sanitizer())
         return;
-    bool own_malloc = leads_here((const void *)malloc) &&
-                      !_vgr10010ZU_VgSoSynsomalloc_malloc;
+    bool own_malloc = leads_here((const void *)malloc) && !_vgr10010ZU_VgSoSynsomalloc_malloc;
     bool own_free = leads_here((const void *)free);
     state = PROBING;
     if (!own_malloc || !own_free) {
         void *p = malloc(1);
         if (!own_malloc)
-            judge((const void *)malloc);
+            judge_call((const void *)malloc);
         was_called = false;
         free(p);
         if (!own_free)
-            judge((const void *)free);
+            judge_call((const void *)free);
     }
     if (!leads_here((const void *)calloc)) {
         was_called = false;
         void *p = calloc(1, 1);
-        judge((const void *)calloc);
+        judge_call((const void *)calloc);
         free(p);
     }
     if (!leads_here((const void *)realloc)) {
         was_called = false;
         void *p = realloc(NULL, 1);
-        judge((const void *)realloc);
+        judge_call((const void *)realloc);
         free(p);
     }
     state = owner[0] ? UNREACHED : REACHED;
@@ -172,7 +165,7 @@ bool lt_allocator_serves(bool asked)
 extern char operator_new[] __asm__(NEW) __attribute__((weak));
 
 struct cpp_search {
-    const void *allocator;      /* which needs the C++ library for itself */
+    const void *allocator; /* which needs the C++ library for itself */
     bool found;
 };
 
@@ -211,7 +204,8 @@ void lt_allocator_check_operators(void)
     dl_iterate_phdr(needs_cpp, &search);
     if (search.found)
         lt_say("C++'s new and delete are not in this trace: preload libstdc++.so.6 right after "
-               "libmlog.so, before the operators of", new.dli_fname, 0);
+               "libmlog.so, before the operators of",
+               new.dli_fname, 0);
 }
 
 /* AddressSanitizer's shared library ends a program in which another library is

@@ -15,7 +15,7 @@
  * do. Calls the program's allocator. */
 void lt_allocator_probe(void);
 
-/* From lt_start: true if a hook was called by the probe, which is no event. */
+/* When tracing starts: true if a hook was called by the probe, which is no event. */
 bool lt_allocator_probing(void);
 
 /* False if nothing can be traced; says so if a trace is asked for. */
@@ -24,8 +24,5 @@ bool lt_allocator_serves(bool asked);
 /* Once tracing has begun, outside any hook: an allocator whose operator new is
  * its own, and does not call malloc, allocates unseen: says so and what helps. */
 void lt_allocator_check_operators(void);
-
-/* Whether the first definition of this function, one of ours, is ours. */
-bool lt_allocator_is_first(const void *function);
 
 #endif

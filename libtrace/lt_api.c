@@ -73,7 +73,7 @@ static void *symbol_of(const char *library, const char *name)
 /* The run-time library's function. Where a plug-in brought that library, it
  * lies in the plug-in's scope alone, and what follows us there is nothing: then
  * the one that the caller would have found by itself. */
-static register_function find(const char *name, const void *caller)
+static register_function registrar_find(const char *name, const void *caller)
 {
     int saved = errno;
     void *next = lt_real_symbol(name);
@@ -88,7 +88,7 @@ static register_function find(const char *name, const void *caller)
 
 LT_EXPORT void __register_frame(void *eh_frame)
 {
-    register_function next = find("__register_frame", __builtin_return_address(0));
+    register_function next = registrar_find("__register_frame", __builtin_return_address(0));
     lt_unwind_register_frames(eh_frame);
     if (next)
         next(eh_frame);
@@ -96,7 +96,7 @@ LT_EXPORT void __register_frame(void *eh_frame)
 
 LT_EXPORT void __deregister_frame(void *eh_frame)
 {
-    register_function next = find("__deregister_frame", __builtin_return_address(0));
+    register_function next = registrar_find("__deregister_frame", __builtin_return_address(0));
     lt_unwind_deregister_frames(eh_frame);
     if (next)
         next(eh_frame);

@@ -322,8 +322,8 @@ static void take_expr(struct lt_reader *r, struct lt_cfi_rule *rule, enum lt_cfi
 
 /* Interpret until the location passes pc. `initial` is the CIE's row, NULL while
  * it is being built. */
-static bool run(struct lt_cfi_scratch *s, const uint8_t *p, const uint8_t *end, uintptr_t pc,
-                const struct lt_cfi_row *initial)
+static bool run_program(struct lt_cfi_scratch *s, const uint8_t *p, const uint8_t *end,
+                        uintptr_t pc, const struct lt_cfi_row *initial)
 {
     struct lt_reader r = {p, end, false};
     struct lt_cfi_row *row = &s->row;
@@ -439,10 +439,10 @@ static bool run(struct lt_cfi_scratch *s, const uint8_t *p, const uint8_t *end, 
 bool lt_cfi_run(struct lt_cfi_scratch *s, uintptr_t pc)
 {
     memset(&s->row, 0, sizeof s->row);
-    if (!run(s, s->fde.cie_insn, s->fde.cie_insn_end, pc, NULL))
+    if (!run_program(s, s->fde.cie_insn, s->fde.cie_insn_end, pc, NULL))
         return false;
     s->initial = s->row;
-    return run(s, s->fde.insn, s->fde.insn_end, pc, &s->initial) && s->row.cfa.how;
+    return run_program(s, s->fde.insn, s->fde.insn_end, pc, &s->initial) && s->row.cfa.how;
 }
 
 bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs)

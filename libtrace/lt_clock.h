@@ -1,8 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * The time stamp of an event: one unserialised read of a counter that all
- * cores share (invariant TSC, CNTVCT), CLOCK_MONOTONIC elsewhere. A count
- * shifted right by lt_page.tick_shift is a tick. lt_clock.c chooses.
+ * The time stamp of an event: one read of a counter that all cores share
+ * (invariant TSC, CNTVCT), CLOCK_MONOTONIC elsewhere. A count shifted right by
+ * lt_page.tick_shift is a tick. lt_clock.c chooses.
+ *
+ * Order. A processor may read its counter before the instructions in front of
+ * the read are done. What must hold: the free of a block is stamped no later
+ * than the allocation by another thread that gets the same address.
+ * - The free is stamped, then the allocator makes the block available by a
+ *   store. x86: a store is seen by others only after all instructions before it
+ *   are done, the read of the counter among them; a fence behind the read adds
+ *   nothing. AArch64: a load whose address hangs on the count comes before the
+ *   store, because the allocator's store is a release.
+ * - The allocation is stamped after the allocator's load saw that store. Without
+ *   a fence the counter is read while the load still waits for the other core's
+ *   cache line: up to 100 ns early. LFENCE (ISB) lets no later instruction begin
+ *   before the load is done.
+ * So free's count <= store <= load <= allocation's count: no count goes backwards
+ * along a hand-over, and equal ticks the reader resolves. The claim of room for a
+ * chunk is such a hand-over too: its base time comes before the claim, the stamps
+ * of chunks behind it after theirs. One thread's events are in the order of their
+ * stream whatever they are stamped with: they do without (lt_clock_count_alone).
+ * glibc says so as long as there is one, and pthread_create and the kernel are
+ * between its last such stamp and another thread's first.
  */
 #ifndef LT_CLOCK_H
 #define LT_CLOCK_H
@@ -13,7 +33,7 @@
 #include "mlf_format.h"
 
 struct lt_clock {
-    int kind;                   /* enum mlf_clock */
+    int kind; /* enum mlf_clock */
     unsigned tick_shift;
     uint64_t counts_per_second; /* of the unshifted counter */
 };
@@ -34,7 +54,14 @@ void lt_clock_moment(int kind, struct lt_moment *moment);
 /* Choose the clock; takes some 100 us where the rate must be measured. */
 void lt_clock_choose(struct lt_clock *clock);
 
-static inline uint64_t lt_clock_count(int kind)
+/* Nanoseconds, less than a minute, in ticks. */
+static inline uint64_t lt_clock_ticks(const struct lt_clock *clock, uint64_t ns)
+{
+    return ns * (clock->counts_per_second >> clock->tick_shift) / 1000000000u;
+}
+
+/* Not ordered against what other threads do: for a process that has one. */
+static inline uint64_t lt_clock_count_alone(int kind)
 {
 #if defined(__x86_64__) || defined(__i386__)
     if (LT_LIKELY(kind == MLF_CLOCK_TSC))
@@ -46,7 +73,31 @@ static inline uint64_t lt_clock_count(int kind)
         return count;
     }
 #endif
-    return lt_clock_monotonic();
+    return lt_clock_monotonic(); /* which the vdso or the kernel orders */
+}
+
+/* The count at this place: after all loads before it, before all stores behind it. */
+static inline uint64_t lt_clock_count(int kind)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    if (LT_LIKELY(kind == MLF_CLOCK_TSC)) { /* invariant: newer than LFENCE */
+        __asm__ volatile("lfence" ::: "memory");
+        return __builtin_ia32_rdtsc();
+    }
+#elif defined(__aarch64__)
+    if (LT_LIKELY(kind == MLF_CLOCK_CNTVCT)) {
+        uint64_t count, zero;
+        __asm__ volatile("isb\n\t"
+                         "mrs %0, cntvct_el0\n\t"
+                         "eor %1, %0, %0\n\t"
+                         "ldr xzr, [sp, %1]"
+                         : "=r"(count), "=r"(zero)
+                         :
+                         : "memory");
+        return count;
+    }
+#endif
+    return lt_clock_count_alone(kind);
 }
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "lt_sys.h"
 
-#define ZSTD_LEVEL 3        /* zstd's own default */
+#define ZSTD_LEVEL 3 /* zstd's own default */
 #define ZSTD_LEVEL_MAX 19
 
 struct lt_config lt_config;
@@ -30,25 +30,24 @@ static void set_out(const char *value, int pid)
 {
     size_t at = 0, room = sizeof lt_config.out;
     for (; *value; value++) {
-        char digits[12];
-        size_t n = 0;
+        char piece[LT_DIGITS_MAX];
+        size_t n = 1;
         if (value[0] == '%' && value[1] == 'p') {
-            for (int v = pid; v; v /= 10)
-                digits[n++] = (char)('0' + v % 10);
+            n = (size_t)(lt_put_decimal(piece, (uint64_t)pid) - piece);
             lt_config.out_per_process = true;
             value++;
         } else {
             if (value[0] == '%' && value[1] == '%')
                 value++;
-            digits[n++] = *value;
+            piece[0] = *value;
         }
         if (at + n >= room) {
             complain("MLOG_OUT is too long, ignored", NULL);
             at = 0;
             break;
         }
-        while (n)
-            lt_config.out[at++] = digits[--n];
+        memcpy(lt_config.out + at, piece, n);
+        at += n;
     }
     lt_config.out[at] = 0;
 }
@@ -96,13 +95,14 @@ static void set(const char *entry, int pid)
         lt_config.debug = *value && strcmp(value, "0");
     else if (length == 6 && !memcmp(name, "UNWIND", 6))
         lt_config.unwind = second_of(value, "cfi", "fp", "MLOG_UNWIND is \"cfi\" or \"fp\", not")
-                               ? LT_UNWIND_FP : LT_UNWIND_CFI;
+                               ? LT_UNWIND_FP
+                               : LT_UNWIND_CFI;
     else if (length == 7 && !memcmp(name, "ON_FULL", 7))
-        lt_config.drop = second_of(value, "block", "drop",
-                                   "MLOG_ON_FULL is \"block\" or \"drop\", not");
+        lt_config.drop =
+            second_of(value, "block", "drop", "MLOG_ON_FULL is \"block\" or \"drop\", not");
     else if (length == 4 && !memcmp(name, "FILE", 4))
-        lt_config.write_file = second_of(value, "map", "write",
-                                         "MLOG_FILE is \"map\" or \"write\", not");
+        lt_config.write_file =
+            second_of(value, "map", "write", "MLOG_FILE is \"map\" or \"write\", not");
     else if (length == 8 && !memcmp(name, "COMPRESS", 8))
         lt_config.zstd_level = zstd_level(value);
 }

@@ -22,13 +22,13 @@
 #define LT_STACK_TABLE_LOG2 9
 
 struct lt_encoder {
-    uint64_t last, next;        /* FORMAT.md section 7 */
+    uint64_t last, next; /* FORMAT.md section 7 */
     uint32_t last_explicit_stack;
-    uint32_t address_pushes;    /* in this chunk */
+    uint32_t address_pushes; /* in this chunk */
     uint32_t stack_pushes;
     uint64_t addresses[MLF_RING];
     uint32_t stacks[MLF_RING];
-    uint32_t sizes[MLF_RING];   /* UINT32_MAX: too large to be repeated */
+    uint32_t sizes[MLF_RING]; /* UINT32_MAX: too large to be repeated */
     unsigned char address_at[1 << LT_ADDRESS_TABLE_LOG2];
     unsigned char stack_at[1 << LT_STACK_TABLE_LOG2];
 };
@@ -36,11 +36,11 @@ struct lt_encoder {
 #define LT_FRAME_TABLE_LOG2 11
 struct lt_node_encoder {
     uint32_t last_id;
-    uint32_t frames;            /* listed so far, in all chunks */
-    uint32_t chunk_floor;       /* ... and before this chunk */
+    uint32_t frames;      /* listed so far, in all chunks */
+    uint32_t chunk_floor; /* ... and before this chunk */
     struct {
-        uint64_t key;           /* program counter and module generation */
-        uint32_t number;        /* value of `frames` when it was listed */
+        uint64_t key;    /* program counter and module generation */
+        uint32_t number; /* value of `frames` when it was listed */
     } frame_at[1 << LT_FRAME_TABLE_LOG2];
 };
 
@@ -107,7 +107,7 @@ struct lt_alloc {
     uint64_t block_header;
     uint32_t stack;
     unsigned function, align_log2;
-    unsigned plain;             /* the function that needs no operand: malloc, or realloc in REALLOC */
+    unsigned plain; /* the function that needs no operand: malloc, or realloc in REALLOC */
 };
 
 static inline unsigned lt_function_is_aligned(unsigned function)
@@ -116,8 +116,8 @@ static inline unsigned lt_function_is_aligned(unsigned function)
 }
 
 /* Operands of ALLOC but the time; pushes address and stack. */
-static inline __attribute__((always_inline)) unsigned char *lt_put_alloc(struct lt_encoder *e, unsigned char *p,
-                                          const struct lt_alloc *a, unsigned *flags_out)
+static inline __attribute__((always_inline)) unsigned char *
+lt_put_alloc(struct lt_encoder *e, unsigned char *p, const struct lt_alloc *a, unsigned *flags_out)
 {
     unsigned flags = 0;
     if (__builtin_expect(a->function != a->plain, 0)) {

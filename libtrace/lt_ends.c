@@ -27,9 +27,9 @@ static bool is_ours(void)
 
 /* The real functions, resolved in the constructor: dlsym takes the loader's
  * lock, which a fork's child may find held for ever. */
-#define LT_ENDS(X)                                                                                \
-    X(quick_exit) X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat)  \
-    X(dlclose) X(dlopen)
+#define LT_ENDS(X)                                                                                 \
+    X(quick_exit)                                                                                  \
+    X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(dlclose) X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
     LT_ENDS(LT_END_ENUM)
@@ -150,19 +150,19 @@ LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const
 }
 
 /* The list forms, turned into vectors on the stack as libc does. */
-#define LT_GATHER(first, last)                                                                    \
-    va_list list;                                                                                 \
-    size_t n = 1;                                                                                 \
-    va_start(list, first);                                                                        \
-    while (va_arg(list, char *))                                                                  \
-        n++;                                                                                      \
-    char *const *last = va_arg(list, char *const *);                                              \
-    va_end(list);                                                                                 \
-    char **argv = __builtin_alloca((n + 1) * sizeof *argv);                                       \
-    argv[0] = (char *)first;                                                                      \
-    va_start(list, first);                                                                        \
-    for (size_t i = 1; i <= n; i++)                                                               \
-        argv[i] = va_arg(list, char *);                                                           \
+#define LT_GATHER(first, last)                                                                     \
+    va_list list;                                                                                  \
+    size_t n = 1;                                                                                  \
+    va_start(list, first);                                                                         \
+    while (va_arg(list, char *))                                                                   \
+        n++;                                                                                       \
+    char *const *last = va_arg(list, char *const *);                                               \
+    va_end(list);                                                                                  \
+    char **argv = __builtin_alloca((n + 1) * sizeof *argv);                                        \
+    argv[0] = (char *)first;                                                                       \
+    va_start(list, first);                                                                         \
+    for (size_t i = 1; i <= n; i++)                                                                \
+        argv[i] = va_arg(list, char *);                                                            \
     va_end(list)
 
 LT_EXPORT int execl(const char *path, const char *first, ...)

@@ -5,8 +5,6 @@
  * this where a chunk follows another, where a thread ends, and where the
  * process does; nothing of it is on the path of an event.
  */
-#include <string.h>
-
 #include "lt_fill.h"
 
 /* Another thread may go on to its next chunk, or end and leave its context to
@@ -20,7 +18,7 @@ bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill
     uint32_t stream = __atomic_load_n(&writer->context->stream, __ATOMIC_ACQUIRE);
     const unsigned char *position = __atomic_load_n(&writer->position, __ATOMIC_ACQUIRE);
     size_t size = __atomic_load_n(&writer->size, __ATOMIC_ACQUIRE);
-    if (!chunk || !sequence ||  /* sequence 0: inherited from the parent of a fork */
+    if (!chunk || !sequence || /* sequence 0: inherited from the parent of a fork */
         __atomic_load_n(&writer->chunk, __ATOMIC_ACQUIRE) != chunk ||
         __atomic_load_n(&writer->sequence, __ATOMIC_ACQUIRE) != sequence ||
         __atomic_load_n(&writer->context->stream, __ATOMIC_ACQUIRE) != stream ||
@@ -48,11 +46,7 @@ void lt_fill_say(struct lt_writer *writer, const struct lt_fill *fill)
 {
     unsigned char payload[4 * MLF_VU_SLACK];
     size_t size = (size_t)(lt_fill_put(payload, fill) - payload);
-    if (!lt_writer_has_slack(writer, LT_FILL_MAX + LT_STOP_MAX))
-        return;
-    unsigned char *at = mlf_put_vu(writer->position + 1, size);
-    memcpy(at, payload, size);
-    lt_commit(writer, MLF_REC_FILLED, at + size);
+    lt_writer_record_in_slack(writer, MLF_REC_FILLED, payload, size, LT_FILL_MAX + LT_STOP_MAX);
 }
 
 void lt_fill_say_own(struct lt_context *context)

@@ -15,7 +15,7 @@
 /* A chunk of this process that has been begun in the trace. */
 struct lt_fill {
     uint32_t stream, kind, sequence;
-    uint32_t bytes;             /* of payload, all visible; the last one is not zero */
+    uint32_t bytes; /* of payload, all visible; the last one is not zero */
 };
 
 /* What the writer has filled of its chunk. It may be another thread's, at work:

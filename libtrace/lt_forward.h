@@ -5,7 +5,7 @@
  * call aligned_alloc, and so come back to our hooks. One call of the program is
  * one event: what the real function itself asks for is passed on unrecorded. A
  * signal handler that interrupts it is somebody else and is recorded.
- * Included by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
+ * Used by lt_hooks.c and lt_process.c. Costs nothing in front of glibc.
  */
 #ifndef LT_FORWARD_H
 #define LT_FORWARD_H
@@ -45,9 +45,9 @@ extern char lt_end_of_us[] __asm__("etext") __attribute__((visibility("hidden"))
 #define LT_CALLED_BY_REAL() lt_called_by_real((uintptr_t)__builtin_return_address(0))
 static inline bool lt_called_by_real(uintptr_t pc)
 {
-    return lt_inside && (pc - lt_inside < LT_FUNCTION_BYTES ||
-                         pc - (uintptr_t)lt_begin_of_us <
-                             (uintptr_t)lt_end_of_us - (uintptr_t)lt_begin_of_us);
+    return lt_inside &&
+           (pc - lt_inside < LT_FUNCTION_BYTES ||
+            pc - (uintptr_t)lt_begin_of_us < (uintptr_t)lt_end_of_us - (uintptr_t)lt_begin_of_us);
 }
 #endif
 

@@ -48,8 +48,8 @@ static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at
         lt_unwind_remember(self->unwinder, id);
         return id;
     }
-    struct lt_unwinder *u = c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder
-                                                         : self->nested_unwinder;
+    struct lt_unwinder *u =
+        c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder : self->nested_unwinder;
     lt_unwind_nested(u, at);
     return lt_stack_id(c, u);
 }
@@ -78,7 +78,7 @@ static inline uint64_t stamp(struct lt_context *c)
     LT_SIGNAL_FENCE();
     c->stamp_coarse = coarse;
     c->stamp_share = coarse && !c->flags ? LT_STAMP_SHARE - 1 : 0;
-    return lt_now() & ~(uint64_t)(LT_COARSE_TICKS - 1);
+    return lt_now_alone() & ~(uint64_t)(LT_COARSE_TICKS - 1);
 }
 
 static unsigned log2_ceil(size_t align)
@@ -86,8 +86,8 @@ static unsigned log2_ceil(size_t align)
     return align <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(align - 1);
 }
 
-static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned function,
-                                       size_t align)
+static inline struct lt_alloc alloc_describe(uint64_t address, size_t size, unsigned function,
+                                             size_t align)
 {
     struct lt_alloc a = {
         .address = address,
@@ -103,15 +103,14 @@ static inline struct lt_alloc describe(uint64_t address, size_t size, unsigned f
     return a;
 }
 
-static inline __attribute__((always_inline)) void record(const struct lt_frame_start *at,
-                                                         void *address, size_t size,
-                                                         unsigned function, size_t align)
+static inline __attribute__((always_inline)) void
+record(const struct lt_frame_start *at, void *address, size_t size, unsigned function, size_t align)
 {
     struct lt_context *c = lt_begin(at->sp);
     if (!c)
         return;
     uint64_t now = stamp(c);
-    struct lt_alloc a = describe((uintptr_t)address, size, function, align);
+    struct lt_alloc a = alloc_describe((uintptr_t)address, size, function, align);
     a.plain = MLF_FN_malloc;
     a.stack = take_stack(c, at);
     struct lt_writer *w = &c->events;
@@ -177,8 +176,8 @@ static LT_COLD void record_failed(const struct lt_frame_start *at, size_t size, 
 }
 
 /* The outcome of an allocating call: an event, or a failure. */
-static inline void *allocated(const struct lt_frame_start *at, void *address, size_t size,
-                              unsigned function, size_t align)
+static inline void *record_outcome(const struct lt_frame_start *at, void *address, size_t size,
+                                   unsigned function, size_t align)
 {
     if (LT_LIKELY(address != NULL))
         record_alloc(at, address, size, function, align);
@@ -209,7 +208,7 @@ LT_EXPORT void *calloc(size_t n, size_t size)
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes))
         bytes = SIZE_MAX;
-    return allocated(&at, p, bytes, MLF_FN_calloc, 0);
+    return record_outcome(&at, p, bytes, MLF_FN_calloc, 0);
 }
 
 LT_EXPORT void free(void *p)
@@ -225,7 +224,7 @@ LT_EXPORT void *memalign(size_t align, size_t size)
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
-    return allocated(&at, p, size, MLF_FN_memalign, align);
+    return record_outcome(&at, p, size, MLF_FN_memalign, align);
 }
 
 LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
@@ -247,7 +246,7 @@ LT_EXPORT void *aligned_alloc(size_t align, size_t size)
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
-    return allocated(&at, p, size, MLF_FN_aligned_alloc, align);
+    return record_outcome(&at, p, size, MLF_FN_aligned_alloc, align);
 }
 
 LT_EXPORT void *valloc(size_t size)
@@ -256,7 +255,7 @@ LT_EXPORT void *valloc(size_t size)
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
-    return allocated(&at, p, size, MLF_FN_valloc, 0);
+    return record_outcome(&at, p, size, MLF_FN_valloc, 0);
 }
 
 LT_EXPORT void *pvalloc(size_t size); /* which musl does not declare */
@@ -266,7 +265,7 @@ LT_EXPORT void *pvalloc(size_t size)
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
-    return allocated(&at, p, size, MLF_FN_pvalloc, 0);
+    return record_outcome(&at, p, size, MLF_FN_pvalloc, 0);
 }
 
 /* A realloc between its two moments: the context stays busy over the real
@@ -288,7 +287,7 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
 {
     struct lt_context *c = r->context;
     uint64_t now = stamp(c);
-    struct lt_alloc a = describe((uintptr_t)new, size, function, 0);
+    struct lt_alloc a = alloc_describe((uintptr_t) new, size, function, 0);
     a.plain = MLF_FN_realloc;
     a.stack = take_stack(c, at);
     struct lt_writer *w = &c->events;
@@ -322,9 +321,9 @@ static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigne
     lt_finish(c, r->first);
 }
 
-static inline __attribute__((always_inline)) void *
-resized(const struct lt_frame_start *at, struct resize *r, void *old, void *new, size_t size,
-        unsigned function)
+static inline __attribute__((always_inline)) void *resized(const struct lt_frame_start *at,
+                                                           struct resize *r, void *old, void *new,
+                                                           size_t size, unsigned function)
 {
     if (!r->context)
         return new;
@@ -348,7 +347,7 @@ LT_EXPORT void *realloc(void *old, size_t size)
         return lt_real.realloc(old, size);
     struct lt_frame_start at = caller();
     if (!old)
-        return allocated(&at, lt_real.realloc(NULL, size), size, MLF_FN_realloc, 0);
+        return record_outcome(&at, lt_real.realloc(NULL, size), size, MLF_FN_realloc, 0);
     struct resize r = resize_begin(&at);
     return resized(&at, &r, old, lt_real.realloc(old, size), size, MLF_FN_realloc);
 }
@@ -386,8 +385,8 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
     if (!tracing())
         return real_reallocarray(old, n, size, bytes);
     if (!old)
-        return allocated(&at, real_reallocarray(NULL, n, size, bytes), bytes,
-                         MLF_FN_reallocarray, 0);
+        return record_outcome(&at, real_reallocarray(NULL, n, size, bytes), bytes,
+                              MLF_FN_reallocarray, 0);
     struct resize r = resize_begin(&at);
     return resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes,
                    MLF_FN_reallocarray);
@@ -418,8 +417,7 @@ static LT_NOINLINE void *late_free(struct late *late, void *p, unsigned function
 LT_EXPORT void free_sized(void *p, size_t size)
 {
     static struct late late = {.name = "free_sized"};
-    void (*next)(void *, size_t) =
-        (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
+    void (*next)(void *, size_t) = (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
     if (next)
         next(p, size);
     else

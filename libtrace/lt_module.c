@@ -13,19 +13,21 @@
 #include <link.h>
 #include <string.h>
 
+#include "lt_maps.h"
+
 struct module {
     uintptr_t start, end, bias;
-    uint64_t identity;          /* of the file, by its name and build-id */
-    uint32_t id;                /* 0: gone */
-    uint32_t seen;              /* value of `checks` when it was last known to be loaded */
+    uint64_t identity; /* of the file, by its name and build-id */
+    uint32_t id;       /* 0: gone */
+    uint32_t seen;     /* value of `checks` when it was last known to be loaded */
 };
 
 #define MODULES_MAX 8192
-static struct module *modules;          /* MODULES_MAX of them, touched as needed */
-static uint32_t module_count;           /* entries in use */
+static struct module *modules; /* MODULES_MAX of them, touched as needed */
+static uint32_t module_count;  /* entries in use */
 static uint32_t next_id = 1;
-static uint32_t checks;                 /* walks of the loader's list so far */
-static unsigned long long unloads;      /* dlpi_subs when last looked */
+static uint32_t checks;            /* walks of the loader's list so far */
+static unsigned long long unloads; /* dlpi_subs when last looked */
 static struct lt_lock lock;
 
 /* From the moment at which dlclose unmaps an object until it has returned to us,
@@ -33,10 +35,10 @@ static struct lt_lock lock;
  * these addresses is wrong. So while a dlclose is under way paths are hashed under
  * a generation of its own, and before one is defined its modules are held against
  * the loader's. If nothing was unloaded, the generation before holds again. */
-static uint64_t generation;             /* that holds */
-static uint64_t settled;                /* that holds while no dlclose is under way */
+static uint64_t generation; /* that holds */
+static uint64_t settled;    /* that holds while no dlclose is under way */
 static uint64_t last_generation;
-static unsigned closing;                /* calls of dlclose under way; atomic */
+static unsigned closing; /* calls of dlclose under way; atomic */
 
 /* glibc 2.35: lock-free, safe in a signal handler. Other C libraries have nothing
  * like it: there lt_module_record_loaded looks after a dlopen. */
@@ -61,7 +63,7 @@ void lt_module_after_fork(void)
     settled = generation;
 }
 
-static struct module *find(uintptr_t pc)
+static struct module *module_find(uintptr_t pc)
 {
     for (uint32_t i = module_count; i-- > 0;)
         if (modules[i].id && pc >= modules[i].start && pc < modules[i].end)
@@ -71,8 +73,8 @@ static struct module *find(uintptr_t pc)
 
 struct description {
     uintptr_t bias;
-    const char *path;           /* the loader's name of it, unless it is the program */
-    const ElfW(Phdr) *headers;
+    const char *path; /* the loader's name of it, unless it is the program */
+    const ElfW(Phdr) * headers;
     unsigned count;
     unsigned flags;
 };
@@ -185,7 +187,8 @@ static void forget(struct lt_context *c, struct module *module)
     lt_unwind_flush();
 }
 
-static struct module *add(struct lt_context *c, const struct description *d, uint64_t identity)
+static struct module *module_add(struct lt_context *c, const struct description *d,
+                                 uint64_t identity)
 {
     uintptr_t start, end;
     if (!span_of(d, &start, &end))
@@ -194,8 +197,7 @@ static struct module *add(struct lt_context *c, const struct description *d, uin
     for (uint32_t i = 0; i < module_count; i++) {
         struct module *m = &modules[i];
         if (m->id && m->start < end && start < m->end) {
-            if (m->bias == d->bias && m->start == start && m->end == end &&
-                m->identity == identity)
+            if (m->bias == d->bias && m->start == start && m->end == end && m->identity == identity)
                 return m; /* known */
             forget(c, m);
         }
@@ -241,8 +243,7 @@ static bool describe_at(uintptr_t pc, struct description *d)
 static bool is_still(const struct module *module, uintptr_t pc)
 {
     struct description d;
-    return !describe_at(pc, &d) ||
-           (d.bias == module->bias && identity_of(&d) == module->identity);
+    return !describe_at(pc, &d) || (d.bias == module->bias && identity_of(&d) == module->identity);
 }
 
 struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool exact)
@@ -251,7 +252,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
     uintptr_t at = exact ? pc : pc - 1;
     if (!modules || !lt_lock_take(&lock))
         return place;
-    struct module *module = find(at);
+    struct module *module = module_find(at);
     struct description d;
     if (module && LT_UNLIKELY(__atomic_load_n(&closing, __ATOMIC_RELAXED)) &&
         !is_still(module, at)) {
@@ -259,7 +260,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
         module = NULL;
     }
     if (!module && describe_at(at, &d))
-        module = add(c, &d, identity_of(&d));
+        module = module_add(c, &d, identity_of(&d));
     if (module) {
         place.module = module->id;
         place.offset = pc - module->bias;
@@ -274,46 +275,16 @@ struct walk {
     char main_path[400];
 };
 
-static uintptr_t hex(const char **text)
-{
-    uintptr_t value = 0;
-    for (;; ++*text) {
-        unsigned c = (unsigned char)**text, letter = (c | 32u) - 'a';
-        if (c - '0' >= 10u && letter >= 6u)
-            return value;
-        value = value << 4 | (c - '0' < 10u ? c - '0' : letter + 10u);
-    }
-}
-
 /* The path of the executable, which the loader does not tell: that of the file
  * mapped where its headers lie. /proc/self/exe names the loader where that was
  * started by name (ld.so program), and serves where the mapping has no file. */
 static void find_main_path(char *path, size_t room, uintptr_t headers)
 {
-    size_t size, capacity;
-    char *text = lt_read_file("/proc/self/maps", &size, &capacity);
-    long length = 0;
-    for (const char *line = text, *end; text && !length && line < text + size; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(text + size - line));
-        if (!end)
-            break;
-        const char *at = line;
-        uintptr_t from = hex(&at);
-        at++;
-        uintptr_t to = hex(&at);
-        const char *name = memchr(at, '/', (size_t)(end - at));
-        if (headers < from || headers >= to || !name)
-            continue;
-        while (name < end && length < (long)room - 1) {
-            bool newline = end - name >= 4 && !memcmp(name, "\\012", 4); /* as the kernel has it */
-            path[length++] = newline ? '\n' : *name;
-            name += newline ? 4 : 1;
-        }
-    }
-    lt_memory_free(text, capacity);
-    if (!length)
-        length = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", path, room - 1);
-    path[length > 0 ? length : 0] = 0;
+    struct lt_mapping mapping;
+    if (lt_maps_find(headers, &mapping, path, room) && *path)
+        return;
+    long n = lt_syscall4(SYS_readlinkat, -100 /* AT_FDCWD */, "/proc/self/exe", path, room - 1);
+    path[n > 0 ? n : 0] = 0;
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *data)
@@ -331,7 +302,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
         d.flags = MLF_MODULE_VDSO;
     }
     if (lt_lock_take(&lock)) {
-        add(walk->context, &d, identity);
+        module_add(walk->context, &d, identity);
         lt_lock_release(&lock);
     }
     return 0;
@@ -382,8 +353,7 @@ void lt_module_closed(void)
 {
     if (!lt_lock_take(&lock))
         return;
-    if (closing && __atomic_sub_fetch(&closing, 1, __ATOMIC_RELAXED) == 0 &&
-        generation != settled)
+    if (closing && __atomic_sub_fetch(&closing, 1, __ATOMIC_RELAXED) == 0 && generation != settled)
         set_generation(settled);
     lt_lock_release(&lock);
 }

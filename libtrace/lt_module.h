@@ -12,8 +12,8 @@
 #include "lt_trace.h"
 
 struct lt_module_place {
-    uint32_t module;            /* 0: in none */
-    uint64_t offset;            /* pc less the module's load bias */
+    uint32_t module; /* 0: in none */
+    uint64_t offset; /* pc less the module's load bias */
 };
 
 /* Where pc lies; writes a MODULE record first if its module is new. For a
@@ -32,7 +32,7 @@ bool lt_module_closing(void);
 void lt_module_closed(void);
 /* Another one whenever a module is found to be gone, and while a dlclose is under way. */
 uint64_t lt_module_generation(void);
-uint32_t lt_module_count(void);     /* ids given so far, plus one */
+uint32_t lt_module_count(void); /* ids given so far, plus one */
 void lt_module_after_fork(void);
 
 #endif

@@ -14,15 +14,15 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "lt_allocator.h"
 #include "lt_libc.h"
+#include "lt_lock.h"
 #include "lt_sys.h"
 
 #define ARENA_BYTES 16384
 static unsigned char arena[ARENA_BYTES] __attribute__((aligned(64)));
 static size_t arena_used;
 static struct lt_lock resolving;
-static struct lt_real next;     /* what was found; lt_real may wrap it */
+static struct lt_real next; /* what was found; lt_real may wrap it */
 
 static bool in_arena(const void *p)
 {
@@ -128,7 +128,8 @@ static void *first_valloc(size_t size)
 
 static void *first_pvalloc(size_t size)
 {
-    return resolve() ? lt_real.pvalloc(size) : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
+    return resolve() ? lt_real.pvalloc(size)
+                     : arena_alloc((size + page_size() - 1) & ~(page_size() - 1), page_size());
 }
 
 static size_t usable_unless_of_libc(void *p)
@@ -232,6 +233,15 @@ void *lt_real_symbol(const char *name)
     return symbol;
 }
 
+/* Our own first byte, and the one after our last. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+bool lt_real_is_hook(const void *function)
+{
+    return (const char *)function >= __ehdr_start && (const char *)function < _end;
+}
+
 /* Whether a definition is libc's own: lies between its first and last byte. */
 static bool is_libc(const void *function)
 {
@@ -257,7 +267,7 @@ static void complete(struct lt_real *found)
     /* libc's reallocarray calls realloc through the symbol table. Where that
      * leads to us, we know the next one; where not, it finds the right one. */
     if (found->reallocarray && is_libc((const void *)found->reallocarray) &&
-        lt_allocator_is_first((const void *)realloc))
+        lt_real_is_hook((const void *)realloc))
         found->reallocarray = NULL;
     if (!found->memalign)
         found->memalign = refuse_aligned;
@@ -279,8 +289,8 @@ static void complete(struct lt_real *found)
         return;
     }
     found->malloc_usable_size = usable_unless_of_libc;
-#define LT_APART(name)                                                                            \
-    if (is_libc((const void *)found->name))                                                             \
+#define LT_APART(name)                                                                             \
+    if (is_libc((const void *)found->name))                                                        \
     found->name = libc_##name
     LT_APART(memalign);
     LT_APART(posix_memalign);

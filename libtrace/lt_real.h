@@ -23,7 +23,7 @@ struct lt_real {
     void *(*aligned_alloc)(size_t, size_t);
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
-    void *(*reallocarray)(void *, size_t, size_t);      /* NULL: realloc of the product serves */
+    void *(*reallocarray)(void *, size_t, size_t); /* NULL: realloc of the product serves */
 };
 extern struct lt_real lt_real;
 
@@ -37,5 +37,8 @@ void lt_real_settle(void);
 
 /* The next definition of any other symbol; errno is kept. NULL if none. */
 void *lt_real_symbol(const char *name);
+
+/* Whether this function, as others find it, is one of ours. */
+bool lt_real_is_hook(const void *function);
 
 #endif

@@ -13,29 +13,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lt_sys.h"
+#include "mlf_format.h"
+
 struct lt_writer;
 struct lt_context;
 
 /* The number that users type. */
 #define LT_TRACE_FD 1022
-/* Own descriptors are moved to this number or above. */
-#define LT_LOWEST_FD 1000
-
-/* A descriptor of ours, checked before use: programs close descriptors that
- * they do not know, and the number may by then be somebody else's file. */
-struct lt_file {
-    int fd;
-    uint64_t device, inode;
+/* Why there is no room. After the first three, which are reasons of a STOP record,
+ * tracing ends; after the others this event alone is lost. */
+enum lt_refusal {
+    LT_REFUSED_NOT = 0,
+    LT_REFUSED_MEMORY = MLF_LOSS_MEMORY,
+    LT_REFUSED_FULL = MLF_LOSS_SINK_FULL,
+    LT_REFUSED_GONE = MLF_LOSS_SINK_GONE,
+    LT_REFUSED_DROP = 254, /* by the user's choice */
+    LT_REFUSED_BUSY = 255, /* a signal handler inside the sink's lock */
 };
-bool lt_file_adopt(struct lt_file *file, int fd);   /* remember what fd refers to now */
-bool lt_file_is_ours(const struct lt_file *file);
+static inline bool lt_refusal_ends(enum lt_refusal refused)
+{
+    return refused && refused != LT_REFUSED_DROP && refused != LT_REFUSED_BUSY;
+}
 
 struct lt_sink {
     /* Begin a new chunk for the writer, with room for `need` bytes of payload,
      * after giving up the one it has. Sets chunk, size, position, limit,
-     * base_time. Returns 0, or an enum mlf_loss after which tracing stops; on
-     * LT_SINK_BUSY (a signal handler inside the sink's lock) only this event is lost. */
-    int (*begin)(struct lt_writer *writer, size_t need);
+     * base_time. */
+    enum lt_refusal (*begin)(struct lt_writer *writer, size_t need);
     /* The context's thread ends: give up its chunks. Called by that thread. */
     void (*release)(struct lt_context *context);
     /* Deliver what all contexts have written; nothing to do for a mapped file.
@@ -49,18 +54,20 @@ struct lt_sink {
     void (*constructed)(void);
     /* In a fork's child: forget the parent's chunks. */
     void (*after_fork)(void);
+    /* The writer, whose chunk is not NULL, was left in the middle of an item or of
+     * `begin`, and will begin a new chunk: see that the numbers have no gap. */
+    void (*recover)(struct lt_writer *writer);
+    /* What is written reaches the reader by `flush` only. */
+    bool buffers;
 };
-#define LT_SINK_BUSY 255
-#define LT_SINK_DROP 254        /* only this event is lost: by the user's choice */
-
 extern const struct lt_sink lt_sink_file, lt_sink_stream;
-extern const struct lt_sink *lt_sink;   /* the one in use */
+extern const struct lt_sink *lt_sink; /* the one in use */
 
 /* Find where the trace goes and open its sink: 0, or a negative errno with the
  * reason said, or 1: nothing asked for. */
 int lt_sink_choose(void);
 
-#define LT_ZSTD_MAGIC 0xfd2fb528u       /* the first four bytes of a zstd frame */
+#define LT_ZSTD_MAGIC 0xfd2fb528u /* the first four bytes of a zstd frame */
 
 /* Take over the trace; 0 or a negative errno. file: the descriptor of a
  * regular file open for reading and writing, path: its name or NULL. */

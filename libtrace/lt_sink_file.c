@@ -31,22 +31,22 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define STEP_MIN (256u << 10)   /* file space reserved at a time */
+#define STEP_MIN (256u << 10) /* file space reserved at a time */
 #define STEP_MAX (8u << 20)
 #define WARM_MIN (16u << 10)
-#define EVENTS_CHUNK_MAX_LOG2 6         /* 4 KiB << 6 */
+#define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */
 #define DEFINITIONS_CHUNK_MAX_LOG2 4
 
 static struct {
     struct lt_file file;
-    unsigned char *header;      /* the mapped first unit */
+    unsigned char *header; /* the mapped first unit */
     unsigned unit_log2;
-    struct lt_lock lock;        /* over the giving up of a chunk */
-    uint64_t mapped_end;        /* of the file, as far as we ever mapped it; atomic */
-    uint64_t witness;           /* offset of a chunk that we began, and whose it is: */
-    uint64_t witness_key;       /*   there as long as the file is ours; 0 none */
-    bool warm;                  /* not on a file system that is memory itself */
-    char path[512];             /* where to find the file again; "" unknown */
+    struct lt_lock lock;  /* over the giving up of a chunk */
+    uint64_t mapped_end;  /* of the file, as far as we ever mapped it; atomic */
+    uint64_t witness;     /* offset of a chunk that we began, and whose it is: */
+    uint64_t witness_key; /*   there as long as the file is ours; 0 none */
+    bool warm;            /* not on a file system that is memory itself */
+    char path[512];       /* where to find the file again; "" unknown */
 } sink;
 
 static uint64_t *header_counter(unsigned offset)
@@ -140,8 +140,8 @@ static int reserve(int fd, uint64_t from, uint64_t to, uint64_t file_size)
     }
     if (result)
         return result;
-    while (seen < goal && !__atomic_compare_exchange_n(reserved, &seen, goal, 1,
-                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (seen < goal && !__atomic_compare_exchange_n(reserved, &seen, goal, 1, __ATOMIC_RELAXED,
+                                                       __ATOMIC_RELAXED))
         ;
     return 0;
 }
@@ -199,12 +199,12 @@ static bool is_intact(int fd, uint64_t *size)
     uint64_t witness_key = __atomic_load_n(&sink.witness_key, __ATOMIC_ACQUIRE);
     if (!witness_key)
         return true;
-    return lt_pread(fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) ==
-               sizeof key && mlf_get_u64(key) == witness_key;
+    return lt_pread(fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) == sizeof key &&
+           mlf_get_u64(key) == witness_key;
 }
 
 /* The file was cut under us: no thread may store into it any more. */
-static int forsake(void)
+static enum lt_refusal forsake(void)
 {
     if (lt_lock_take(&sink.lock)) {
         for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
@@ -216,10 +216,10 @@ static int forsake(void)
         replace(sink.header, (size_t)1 << sink.unit_log2);
         lt_lock_release(&sink.lock);
     }
-    return MLF_LOSS_SINK_GONE;
+    return LT_REFUSED_GONE;
 }
 
-static int file_begin(struct lt_writer *writer, size_t need)
+static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
 {
     unsigned most = writer->kind == MLF_EVENTS ? EVENTS_CHUNK_MAX_LOG2 : DEFINITIONS_CHUNK_MAX_LOG2;
     unsigned growth = writer->sequence < most ? writer->sequence : most;
@@ -232,7 +232,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     int fd = trace_fd();
     uint64_t file_size;
     if (fd < 0)
-        return MLF_LOSS_SINK_GONE;
+        return LT_REFUSED_GONE;
     if (!is_intact(fd, &file_size))
         return forsake();
     /* Before the claim: no later chunk may hold an earlier event. */
@@ -243,15 +243,14 @@ static int file_begin(struct lt_writer *writer, size_t need)
     uint64_t offset = (first + 1) << sink.unit_log2, behind = first + units;
     if (reserve(fd, offset, offset + size, file_size)) {
         /* Unless someone has claimed behind us, the trace ends where it did. */
-        __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED);
-        return MLF_LOSS_SINK_FULL;
+        __atomic_compare_exchange_n(claimed, &behind, first, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        return LT_REFUSED_FULL;
     }
     if (sink.warm && size >= WARM_MIN)
         warm(fd, offset, size);
     unsigned char *chunk = lt_map_file(fd, offset, size);
     if (!chunk)
-        return MLF_LOSS_MEMORY;
+        return LT_REFUSED_MEMORY;
 
     uint64_t end = offset + size, was = __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED);
     while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
@@ -262,7 +261,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
     give_up_chunk(writer);
     writer->size = size;
     writer->base_time = base_time;
-    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* lt_thread.c looks there */
+    __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* file_recover looks there */
     struct lt_writer numbered = *writer;
     numbered.sequence++;
     lt_chunk_header(chunk, &numbered, writer->context->stream, (uint32_t)size, 0, false, 0);
@@ -271,7 +270,7 @@ static int file_begin(struct lt_writer *writer, size_t need)
         __atomic_store_n(&sink.witness_key, lt_process.key, __ATOMIC_RELEASE);
     }
     LT_SIGNAL_FENCE();
-    /* Once the chunk can be seen: lt_thread.c recovers by that. */
+    /* Once the chunk can be seen: file_recover goes by that. */
     __atomic_store_n(&writer->sequence, writer->sequence + 1, __ATOMIC_RELAXED);
     writer->limit = chunk + size - LT_CHUNK_SLACK - LT_ITEM_MAX;
     writer->drained = chunk + MLF_CHUNK_HEADER;
@@ -332,6 +331,14 @@ static void file_constructed(void)
 {
 }
 
+/* A chunk that can be seen has its number. */
+static void file_recover(struct lt_writer *writer)
+{
+    if (mlf_get_u32(writer->chunk + MLF_CHUNK_MAGIC_AT) == MLF_CHUNK_MAGIC &&
+        mlf_get_u32(writer->chunk + MLF_CHUNK_SEQUENCE) == writer->sequence)
+        writer->sequence++;
+}
+
 const struct lt_sink lt_sink_file = {
     .begin = file_begin,
     .release = file_release,
@@ -339,6 +346,8 @@ const struct lt_sink lt_sink_file = {
     .end = file_end,
     .constructed = file_constructed,
     .after_fork = file_after_fork,
+    .recover = file_recover,
+    .buffers = false,
 };
 
 int lt_sink_file_open(int fd, const char *path)
@@ -367,7 +376,7 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = unit;
-        error = !is_allowed(unit)                 ? -EFBIG
+        error = !is_allowed(unit)             ? -EFBIG
                 : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
                                               : 0;
         if (!error && (uint64_t)st.st_size < unit)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Which sink a process writes to: descriptor 1022 or MLOG_OUT, mapped or
- * written. Runs once a program image, in lt_start. Whatever is asked for and
+ * written. Runs once a program image, at the start. Whatever is asked for and
  * cannot be had is said here, in one line; nothing else of the library is.
  *
  * A regular file is mapped unless that could harm the program: where the user
@@ -48,12 +48,12 @@ static enum holds what_it_holds(int fd)
 static bool mapping_is_unsafe(int fd)
 {
     static const uint32_t types[] = {
-        0x00006969 /* nfs */,  0x0000517b /* smb */,    0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */, 0x01021997 /* 9p */,     0x65735546 /* fuse */,
-        0x00c36400 /* ceph */, 0x5346414f /* afs */,    0x6b414653 /* kafs */,
-        0x73757245 /* coda */, 0x0bd00bd0 /* lustre */, 0x01161970 /* gfs2 */,
-        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */, 0x9123683e /* btrfs */,
-        0x2fc12fc1 /* zfs */,  0xca451a4e /* bcachefs */,
+        0x00006969 /* nfs */,   0x0000517b /* smb */,      0xff534d42 /* cifs */,
+        0xfe534d42 /* smb2 */,  0x01021997 /* 9p */,       0x65735546 /* fuse */,
+        0x00c36400 /* ceph */,  0x5346414f /* afs */,      0x6b414653 /* kafs */,
+        0x73757245 /* coda */,  0x0bd00bd0 /* lustre */,   0x01161970 /* gfs2 */,
+        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */,   0x9123683e /* btrfs */,
+        0x2fc12fc1 /* zfs */,   0xca451a4e /* bcachefs */,
     };
     struct statfs fs;
     if (lt_fstatfs(fd, &fs, sizeof fs))
@@ -125,9 +125,9 @@ static int choose_out(void)
     enum holds holds = HOLDS_NOTHING;
     if (!error && S_ISREG(st.st_mode)) {
         holds = what_it_holds(fd);
-        error = holds == HOLDS_OTHER   ? -EEXIST
-                : to_map(fd, holds) ? lt_sink_file_open(fd, lt_config.out)
-                                       : open_stream(fd, holds);
+        error = holds == HOLDS_OTHER ? -EEXIST
+                : to_map(fd, holds)  ? lt_sink_file_open(fd, lt_config.out)
+                                     : open_stream(fd, holds);
         if (error && error != -EEXIST && holds == HOLDS_NOTHING && error != -ENOSPC &&
             error != -EDQUOT && error != -EFBIG)
             error = open_stream(fd, holds);
@@ -194,12 +194,14 @@ int lt_sink_choose(void)
             return error;
         if (holds == HOLDS_UNKNOWN && !may_write_unseen(&st)) {
             lt_say("descriptor 1022 is a file that this process may not open, and others write "
-                   "to it, not tracing", NULL, 0);
+                   "to it, not tracing",
+                   NULL, 0);
             return -EACCES;
         }
     } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
         lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
-               "not tracing", NULL, 0);
+               "not tracing",
+               NULL, 0);
         return -EINVAL;
     } else if (S_ISCHR(st.st_mode) && !lt_syscall3(SYS_ioctl, LT_TRACE_FD, TCGETS, &terminal)) {
         lt_say("descriptor 1022 is a terminal, not tracing: give a file or a pipe", NULL, 0);

@@ -54,21 +54,16 @@ struct aside_list {
 static struct {
     struct lt_file file;
     bool membarrier;
-    bool begun;                     /* this process has written its trace header */
-    bool locked;                    /* the record lock is kept: something is half sent */
+    bool begun;  /* this process has written its trace header */
+    bool locked; /* the record lock is kept: something is half sent */
     struct lt_lock lock;
-    struct lt_context control;      /* the stream of SYNC records */
+    struct lt_context control; /* the stream of SYNC records */
     struct aside_list definitions_aside, events_aside;
     size_t aside_bytes;
-    uint64_t retry_at;              /* ticks */
+    uint64_t retry_at;                /* ticks */
     const struct lt_context *parting; /* its thread ends */
-    uint64_t unsaid;                /* events dropped by ended threads without a buffer */
+    uint64_t unsaid;                  /* events dropped by ended threads without a buffer */
 } sink;
-
-static uint64_t ticks_of(uint64_t ns)
-{
-    return ns * (lt_process.clock.counts_per_second >> lt_page.tick_shift) / 1000000000u;
-}
 
 static int stream_fd(void)
 {
@@ -120,8 +115,8 @@ static void free_buffer(unsigned char *buffer, size_t size)
 static void set_aside(struct lt_writer *writer)
 {
     struct aside *a = (struct aside *)(void *)(writer->chunk + writer->size);
-    struct aside_list *list = writer->kind == MLF_EVENTS ? &sink.events_aside
-                                                         : &sink.definitions_aside;
+    struct aside_list *list =
+        writer->kind == MLF_EVENTS ? &sink.events_aside : &sink.definitions_aside;
     a->next = NULL;
     a->writer = *writer;
     a->stream = writer->context->stream;
@@ -232,7 +227,7 @@ static int deliver_all(int fd, const struct lt_context *self, bool ending)
     if (sink.membarrier)
         lt_syscall2(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
     else
-        now -= ticks_of(STORE_DELAY_NS);
+        now -= lt_clock_ticks(&lt_process.clock, STORE_DELAY_NS);
     uint64_t mark = watermark(self, now);
     lt_stamp_anew();
     int error = sink.begun ? 0 : deliver_trace_header(fd);
@@ -291,13 +286,13 @@ static void unlock_record(int fd)
     sink.locked = false;
 }
 
-/* Deliver everything, the lock held. 0, LT_SINK_DROP: not all, the reader is
- * slow and we are not to wait, or an enum mlf_loss. */
-static int drain(const struct lt_context *self, bool ending)
+/* Deliver everything, the lock held. LT_REFUSED_DROP: not all, the
+ * reader is slow and we are not to wait. */
+static enum lt_refusal drain(const struct lt_context *self, bool ending)
 {
     int fd = stream_fd();
     if (fd < 0)
-        return MLF_LOSS_SINK_GONE;
+        return LT_REFUSED_GONE;
     /* SIGPIPE, or SIGXFSZ at the limit of a file's size, if it comes of this
      * write, is taken back before it is seen. */
     uint64_t own = 1ull << (SIGPIPE - 1) | 1ull << (SIGXFSZ - 1), old_mask = 0, pending = 0;
@@ -319,12 +314,12 @@ static int drain(const struct lt_context *self, bool ending)
         lt_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, &old_mask, 0, sizeof old_mask);
     }
     if (error == -EAGAIN) {
-        sink.retry_at = lt_now() + ticks_of(RETRY_NS);
-        return LT_SINK_DROP;
+        sink.retry_at = lt_now() + lt_clock_ticks(&lt_process.clock, RETRY_NS);
+        return LT_REFUSED_DROP;
     }
-    return error == 0 ? 0
-           : error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? MLF_LOSS_SINK_FULL
-                                                                     : MLF_LOSS_SINK_GONE;
+    return error == 0                                                ? 0
+           : error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? LT_REFUSED_FULL
+                                                                     : LT_REFUSED_GONE;
 }
 
 static bool is_delivered(const struct lt_writer *writer)
@@ -333,34 +328,34 @@ static bool is_delivered(const struct lt_writer *writer)
 }
 
 /* Make the writer's buffer empty, if it has one; the lock held. */
-static int empty_buffer(struct lt_writer *writer)
+static enum lt_refusal empty_buffer(struct lt_writer *writer)
 {
     bool wait_more = lt_config.drop && lt_now() < sink.retry_at;
-    int refused = wait_more ? LT_SINK_DROP : drain(writer->context, false);
-    if (refused && refused != LT_SINK_DROP)
+    enum lt_refusal refused = wait_more ? LT_REFUSED_DROP : drain(writer->context, false);
+    if (lt_refusal_ends(refused))
         return refused;
     if (is_delivered(writer))
-        return writer->chunk || sink.aside_bytes <= ASIDE_MAX ? 0 : LT_SINK_DROP;
+        return writer->chunk || sink.aside_bytes <= ASIDE_MAX ? 0 : LT_REFUSED_DROP;
     if (writer->kind == MLF_EVENTS)
-        return LT_SINK_DROP;
+        return LT_REFUSED_DROP;
     set_aside(writer);
     return 0;
 }
 
-static int stream_begin(struct lt_writer *writer, size_t need)
+static enum lt_refusal stream_begin(struct lt_writer *writer, size_t need)
 {
     size_t size = writer->kind == MLF_EVENTS ? EVENTS_BUFFER : DEFINITIONS_BUFFER;
     static_assert(EVENTS_BUFFER + MLF_CHUNK_HEADER <= LT_OUT_PIECE_MAX, "pieces fit");
     if (need > size - LT_CHUNK_SLACK - LT_ITEM_MAX)
-        return LT_SINK_BUSY;
+        return LT_REFUSED_BUSY;
     bool no_more = writer->kind == MLF_EVENTS && sink.aside_bytes > ASIDE_MAX;
     struct lt_fill former = {writer->context->stream, writer->kind, writer->sequence - 1, 0};
     if (writer->chunk && writer->sequence)
         former.bytes = (uint32_t)(writer->position - writer->chunk);
     if (writer->chunk || no_more) {
         if (!lt_lock_take(&sink.lock))
-            return LT_SINK_BUSY;
-        int refused = empty_buffer(writer);
+            return LT_REFUSED_BUSY;
+        enum lt_refusal refused = empty_buffer(writer);
         if (!refused && writer->chunk)
             writer->position = writer->drained = writer->chunk;
         lt_lock_release(&sink.lock);
@@ -370,7 +365,7 @@ static int stream_begin(struct lt_writer *writer, size_t need)
     if (!writer->chunk) {
         unsigned char *buffer = lt_memory(size + sizeof(struct aside));
         if (!buffer)
-            return MLF_LOSS_MEMORY;
+            return LT_REFUSED_MEMORY;
         writer->size = size;
         writer->position = writer->drained = buffer;
         __atomic_store_n(&writer->chunk, buffer, __ATOMIC_RELEASE);
@@ -387,9 +382,9 @@ static void stream_flush(struct lt_context *self)
 {
     if (!lt_lock_take(&sink.lock))
         return;
-    int refused = drain(self, false);
+    enum lt_refusal refused = drain(self, false);
     lt_lock_release(&sink.lock);
-    if (refused && refused != LT_SINK_DROP)
+    if (lt_refusal_ends(refused))
         lt_stop(refused, 0);
 }
 
@@ -398,13 +393,13 @@ static void stream_end(struct lt_context *self)
     if (!lt_lock_take(&sink.lock))
         return;
     uint64_t until = lt_clock_monotonic() + LINGER_NS;
-    int refused;
-    while ((refused = drain(self, true)) == LT_SINK_DROP && lt_clock_monotonic() < until) {
+    enum lt_refusal refused;
+    while ((refused = drain(self, true)) == LT_REFUSED_DROP && lt_clock_monotonic() < until) {
         struct timespec moment = {0, 2000000};
         lt_syscall2(SYS_nanosleep, &moment, 0);
     }
     lt_lock_release(&sink.lock);
-    if (refused && refused != LT_SINK_DROP)
+    if (lt_refusal_ends(refused))
         lt_stop(refused, 0);
 }
 
@@ -433,14 +428,9 @@ static void say_at_end(struct lt_context *c)
     unsigned char payload[LT_LOSS_MAX];
     if (!dropped)
         return;
-    if (!w->chunk || w->position > w->limit + LT_ITEM_MAX) {
-        sink.unsaid += dropped;
-        return;
-    }
     unsigned char *p = lt_put_loss(payload, lt_now(), c->stream, dropped, MLF_LOSS_CHOICE);
-    unsigned char *at = mlf_put_vu(w->position + 1, (uint64_t)(p - payload));
-    memcpy(at, payload, (size_t)(p - payload));
-    lt_commit(w, MLF_REC_LOSS, at + (p - payload));
+    if (!lt_writer_record_in_slack(w, MLF_REC_LOSS, payload, (size_t)(p - payload), LT_CHUNK_SLACK))
+        sink.unsaid += dropped;
 }
 
 /* The block of an ended thread is used again under a new stream number: what
@@ -452,11 +442,11 @@ static void stream_release(struct lt_context *context)
         return;
     say_at_end(context);
     sink.parting = context;
-    int refused = lt_page.active == LT_ACTIVE ? drain(context, false) : 0;
+    enum lt_refusal refused = lt_page.active == LT_ACTIVE ? drain(context, false) : 0;
     sink.parting = NULL;
     for (int i = 0; i < 2; i++) {
         unsigned char *buffer = writers[i]->chunk;
-        if (refused == LT_SINK_DROP && !is_delivered(writers[i]))
+        if (refused == LT_REFUSED_DROP && !is_delivered(writers[i]))
             set_aside(writers[i]);
         else if (buffer)
             free_buffer(buffer, writers[i]->size);
@@ -465,7 +455,7 @@ static void stream_release(struct lt_context *context)
         writers[i]->limit = NULL;
     }
     lt_lock_release(&sink.lock);
-    if (refused && refused != LT_SINK_DROP)
+    if (lt_refusal_ends(refused))
         lt_stop(refused, 0);
 }
 
@@ -492,13 +482,20 @@ static void stream_after_fork(void)
         c->dropped = 0;
         for (int i = 0; i < 2; i++) {
             writers[i]->position = writers[i]->drained = writers[i]->chunk;
-            writers[i]->limit = NULL;   /* no room: the next item begins a chunk */
+            writers[i]->limit = NULL; /* no room: the next item begins a chunk */
             if (!writers[i]->chunk)
                 writers[i]->position = (unsigned char *)1;
         }
     }
     sink.control.stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
     sink.control.definitions.sequence = 0;
+}
+
+/* Nothing was delivered under the number of a chunk that holds nothing. */
+static void stream_recover(struct lt_writer *writer)
+{
+    if (writer->position == writer->chunk && writer->sequence)
+        writer->sequence--;
 }
 
 const struct lt_sink lt_sink_stream = {
@@ -508,6 +505,8 @@ const struct lt_sink lt_sink_stream = {
     .end = stream_end,
     .constructed = stream_constructed,
     .after_fork = stream_after_fork,
+    .recover = stream_recover,
+    .buffers = true,
 };
 
 int lt_sink_stream_open(int fd)

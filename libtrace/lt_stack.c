@@ -29,13 +29,13 @@ struct slot {
 
 struct table {
     uint64_t mask;
-    uint64_t used;              /* atomic */
+    uint64_t used; /* atomic */
     size_t bytes;
     struct slot slots[];
 };
 
 #define FIRST_LOG2 12
-#define LAST_LOG2 25            /* 512 MiB of table, 20 million paths */
+#define LAST_LOG2 25 /* 512 MiB of table, 20 million paths */
 #define PROBES_MAX 64
 
 static struct table *current;
@@ -69,7 +69,7 @@ uint32_t lt_stack_nodes(void)
     return __atomic_load_n(&next_id, __ATOMIC_RELAXED);
 }
 
-static uint32_t find(uint64_t hash)
+static uint32_t node_find(uint64_t hash)
 {
     struct table *table = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
     uint64_t at = hash & table->mask;
@@ -198,15 +198,14 @@ static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwind
     uint32_t parent = 0;
     for (; known; known--) {
         uint32_t *id = lt_unwinder_id(u, known - 1);
-        if ((parent = *id) || (parent = *id = find(lt_unwinder_hash(u, known - 1))))
+        if ((parent = *id) || (parent = *id = node_find(lt_unwinder_hash(u, known - 1))))
             break;
     }
     if (!parent)
         parent = root_for(lt_unwinder_stop(u));
     uint32_t id = __atomic_fetch_add(&next_id, n - known, __ATOMIC_RELAXED);
     for (unsigned i = known; i < n; i++, parent = id++) {
-        if (!define(c, id, parent, lt_unwinder_pc(u, i),
-                    lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
+        if (!define(c, id, parent, lt_unwinder_pc(u, i), lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
             return 0;
         publish(lt_unwinder_hash(u, i), id);
         *lt_unwinder_id(u, i) = id;
@@ -219,7 +218,7 @@ uint32_t lt_stack_id(struct lt_context *context, const struct lt_unwinder *u)
     unsigned n = lt_unwinder_depth(u);
     if (LT_UNLIKELY(n == 0))
         return 0;
-    uint32_t id = find(lt_unwinder_hash(u, n - 1));
+    uint32_t id = node_find(lt_unwinder_hash(u, n - 1));
     return id ? id : define_path(context, u);
 }
 
@@ -236,7 +235,7 @@ uint32_t lt_stack_id_of_thread(struct lt_thread *self)
     struct lt_id_entry *entry = &self->ids[(hash ^ hash >> 32) % LT_ID_CACHE];
     if (LT_LIKELY(entry->hash == hash))
         return *leaf = (uint32_t)entry->id;
-    uint32_t id = find(hash);
+    uint32_t id = node_find(hash);
     if (!id)
         id = define_path(&self->main, u);
     if (id) {

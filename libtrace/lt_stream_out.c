@@ -18,11 +18,11 @@
 #include "lt_zstd.h"
 
 #define STAGE LT_OUT_PIECE_MAX
-#define PIPE_WRITE 4096         /* a pipe that polls writable takes that much without waiting */
+#define PIPE_WRITE 4096 /* a pipe that polls writable takes that much without waiting */
 
 static struct {
     bool socket, pipe, drop, compress;
-    int own_fd;                 /* a description of our own that never waits, or -1 */
+    int own_fd; /* a description of our own that never waits, or -1 */
     unsigned char *stage, *box;
     size_t staged, boxed, sent;
 } out;
@@ -36,11 +36,10 @@ int lt_out_open(int fd, const struct stat *st, bool drop, bool compress)
     /* A file never makes us wait for a reader. */
     out.drop = drop && !S_ISREG(st->st_mode);
     if (out.drop && S_ISCHR(st->st_mode)) {
-        char name[] = "/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-        char *end = name + sizeof "/proc/self/fd/" - 1, *p = end + 10;
-        for (int v = fd; p == end + 10 || v; v /= 10)
-            *--p = (char)('0' + v % 10);
-        memmove(end, p, (size_t)(end + 10 - p) + 1);
+        static const char folder[] = "/proc/self/fd/";
+        char name[sizeof folder + LT_DIGITS_MAX];
+        memcpy(name, folder, sizeof folder - 1);
+        *lt_put_decimal(name + sizeof folder - 1, (uint64_t)fd) = 0;
         int own = lt_open(name, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0);
         out.own_fd = own < 0 ? -1 : lt_move_fd(own, LT_LOWEST_FD);
     }

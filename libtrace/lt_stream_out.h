@@ -11,14 +11,14 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#define LT_OUT_PIECE_MAX (256u << 10)   /* bytes that lt_out_put takes at once */
+#define LT_OUT_PIECE_MAX (256u << 10) /* bytes that lt_out_put takes at once */
 
 /* Prepare for a descriptor of this kind; 0 or a negative errno. drop: never
  * wait. */
 int lt_out_open(int fd, const struct stat *st, bool drop, bool compress);
 bool lt_out_is_socket(void);
-/* Take two parts, one piece together: whole or not at all. 0; -EAGAIN: no room now (drop only); or another negative
- * errno: the way is closed. The parts are changed. */
+/* Take two parts, one piece together: whole or not at all. 0; -EAGAIN: no room now (drop only); or
+ * another negative errno: the way is closed. The parts are changed. */
 int lt_out_put(int fd, struct iovec *parts);
 /* Send what was taken; results as above. */
 int lt_out_push(int fd);

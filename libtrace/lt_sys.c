@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * The system calls that need more than one line; see lt_sys.h. Nothing here
- * keeps state but the count of memory held and the list of locks.
+ * keeps state but the count of memory held.
  */
 #include "lt_sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 static size_t memory_held;
-
-/* All locks that have ever been taken: they are few, and static. */
-#define LOCKS_MAX 16
-static struct lt_lock *locks[LOCKS_MAX];
-/* How long one waits before one looks whether the holder is still there. */
-#define OWNER_CHECK_NS 50000000
 
 void *lt_memory(size_t size)
 {
@@ -131,76 +123,33 @@ int lt_gettid(void)
     return (int)lt_syscall1(SYS_gettid, 0);
 }
 
-static void list_lock(struct lt_lock *lock)
+bool lt_file_adopt(struct lt_file *file, int fd)
 {
-    for (int i = 0; i < LOCKS_MAX; i++) {
-        struct lt_lock *other = __atomic_load_n(&locks[i], __ATOMIC_RELAXED);
-        if (other == lock)
-            return;
-        if (!other && __atomic_compare_exchange_n(&locks[i], &other, lock, 0, __ATOMIC_RELAXED,
-                                                  __ATOMIC_RELAXED))
-            return;
-        if (other == lock)
-            return;
-    }
+    struct stat st;
+    if (lt_fstat(fd, &st) != 0)
+        return false;
+    file->fd = fd;
+    file->device = st.st_dev;
+    file->inode = st.st_ino;
+    return true;
 }
 
-void lt_lock_abandon(void)
+bool lt_file_is_ours(const struct lt_file *file)
 {
-    uint32_t self = lt_lock_owner();
-    for (int i = 0; i < LOCKS_MAX; i++) {
-        struct lt_lock *lock = __atomic_load_n(&locks[i], __ATOMIC_RELAXED);
-        if (lock && (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~LT_LOCK_WAITERS) == self)
-            lt_lock_release(lock);
-    }
+    struct stat st;
+    return lt_fstat(file->fd, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode;
 }
 
-int lt_lock_try(struct lt_lock *lock)
+char *lt_put_decimal(char *to, uint64_t number)
 {
-    uint32_t expected = 0;
-    list_lock(lock);
-    return __atomic_compare_exchange_n(&lock->word, &expected, lt_lock_owner(), 0,
-                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-int lt_lock_take(struct lt_lock *lock)
-{
-    uint32_t self = lt_lock_owner(), seen = 0;
-    list_lock(lock);
-    if (__atomic_compare_exchange_n(&lock->word, &seen, self, 0, __ATOMIC_ACQUIRE,
-                                    __ATOMIC_RELAXED))
-        return 1;
-    for (;;) {
-        if ((seen & ~LT_LOCK_WAITERS) == self)
-            return 0;
-        if (seen == 0) {
-            if (__atomic_compare_exchange_n(&lock->word, &seen, self | LT_LOCK_WAITERS, 0,
-                                            __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-                return 1;
-            continue;
-        }
-        if (!(seen & LT_LOCK_WAITERS) &&
-            !__atomic_compare_exchange_n(&lock->word, &seen, seen | LT_LOCK_WAITERS, 0,
-                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-            continue;
-        uint32_t held = seen | LT_LOCK_WAITERS;
-        struct timespec patience = {0, OWNER_CHECK_NS};
-        long woken = lt_syscall4(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, held, &patience);
-        /* By thread id alone: a vfork's child shares the lock, not the process. */
-        if (woken == -ETIMEDOUT &&
-            lt_syscall2(SYS_tkill, held & ~LT_LOCK_WAITERS, 0) == -ESRCH &&
-            __atomic_compare_exchange_n(&lock->word, &held, self | LT_LOCK_WAITERS, 0,
-                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-            return 1;
-        seen = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
-    }
-}
-
-void lt_lock_release(struct lt_lock *lock)
-{
-    uint32_t was = __atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE);
-    if (was & LT_LOCK_WAITERS)
-        lt_syscall3(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1);
+    char digits[LT_DIGITS_MAX];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (n)
+        *to++ = digits[--n];
+    return to;
 }
 
 void lt_say(const char *text, const char *detail, long number)
@@ -215,12 +164,7 @@ void lt_say(const char *text, const char *detail, long number)
         static const char open[] = " (errno ";
         memcpy(line + at, open, sizeof open - 1);
         at += sizeof open - 1;
-        char digits[20];
-        size_t n = 0;
-        for (long v = number < 0 ? -number : number; v; v /= 10)
-            digits[n++] = (char)('0' + v % 10);
-        while (n)
-            line[at++] = digits[--n];
+        at = (size_t)(lt_put_decimal(line + at, (uint64_t)(number < 0 ? -number : number)) - line);
         line[at++] = ')';
     }
     line[at++] = '\n';

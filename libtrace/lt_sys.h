@@ -7,6 +7,7 @@
 #ifndef LT_SYS_H
 #define LT_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -83,9 +84,9 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
 #define lt_syscall1(n, a) lt_syscall6((n), (long)(a), 0, 0, 0, 0, 0)
 #define lt_syscall2(n, a, b) lt_syscall6((n), (long)(a), (long)(b), 0, 0, 0, 0)
 #define lt_syscall3(n, a, b, c) lt_syscall6((n), (long)(a), (long)(b), (long)(c), 0, 0, 0)
-#define lt_syscall4(n, a, b, c, d)                                                                \
+#define lt_syscall4(n, a, b, c, d)                                                                 \
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
-#define lt_syscall5(n, a, b, c, d, e)                                                             \
+#define lt_syscall5(n, a, b, c, d, e)                                                              \
     lt_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 /* Calls with 64-bit arguments or results, as each ABI has them: on 32-bit machines
@@ -159,7 +160,7 @@ size_t lt_memory_held(void);
 void *lt_map_file(int fd, uint64_t offset, size_t size);
 void lt_unmap(void *memory, size_t size);
 
-int lt_open(const char *path, int flags, int mode);    /* descriptor or -errno, retried on EINTR */
+int lt_open(const char *path, int flags, int mode); /* descriptor or -errno, retried on EINTR */
 void lt_close(int fd);
 /* Move fd to a number of at least `lowest`, or as high as the limit of
  * descriptors lets it, close-on-exec; the new number or -errno, with fd closed
@@ -169,27 +170,27 @@ int lt_move_fd(int fd, int lowest);
  * *capacity what to give back. NULL on failure. A NUL follows the text. */
 char *lt_read_file(const char *path, size_t *size, size_t *capacity);
 struct stat;
-int lt_fstat(int fd, struct stat *st);                 /* 0 or -errno */
+int lt_fstat(int fd, struct stat *st); /* 0 or -errno */
 int lt_getpid(void);
 int lt_getppid(void);
 int lt_gettid(void);
 
-/* Futex lock that a thread which already holds it can recognise: 0 free,
- * otherwise the owner's tid, with LT_LOCK_WAITERS set when others sleep. */
-struct lt_lock {
-    uint32_t word;
+/* Own descriptors are moved to this number or above. */
+#define LT_LOWEST_FD 1000
+
+/* A descriptor of ours, checked before use: programs close descriptors that
+ * they do not know, and the number may by then be somebody else's file. */
+struct lt_file {
+    int fd;
+    uint64_t device, inode;
 };
-#define LT_LOCK_WAITERS 0x80000000u
-/* The calling thread's id, by a system call only while it has no block (lt_thread.c). */
-uint32_t lt_lock_owner(void);
-/* False if this thread holds the lock already (a signal handler inside). A lock
- * whose holder is no more (cancelled while it held it) is taken from it. */
-int lt_lock_take(struct lt_lock *lock);
-int lt_lock_try(struct lt_lock *lock);
-void lt_lock_release(struct lt_lock *lock);
-/* Release whatever the calling thread still holds: only where it is known to be
- * inside none of the code that took it (left by longjmp or a cancellation). */
-void lt_lock_abandon(void);
+bool lt_file_adopt(struct lt_file *file, int fd); /* remember what fd refers to now */
+bool lt_file_is_ours(const struct lt_file *file);
+
+/* The decimal digits of `number` go to `to`, which has room for LT_DIGITS_MAX bytes;
+ * returns their end. No NUL. */
+#define LT_DIGITS_MAX 20
+char *lt_put_decimal(char *to, uint64_t number);
 
 /* One line to standard error, "mlog: " before it; see lt_config for when. */
 void lt_say(const char *text, const char *detail, long number);

@@ -8,18 +8,14 @@
  * context that all such threads share under a lock.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "lt_real.h"
+#include "lt_maps.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
-
-__thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
-struct lt_process lt_process;
 
 /* Frames of a nested event or of a thread without a block. */
 #define NESTED_DEPTH 1024
@@ -31,14 +27,6 @@ static pthread_key_t thread_key;
 static bool thread_key_made;
 static struct lt_thread *pool;
 static struct lt_lock pool_lock;
-
-uint32_t lt_lock_owner(void)
-{
-    struct lt_thread *self = lt_self;
-    if (LT_LIKELY((uintptr_t)self > 1 && self->tid))
-        return self->tid;
-    return (uint32_t)lt_gettid();
-}
 
 static void context_init(struct lt_context *c, uint32_t flags)
 {
@@ -66,8 +54,6 @@ static void context_begin_stream(struct lt_context *c)
 
 void lt_context_announce(struct lt_context *c)
 {
-    c->announced = lt_process.key;
-    lt_process_announce(c);
     char name[17] = "";
     int tid = 0;
     if (!(c->flags & MLF_STREAM_SHARED)) {
@@ -92,15 +78,6 @@ static void say_stream_end(struct lt_context *c)
     p = mlf_put_vu(p, lt_now());
     p = lt_put_string(p, name, strlen(name));
     lt_writer_record(&c->definitions, MLF_REC_STREAM_END, c->scratch, (size_t)(p - c->scratch));
-}
-
-unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
-                           int reason)
-{
-    to = mlf_put_vu(to, now);
-    to = mlf_put_vu(to, stream);
-    to = mlf_put_vu(to, events);
-    return mlf_put_vu(to, (uint64_t)reason);
 }
 
 /* A signal handler may add to the count meanwhile: only what was said is taken off. */
@@ -185,15 +162,8 @@ static void recover(struct lt_context *c)
     for (int i = 0; i < 2; i++) {
         struct lt_writer *w = writers[i];
         w->limit = NULL;
-        if (!w->chunk)
-            continue;
-        /* Left while it began a chunk: the numbers shall have no gap for that. */
-        if (lt_sink == &lt_sink_stream && w->position == w->chunk && w->sequence)
-            w->sequence--; /* nothing will be delivered under it */
-        else if (lt_sink == &lt_sink_file &&
-                 mlf_get_u32(w->chunk + MLF_CHUNK_MAGIC_AT) == MLF_CHUNK_MAGIC &&
-                 mlf_get_u32(w->chunk + MLF_CHUNK_SEQUENCE) == w->sequence)
-            w->sequence++; /* it can be seen already */
+        if (w->chunk)
+            lt_sink->recover(w);
     }
     c->busy = 0;
 }
@@ -232,38 +202,10 @@ static void thread_ended(void *memory)
     push_to_pool(t);
 }
 
-/* The mapping that holds `inside`; false if that cannot be found out. */
-static bool find_mapping(uintptr_t inside, uintptr_t bounds[2])
-{
-    int fd = lt_open("/proc/self/maps", O_RDONLY, 0);
-    if (fd < 0)
-        return false;
-    char text[256];
-    int field = 0; /* of the line: 0 start, 1 end, 2 the rest */
-    long n;
-    bool done = false;
-    bounds[0] = bounds[1] = 0;
-    while (!done && ((n = lt_syscall3(SYS_read, fd, text, sizeof text)) > 0 || n == -EINTR))
-        for (long i = 0; i < n && !done; i++) {
-            char ch = text[i];
-            if (ch == '\n') {
-                bounds[0] = bounds[1] = 0;
-                field = 0;
-            } else if (field < 2 && (ch == '-' || ch == ' ')) {
-                field++;
-                done = field == 2 && bounds[1] > inside;
-            } else if (field < 2) {
-                bounds[field] = bounds[field] << 4 | (uintptr_t)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
-            }
-        }
-    lt_close(fd);
-    return done && bounds[0] <= inside;
-}
-
 static bool in_one_mapping(uintptr_t low, uintptr_t high)
 {
-    uintptr_t bounds[2];
-    return find_mapping(low, bounds) && bounds[1] > high;
+    struct lt_mapping mapping;
+    return lt_maps_find(low, &mapping, NULL, 0) && mapping.end > high;
 }
 
 static uintptr_t thread_pointer(void)
@@ -283,10 +225,11 @@ static uintptr_t thread_pointer(void)
  * mapping (glibc and musl). */
 static bool find_own_stack(uintptr_t sp, uintptr_t *lo, uintptr_t *hi)
 {
-    uintptr_t top = thread_pointer(), bounds[2];
-    if (sp >= top || !find_mapping(sp, bounds) || bounds[1] <= top)
+    uintptr_t top = thread_pointer();
+    struct lt_mapping mapping;
+    if (sp >= top || !lt_maps_find(sp, &mapping, NULL, 0) || mapping.end <= top)
         return false;
-    *lo = bounds[0];
+    *lo = mapping.start;
     *hi = top;
     return true;
 }
@@ -402,7 +345,7 @@ static struct lt_context *shared_context(void)
     return NULL;
 }
 
-static struct lt_context *LT_COLD choose_context(uintptr_t frame)
+struct lt_context *LT_COLD lt_context_choose(uintptr_t frame)
 {
     if (lt_self == LT_THREAD_GONE)
         return shared_context();
@@ -432,50 +375,4 @@ static struct lt_context *LT_COLD choose_context(uintptr_t frame)
     }
     c->busy = frame;
     return c;
-}
-
-struct lt_context *lt_begin_slow(uintptr_t frame)
-{
-    int saved = errno;
-    struct lt_context *c = NULL;
-    uint32_t active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE);
-    if (LT_UNLIKELY(active == LT_UNKNOWN)) {
-        if (lt_process.started)
-            lt_start_child();
-        else if (lt_real_ready())
-            lt_start();
-        active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE);
-    }
-    if (active == LT_ACTIVE)
-        c = choose_context(frame);
-    if (c) {
-        LT_SIGNAL_FENCE();
-        bool ready = true;
-        if (c->announced != lt_process.key)
-            lt_context_announce(c);
-        if (c->events.position > c->events.limit)
-            ready = lt_writer_room(&c->events, LT_ITEM_MAX);
-        if (LT_UNLIKELY(ready && (c->lost || c->dropped || lt_process.lost))) {
-            lt_context_say_losses(c, lt_now(), false);
-            ready = lt_writer_room(&c->events, LT_ITEM_MAX);
-        }
-        if (!ready || lt_page.active != LT_ACTIVE) {
-            __atomic_fetch_add(c->dropping ? &c->dropped : &c->lost, 1, __ATOMIC_RELAXED);
-            c->busy = 0;
-            lt_release_shared(c);
-            c = NULL;
-        }
-    }
-    errno = saved;
-    return c;
-}
-
-void lt_finish_slow(struct lt_context *context, uint64_t now)
-{
-    int saved = errno;
-    if (now >= lt_page.next_tick)
-        lt_tick(context, now);
-    if (lt_page.write_through && lt_page.active == LT_ACTIVE)
-        lt_sink->flush(context);
-    errno = saved;
 }

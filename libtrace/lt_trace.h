@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The library's own state: one page for the process, one block for a thread,
- * and the writers through which streams reach the sink. Every .c file of
- * libtrace includes this; it includes nothing above format/.
+ * and the writers through which streams reach the sink (all in lt_state.c).
+ * Included by whatever records or delivers; system calls, locks, the clock, the
+ * configuration, the real functions and the unwinder stand below and do without.
+ * The functions declared here are in the order in which their files depend on
+ * each other: a thread's contexts and the writer know nothing of the process.
  *
  * Who may touch what: a context and its writers belong to one thread at one
  * nesting level, so they need no locks; only a stream sink's drain reads
@@ -18,6 +21,7 @@
 
 #include "lt_clock.h"
 #include "lt_encode.h"
+#include "lt_lock.h"
 #include "lt_sys.h"
 #include "lt_unwind.h"
 #include "mlf_codec.h"
@@ -26,23 +30,23 @@
 /* A fork's child finds the page zeroed (MADV_WIPEONFORK): so LT_UNKNOWN sends
  * its first event to the slow path, however the fork was made. */
 enum lt_active {
-    LT_UNKNOWN = 0,     /* not begun, or a fork's child */
+    LT_UNKNOWN = 0, /* not begun, or a fork's child */
     LT_ACTIVE = 1,
-    LT_OFF = 2,         /* nothing to do: forward only */
+    LT_OFF = 2, /* nothing to do: forward only */
 };
 
 struct lt_page {
     uint32_t active;
     uint32_t clock_kind;
     uint32_t tick_shift;
-    uint32_t write_through;     /* stream sink, process ending: flush each event */
-    uint32_t coarse_clock;      /* there is one that costs no system call */
-    uint64_t next_tick;         /* time at which an event does the periodic work */
+    uint32_t write_through; /* stream sink, process ending: flush each event */
+    uint32_t coarse_clock;  /* there is one that costs no system call */
+    uint64_t next_tick;     /* time at which an event does the periodic work */
 };
 #if defined(__x86_64__) || defined(__i386__)
 #define LT_PAGE_BYTES 4096
 #else
-#define LT_PAGE_BYTES 65536     /* the largest page there is */
+#define LT_PAGE_BYTES 65536 /* the largest page there is */
 #endif
 extern union lt_page_memory {
     struct lt_page page;
@@ -69,6 +73,12 @@ static inline uint64_t lt_now(void)
     return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
 }
 
+/* For events of a process with one thread. */
+static inline uint64_t lt_now_alone(void)
+{
+    return lt_clock_count_alone((int)lt_page.clock_kind) >> lt_page.tick_shift;
+}
+
 /* In a process with one thread the order of events is their order in the stream,
  * and a stamp says no more than when. So up to so many events may share one, as
  * long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not
@@ -79,15 +89,15 @@ static inline uint64_t lt_now(void)
 
 /* One chunk being written: of events or of definitions. */
 struct lt_writer {
-    unsigned char *position;    /* next free byte; stored last, release */
-    unsigned char *limit;       /* an item may begin while position <= limit */
-    unsigned char *chunk;       /* start of the chunk; mapped: its header */
-    unsigned char *drained;     /* stream sink: delivered up to here */
-    size_t size;                /* of the chunk, header included */
-    uint64_t time;              /* of the last event; base time at first */
+    unsigned char *position; /* next free byte; stored last, release */
+    unsigned char *limit;    /* an item may begin while position <= limit */
+    unsigned char *chunk;    /* start of the chunk; mapped: its header */
+    unsigned char *drained;  /* stream sink: delivered up to here */
+    size_t size;             /* of the chunk, header included */
+    uint64_t time;           /* of the last event; base time at first */
     uint64_t base_time;
-    uint32_t sequence;          /* of the next chunk */
-    uint32_t kind;              /* enum mlf_chunk_kind */
+    uint32_t sequence; /* of the next chunk */
+    uint32_t kind;     /* enum mlf_chunk_kind */
     struct lt_context *context;
 };
 
@@ -95,29 +105,29 @@ struct lt_writer {
 #define LT_ITEM_MAX 112
 /* Kept free behind the limit of every chunk, for a LOSS or STOP record. */
 #define LT_CHUNK_SLACK 64
-#define LT_STOP_MAX 32          /* longest STOP record, with its tag */
+#define LT_STOP_MAX 32 /* longest STOP record, with its tag */
 
 /* What one thread writes at one nesting level. */
 struct lt_context {
-    uintptr_t busy;             /* stack address of the hook that is recording, 0 idle */
+    uintptr_t busy; /* stack address of the hook that is recording, 0 idle */
     uint32_t stream;
-    uint32_t flags;             /* MLF_STREAM_* */
-    uint32_t stamp_share;       /* events that may still take the last one's stamp */
-    uint32_t stamp_anew;        /* ... but none may: also set by handlers inside a hook */
-    uint64_t stamp_coarse;      /* the coarse clock when it was taken */
+    uint32_t flags;        /* MLF_STREAM_* */
+    uint32_t stamp_share;  /* events that may still take the last one's stamp */
+    uint32_t stamp_anew;   /* ... but none may: also set by handlers inside a hook */
+    uint64_t stamp_coarse; /* the coarse clock when it was taken */
     struct lt_writer events;
     struct lt_writer definitions;
     struct lt_encoder encoder;
     struct lt_node_encoder nodes;
-    uint64_t lost;              /* events not recorded, still to be said; atomic */
-    uint64_t dropped;           /* the same, by MLOG_ON_FULL=drop; atomic */
-    bool dropping;              /* the last room for an event was refused for that reason */
-    uint64_t announced;         /* STREAM record written for this process key */
-    struct lt_context *next;    /* in lt_process.contexts; never unlinked */
+    uint64_t lost;           /* events not recorded, still to be said; atomic */
+    uint64_t dropped;        /* the same, by MLOG_ON_FULL=drop; atomic */
+    bool dropping;           /* the last room for an event was refused for that reason */
+    uint64_t announced;      /* STREAM record written for this process key */
+    struct lt_context *next; /* in lt_process.contexts; never unlinked */
     unsigned char scratch[1536];
 };
 
-#define LT_ID_CACHE 2048        /* recent stacks of a thread: path hash to id */
+#define LT_ID_CACHE 2048 /* recent stacks of a thread: path hash to id */
 struct lt_id_entry {
     uint64_t hash;
     uint64_t id;
@@ -125,11 +135,11 @@ struct lt_id_entry {
 
 struct lt_thread {
     struct lt_context main;
-    struct lt_thread *next_free;        /* pool of ended threads' blocks */
-    uint32_t forwarding;                /* inside a libc function that calls another hook */
+    struct lt_thread *next_free; /* pool of ended threads' blocks */
+    uint32_t forwarding;         /* inside a libc function that calls another hook */
     uint32_t key_rounds;
     uint32_t tid;
-    struct lt_context *nested;          /* made at the first nested event */
+    struct lt_context *nested; /* made at the first nested event */
     struct lt_unwinder *nested_unwinder;
     struct lt_unwinder *unwinder;
     struct lt_id_entry ids[LT_ID_CACHE];
@@ -156,38 +166,39 @@ static inline void lt_stamp_anew(void)
 struct lt_process {
     uint64_t key;
     int pid;
-    bool stopped;               /* tracing has ended, for forked children too */
-    bool started;               /* this image has begun once; a fork's child inherits it */
+    bool stopped; /* tracing has ended, for forked children too */
+    bool started; /* this image has begun once; a fork's child inherits it */
     struct lt_clock clock;
     struct lt_moment start;
-    uint64_t fork_time;         /* ticks, set by the parent just before fork */
+    uint64_t fork_time; /* ticks, set by the parent just before fork */
     uint64_t page_size;
-    struct lt_context *contexts;        /* all, atomically pushed */
-    struct lt_context *shared;          /* for threads without a block; under shared_lock */
+    struct lt_context *contexts; /* all, atomically pushed */
+    struct lt_context *shared;   /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;
     struct lt_lock shared_lock;
-    uint32_t streams;           /* last stream number given, atomic */
-    uint32_t finished;          /* PROCESS_END has been written */
-    uint64_t lost;              /* events for which there was no context, still to be said; atomic */
-    uint64_t nested;            /* events of signal handlers that interrupted another; atomic */
+    uint32_t streams;  /* last stream number given, atomic */
+    uint32_t finished; /* PROCESS_END has been written */
+    uint64_t lost;     /* events for which there was no context, still to be said; atomic */
+    uint64_t nested;   /* events of signal handlers that interrupted another; atomic */
 };
 extern struct lt_process lt_process;
 
-/* lt_thread.c: contexts. lt_begin returns the context in which the calling
+/* lt_thread.c: contexts. */
+bool lt_thread_setup(void);      /* once a process image */
+void lt_thread_after_fork(void); /* in the child: this thread is the only one */
+/* The context for an event of the calling thread, marked busy, or NULL: the event
+ * is counted as lost. There may be no room in it yet. */
+struct lt_context *lt_context_choose(uintptr_t frame);
+void lt_context_announce(struct lt_context *context); /* its STREAM record */
+/* Say in `context` what was lost of its own and where there was no context; with
+ * `all` what any context of the process has lost and not said. */
+void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
+
+/* lt_process.c: events. lt_begin returns the context in which the calling
  * thread records one event, with room for it and marked busy, or NULL: not
  * traced, or the event is counted as lost. lt_finish ends the event. */
 struct lt_context *lt_begin_slow(uintptr_t frame);
 void lt_finish_slow(struct lt_context *context, uint64_t now);
-bool lt_thread_setup(void);             /* once a process image */
-void lt_thread_after_fork(void);        /* in the child: this thread is the only one */
-void lt_context_announce(struct lt_context *context);
-/* Payload of a LOSS record; returns its end. `to` has room for LT_LOSS_MAX bytes. */
-#define LT_LOSS_MAX (4 * MLF_VU_SLACK)
-unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
-                           int reason);
-/* Say in `context` what was lost of its own and where there was no context; with
- * `all` what any context of the process has lost and not said. */
-void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
 
 static inline struct lt_context *lt_begin(uintptr_t frame)
 {
@@ -226,19 +237,21 @@ static inline void lt_commit(struct lt_writer *writer, unsigned char tag, unsign
     __atomic_store_n(&writer->position, end, __ATOMIC_RELEASE);
 }
 
-/* Whether `size` bytes are left in the writer's chunk, the slack behind its limit
- * included. */
-static inline bool lt_writer_has_slack(const struct lt_writer *writer, size_t size)
-{
-    return writer->limit &&
-           writer->position + size <= writer->limit + LT_ITEM_MAX + LT_CHUNK_SLACK;
-}
-
 /* lt_writer.c. lt_writer_room: make room for an item of `size` bytes by
  * beginning a new chunk if need be; false when tracing has ended. */
 bool lt_writer_room(struct lt_writer *writer, size_t size);
 bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
                       size_t size);
+/* The same behind the limit, where no chunk is begun: if `room` bytes, at least those
+ * of the record, are left before the chunk's end; else false and nothing is done. */
+bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
+                               size_t size, size_t room);
+/* Payload of a LOSS record; returns its end. `to` has room for LT_LOSS_MAX bytes. */
+#define LT_LOSS_MAX (4 * MLF_VU_SLACK)
+unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
+                           int reason);
+/* End tracing for good, with a STOP record if there is room; reason is an enum mlf_loss. */
+void lt_stop(int reason, int error);
 /* Append to a record's payload under construction. */
 static inline unsigned char *lt_put_string(unsigned char *p, const void *text, size_t size)
 {
@@ -247,13 +260,7 @@ static inline unsigned char *lt_put_string(unsigned char *p, const void *text, s
     return p + size;
 }
 
-/* lt_process.c */
-void lt_start(void);                    /* once; sets lt_page.active */
-void lt_start_child(void);              /* first event after a fork */
-void lt_process_announce(struct lt_context *context);
-void lt_tick(struct lt_context *context, uint64_t now);
+/* The image ends, by an enum mlf_end: say so and deliver what is buffered. */
 void lt_process_end(int how, int status);
-/* End tracing for good, with a STOP record if there is room. */
-void lt_stop(int reason, int error);
 
 #endif

@@ -7,7 +7,7 @@
  *
  * Invariant: what lt_unwind returns equals what a full unwind by the same rules
  * at the same moment would return, whatever happened on the stack since the
- * previous call (see lt_unwind_core.h for the argument).
+ * previous call (see lt_unwind_core_tmpl.h for the argument).
  *
  * Everything here is callable from any hook: no allocation, no lock, no call
  * that sets errno, no write outside the unwinder and our own stack frame. One
@@ -179,7 +179,8 @@ void lt_unwind_set_salt(uint64_t salt);
 void lt_unwind_register_stack(struct lt_unwinder *u, uintptr_t lo, uintptr_t hi);
 
 /* Finds the bounds of the calling thread's own stack, of which sp is a part: false
- * if they are unknown. Called inside an event, a few times a thread at the most. Set before the first event. */
+ * if they are unknown. Called inside an event, a few times a thread at the most. Set before the
+ * first event. */
 typedef bool lt_stack_finder_function(uintptr_t sp, uintptr_t *lo, uintptr_t *hi);
 void lt_unwind_set_stack_finder(lt_stack_finder_function *finder);
 

@@ -2,8 +2,8 @@
  *
  * The unwinder for AArch64: what a row of call frame information comes down to in
  * one word, and how to step by such a word. Owns nothing beyond what
- * lt_unwind_core.h declares, which also argues why results are right; the walk
- * is lt_unwind_walk.h's. Called by the hooks through lt_unwind.h.
+ * lt_unwind_core_tmpl.h declares, which also argues why results are right; the walk
+ * is lt_unwind_walk_tmpl.h's. Called by the hooks through lt_unwind.h.
  *
  * Slot of a word: n for "return address at CFA - 8n", x29 in the word below it.
  * A frame record at the bottom of a large frame is a wide rule, so is a frame that
@@ -27,12 +27,12 @@
     do {                                                                                           \
         uintptr_t slot_, fp_slot_;                                                                 \
         lt_arch_slots(LT_SLOT_OF(bits), sp, &slot_, &fp_slot_);                                    \
-        if (!((bits) & LT_FRAME_ODD))                                                              \
+        if (!((bits)&LT_FRAME_ODD))                                                                \
             (p)[-1] = (struct lt_point){slot_, lt_load(slot_)};                                    \
     } while (0)
 
 #include "lt_libc.h"
-#include "lt_unwind_core.h"
+#include "lt_unwind_core_tmpl.h"
 
 #include "lt_sys.h"
 
@@ -190,7 +190,7 @@ static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
     return signal->cfa_slot - (SIGNAL_SP - SIGNAL_X30);
 }
 
-#include "lt_unwind_walk.h"
+#include "lt_unwind_walk_tmpl.h"
 
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"

@@ -2,8 +2,8 @@
  *
  * The unwinder for 32-bit x86: what a row of call frame information comes down
  * to in one word, and how to step by such a word. Owns nothing beyond what
- * lt_unwind_core.h declares, which also argues why results are right; the walk
- * is lt_unwind_walk.h's. Called by the hooks through lt_unwind.h.
+ * lt_unwind_core_tmpl.h declares, which also argues why results are right; the walk
+ * is lt_unwind_walk_tmpl.h's. Called by the hooks through lt_unwind.h.
  *
  * Slot of a word: n for "ebp saved at CFA - 4n", 1, the return address's own
  * slot, for "not saved". LT_KIND_ODD: the CFA is kept in a realigned frame (every
@@ -15,7 +15,7 @@
 #define LT_IS_CODE(key) ((key) < 0xfffff000u)
 
 #include "lt_libc.h"
-#include "lt_unwind_x86.h"
+#include "lt_unwind_x86_tmpl.h"
 
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
@@ -77,8 +77,7 @@ static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_r
         return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
     if (LT_TEST_ALL_FULL || fde->signal)
         return full;
-    if (ra->how != LT_CFI_OFFSET || ra->off != -4 ||
-        row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED)
+    if (ra->how != LT_CFI_OFFSET || ra->off != -4 || row->reg[LT_CFI_SP].how != LT_CFI_UNSPECIFIED)
         return full;
     if (cfa->how != LT_CFI_REGISTER)
         return classify_realigned(row);
@@ -131,7 +130,7 @@ static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct
     return lt_arch_realigned(word, o, s, ra, fp);
 }
 
-#include "lt_unwind_walk.h"
+#include "lt_unwind_walk_tmpl.h"
 
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"

@@ -2,8 +2,8 @@
  *
  * The unwinder for x86-64: what a row of call frame information comes down to in
  * one word, and how to step by such a word. Owns nothing beyond what
- * lt_unwind_core.h declares, which also argues why results are right; the walk
- * is lt_unwind_walk.h's. Called by the hooks through lt_unwind.h.
+ * lt_unwind_core_tmpl.h declares, which also argues why results are right; the walk
+ * is lt_unwind_walk_tmpl.h's. Called by the hooks through lt_unwind.h.
  *
  * Slot of a word: n for "rbp saved at CFA - 8n", 1, the return address's own
  * slot, for "not saved". LT_KIND_ODD: the CFA is kept in a realigned frame, at
@@ -13,7 +13,7 @@
 #define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 
 #include "lt_libc.h"
-#include "lt_unwind_x86.h"
+#include "lt_unwind_x86_tmpl.h"
 
 /* Where the kernel's signal frame keeps registers, from the sp at which the
  * return trampoline starts. */
@@ -63,8 +63,8 @@ static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
     code += (code[0] == 0x89 && code[1] == 0xc7) || (code[0] == 0x63 && code[1] == 0xf8) ? 2 : 0;
     memcpy(&by, code + 1, 4);
     uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
-    bool end = code[0] == 0xe8 &&
-               (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
+    bool end =
+        code[0] == 0xe8 && (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
     return end ? LT_KIND_END : LT_KIND_NONE;
 #endif
 }
@@ -189,7 +189,7 @@ static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct
     return 0;
 }
 
-#include "lt_unwind_walk.h"
+#include "lt_unwind_walk_tmpl.h"
 
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writers: room in a chunk, framed records, and the headers that both sinks
- * write. A writer is used by its context's thread only.
+ * Writers: room in a chunk, framed records, records in the slack behind the
+ * limit, the end of tracing, and the headers that both sinks write. A writer is
+ * used by its context's thread only.
  */
 #include <string.h>
-#include <sys/stat.h>
 
+#include "lt_config.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
-
-const struct lt_sink *lt_sink;
 
 static struct mlf_crc_table crc_table;
 static bool crc_ready;
@@ -58,22 +57,50 @@ void lt_chunk_header(unsigned char *header, const struct lt_writer *writer, uint
     __atomic_store_n((uint32_t *)(void *)header, magic, __ATOMIC_RELEASE);
 }
 
-bool lt_file_adopt(struct lt_file *file, int fd)
+static void put_record(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
+                       size_t size)
 {
-    struct stat st;
-    if (lt_fstat(fd, &st) != 0)
+    unsigned char *p = mlf_put_vu(writer->position + 1, size);
+    memcpy(p, payload, size);
+    lt_commit(writer, (unsigned char)tag, p + size);
+}
+
+/* Whether `size` bytes are left in the writer's chunk, the slack behind its limit
+ * included. */
+static bool writer_has_slack(const struct lt_writer *writer, size_t size)
+{
+    return writer->chunk && writer->limit &&
+           writer->position + size <= writer->limit + LT_ITEM_MAX + LT_CHUNK_SLACK;
+}
+
+bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const unsigned char *payload,
+                               size_t size, size_t room)
+{
+    if (!writer_has_slack(writer, room))
         return false;
-    file->fd = fd;
-    file->device = st.st_dev;
-    file->inode = st.st_ino;
+    put_record(writer, tag, payload, size);
     return true;
 }
 
-bool lt_file_is_ours(const struct lt_file *file)
+void lt_stop(int reason, int error)
 {
-    struct stat st;
-    return lt_fstat(file->fd, &st) == 0 && st.st_dev == file->device &&
-           st.st_ino == file->inode;
+    uint32_t was = __atomic_exchange_n(&lt_page.active, LT_OFF, __ATOMIC_ACQ_REL);
+    if (was != LT_ACTIVE)
+        return;
+    lt_process.stopped = true;
+    struct lt_thread *self = lt_self;
+    if (lt_config.debug)
+        lt_say("tracing stopped: the trace cannot be written on", NULL, error);
+    if ((uintptr_t)self <= 1)
+        return;
+    /* The slack behind the limit of the chunk in hand is kept for this. */
+    struct lt_writer *w = &self->main.events;
+    if (!writer_has_slack(w, LT_STOP_MAX))
+        w = &self->main.definitions;
+    unsigned char payload[3 * MLF_VU_SLACK], *p = mlf_put_vu(payload, lt_now());
+    p = mlf_put_vu(p, (uint64_t)reason);
+    p = mlf_put_vu(p, (uint64_t)error);
+    lt_writer_record_in_slack(w, MLF_REC_STOP, payload, (size_t)(p - payload), LT_STOP_MAX);
 }
 
 bool lt_writer_room(struct lt_writer *writer, size_t size)
@@ -81,11 +108,11 @@ bool lt_writer_room(struct lt_writer *writer, size_t size)
     if (writer->position <= writer->limit &&
         size <= (size_t)(writer->limit - writer->position) + LT_ITEM_MAX)
         return true;
-    int refused = lt_sink->begin(writer, size);
+    enum lt_refusal refused = lt_sink->begin(writer, size);
     if (LT_UNLIKELY(refused)) {
         if (writer->kind == MLF_EVENTS)
-            writer->context->dropping = refused == LT_SINK_DROP;
-        if (refused != LT_SINK_BUSY && refused != LT_SINK_DROP)
+            writer->context->dropping = refused == LT_REFUSED_DROP;
+        if (lt_refusal_ends(refused))
             lt_stop(refused, 0);
         return false;
     }
@@ -102,8 +129,15 @@ bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned cha
 {
     if (!lt_writer_room(writer, 1 + MLF_VU_SLACK + size))
         return false;
-    unsigned char *p = mlf_put_vu(writer->position + 1, size);
-    memcpy(p, payload, size);
-    lt_commit(writer, (unsigned char)tag, p + size);
+    put_record(writer, tag, payload, size);
     return true;
+}
+
+unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
+                           int reason)
+{
+    to = mlf_put_vu(to, now);
+    to = mlf_put_vu(to, stream);
+    to = mlf_put_vu(to, events);
+    return mlf_put_vu(to, (uint64_t)reason);
 }

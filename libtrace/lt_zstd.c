@@ -12,8 +12,8 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define BLOCK_MAX (128u << 10)      /* of a stored block, by the zstd format */
-#define HEADER 9                    /* magic, descriptor, content size in 4 bytes */
+#define BLOCK_MAX (128u << 10) /* of a stored block, by the zstd format */
+#define HEADER 9               /* magic, descriptor, content size in 4 bytes */
 
 /* Signatures of zstd.h: the library is looked for at run time alone. */
 static struct {
@@ -32,11 +32,11 @@ bool lt_zstd_load(int level)
 {
     void *library = dlopen("libzstd.so.1", RTLD_NOW | RTLD_LOCAL);
     if (library) {
-        zstd.estimate = (size_t (*)(int))dlsym(library, "ZSTD_estimateCCtxSize");
+        zstd.estimate = (size_t(*)(int))dlsym(library, "ZSTD_estimateCCtxSize");
         zstd.init = (void *(*)(void *, size_t))dlsym(library, "ZSTD_initStaticCCtx");
-        zstd.compress = (size_t (*)(void *, void *, size_t, const void *, size_t, int))dlsym(
+        zstd.compress = (size_t(*)(void *, void *, size_t, const void *, size_t, int))dlsym(
             library, "ZSTD_compressCCtx");
-        zstd.bound = (size_t (*)(size_t))dlsym(library, "ZSTD_compressBound");
+        zstd.bound = (size_t(*)(size_t))dlsym(library, "ZSTD_compressBound");
         zstd.is_error = (unsigned (*)(size_t))dlsym(library, "ZSTD_isError");
     }
     dlerror(); /* the first call takes its text, the second frees it */

@@ -3,8 +3,8 @@
 #
 # Everything that must hold before a change lands: installs what is missing,
 # builds with gcc and clang (warnings are errors here, though not for users),
-# and runs every test. Ends with a line "N passed, N failed, N skipped" and
-# status 0 only if all is well.
+# and runs every test. Ends with the reasons of what was skipped, a line for each
+# failure, a line "N passed, N failed, N skipped", and status 0 only if all is well.
 #
 #     tests/run.sh              all of it
 #     MLOG_BUILD_DIR=/tmp/b tests/run.sh
@@ -53,11 +53,12 @@ meson test -C "$build" --no-rebuild --print-errorlogs || status=1
 cp "$build/meson-logs/testlog.junit.xml" "$reports/unit.xml" 2> /dev/null || status=1
 
 read -r python < "$build/tests/python-path"
-MLOG_BUILD_DIR=$build "$python" -m pytest -q -n "$jobs" --dist loadgroup \
+options=(-q --tb=short -rN) # the closing list is tally.py's
+MLOG_BUILD_DIR=$build "$python" -m pytest "${options[@]}" -n "$jobs" --dist loadgroup \
     -p no:cacheprovider --junitxml="$reports/pytest.xml" tests || status=1
 
 # The library as clang builds it: the tests of what it may not get wrong.
-MLOG_BUILD_DIR=$build/clang "$python" -m pytest -q -n "$jobs" --dist loadgroup \
+MLOG_BUILD_DIR=$build/clang "$python" -m pytest "${options[@]}" -n "$jobs" --dist loadgroup \
     -p no:cacheprovider --junitxml="$reports/clang.xml" -m smoke tests || status=1
 
 "$python" tests/tally.py "$reports"/*.xml || status=1

@@ -48,12 +48,27 @@ echo "mlog: installing ${missing[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
-        -o DPkg::Lock::Timeout=300 "$@" > "$log" 2>&1 < /dev/null
+    local pid shown
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 \
+        -o DPkg::Lock::Timeout=300 "$@" > "$log" 2>&1 < /dev/null &
+    pid=$!
+    while [ -t 1 ] && kill -0 "$pid" 2> /dev/null; do
+        shown=$(tail -n 1 "$log" | tr -cd '[:print:]')
+        printf '\r\033[K  %.70s' "$shown"
+        sleep 0.2
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
+    wait "$pid"
+}
+# An installation that was interrupted is finished first: dpkg refuses all else.
+finish() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive dpkg --configure -a > "$log" 2>&1 \
+        < /dev/null
 }
 # The package lists of a fresh machine are missing, those of an old one stale.
 apt install -y --no-install-recommends "${missing[@]}" ||
-    { apt update && apt install -y --no-install-recommends "${missing[@]}"; } || {
+    { apt update && apt install -y --no-install-recommends "${missing[@]}"; } ||
+    { finish && apt install -y -f --no-install-recommends "${missing[@]}"; } || {
     cat "$log" >&2
     echo "mlog: apt-get could not install: ${missing[*]}" >&2
     exit 1

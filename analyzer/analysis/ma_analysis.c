@@ -13,26 +13,26 @@
 #include "ma_leaks.h"
 #include "ma_pages.h"
 
-static int open_trace(struct ma_analysis *analysis, const struct ma_options *options,
+static int open_trace(struct ma_analysis *analysis, const struct ma_request *request,
                       struct ma_symbols *symbols, struct ma_error *error)
 {
-    *analysis = (struct ma_analysis){.options = options, .symbols = symbols};
+    *analysis = (struct ma_analysis){.request = request, .symbols = symbols};
     ma_trace_init(&analysis->trace);
     ma_replay_init(&analysis->replay, &analysis->trace);
-    if (options->symbols && !symbols) {
-        analysis->symbols = ma_symbols_open(&options->symbol_options);
+    if (request->symbols && !symbols) {
+        analysis->symbols = ma_symbols_open(&request->symbol_options);
         if (!analysis->symbols)
             return ma_fail_memory(error);
     }
     ma_stacks_init(&analysis->stacks, &analysis->trace, analysis->symbols);
     struct ma_source **source = &analysis->source;
-    int result = options->trace_fd
-                     ? ma_source_open_fd(options->trace_fd, options->trace, source, error)
-                     : ma_source_open(options->trace, source, error);
+    int result = request->trace_fd
+                     ? ma_source_open_fd(request->trace_fd, request->trace, source, error)
+                     : ma_source_open(request->trace, source, error);
     if (result < 0)
         return result;
-    for (size_t i = 0; i < options->n_suppressions && result == 0; i++)
-        result = ma_suppress_load(&analysis->suppressions, options->suppressions[i], error);
+    for (size_t i = 0; i < request->n_suppressions && result == 0; i++)
+        result = ma_suppress_load(&analysis->suppressions, request->suppressions[i], error);
     if (result < 0)
         return result;
     size_t n_saved;
@@ -43,20 +43,20 @@ static int open_trace(struct ma_analysis *analysis, const struct ma_options *opt
             return ma_fail_memory(error);
         analysis->trace.audit.symbols_damaged = result < 0;
     }
-    if (options->filter.active &&
-        (result = ma_filter_new(&analysis->filter, &options->filter, options->trace,
+    if (request->filter.active &&
+        (result = ma_filter_new(&analysis->filter, &request->filter, request->trace,
                                 &analysis->trace, &analysis->merge, analysis->symbols,
                                 &analysis->replay.observers, error)) < 0)
         return result;
     result = ma_merge_init(&analysis->merge, &analysis->trace, analysis->source, error);
-    analysis->merge.lanes_wanted = options->jobs != 1;
+    analysis->merge.lanes_wanted = request->jobs != 1;
     return result;
 }
 
-int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_request *request,
                      struct ma_error *error)
 {
-    return open_trace(analysis, options, NULL, error);
+    return open_trace(analysis, request, NULL, error);
 }
 
 int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
@@ -64,7 +64,7 @@ int ma_analysis_reopen(struct ma_analysis *analysis, struct ma_error *error)
     struct ma_symbols *symbols = analysis->symbols;
     analysis->symbols = NULL;
     ma_analysis_free(analysis);
-    return open_trace(analysis, analysis->options, symbols, error);
+    return open_trace(analysis, analysis->request, symbols, error);
 }
 
 static void forget_rows(struct ma_analysis *analysis)
@@ -127,7 +127,7 @@ void *ma_analysis_observer_data(const struct ma_analysis *analysis, const void *
     return NULL;
 }
 
-/* What happens now and then during the pass. True: end it. */
+/* Show progress and poll, every so often during the pass. True: end the pass. */
 static bool on_interval(void *context)
 {
     struct ma_analysis *analysis = context;
@@ -146,7 +146,7 @@ int ma_analysis_run(struct ma_analysis *analysis, const struct ma_pass *pass,
     int result;
     ma_progress_begin(progress, NULL);
     progress->on &= !analysis->silent;
-    analysis->merge.prompt = analysis->options->follow || (pass && pass->prompt);
+    analysis->merge.prompt = analysis->request->follow || (pass && pass->prompt);
     ma_source_on_wait(analysis->source, on_interval, analysis);
     while ((result = ma_merge_next(&analysis->merge, most, &run)) > 0) {
         struct ma_merged merged = {run.events, run.process, run.stream, run.number};

@@ -8,7 +8,7 @@
 
 #include "ma_filter.h"
 #include "ma_merge.h"
-#include "ma_options.h"
+#include "ma_request.h"
 #include "ma_process_peaks.h"
 #include "ma_executable.h"
 #include "ma_progress.h"
@@ -31,7 +31,7 @@ struct ma_row {
     uint32_t retired;       /* 1 + index of what ma_retire.h keeps of leaks; 0: nothing */
 };
 
-/* What an observer gathers for a report from the pass to the building of it. */
+/* An observer's data: gathered during the pass, read when its report is built. */
 struct ma_observer_data {
     const void *key; /* says whose it is */
     void *data;
@@ -42,7 +42,7 @@ struct ma_observer_data {
 struct ma_retire;
 
 struct ma_analysis {
-    const struct ma_options *options;
+    const struct ma_request *request;
     struct ma_source *source;
     struct ma_trace trace;
     struct ma_merge merge;
@@ -72,9 +72,8 @@ struct ma_analysis {
     bool silent; /* a report is in sight already: no progress of the pass */
 };
 
-/* What takes part in the pass beside the replay: sees each event just after the
- * replay did, so that an observer may tell it of the blocks. All functions may be
- * NULL. */
+/* A client of the pass beside the replay: it sees each event just after the replay
+ * did, so that an observer may tell it of the blocks. All functions may be NULL. */
 struct ma_pass {
     int (*event)(void *context, struct ma_analysis *analysis, const struct ma_merged *merged);
     int (*end)(void *context, struct ma_analysis *analysis);
@@ -86,7 +85,7 @@ struct ma_pass {
 /* Open the trace. Observers (ma_observer.h) may register with replay from then on
  * until the pass. Returns 0 or a negative errno with a message; free in either
  * case. */
-int ma_analysis_open(struct ma_analysis *analysis, const struct ma_options *options,
+int ma_analysis_open(struct ma_analysis *analysis, const struct ma_request *request,
                      struct ma_error *error);
 
 /* The same trace from its beginning; what is known of symbols stays. */
@@ -115,8 +114,8 @@ static inline const struct ma_replay *ma_analysis_books(const struct ma_analysis
     return analysis->filter ? &analysis->filter->books : &analysis->replay;
 }
 
-/* What of the trace's time reports are about, ns since its start: all of it, or
- * what --from and --to leave. For after ma_analysis_rows. */
+/* The part of the trace's time that reports are about, ns since its start: all
+ * of it, or what --from and --to leave. Requires ma_analysis_rows. */
 struct ma_window {
     uint64_t from, to;
 };
@@ -125,9 +124,9 @@ struct ma_window ma_analysis_window(const struct ma_analysis *analysis);
 /* Build the rows; anew, if they were built before. */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
 
-/* What the executable of the trace's first process tells, if the file that ran is
- * found; its suppressions are added to the others then. For after the pass. NULL if
- * memory is short. */
+/* The allocators and suppressions in the executable of the trace's first process,
+ * if the file that ran is found; its suppressions join the others. Requires the
+ * pass to be over. Returns NULL if memory is short. */
 const struct ma_executable *ma_analysis_executable(struct ma_analysis *analysis);
 
 void ma_analysis_free(struct ma_analysis *analysis);

@@ -13,7 +13,7 @@
 enum { ACCEPTED = 1, REJECTED = 2 };
 enum { KNOWN = 1, FUNCTION = 2, MODULE = 4, EXCLUDE = 8 };
 
-/* What a frame, with the calls inlined there, matches. 0: memory is short. */
+/* The options that a frame, with the calls inlined there, matches. 0: memory is short. */
 static uint8_t match_pc(struct ma_filter *filter, uint32_t pc)
 {
     const struct ma_filter_options *spec = filter->spec;
@@ -162,7 +162,7 @@ static struct ma_displaced *find_displaced(const struct ma_filter *filter, uint3
     return NULL;
 }
 
-/* Whether the filter's live set has this very block, and no later one at its address. */
+/* True if the filter's live set has this very block, and no later one at its address. */
 static bool has_block(const struct ma_heap *heap, const struct ma_seen_block *block)
 {
     struct ma_block own;

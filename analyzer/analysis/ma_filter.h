@@ -2,13 +2,13 @@
  *
  * Filters: which blocks reports are about. A block is accepted or not when it
  * begins, for its whole life: by its process, the thread that allocates it, its
- * size, its stack and the moment. A call that failed is judged by the same. What
- * happens after the window's end is not told. The filter stands between the replay, whose own
- * books stay whole (so no free lacks its allocation), and its observers
- * (ma_observer.h); it is the first of these and keeps the books of what it
- * accepts, in the form of the replay's and with its numbers of sites (those of
- * which nothing is accepted have no allocations): reports take those of
- * ma_analysis_books and need not know of filters.
+ * size, its stack and the moment. A call that failed is judged by the same.
+ * Observers are told nothing of what happens after the window's end. The filter
+ * stands between the replay, whose own books stay whole (so no free lacks its
+ * allocation), and its observers (ma_observer.h); it is the first of these and
+ * keeps the books of what it accepts, in the form of the replay's and with its
+ * numbers of sites (those of which nothing is accepted have no allocations):
+ * reports take those of ma_analysis_books and need not know of filters.
  *
  * Inherited blocks are never accepted: they are their parent's.
  *
@@ -67,7 +67,7 @@ int ma_filter_new(struct ma_filter **filter, const struct ma_filter_options *spe
                   struct ma_observers *observers, struct ma_error *error);
 void ma_filter_free(struct ma_filter *filter); /* NULL is allowed */
 
-/* Whether reports are about this process, and this moment (ns) lies in the window. */
+/* True if reports are about this process, and this moment (ns) lies in the window. */
 bool ma_filter_has(const struct ma_filter *filter, const struct ma_process *process, uint64_t ns);
 
 /* The moment up to which a process is looked at, in its ticks: `end`, or the

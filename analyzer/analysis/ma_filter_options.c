@@ -94,7 +94,7 @@ static bool parse_moment(const char *text, struct ma_moment *moment)
         moment->kind = MA_MOMENT_NS;
         return true;
     }
-    /* What begins as a number is one that is wrong, and no name. */
+    /* Text that begins like a number is a wrong number, not a name. */
     const char *first = text + (*text == '-' || *text == '+');
     return *text && !isdigit((unsigned char)*first) && *first != '.';
 }

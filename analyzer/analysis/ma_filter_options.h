@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the user wants a report to be about: the values of the options --from,
- * --to, --pid, --tid, --min-size, --max-size, --min-age, --function, --module
- * and --exclude, as they were typed. ma_filter.h applies them.
+ * The choice of what a report is about: the values of the options --from, --to,
+ * --pid, --tid, --min-size, --max-size, --min-age, --function, --module and
+ * --exclude, as the user typed them. ma_filter.h applies them.
  */
 #ifndef MA_FILTER_OPTIONS_H
 #define MA_FILTER_OPTIONS_H
@@ -68,13 +68,13 @@ extern const char *const ma_filter_names[MA_FILTER_OPTIONS];
 const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
                                     const char *value);
 
-/* What is wrong with the options together, as a sentence (static), or NULL. */
+/* The fault of the options together, as a sentence (static), or NULL. */
 const char *ma_filter_options_problem(const struct ma_filter_options *spec);
 
 /* True if it cannot be applied before the end of the trace has been seen. */
 bool ma_filter_options_looks_ahead(const struct ma_filter_options *spec);
 
-/* Whether a thread's number, with its name (NULL: unknown), is one of those wanted. */
+/* True if a thread's number, with its name (NULL: unknown), is one of those wanted. */
 bool ma_filter_options_thread(const struct ma_filter_options *spec, uint64_t tid, const char *name);
 
 bool ma_patterns_match(const struct ma_patterns *patterns, const char *text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a filter must know before the replay: where the trace ends, where marks
- * are, what threads are called in the end. One pass over the trace that counts
+ * The facts that a filter needs before the replay: the trace's end, the moments
+ * of marks, the last names of threads. One pass over the trace that counts
  * nothing; it needs a file.
  */
 #include <errno.h>

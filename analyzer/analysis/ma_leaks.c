@@ -234,7 +234,7 @@ static void judge_row(const struct ma_analysis *analysis, const struct ma_row *r
     leak->youngest = leak->youngest > leak->oldest ? leak->oldest : leak->youngest;
 }
 
-/* What suppressions hide. Needs the names of all leaking stacks. */
+/* Match the suppressions with all leaking rows. Resolves the names of all their stacks. */
 static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
 {
     if (!ma_analysis_executable(analysis))

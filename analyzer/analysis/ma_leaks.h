@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is told of the blocks live at the end, beyond their sums: for each row
- * of an analysis their ages, their threads and their trend, found in one walk
- * over the live set when a report first asks. A stack of several processes is
- * judged by the one that leaked most of it.
+ * The blocks live at the end, beyond their sums: for each row of an analysis
+ * their ages, their threads and their trend, found in one walk over the live
+ * set when a report first asks. A stack of several processes is judged by the
+ * one that leaked most of it.
  */
 #ifndef MA_LEAKS_H
 #define MA_LEAKS_H

@@ -34,7 +34,7 @@ static inline uint32_t ma_name_tree_name(const struct ma_name_tree *name_tree, u
     return name_tree->of_frame[name_tree->trie.nodes[node].frame];
 }
 
-/* What a row cost. */
+/* The value of a row that `cost` names. */
 static inline uint64_t ma_name_tree_cost(const struct ma_row *row, unsigned cost)
 {
     return cost == MA_COST_LEAKED  ? row->leaked_bytes

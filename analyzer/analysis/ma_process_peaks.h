@@ -33,7 +33,7 @@ struct ma_process_peaks {
 struct ma_process_peaks *ma_process_peaks_new(void);
 void ma_process_peaks_free(struct ma_process_peaks *peaks);
 
-/* What a stack of the process held at the process's peak. */
+/* The live bytes and blocks of a site of the process at the process's own peak. */
 void ma_process_peaks_at(const struct ma_process_peak *peak, size_t site, uint64_t *bytes,
                          uint64_t *blocks);
 

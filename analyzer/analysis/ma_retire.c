@@ -50,7 +50,8 @@ static struct ma_leak *leak_of(struct ma_retire *retire, struct ma_retired *row)
     return &retire->leaks[row->leak - 1];
 }
 
-/* What a site held at the joint peak: of an earlier one there is nothing to keep. */
+/* Add a site's share of the joint peak to its row. Shares of an earlier peak are
+ * dropped. */
 static void add_peak(const struct ma_replay *replay, const struct ma_account *account,
                      const struct ma_alloc_site *site, struct ma_retired *row)
 {
@@ -64,13 +65,14 @@ static void add_peak(const struct ma_replay *replay, const struct ma_account *ac
     row->peak_blocks += blocks;
 }
 
-/* Of two that hold as much, the first is told of. */
+/* Of two holders of as much, the first one wins. */
 static bool holds_more(const struct ma_retired *row, uint64_t bytes, uint64_t who)
 {
     return !row->holders || bytes > row->held || (bytes == row->held && who < row->held_by);
 }
 
-/* *leak: as MA_NONE, or the index of what is told of its leaks. */
+/* Add a site to its stack's row. *leak: the index of the row's leak, MA_NONE if
+ * the site holds nothing. */
 static int add_site(struct ma_retire *retire, const struct ma_account *account, size_t index,
                     uint32_t *leak)
 {
@@ -121,7 +123,8 @@ int ma_retire_account(void *context, struct ma_account *account)
     if (result == 0 && account->heap.count)
         result = ma_leaks_walk(analysis, account, leaks, retire->leaks);
     free(leaks);
-    /* Nodes of which none was used stay, unseen: nothing of them is in any report. */
+    /* A process that defined nodes and never allocated keeps them: no report asks
+     * for its stacks. */
     if (result == 0 && (account->n_sites || !account->process->n_nodes)) {
         result = ma_stacks_retire(&analysis->stacks, account->process);
         if (result == 0)
@@ -144,6 +147,6 @@ void ma_retire_sort(struct ma_retire *retire)
 {
     if (!retire->n_rows)
         return;
-    ma_map_free(&retire->row_of); /* no more is retired: it led to them as they were */
+    ma_map_free(&retire->row_of); /* sorting moves the rows, and no further process is retired */
     qsort(retire->rows, retire->n_rows, sizeof *retire->rows, by_first);
 }

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is kept of processes that are over: sums by stack, common to all of them,
- * and what is told of the blocks they leaked. So a trace of a build, of which
- * thousands of compilers are part, needs the memory of those that run at one time,
- * and of the distinct stacks of all.
+ * Retired processes: sums by stack, common to all of them, and the ages, threads
+ * and trend of the blocks they leaked. A trace of a build with thousands of
+ * compilers thus needs the memory of those that run at one time, and of the
+ * distinct stacks of all.
  *
- * The replay says which process is retired and when (ma_replay_process.h). Events of
- * one that was retired are replayed all the same: new blocks are right, and ends of
- * blocks from before are unmatched frees of the audit. One that was killed told no end:
- * it may be silent, so it keeps its books until its pid comes again.
+ * The replay decides which process is retired and when (ma_replay_process.h).
+ * Events of a retired process are still replayed: new blocks are right, and frees
+ * of blocks from before are unmatched frees in the audit. A killed process left no
+ * PROCESS_END and may only be silent, so it keeps its books until another process
+ * has its pid.
  *
- * Not for those who look at single processes or blocks, as observers do: --per-process,
- * timelines, the exports of events (ma_analysis_retire). Not with filters, whose books are
- * kept beside those of the replay and judge a process's blocks after its end, too. Not
- * when a stream is followed: its reports are made again and again while processes are
- * retired, each from stacks of its own, for names may come after the report that lacked
- * them. A file that is followed is read anew for each report, and retired.
+ * Nothing is retired in a pass with observers (ma_analysis_retire), which look at
+ * single processes or blocks: --per-process, timelines, the exports of events, and
+ * filters, whose books judge a process's blocks after its end, too. Nor while a
+ * stream is followed: its reports are made from the same analysis again and again,
+ * and names may come after the report that lacked them. A followed file is read
+ * anew for each report, with retiring.
  */
 #ifndef MA_RETIRE_H
 #define MA_RETIRE_H

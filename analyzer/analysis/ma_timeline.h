@@ -5,11 +5,11 @@
  * if a pause follows. When there are too many points slots become twice as
  * wide and the higher of two points stays, so the peak is never lost.
  *
- * Beside the sum, a bounded set of candidates: stacks that held a thousandth
- * of the peak so far or more, with their bytes at each point. What each stack
- * held at the highest moment of the open slot is kept by copy-on-write, as for
- * the peak (ma_account.h): the moment has an epoch, and a stack saves its value
- * the first time it changes after it.
+ * Beside the sum, a bounded set of candidates: stacks that held a thousandth of
+ * the peak so far or more, with their bytes at each point. The bytes of each
+ * stack at the highest moment of the open slot are kept by copy-on-write, as
+ * for the peak (ma_account.h): the moment has an epoch, and a stack saves its
+ * value the first time it changes after it.
  *
  * It is an observer of the replay (ma_observer.h), and sums up what it is told.
  */

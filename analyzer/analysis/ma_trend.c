@@ -66,7 +66,7 @@ static struct ma_trend answer(struct ma_trend trend, enum ma_trend_kind kind, en
     return trend;
 }
 
-/* Where the rises are. */
+/* The rises in a part of the history. */
 struct rises {
     unsigned n, last, widest; /* their number; the last one; the widest gap between two */
 };
@@ -85,7 +85,7 @@ static struct rises find_rises(const double *kept, unsigned from, unsigned to)
     return rises;
 }
 
-/* Whether both the lowest and the highest values of the last quarter lie above
+/* True if both the lowest and the highest values of the last quarter lie above
  * those of the second by a good part of what either spans: growth that waves hide. */
 static bool rises_in_waves(const double *y, unsigned n)
 {

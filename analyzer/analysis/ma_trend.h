@@ -21,7 +21,7 @@ enum ma_trend_kind {
     MA_TRENDS
 };
 
-/* Why, where a kind has several reasons. */
+/* The reason, for kinds that have several. */
 enum ma_trend_why {
     MA_WHY_PLAIN,
     MA_WHY_SHORT,   /* unclear: the run */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * How analyser functions fail: they return a negative errno and leave one
- * sentence, with the byte offset where the input is at fault, in the caller's
- * struct ma_error. The first error stays; later ones do not overwrite it.
+ * The errors of the analyser: a function that fails returns a negative errno
+ * and leaves one sentence, with the byte offset where the input is at fault, in
+ * the caller's struct ma_error. The first error stays; later ones do not
+ * overwrite it.
  */
 #ifndef MA_ERROR_H
 #define MA_ERROR_H

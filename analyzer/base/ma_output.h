@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where results go: standard output, or a file that appears whole or not at
- * all (written beside its name, then renamed). What is no regular file, such
- * as a FIFO or /dev/full, is written straight. Every write error is noticed.
+ * The destination of results: standard output, or a file that appears whole or
+ * not at all (written beside its name, then renamed). FIFOs, devices and all
+ * else that is no regular file are written straight. Every write error is
+ * noticed.
  */
 #ifndef MA_OUTPUT_H
 #define MA_OUTPUT_H

@@ -4,7 +4,8 @@
  * system at once. Small ones come from malloc; from MA_PAGES_LEAST on a table
  * has mappings of its own that begin at a huge page, so that one walked at
  * random costs few translations, and growing moves page tables instead of
- * bytes. What was never touched takes no memory, so room in advance is free.
+ * bytes. Pages that were never touched take no memory, so room in advance is
+ * free.
  *
  * Sizes are in bytes and the caller's to remember: what was asked for last.
  */

@@ -20,10 +20,10 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics)
     return 0;
 }
 
-static int read_trace(const char *path, const struct ma_options *options,
+static int read_trace(const char *path, const struct ma_request *request,
                       struct ma_metrics *metrics, struct ma_error *error)
 {
-    struct ma_options plain = *options;
+    struct ma_request plain = *request;
     struct ma_analysis analysis;
     char damage[400];
     plain.trace = path;
@@ -41,11 +41,11 @@ static int read_trace(const char *path, const struct ma_options *options,
 }
 
 /* A part of one trace says nothing of the whole of another. */
-static int read_report(const char *path, const struct ma_options *options,
+static int read_report(const char *path, const struct ma_request *request,
                        struct ma_metrics *metrics, struct ma_error *error)
 {
     int result = ma_metrics_read(path, metrics, error);
-    if (result < 0 || metrics->filtered == options->filter.active)
+    if (result < 0 || metrics->filtered == request->filter.active)
         return result;
     return ma_fail(error, -EINVAL,
                    metrics->filtered
@@ -56,21 +56,22 @@ static int read_report(const char *path, const struct ma_options *options,
                    path);
 }
 
-int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
-               struct ma_error *error)
+int ma_ci_open(struct ma_ci *ci, const struct ma_request *request, struct ma_error *error)
 {
-    *ci = (struct ma_ci){.gate = gate};
+    *ci = (struct ma_ci){
+        .gate = {.conditions = request->conditions, .n = request->n_conditions},
+    };
     int result = 0;
-    if (options->junit)
-        result = ma_output_open(&ci->junit, options->junit, error);
-    if (result == 0 && options->sarif)
-        result = ma_output_open(&ci->sarif, options->sarif, error);
-    if (result < 0 || !options->baseline)
+    if (request->junit)
+        result = ma_output_open(&ci->junit, request->junit, error);
+    if (result == 0 && request->sarif)
+        result = ma_output_open(&ci->sarif, request->sarif, error);
+    if (result < 0 || !request->baseline)
         return result;
     ci->has_baseline = true;
-    return ma_metrics_in_report(options->baseline)
-               ? read_report(options->baseline, options, &ci->baseline, error)
-               : read_trace(options->baseline, options, &ci->baseline, error);
+    return ma_metrics_in_report(request->baseline)
+               ? read_report(request->baseline, request, &ci->baseline, error)
+               : read_trace(request->baseline, request, &ci->baseline, error);
 }
 
 void ma_ci_baseline(struct ma_ci *ci, const struct ma_metrics *metrics)
@@ -87,14 +88,14 @@ static int write_file(struct ma_output *output, const struct ma_ci *ci,
 {
     if (!output->file)
         return 0;
-    if (writer(analysis, ci->gate, output->file) < 0)
+    if (writer(analysis, &ci->gate, output->file) < 0)
         return ma_fail_memory(error);
     return ma_output_commit(output, error);
 }
 
 int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error)
 {
-    struct ma_gate *gate = ci->gate;
+    struct ma_gate *gate = &ci->gate;
     struct ma_metrics metrics;
     bool doubt = ma_gate_doubts(&analysis->trace.audit, gate->doubt, sizeof gate->doubt);
     if (!gate->n && !ci->junit.file && !ci->sarif.file)
@@ -105,10 +106,9 @@ int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error
         return ma_fail_memory(error);
     int result = ma_gate_judge(gate, &metrics, ci->has_baseline ? &ci->baseline : NULL, error);
     for (size_t i = 0; result == 0 && i < gate->n; i++) {
-        const struct ma_condition *condition = &gate->conditions[i];
-        if (condition->failed)
-            fprintf(stderr, "mlog-analyze: %s: --fail-on '%s'\n", condition->sentence,
-                    condition->text);
+        if (gate->judged[i].failed)
+            fprintf(stderr, "mlog-analyze: %s: --fail-on '%s'\n", gate->judged[i].sentence,
+                    gate->conditions[i].text);
     }
     if (result == 0)
         result = write_file(&ci->junit, ci, analysis, ma_ci_write_junit, error);

@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a run is for in continuous integration: the baseline is read and the files
- * of --junit and --sarif are opened before the pass; afterwards the conditions are
- * judged (ma_gate.h), told, and written. Called by the command.
+ * A run in continuous integration: the baseline is read and the files of --junit
+ * and --sarif are opened before the pass; afterwards the conditions are judged
+ * (ma_gate.h), printed, and written to the files. Called by the command.
  */
 #ifndef MA_CI_H
 #define MA_CI_H
 
 #include "ma_analysis.h"
+#include "ma_gate.h"
 #include "ma_output.h"
 
 struct ma_ci {
-    struct ma_gate *gate;
+    struct ma_gate gate;
     struct ma_output junit, sarif;
     struct ma_metrics baseline;
     const struct ma_metrics *metrics; /* known already; NULL: taken from the analysis */
     bool has_baseline;
 };
 
-/* All return 0 or a negative errno with a message; close in every case. gate
- * receives the judgements. */
-int ma_ci_open(struct ma_ci *ci, struct ma_gate *gate, const struct ma_options *options,
-               struct ma_error *error);
-/* Use these as the baseline, if the options name no other. */
+/* All return 0 or a negative errno with a message; close in every case. */
+int ma_ci_open(struct ma_ci *ci, const struct ma_request *request, struct ma_error *error);
+/* Use these as the baseline, if the request names no other. */
 void ma_ci_baseline(struct ma_ci *ci, const struct ma_metrics *metrics);
 /* The rows are made. Sentences of failed conditions go to standard error. Returns
  * -EILSEQ, after the files are written, if the trace is whole but for lost events. */

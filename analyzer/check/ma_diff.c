@@ -32,7 +32,8 @@ static const char *only_program(const struct ma_trace *trace)
     return program;
 }
 
-/* How much of a function's name its source gave it. */
+/* The length of a function's name as its source has it, without the suffixes of
+ * compilers' clones. */
 static size_t source_length(const char *function)
 {
     static const char *const clones[] = {".constprop.", ".isra.", ".part.", ".cold",

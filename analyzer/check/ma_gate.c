@@ -98,16 +98,12 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
     return length == 0;
 }
 
-bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size)
+bool ma_condition_parse(struct ma_condition *out, const char *text, char *why, size_t size)
 {
     struct ma_condition condition = {.text = text};
     const char *at = skip_blanks(text);
     size_t length = strcspn(at, " \t<>=!");
     condition.metric = ma_metric_find(at, length);
-    if (gate->n == MA_CONDITIONS_MAX) {
-        snprintf(why, size, "%d conditions at most", MA_CONDITIONS_MAX);
-        return false;
-    }
     if (condition.metric < 0) {
         snprintf(why, size,
                  "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
@@ -142,14 +138,14 @@ bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t siz
     }
     if (minus)
         condition.limit = -condition.limit;
-    gate->conditions[gate->n++] = condition;
+    *out = condition;
     return true;
 }
 
-bool ma_gate_needs_baseline(const struct ma_gate *gate)
+bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n)
 {
-    for (size_t i = 0; i < gate->n; i++) {
-        if (gate->conditions[i].growth || gate->conditions[i].percent)
+    for (size_t i = 0; i < n; i++) {
+        if (conditions[i].growth || conditions[i].percent)
             return true;
     }
     return false;
@@ -175,7 +171,8 @@ static bool holds(enum ma_relation relation, long double value, long double limi
     }
 }
 
-static void judge_condition(struct ma_condition *condition, long double value, long double old)
+static void judge_condition(const struct ma_condition *condition, long double value,
+                            long double old, struct ma_judgement *judged)
 {
     const struct ma_metric *metric = &ma_metric_table[condition->metric];
     const char *allowed = relations[condition->relation].allowed;
@@ -196,16 +193,16 @@ static void judge_condition(struct ma_condition *condition, long double value, l
                                    : "+",
             human(a, metric->unit, condition->limit < 0 ? -condition->limit : condition->limit));
     }
-    condition->failed = holds(condition->relation, left, right);
-    const char *verb = condition->failed ? "allowed is" : "as allowed:";
+    judged->failed = holds(condition->relation, left, right);
+    const char *verb = judged->failed ? "allowed is" : "as allowed:";
     if (!relative) {
-        snprintf(condition->sentence, sizeof condition->sentence, "%s is %s, %s %s %s",
-                 metric->name, human(a, metric->unit, value), verb, allowed, limit);
+        snprintf(judged->sentence, sizeof judged->sentence, "%s is %s, %s %s %s", metric->name,
+                 human(a, metric->unit, value), verb, allowed, limit);
         return;
     }
     if (old > 0)
         snprintf(percent, sizeof percent, " (%+.1Lf %%)", 100 * (value - old) / old);
-    snprintf(condition->sentence, sizeof condition->sentence, "%s went from %s to %s%s, %s %s %s%s",
+    snprintf(judged->sentence, sizeof judged->sentence, "%s went from %s to %s%s, %s %s %s%s",
              metric->name, human(a, metric->unit, old), human(b, metric->unit, value), percent,
              verb, allowed, limit, condition->growth ? "" : " of the baseline");
 }
@@ -215,15 +212,15 @@ int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
 {
     gate->n_failed = 0;
     for (size_t i = 0; i < gate->n; i++) {
-        struct ma_condition *condition = &gate->conditions[i];
+        const struct ma_condition *condition = &gate->conditions[i];
         int metric = condition->metric;
         bool relative = condition->growth || condition->percent;
         if (relative && !(baseline && baseline->known[metric]))
             return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
                            condition->text, ma_metric_table[metric].name);
         judge_condition(condition, (long double)metrics->value[metric],
-                        relative ? (long double)baseline->value[metric] : 0);
-        gate->n_failed += condition->failed;
+                        relative ? (long double)baseline->value[metric] : 0, &gate->judged[i]);
+        gate->n_failed += gate->judged[i].failed;
     }
     return 0;
 }

@@ -17,33 +17,38 @@ struct ma_condition {
     const char *text; /* as given */
     int metric;       /* in ma_metric_table */
     enum ma_relation relation;
-    bool growth;        /* against the baseline: +N or -N */
-    bool percent;       /* of the baseline */
-    long double limit;  /* in the metric's unit, or percent */
-    bool failed;        /* judged: it holds, which is not allowed */
-    char sentence[512]; /* judged: what is so, in either case */
+    bool growth;       /* against the baseline: +N or -N */
+    bool percent;      /* of the baseline */
+    long double limit; /* in the metric's unit, or percent */
 };
 
+struct ma_judgement {
+    bool failed;        /* the condition holds, which is not allowed */
+    char sentence[512]; /* what is so, in either case */
+};
+
+/* Conditions and what became of them. */
 struct ma_gate {
-    struct ma_condition conditions[MA_CONDITIONS_MAX];
-    size_t n;
+    const struct ma_condition *conditions; /* the request's */
+    size_t n;                              /* up to MA_CONDITIONS_MAX */
+    struct ma_judgement judged[MA_CONDITIONS_MAX];
     size_t n_failed;
     char doubt[512]; /* why no condition can be trusted, or empty */
 };
 
 /* Parse one. Returns false with a sentence in why. */
-bool ma_gate_parse(struct ma_gate *gate, const char *text, char *why, size_t size);
+bool ma_condition_parse(struct ma_condition *condition, const char *text, char *why, size_t size);
 
-/* Whether a condition compares with a baseline. */
-bool ma_gate_needs_baseline(const struct ma_gate *gate);
+/* True if a condition compares with a baseline. */
+bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n);
 
 /* Judge all. baseline may be NULL if none needs it. -EINVAL with a message if the
  * baseline lacks a metric. */
 int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
                   const struct ma_metrics *baseline, struct ma_error *error);
 
-/* What of an audit makes every condition doubtful (damage and losses): true, with a
- * sentence without the trace's name. */
+/* True if damage or losses in the audit make every condition doubtful, with a
+ * sentence that says so, without the trace's name. */
 struct ma_audit;
 bool ma_gate_doubts(const struct ma_audit *audit, char *sentence, size_t size);
 

@@ -62,7 +62,7 @@ static int put_leak(struct ma_analysis *analysis, const struct ma_row *row, FILE
         out, n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)
                : "(no stack)");
     putc('\n', out);
-    size_t shown = (size_t)n < analysis->options->frames ? (size_t)n : analysis->options->frames;
+    size_t shown = (size_t)n < analysis->request->frames ? (size_t)n : analysis->request->frames;
     for (size_t i = 0; i < shown && result == 0; i++)
         result = put_frame(out, &frames[i]);
     if (shown < (size_t)n)
@@ -75,7 +75,7 @@ static int put_leaks(struct ma_analysis *analysis, FILE *out)
     size_t n;
     const struct ma_row **rows = ma_ci_leaks(analysis, &n);
     int result = rows ? 0 : -ENOMEM;
-    size_t shown = n < analysis->options->top ? n : analysis->options->top;
+    size_t shown = n < analysis->request->top ? n : analysis->request->top;
     fputs("    <system-out>", out);
     for (size_t i = 0; i < shown && result == 0; i++)
         result = put_leak(analysis, rows[i], out);
@@ -123,7 +123,7 @@ static int put_filter(const struct ma_filter *filter, FILE *out)
 
 int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
 {
-    const char *path = analysis->options->trace, *slash = strrchr(path, '/');
+    const char *path = analysis->request->trace, *slash = strrchr(path, '/');
     const char *class = slash && slash[1] ? slash + 1 : path;
     char counts[128];
     snprintf(counts, sizeof counts, "tests=\"%zu\" failures=\"%zu\" errors=\"%d\"", gate->n + 1,
@@ -142,9 +142,10 @@ int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, 
         result = put_case(out, class, "the trace is whole", gate->doubt[0] ? "error" : NULL,
                           "damaged", gate->doubt);
     for (size_t i = 0; i < gate->n && result == 0; i++) {
-        const struct ma_condition *one = &gate->conditions[i];
-        result = put_case(out, class, one->text, one->failed ? "failure" : NULL,
-                          ma_metric_table[one->metric].name, one->sentence);
+        const struct ma_condition *condition = &gate->conditions[i];
+        const struct ma_judgement *judged = &gate->judged[i];
+        result = put_case(out, class, condition->text, judged->failed ? "failure" : NULL,
+                          ma_metric_table[condition->metric].name, judged->sentence);
     }
     if (result == 0)
         result = put_leaks(analysis, out);

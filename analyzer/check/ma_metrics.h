@@ -38,7 +38,7 @@ int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics);
 /* Take blocks that suppressions hide from the leaks. */
 void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks);
 
-/* Whether the file begins as a JSON report does. False if it cannot be read. */
+/* True if the file begins as a JSON report does; false if it cannot be read. */
 bool ma_metrics_in_report(const char *path);
 /* Read them from a JSON report of at most 1 GiB, without what it says is suppressed. Returns 0 or a
  * negative errno with a message. */

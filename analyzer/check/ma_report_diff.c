@@ -41,9 +41,9 @@ static uint64_t size_of(int64_t change)
 static int compare_changes(const void *a, const void *b, void *context)
 {
     const struct change *x = a, *y = b;
-    const struct ma_options *options = context;
-    for (size_t i = 0; i <= options->n_sort; i++) {
-        bool bytes = i == options->n_sort || options->sort[i] == MA_SORT_BYTES;
+    const struct ma_request *request = context;
+    for (size_t i = 0; i <= request->n_sort; i++) {
+        bool bytes = i == request->n_sort || request->sort[i] == MA_SORT_BYTES;
         uint64_t p = size_of(bytes ? x->bytes : x->blocks);
         uint64_t q = size_of(bytes ? y->bytes : y->blocks);
         if (p != q)
@@ -88,7 +88,7 @@ static struct change *changes_of(const struct ma_diff *diff, int cost, size_t *n
     }
     if (changes)
         qsort_r(changes, *n, sizeof *changes, compare_changes,
-                (void *)(uintptr_t)diff->sides[MA_NEW]->options);
+                (void *)(uintptr_t)diff->sides[MA_NEW]->request);
     return changes;
 }
 
@@ -163,13 +163,13 @@ static int add_cost(struct ma_diff *diff, struct ma_model *model, struct ma_valu
         [MA_DIFF_PEAK] = {"peak", "At the peak, changed", "blocks"},
         [MA_DIFF_ALLOCATIONS] = {"allocations", "Allocations, changed", "calls"},
     };
-    const struct ma_options *options = diff->sides[MA_NEW]->options;
+    const struct ma_request *request = diff->sides[MA_NEW]->request;
     struct sums sums = {0};
     size_t n;
     struct change *changes = changes_of(diff, cost, &n, &sums);
     if (!changes)
         return -ENOMEM;
-    size_t shown = n < options->top ? n : options->top;
+    size_t shown = n < request->top ? n : request->top;
     add_sums(model, all_sums, looks[cost].key, &sums);
     struct ma_value *array =
         ma_model_array(model, &model->root, looks[cost].key, looks[cost].title, MA_ENTRIES);
@@ -196,8 +196,8 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
     const struct ma_metrics *old = &diff->metrics[MA_OLD], *new = &diff->metrics[MA_NEW];
     struct ma_value *summary = ma_model_object(model, &model->root, "summary", NULL, MA_FIELDS);
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Difference", MA_LINES);
-    ma_model_format(model, lines, NULL, NULL, "OLD  %s", diff->sides[MA_OLD]->options->trace);
-    ma_model_format(model, lines, NULL, NULL, "NEW  %s", diff->sides[MA_NEW]->options->trace);
+    ma_model_format(model, lines, NULL, NULL, "OLD  %s", diff->sides[MA_OLD]->request->trace);
+    ma_model_format(model, lines, NULL, NULL, "NEW  %s", diff->sides[MA_NEW]->request->trace);
     /* A window given in percent or by marks differs between the two. */
     for (int side = MA_OLD; side < MA_SIDES; side++) {
         const struct ma_filter *filter = diff->sides[side]->filter;
@@ -233,14 +233,14 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
     }
 }
 
-/* What the audit of each side says, and why stacks may not match. */
+/* Add the verdict of each side's audit, and the reasons why stacks may not match. */
 static int add_audits(struct ma_diff *diff, struct ma_model *model)
 {
     static const char *const keys[] = {"old", "new"}, *const names[] = {"OLD", "NEW"};
     struct ma_value *lines = ma_model_array(model, &model->root, NULL, "Audit", MA_LINES);
     for (int side = MA_OLD; side < MA_SIDES; side++) {
         struct ma_value *object = ma_model_object(model, &model->root, keys[side], NULL, MA_FIELDS);
-        ma_model_text(model, object, "trace", NULL, diff->sides[side]->options->trace);
+        ma_model_text(model, object, "trace", NULL, diff->sides[side]->request->trace);
         ma_model_number(model, object, "stacks_without_names", NULL, MA_COUNT,
                         diff->nameless[side]);
         int result = ma_report_add_filter(diff->sides[side], model, object, NULL);
@@ -261,7 +261,7 @@ static int add_audits(struct ma_diff *diff, struct ma_model *model)
         ma_model_free(&audit);
         if (!of)
             return -ENOMEM;
-        if (diff->nameless[side] && diff->sides[side]->options->symbols)
+        if (diff->nameless[side] && diff->sides[side]->request->symbols)
             ma_model_format(model, lines, NULL, NULL,
                             "%s  %llu stacks have frames without names and are matched by their "
                             "modules alone: keep --bundle files of builds that are replaced.",
@@ -270,25 +270,25 @@ static int add_audits(struct ma_diff *diff, struct ma_model *model)
     return 0;
 }
 
-static bool is_wanted(const struct ma_options *options, const char *report)
+static bool is_wanted(const struct ma_request *request, const char *report)
 {
-    for (size_t i = 0; options->reports && i < ma_report_count; i++) {
+    for (size_t i = 0; request->reports && i < ma_report_count; i++) {
         if (strcmp(ma_reports[i].name, report) == 0)
-            return options->reports >> i & 1;
+            return request->reports >> i & 1;
     }
     return true;
 }
 
 int ma_report_diff(struct ma_diff *diff, struct ma_model *model)
 {
-    const struct ma_options *options = diff->sides[MA_NEW]->options;
+    const struct ma_request *request = diff->sides[MA_NEW]->request;
     ma_model_text(model, &model->root, "schema", NULL, "mlog-diff/1");
     add_totals(diff, model);
     struct ma_value *sums = ma_model_object(model, &model->root, "changes", NULL, MA_FIELDS);
     static const char *const costs[] = {"leaks", "peak", "allocations"};
     int result = 0;
     for (int cost = 0; cost < MA_DIFF_COSTS && result == 0; cost++) {
-        if (is_wanted(options, costs[cost]))
+        if (is_wanted(request, costs[cost]))
             result = add_cost(diff, model, sums, cost);
     }
     return result == 0 ? add_audits(diff, model) : result;

@@ -49,7 +49,7 @@ static void put_location(struct sarif *sarif, const struct ma_frame *frame)
     char buffer[256];
     const char *path = frame->file ? frame->file : frame->module;
     fputs("{\"physicalLocation\": {", out);
-    put_uri(sarif, path && path[0] ? path : sarif->analysis->options->trace);
+    put_uri(sarif, path && path[0] ? path : sarif->analysis->request->trace);
     if (frame->file && frame->line)
         fprintf(out, ", \"region\": {\"startLine\": %u}", frame->line);
     fputs("}, \"logicalLocations\": [{\"kind\": \"function\", \"fullyQualifiedName\": ", out);
@@ -145,8 +145,8 @@ static void put_invocation(struct sarif *sarif, const struct ma_gate *gate)
     if (gate->doubt[0])
         put_notification(out, &any, "trace-damaged", gate->doubt);
     for (size_t i = 0; i < gate->n; i++) {
-        if (gate->conditions[i].failed)
-            put_notification(out, &any, "heap-limit", gate->conditions[i].sentence);
+        if (gate->judged[i].failed)
+            put_notification(out, &any, "heap-limit", gate->judged[i].sentence);
     }
     fputs("]}],\n", out);
 }
@@ -188,8 +188,8 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
         result = put_filter(analysis->filter, out);
     fputs("      \"results\": [", out);
     size_t shown = n;
-    if (analysis->options->top_given && analysis->options->top < n)
-        shown = analysis->options->top;
+    if (analysis->request->top_given && analysis->request->top < n)
+        shown = analysis->request->top;
     for (size_t i = 0; i < shown && result == 0; i++) {
         fputs(i ? ",\n" : "\n", out);
         result = put_result(&sarif, rows[i]);

@@ -49,7 +49,7 @@ int ma_bundle_spool(const char *trace, FILE **file, char **path, struct ma_error
     const char *name = standard ? "standard input" : trace;
     *file = NULL;
     *path = NULL;
-    /* What is missing or a directory is refused elsewhere. */
+    /* A missing file and a directory are refused elsewhere. */
     if (!standard &&
         (stat(trace, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
         return 0;
@@ -86,7 +86,7 @@ static int write_symbols(struct ma_analysis *analysis, FILE *out, struct ma_erro
     }
     if (result == -EFBIG)
         return ma_fail(error, result, "%s: there are too many symbols for a bundle",
-                       analysis->options->trace);
+                       analysis->request->trace);
     if (result < 0)
         return ma_fail_memory(error);
     mlf_put_u32(header, MA_BUNDLE_MAGIC);
@@ -152,5 +152,5 @@ static int write_trace(const char *path, FILE *out, struct ma_error *error)
 int ma_bundle_write(struct ma_analysis *analysis, FILE *out, struct ma_error *error)
 {
     int result = write_symbols(analysis, out, error);
-    return result < 0 ? result : write_trace(analysis->options->trace, out, error);
+    return result < 0 ? result : write_trace(analysis->request->trace, out, error);
 }

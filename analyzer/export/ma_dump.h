@@ -22,7 +22,7 @@ struct ma_dumper {
     bool prompt;                      /* events of a pipe are to be written soon */
 };
 
-/* What the replay told of the event at hand. */
+/* The outcome of the event at hand, as the replay saw it. */
 struct ma_dump_sight {
     bool begins, ends, failed; /* a block that is accepted; a call that is */
     uint64_t ended_size;
@@ -55,8 +55,8 @@ int ma_dump_text_begin(struct ma_dump *dump);
 int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged);
 int ma_dump_text_end(struct ma_dump *dump);
 
-/* Whether a filter leaves the event out, and of a realloc what is left: one part
- * of it, as an event of its own in *part, or all. */
+/* The extent of an event that a filter leaves: nothing, all, or one part of a
+ * realloc, as an event of its own in *part. */
 enum ma_dump_extent { MA_DUMP_NOTHING, MA_DUMP_PART, MA_DUMP_ALL };
 enum ma_dump_extent ma_dump_extent(const struct ma_dump *dump, const struct ma_merged *merged,
                                    struct ma_event *part);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * --dump=text: the log grammar of malloc-stat. Entries begin with '+', name,
- * size and address, then the frames of the stack, and end with '-'. What a
- * single log cannot say is said in '#' lines: a "# PID" wherever the process
- * of the entries changes. A realloc that moves its block is two entries,
+ * size and address, then the frames of the stack, and end with '-'. Lines with
+ * '#' say what that grammar has no words for: a "# PID" wherever the process of
+ * the entries changes. A realloc that moves its block is two entries,
  * realloc-free for the old and realloc-realloc for the new.
  */
 #include <errno.h>
@@ -51,7 +51,7 @@ static void end_process(const struct ma_dump *dump)
         fputs("+ FINI\n-\n", dump->out);
 }
 
-/* Whether it has its header; a filter keeps back those that have no entries. */
+/* True if the process has its header; a filter keeps back those that have no entries. */
 static bool header_written(const struct ma_dump *dump, const struct ma_process *process)
 {
     return process->index < dump->n_has_header && dump->has_header[process->index];
@@ -66,7 +66,7 @@ static int write_header(struct ma_dump *dump, const struct ma_process *process)
     return 0;
 }
 
-/* What follows is of this process. */
+/* Switch to this process: the entries that follow are its own. */
 static int enter(struct ma_dump *dump, const struct ma_process *process)
 {
     if (process != dump->current) {

@@ -63,13 +63,13 @@ const char *ma_exporter_names(void)
 int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
                     struct ma_error *error)
 {
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     memset(exports, 0, sizeof *exports);
-    for (size_t i = 0; i < options->n_exports; i++) {
-        const struct ma_export_request *request = &options->exports[i];
+    for (size_t i = 0; i < request->n_exports; i++) {
+        const struct ma_export_request *wanted = &request->exports[i];
         struct ma_export_job *job = &exports->jobs[exports->n++];
-        job->exporter = request->exporter;
-        int result = ma_output_open(&job->output, request->file, error);
+        job->exporter = wanted->exporter;
+        int result = ma_output_open(&job->output, wanted->file, error);
         if (result < 0)
             return result;
         if (job->exporter->binary && isatty(fileno(job->output.file)))

@@ -212,7 +212,7 @@ static int tell_apart(struct profile *profile)
     return result;
 }
 
-/* How often a node's function is on the way to it. */
+/* Count how often a node's function is on the way to it. */
 static int count_times(void *context, uint32_t node, bool down)
 {
     struct profile *profile = context;

@@ -44,7 +44,7 @@ static int write_inside(FILE *out, const char *text, bool joined)
     return 0;
 }
 
-/* Whether a spreadsheet would read the text as a formula. */
+/* True if a spreadsheet would read the text as a formula. */
 static bool is_formula(const char *text)
 {
     text += strspn(text, " ");

@@ -217,7 +217,7 @@ static int write_peak(struct texts *texts, FILE *out)
     return result;
 }
 
-/* What the timeline's stacks held at a point; the rest is told as one. */
+/* Write the bytes of the timeline's stacks at a point; the rest is one entry. */
 static int write_detailed(struct texts *texts, size_t point, FILE *out)
 {
     struct ma_analysis *analysis = texts->analysis;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What exporters share: names of a trace made fit for other tools, each kept
+ * Strings of exporters: names of a trace made fit for other tools, each kept
  * once and known by a number, and the frames of a stack by such numbers.
  */
 #ifndef MA_EXPORT_STRINGS_H
@@ -39,7 +39,7 @@ void ma_pairs_free(struct ma_pairs *pairs);
  * without control characters: a string to free, NULL if memory is short. */
 char *ma_export_command(const struct ma_analysis *analysis);
 
-/* Whether text is plain ASCII in one line: nothing is to be escaped there. */
+/* True if text is plain ASCII in one line: nothing is to be escaped there. */
 bool ma_export_is_line(const char *text);
 
 /* A copy of text as one line, to free: control characters and invalid UTF-8

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* What the values count; the SVG words them accordingly. */
+/* The unit of the values; the SVG words them accordingly. */
 enum ma_flame_unit {
     MA_FLAME_BYTES,
     MA_FLAME_BLOCKS,
@@ -24,7 +24,7 @@ enum ma_flame_unit {
 
 struct ma_flame;
 
-/* How the SVG looks. All zero, or NULL in its place, is a flame graph. */
+/* The look of the SVG. All zero, or NULL in its place, is a flame graph. */
 struct ma_flame_look {
     const char *subtitle; /* a second line below the title, or NULL */
     bool icicle;          /* the root on top, growing down */
@@ -50,11 +50,11 @@ void ma_flame_count(struct ma_flame *flame, uint32_t node, uint64_t value);
 
 /*
  * The same for a second table, the old one, that this graph is compared with: count
- * all stacks of the new trace by ma_flame_count, those of the old one by
- * this. Frames are as wide as in the new table; with look->differential what
- * grew is red, what shrank blue, the more the stronger, and both values are
- * told. What only the old table has is counted in the picture, and in folded
- * form has a line of its own.
+ * all stacks of the new trace by ma_flame_count, those of the old one by this.
+ * Frames are as wide as in the new table; with look->differential what grew is red,
+ * what shrank blue, the more the stronger, and both values are told. Stacks that
+ * only the old table has are counted in the picture, and in folded form have a line
+ * of their own.
  */
 void ma_flame_count_old(struct ma_flame *flame, uint32_t node, uint64_t value);
 

@@ -176,7 +176,7 @@ static const char *program_of(const struct ma_analysis *analysis)
                                        : NULL;
 }
 
-/* What one side of the graph leaves out: to be freed. NULL: memory is short. */
+/* The filter of one side of the graph, in words: to be freed. NULL: memory is short. */
 static char *filter_of(const struct ma_analysis *analysis)
 {
     return analysis->filter ? ma_filter_text(analysis->filter) : strdup("not filtered");
@@ -204,9 +204,9 @@ static int filtered_subtitle(const struct ma_analysis *analysis, const struct ma
 int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, bool svg, FILE *out,
                         struct ma_error *error)
 {
-    const struct ma_options *options = analysis->options;
-    const struct cost *cost = find_cost(options->flamegraph);
-    enum ma_sort what = options->n_sort ? options->sort[0] : MA_SORT_BYTES;
+    const struct ma_request *request = analysis->request;
+    const struct cost *cost = find_cost(request->flamegraph);
+    enum ma_sort what = request->n_sort ? request->sort[0] : MA_SORT_BYTES;
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);
     int result = flame ? 0 : -ENOMEM;
@@ -214,13 +214,13 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     if (result == 0)
         result = filtered_subtitle(analysis, old, &subtitle);
     if (result == 0)
-        result = add_rows(analysis, flame, cost, what, options->invert, ma_flame_count);
+        result = add_rows(analysis, flame, cost, what, request->invert, ma_flame_count);
     if (result == 0 && old)
-        result = add_rows(old, flame, cost, what, options->invert, ma_flame_count_old);
+        result = add_rows(old, flame, cost, what, request->invert, ma_flame_count_old);
     if (result == 0) {
         struct ma_flame_look look = {
             .subtitle = subtitle ? subtitle : program_of(analysis),
-            .icicle = options->icicle,
+            .icicle = request->icicle,
             .differential = old != NULL,
         };
         result = svg   ? ma_flame_write_svg(flame, &look, out)

@@ -10,7 +10,7 @@
 
 #include "ma_analysis.h"
 
-/* Whether there is a cost of this name; and all names, for messages. */
+/* True if there is a cost of this name; and all names, for messages. */
 bool ma_flamegraph_known(const char *cost);
 const char *ma_flamegraph_names(void);
 

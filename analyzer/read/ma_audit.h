@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a trace cannot vouch for: counts kept by reader, decoder, merge and
- * replay while they work, told by the audit at the end of every report.
+ * The audit: counts of what a trace cannot vouch for, kept by reader, decoder,
+ * merge and replay while they work, and printed at the end of every report.
  */
 #ifndef MA_AUDIT_H
 #define MA_AUDIT_H

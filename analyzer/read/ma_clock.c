@@ -51,7 +51,7 @@ int64_t ma_clock_since_start(const struct ma_process *process, uint64_t ticks)
     return saturate(counts * NS / ma_clock_rate(process, &guessed), ticks < start);
 }
 
-/* Where the process's start lies on the first one's time line. */
+/* The process's start on the first one's time line. */
 static int64_t origin(const struct ma_process *first, const struct ma_process *process)
 {
     const struct ma_process_record *a = &first->record, *b = &process->record;

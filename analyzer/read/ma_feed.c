@@ -440,7 +440,8 @@ uint64_t ma_feed_last_time(const struct ma_feed *feed)
     if (ma_feed_head(feed))
         last = latest(ma_feed_head(feed), feed->n - feed->at, last);
     /* From the last piece inwards: a writer may have been killed before the first
-     * event of its newest chunk. What is being decoded comes before them all. */
+     * event of its newest chunk. The chunk that is being decoded comes before them
+     * all. */
     for (size_t q = feed->n_queue;; q--) {
         uint64_t before = last;
         struct ma_decoder decoder;

@@ -30,7 +30,7 @@ struct ma_piece {
     bool cut, owned;
 };
 
-/* What all feeds of a merge share. */
+/* The state that all feeds of a merge share. */
 struct ma_decoding {
     size_t decoders;        /* kept by feeds */
     struct ma_lanes *lanes; /* NULL: no second core */
@@ -90,7 +90,7 @@ void ma_feed_free(struct ma_feed *feed);
  * need to read on in its chunk. */
 void ma_feed_forget(struct ma_feed *feed);
 
-/* Whether this chunk is new to the feed; counts gaps. */
+/* Note the arrival of a chunk: new to the feed, or not. Counts gaps. */
 enum ma_arrival ma_feed_arrive(struct ma_feed *feed, const struct ma_chunk *chunk);
 
 /* Apply a chunk of definitions, whose payload may stay. Returns 0 or -ENOMEM. */
@@ -106,8 +106,8 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays);
 /* Queue a chunk of events; `copy` if its payload will not stay. */
 int ma_feed_enqueue(struct ma_feed *feed, const struct ma_chunk *chunk, bool copy);
 
-/* What a queued chunk counts against the bound of what is read ahead: its payload, and
- * 16 KiB, about what a feed that decodes it has of its own (a decoder and a batch). */
+/* The cost of a queued chunk against the bound of what is read ahead: its payload,
+ * and 16 KiB, about the size of a decoder and a batch, which a feed has of its own. */
 static inline size_t ma_feed_cost(size_t size)
 {
     return size + 16384;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Filled chunks; see ma_fill.h. What a chunk says of the one before is compared
- * at once, as that has just been found to end. What other streams say concerns a
- * stream's last chunk, and may come before or after it: it is compared when all
- * is read.
+ * Filled chunks; see ma_fill.h. The end that a chunk tells of the one before is
+ * compared at once, as that end has just been found. The end that other streams
+ * tell is that of a stream's last chunk, and may come before or after it: it is
+ * compared when all is read.
  */
 #include "ma_fill.h"
 
@@ -13,7 +13,7 @@
  * used; it is no longer than that. */
 #define UNFINISHED_MAX ((size_t)4096)
 
-/* Whether there is an item by now where there was none: the chunk is alive. */
+/* True if there is an item by now where there was none: the chunk is alive. */
 static bool has_grown(const struct ma_filled_chunk *chunk)
 {
     return chunk->payload && chunk->used < chunk->size &&

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * How far the chunks of one stream are filled: as they were found in a mapped trace,
- * and as FILLED records say (FORMAT.md section 4). Where zeros stand
- * before what a record says, or before bytes that are not zero, bytes of a
- * chunk are lost, and the audit names them. A chunk of which nothing is said
- * may have been left by a killed process or be written on: that is no damage.
+ * The filling of the chunks of one stream: as they were found in a mapped trace,
+ * and as FILLED records say (FORMAT.md section 4). Zeros before the end that a
+ * record names, or before bytes that are not zero, are lost bytes of a chunk, and
+ * the audit names them. A chunk of which nothing is said may have been left by a
+ * killed process or be written on: that is no damage.
  */
 #ifndef MA_FILL_H
 #define MA_FILL_H

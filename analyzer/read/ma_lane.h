@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Decoding ahead on a second core. A lane is a ring of batches between two
- * threads: the worker decodes a chunk into it, the merge takes batches out, in
- * the order of the chunk. Whether there is a worker, and how far it gets, changes
- * when events are decoded and nothing else: the merge decodes the next batch
- * itself where the ring is empty, so it never waits for more than a batch.
+ * Decoding ahead on a second core. A lane is a ring of batches between two threads:
+ * the worker decodes a chunk into it, the merge takes batches out, in the order of
+ * the chunk. The worker's presence and progress change when events are decoded and
+ * nothing else: the merge decodes the next batch itself where the ring is empty, so
+ * it never waits for more than a batch.
  *
- * What is being decoded (the decoder, its payload) is the lane's from
- * ma_lane_open until the batch whose status is not MA_DECODE_MORE was taken, or
- * until ma_lane_close. All functions are for the thread of the merge.
+ * The lane owns the decoder and its payload from ma_lane_open until the batch whose
+ * status is not MA_DECODE_MORE was taken, or until ma_lane_close. All functions are
+ * for the thread of the merge.
  */
 #ifndef MA_LANE_H
 #define MA_LANE_H

@@ -45,7 +45,7 @@ void ma_merge_free(struct ma_merge *merge)
     ma_lanes_stop(merge->decoding.lanes);
 }
 
-/* Whether event x of feed a goes before event y of feed b: the order of ma_merge.h. */
+/* True if event x of feed a goes before event y of feed b: the order of ma_merge.h. */
 static inline bool goes_before(const struct ma_feed *a, const struct ma_event *x,
                                const struct ma_feed *b, const struct ma_event *y)
 {
@@ -265,7 +265,7 @@ static int end_of_chunks(struct ma_merge *merge)
     return 0;
 }
 
-/* Whether the smallest head may go. */
+/* True if the smallest head may go. */
 static bool head_is_due(const struct ma_merge *merge)
 {
     if (merge->ended || merge->queued > merge->most)
@@ -347,8 +347,8 @@ static size_t count_before(const struct ma_feed *feed, size_t n, uint64_t time)
     return sure;
 }
 
-/* How many of the heads of the feed on top, `most` at the most, go before all
- * other heads. */
+/* The number of heads of the feed on top, `most` at the most, that go before
+ * all other heads. */
 static size_t count_run(const struct ma_merge *merge, size_t most)
 {
     const struct ma_feed *feed = merge->ready[0], *other = NULL;
@@ -450,8 +450,8 @@ void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process)
     }
 }
 
-/* Whether there may be a feed of which no chunk has come: as many as chunks have,
- * and some, so that records alone cannot make memory grow. */
+/* True if there may be one more feed of which no chunk has come: as many as chunks
+ * have, and some, so that records alone cannot make memory grow. */
 static bool may_be_missing(const struct ma_merge *merge)
 {
     return merge->n_feeds < MA_STREAMS_MAX && merge->n_feeds < 2 * merge->chunks + 16;
@@ -536,7 +536,8 @@ int ma_merge_poll(struct ma_merge *merge)
     return 0;
 }
 
-/* What is read ahead counts for more than it is where chunks are small. */
+/* `queued` counts a small chunk for more than its bytes (ma_feed_cost), so it
+ * may exceed `at`. */
 uint64_t ma_merge_progress(const struct ma_merge *merge, uint64_t *size)
 {
     uint64_t done, at = merge->reader.at;

@@ -3,9 +3,9 @@
  * The merge: one sequence of events out of the streams of all threads of all
  * processes of a trace, by time. It reads chunks ahead until watermarks
  * (FORMAT.md section 4) say that nothing earlier can follow, and further, so
- * that definitions and forks are known in time. Where there is a second core it
- * decodes ahead (ma_lane.h). Memory: what is read ahead, with a bound, and one
- * batch for each open stream.
+ * that definitions and forks are known in time. It decodes ahead on a second
+ * core, if there is one (ma_lane.h). Memory: what is read ahead, with a bound,
+ * and one batch for each open stream.
  *
  * Order of heads: time; forks and starts, then frees, then the rest; order of
  * appearance of the process; stream number; definitions before events.
@@ -87,8 +87,8 @@ void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process);
  * errno (no memory). */
 int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run);
 
-/* How far the merge has come in its source, of *size (0: unknown), in bytes of the
- * source: about, for progress only. */
+/* The merge's position in its source, of *size (0: unknown), in bytes of the
+ * source: an estimate, for progress only. */
 uint64_t ma_merge_progress(const struct ma_merge *merge, uint64_t *size);
 
 /* Look for definitions that were written since: for a name that is unknown.

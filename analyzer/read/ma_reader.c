@@ -28,7 +28,7 @@ struct trace_header {
     uint64_t unit, claimed, reserved;
 };
 
-/* Whether the bytes begin with the magic, as far as they go. */
+/* True if the bytes begin with the magic, as far as they go. */
 static bool begins_like(const unsigned char *p, size_t size, const char *magic, size_t magic_size)
 {
     return memcmp(p, magic, size < magic_size ? size : magic_size) == 0;
@@ -140,7 +140,7 @@ static bool chunk_begins(const struct ma_reader *reader, uint64_t at, const unsi
     return !parse_chunk_header(reader, at, p, size, &chunk, &whole_size);
 }
 
-/* Whether a chunk begins at p, or in a stream a trace header. After damage at the
+/* True if a chunk begins at p, or in a stream a trace header. After damage at the
  * beginning, when the layout is a guess, the trace header of either layout. */
 static bool header_begins(const struct ma_reader *reader, uint64_t at, const unsigned char *p,
                           size_t size)
@@ -344,10 +344,10 @@ static bool not_begun(struct ma_reader *reader, uint64_t at, const unsigned char
            all_zero(*p + MLF_CHUNK_HEADER, reader->unit - MLF_CHUNK_HEADER);
 }
 
-/* What became of the bytes where the next chunk was looked for. */
+/* The outcome of a look for the next chunk at reader->at. */
 enum step {
-    STEP_ON,    /* they are no chunk to hand out: look again, at reader->at */
-    STEP_CHUNK, /* they are one, and reader->at is behind it */
+    STEP_ON,    /* no chunk to hand out: look again, at reader->at */
+    STEP_CHUNK, /* a chunk, and reader->at is behind it */
     STEP_END,   /* the trace ends */
 };
 
@@ -357,7 +357,8 @@ static enum step finish(struct ma_reader *reader, uint64_t at, bool within)
     const char *problem = ma_source_problem(reader->source);
     if (problem)
         snprintf(reader->audit->input_problem, sizeof reader->audit->input_problem, "%s", problem);
-    /* What is claimed but not reserved was never there: a writer was killed between the two. */
+    /* Units claimed but not reserved: the writer was killed in between. Not a
+     * truncation. */
     within |= reader->layout == MLF_LAYOUT_MAPPED && at < reader->claimed_end &&
               at < reader->reserved_end;
     if (problem || (within && !ma_source_grew(reader->source)))
@@ -392,7 +393,7 @@ static enum step step_over_trace_header(struct ma_reader *reader, const unsigned
     return STEP_ON;
 }
 
-/* What is wrong with the payload of a chunk whose header holds, or NULL. */
+/* The fault of the payload of a chunk whose header holds, or NULL. */
 static const char *check_payload(struct ma_reader *reader, const struct ma_chunk *chunk,
                                  const unsigned char *p, size_t size)
 {

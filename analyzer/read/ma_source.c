@@ -143,10 +143,10 @@ static size_t refill(struct ma_source *source)
 /* After damage: move the input to the next magic, where another frame may begin.
  * False if there is none.
  *
- * What the damaged frame had so far is searched again, if it is kept. For a
- * process that was killed leaves a cut frame, and others of its trace write on
- * behind it: what the decoder took for the rest of that frame is theirs. It may
- * even take it without complaint, and then what shows is that no magic stands
+ * The bytes that the damaged frame has taken are searched again, if they are kept.
+ * For a process that was killed leaves a cut frame, and others of its trace write
+ * on behind it: the decoder took their bytes for the rest of that frame. It may
+ * even do so without complaint, and then the only sign is that no magic stands
  * where the frame ends; so a frame is kept until the one behind it has its magic. */
 static bool find_frame(struct ma_source *source)
 {
@@ -403,7 +403,7 @@ static bool find_beginning(struct ma_source *source)
     return true;
 }
 
-/* Whether the frame that ends at `end` is the last or followed by one. */
+/* True if the frame that ends at `end` is the last or followed by one. */
 static bool is_followed(struct ma_source *source, size_t end)
 {
     return !fill_up_to(source, end + 4) || ma_zstd_begins(source->buffer + end, 4);
@@ -447,7 +447,7 @@ static int start_zstd(struct ma_source *source, struct ma_error *error)
     if (!source->zstd || !source->input)
         return ma_fail_memory(error);
     ZSTD_DCtx_setParameter(source->zstd, ZSTD_d_windowLogMax, MA_ZSTD_WINDOW_LOG_MAX);
-    /* What was read to find the magic is the first input. */
+    /* The bytes read to find the magic are the first input. */
     memcpy(source->input, source->buffer, source->length);
     source->input_length = source->length;
     source->length = 0;

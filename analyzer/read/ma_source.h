@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where a trace comes from: a regular file (mapped), standard input, a pipe or
+ * The source of a trace: a regular file (mapped), standard input, a pipe or
  * FIFO, each of them plain or compressed with zstd (told by its magic). To the
  * reader all are one: a window of bytes at a rising offset. Memory is bounded
  * by the widest window asked for, whatever the input.
@@ -54,8 +54,8 @@ uint64_t ma_source_next_data(const struct ma_source *source, uint64_t offset);
  * opened: it is being written, and what we see is a part. */
 bool ma_source_grew(const struct ma_source *source);
 
-/* Why the input ended before its time (a read error, a damaged compression),
- * or NULL. Known once a window came back short. */
+/* The reason why the input ended before its time (a read error, a damaged
+ * compression), or NULL. Known once a window came back short. */
 const char *ma_source_problem(const struct ma_source *source);
 
 /*

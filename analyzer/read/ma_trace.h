@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a trace defines: processes by key, and of each its texts, modules,
+ * The definitions of a trace: processes by key, and of each its texts, modules,
  * nodes of the frame trie and thread streams. A forked child sees its parent's
  * nodes and modules below the bounds its record gives. Memory grows with
  * definitions only. All pointers live until ma_trace_free.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where zstd frames begin; see ma_zstd.h.
+ * Beginnings of zstd frames; see ma_zstd.h.
  */
 #include "ma_zstd.h"
 

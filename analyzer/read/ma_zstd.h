@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where zstd frames (RFC 8878) begin, in bytes that may be anything. For ma_source.
+ * Beginnings of zstd frames (RFC 8878), in bytes that may be anything. For
+ * ma_source.
  */
 #ifndef MA_ZSTD_H
 #define MA_ZSTD_H
@@ -13,12 +14,12 @@
 
 extern const unsigned char ma_zstd_magic[4];
 
-/* Whether the bytes begin with the magic of a frame, or of one to be skipped. */
+/* True if the bytes begin with the magic of a frame, or of one to be skipped. */
 bool ma_zstd_begins(const unsigned char *data, size_t size);
 
-/* Where in the bytes a frame begins, of which at least one block is sound; `size`
- * if there is none. Work is bounded: of many places that look like one, not all
- * are tried. */
+/* The offset of the first frame of which at least one block is sound; `size` if
+ * there is none. Work is bounded: of many places that look like one, not all are
+ * tried. */
 size_t ma_zstd_find(const unsigned char *data, size_t size);
 
 #endif

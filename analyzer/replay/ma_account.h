@@ -81,8 +81,8 @@ static inline struct ma_alloc_site *ma_account_site(struct ma_account *account, 
     return ma_account_new_site(account, stack);
 }
 
-/* Prefetch the way to a stack's statistics ; and, a few events before it is
- * needed, its index, 0 if it has none yet. */
+/* Prefetch the lookup of a stack's site; and, a few events before it is needed,
+ * the site's index, 0 if there is none yet. */
 static inline void ma_account_prefetch(const struct ma_account *account, uint32_t stack)
 {
     if (stack < account->n_direct)

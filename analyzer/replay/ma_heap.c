@@ -182,7 +182,7 @@ static inline void place(struct ma_heap *heap, uint64_t hash, uint32_t index)
     bucket->entries[bucket->used++] = index;
 }
 
-/* Where a block is: its bucket and place there. */
+/* A block's bucket and its place there. */
 struct found {
     struct ma_heap_bucket *bucket;
     unsigned place;
@@ -290,8 +290,8 @@ static void take_old(struct ma_heap *heap, uint64_t hash, const struct found *fo
     heap->n_old--;
 }
 
-/* Which slot an address goes to depends on nothing but the address, so a slot
- * that knows of no address yet has one that goes to another slot. */
+/* The slot of an address depends on nothing but the address, so a slot that
+ * knows of no address yet has one that goes to another slot. */
 static void empty_nursery(struct ma_heap *heap)
 {
     size_t n = nursery_slots(heap);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What each stack held over time, in a bounded number of numbers: the life of
- * a process is cut into at most MA_SLOTS slots of 2^shift ticks, and of each
+ * The bytes of each stack over time, in a bounded number of numbers: the life
+ * of a process is cut into at most MA_SLOTS slots of 2^shift ticks, and of each
  * slot a stack keeps the least bytes it held there (its floor). A cache that is
  * emptied, a queue, a loop's buffers touch their floor again and again; only
  * what is never given back raises it. When the slots are used up they become
@@ -11,7 +11,7 @@
  * comparison an event finds whether a slot has ended, and a stack's floors are
  * written only when it changes for the first time in a slot. Stacks that were
  * active in one slot only have no array. Memory: 256 bytes for each of the
- * others. Where memory is short the history is dropped, and said to be.
+ * others. The history is dropped if memory is short, and said to be.
  */
 #ifndef MA_HISTORY_H
 #define MA_HISTORY_H

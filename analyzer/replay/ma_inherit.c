@@ -12,7 +12,7 @@
 
 #define SWEEP_FROM 4096 /* ended blocks that are kept without a look */
 
-/* How many of the forks lie before or at `when`. */
+/* The number of forks before or at `when`. */
 static size_t forks_until(const struct ma_inheritance *inherits, uint64_t when)
 {
     size_t from = 0, to = inherits->n_forks;
@@ -26,7 +26,7 @@ static size_t forks_until(const struct ma_inheritance *inherits, uint64_t when)
     return from;
 }
 
-/* Whether a child that may still ask was forked in (begin, end]. */
+/* True if a child that may still ask was forked in (begin, end]. */
 static bool is_needed(const struct ma_inheritance *inherits, uint64_t begin, uint64_t end)
 {
     size_t at = forks_until(inherits, begin);
@@ -68,7 +68,7 @@ static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t add
     return i;
 }
 
-/* Whether the process's own live set had a block there just before `when`. */
+/* True if the process's own live set had a block there just before `when`. */
 static bool had(const struct ma_account *account, uint64_t address, uint64_t when,
                 struct ma_block *block)
 {
@@ -131,8 +131,9 @@ int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time)
     return 0;
 }
 
-/* Where the one before jumped as far as the one it jumped to, jump over both; else
- * to the one before: so any place is a few jumps away, in the logarithm of all. */
+/* Link an ended block back to earlier ones: over both if the one before jumped as
+ * far as the one it jumped to, else to the one before. Any of them is thus a few
+ * jumps away, in the logarithm of all. */
 static void link_back(const struct ma_ended *all, struct ma_ended *ended)
 {
     const struct ma_ended *former = &all[ended->former - 1];

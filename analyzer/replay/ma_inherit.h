@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the child of a fork sees of its parent's live set. Nothing is copied: a
- * block is inherited if it was live in the parent at the moment of the fork,
- * which is answered from the parent's live set, from the blocks that the parent
- * has ended since then (kept only while a child may ask), from what the parent
+ * The part of a parent's live set that the child of a fork sees. Nothing is copied:
+ * a block is inherited if it was live in the parent at the moment of the fork,
+ * which is answered from the parent's live set, from the blocks that the parent has
+ * ended since then (kept only while a child may ask), from what the parent
  * inherited itself, and from those the child has ended already.
  *
  * Costs: 8 bytes for a fork; about 40 bytes for an inherited block that a child
@@ -51,8 +51,8 @@ int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t for
  * MA_NONE. */
 bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct ma_block *block);
 
-/* Whether a parent ended the block between the moment that is known of a fork,
- * which is just before it, and the child's start: the child may have none then. */
+/* True if a parent ended the block between the recorded moment of a fork, which is
+ * just before it, and the child's start: the child may have none then. */
 bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address);
 
 /* The process ends its copy of the block at address. Returns 0 or -ENOMEM. */

@@ -37,7 +37,7 @@ static bool accept_end(const struct ma_observers *observers, const struct ma_see
     return !acceptor || acceptor->end(acceptor->context, seen, block);
 }
 
-/* Whether observers are told of what happens now beside blocks. */
+/* True if observers are told of what happens now beside blocks. */
 static bool accept_moment(const struct ma_observers *observers, const struct ma_seen *seen,
                           bool after)
 {

@@ -6,13 +6,12 @@
  * registers one only if it is asked for (`observe` of struct ma_report), before
  * the pass; without observers the replay pays one predictable branch an event.
  *
- * Filters. All that reaches an observer goes through the struct ma_acceptor that
- * a filter by process, thread, size, stack, time window or age (ma_filter.h)
- * hangs into struct ma_observers, and is asked in ma_observer.c, nowhere else.
- * What it needs to decide is in struct ma_seen and its like. Observers thus never
- * filter themselves. The replay's own books are not filtered: the filter keeps
- * books of its own, as an observer, and reports take those of
- * ma_analysis_books.
+ * Filters. All that reaches an observer goes through the struct ma_acceptor that a
+ * filter by process, thread, size, stack, time window or age (ma_filter.h) hangs
+ * into struct ma_observers, and is asked in ma_observer.c, nowhere else. It decides
+ * by struct ma_seen and its like alone. Observers thus never filter themselves. The
+ * replay's own books are not filtered: the filter keeps books of its own, as an
+ * observer, and reports take those of ma_analysis_books.
  *
  * The order of callbacks is the order of the merge. Everything passed is valid
  * during the call. A callback returns 0, or -ENOMEM, which ends the pass. All
@@ -93,15 +92,15 @@ struct ma_observer {
 
 #define MA_OBSERVERS 16
 
-/* What a filter decides. */
+/* A filter's decisions. */
 struct ma_acceptor {
     void *context;
-    /* Whether observers are told of this block now, of its begin or its end. */
+    /* True: observers are told of this block now, of its begin or its end. */
     bool (*begin)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
     bool (*end)(void *context, const struct ma_seen *seen, const struct ma_seen_block *block);
     bool (*failure)(void *context, const struct ma_seen *seen,
                     const struct ma_seen_failure *failure);
-    /* Whether they are told of something else now: that may lie before the
+    /* True: they are told of something else now, which may lie before the
      * window, unless `after` is set. */
     bool (*moment)(void *context, const struct ma_seen *seen, bool after);
 };

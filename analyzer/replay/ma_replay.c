@@ -271,7 +271,7 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
     return 0;
 }
 
-/* Whether this free is the one that an earlier repair made up for. */
+/* True if this free is the one that an earlier repair made up for. */
 static bool was_repaired(const struct turn *turn, const struct ma_event *event)
 {
     struct ma_replay *replay = turn->replay;
@@ -430,9 +430,9 @@ SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
     }
 }
 
-/* What an event will need, in two steps: where to look, and what is there. Whether
- * it allocates or frees is what a processor guesses worst, so both do nearly the
- * same here; what is prefetched for nothing does no harm. */
+/* Prefetch the memory of an event in two steps: first the slots that lead to its
+ * block and site, then these. A processor predicts badly if an event allocates or
+ * frees, so both do nearly the same here; a useless prefetch does no harm. */
 static inline void prefetch_places(const struct ma_account *account, const struct ma_event *event)
 {
     ma_account_prefetch(account, event->stack);

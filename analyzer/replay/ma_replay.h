@@ -18,7 +18,8 @@
 
 #define MA_REPAIRS 16
 
-/* What is known of a stream, and of the thread that it stands for (ma_stream.thread). */
+/* The replay's state of a stream, and of the thread that it stands for
+ * (ma_stream.thread). */
 struct ma_stream_state {
     /* of the stream */
     struct ma_block moving; /* a realloc's old block, between its two times; its site is
@@ -100,7 +101,7 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run);
 /* All events were seen: tell observers. Returns 0 or -ENOMEM. */
 int ma_replay_finish(struct ma_replay *replay);
 
-/* What a site held at the joint peak. */
+/* The live bytes and blocks of a site at the joint peak. */
 void ma_replay_at_peak(const struct ma_replay *replay, const struct ma_account *account,
                        const struct ma_alloc_site *site, uint64_t *bytes, uint64_t *blocks);
 

@@ -9,9 +9,9 @@
 
 #include "ma_clock.h"
 
-#define FOLD_NS                                                                                    \
-    1000000000u           /* threads that outlive its end, or an exec that failed, show in that    \
-                           */
+/* Wait before a process is retired: threads that outlive its PROCESS_END, or an exec
+ * that failed, show within that time. */
+#define RETIRE_NS 1000000000u
 #define BELIEVED 8        /* returns of a process after its end */
 #define BLOCK_OVERHEAD 32 /* bytes an allocator spends on a block, at most */
 
@@ -39,7 +39,7 @@ void ma_replay_describe(const struct ma_replay *replay, const struct ma_account 
     };
 }
 
-/* Tell of `account`, at a moment of the run's process. */
+/* Notify observers of a change of `account`, at a moment of the run's process. */
 static int notify_process(const struct ma_replay *replay, const struct ma_account *account,
                           const struct ma_run *run, uint64_t ticks, enum ma_process_change change)
 {
@@ -50,7 +50,7 @@ static int notify_process(const struct ma_replay *replay, const struct ma_accoun
     return ma_observers_process(&replay->observers, &seen, change);
 }
 
-/* It may be retired after a while, if it does not come back. */
+/* Queue a process that left: it is retired RETIRE_NS later, if it does not return. */
 static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
 {
     if (!replay->retire || account->retired || account->waits)
@@ -64,7 +64,7 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
     if (!MA_RESERVE(replay->left, replay->n_left, replay->left_capacity))
         return -ENOMEM;
     uint64_t due;
-    if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, FOLD_NS), &due))
+    if (__builtin_add_overflow(ticks, ma_clock_ticks(account->process, RETIRE_NS), &due))
         return 0;
     account->waits = true;
     replay->left[replay->n_left++] = (struct ma_left){account, due};
@@ -72,15 +72,16 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
     return 0;
 }
 
-/* Whether an exec told of its end, and nothing of the program that it began. */
+/* True if the process ended by an exec, and the program that it began has not appeared. */
 static bool may_have_failed(const struct ma_replay *replay, const struct ma_process *process)
 {
     return process->ended && process->end_how == MLF_END_EXEC &&
            ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
 }
 
-/* Who has heirs is looked at again when the last of them was retired, who may go on
- * when its successor comes. */
+/* True if the process left and nothing will ask for its blocks or nodes. A process
+ * with live forked children is reconsidered once its last child is retired; one
+ * whose exec may have failed, once its successor appears. */
 static bool may_retire(const struct ma_replay *replay, const struct ma_account *account)
 {
     return account->gone && !account->ending && !account->inherits.n_forks &&
@@ -170,8 +171,8 @@ int ma_replay_settle(struct ma_replay *replay, const struct ma_account *current,
     return result;
 }
 
-/* Who came back so often is not believed any more: leaving and coming back cost
- * a walk through all stacks. */
+/* Note that the process ends. One that came back BELIEVED times stays in the
+ * joint heap for good: leaving and returning cost a walk through all its sites. */
 static int will_end(struct ma_replay *replay, struct ma_account *account)
 {
     if (account->ending || account->returns >= BELIEVED)
@@ -268,7 +269,7 @@ static int on_loss(struct ma_trace *trace, struct ma_process *process,
     return 0;
 }
 
-/* How much more a is than b. */
+/* The difference a - b, or 0 if b is larger. */
 static uint64_t excess(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a report says, free of how it is shown: a tree of values. Each has a
- * key (its name in JSON) and, if people should see it, a title; numbers have a
+ * The content of a report, free of its form: a tree of values. Each has a key
+ * (its name in JSON) and, if people should see it, a title; numbers have a
  * unit, containers a layout. A value without key inside an object is for people
- * only. Renderers know these and no report. Stacks are
- * named by id: the renderer asks for their frames as it goes, so that the tree
- * stays small.
+ * only. Renderers know these and no report. Stacks are named by id: the
+ * renderer asks for their frames as it goes, so that the tree stays small.
  *
  * Adding never fails: without memory the model is marked and what is added is
  * thrown away. Keys and titles must outlive the model; texts are copied.
@@ -31,7 +30,7 @@ enum ma_unit {
     MA_PERCENT_CHANGE, /* as MA_PERCENT, shown with its sign */
 };
 
-/* How a container is laid out for people. */
+/* The layout of a container for people. */
 enum ma_layout {
     MA_FIELDS,   /* one line for each titled child */
     MA_LINES,    /* texts, one a line */

@@ -20,8 +20,8 @@ void ma_render_table(FILE *out, const struct ma_value *array, size_t width, cons
                      const char *plain);
 
 /* An array of objects, a line each: their titled numbers, and the text "function"
- * indented by the object's `number`. Where three and more without title
- * follow each other, they are only counted. */
+ * indented by the object's `number`. Three and more without title in a row are only
+ * counted. */
 void ma_render_tree(FILE *out, const struct ma_value *array, size_t width, const char *dim,
                     const char *plain);
 

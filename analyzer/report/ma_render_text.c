@@ -153,8 +153,8 @@ static bool calls_main(const struct ma_frame *frame)
     return false;
 }
 
-/* What calls main is the same in every program: how many frames of a stack
- * are worth a person's time. */
+/* The number of a stack's frames that are worth a person's time: the callers of
+ * main are the same in every program. */
 static size_t up_to_main(const struct ma_frame *frames, size_t n)
 {
     size_t kept = n;

@@ -84,20 +84,20 @@ const struct ma_report ma_reports[] = {
 const size_t ma_report_count = sizeof ma_reports / sizeof *ma_reports;
 
 /* People get the audit with every report, machines all that is always there. */
-static bool is_wanted(const struct ma_options *options, size_t i)
+static bool is_wanted(const struct ma_request *request, size_t i)
 {
     const struct ma_report *report = &ma_reports[i];
-    bool wanted = options->reports ? options->reports >> i & 1 : report->usual;
+    bool wanted = request->reports ? request->reports >> i & 1 : report->usual;
     return wanted ||
-           (options->json ? report->always
+           (request->json ? report->always
                           : report->build == ma_report_audit ||
-                                (options->filter.active && report->build == ma_report_filter));
+                                (request->filter.active && report->build == ma_report_filter));
 }
 
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)
 {
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (is_wanted(analysis->options, i) && ma_reports[i].observe &&
+        if (is_wanted(analysis->request, i) && ma_reports[i].observe &&
             ma_reports[i].observe(analysis) < 0)
             return ma_fail_memory(error);
     }
@@ -106,14 +106,14 @@ int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)
 
 int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error)
 {
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     int result = 0;
     for (size_t i = 0; i + 1 < ma_report_count && result == 0; i++) {
-        if (is_wanted(options, i) && !(options->reports >> i & 1))
+        if (is_wanted(request, i) && !(request->reports >> i & 1))
             result = ma_reports[i].build(analysis, model);
     }
-    for (size_t i = 0; i < options->n_reports && result == 0; i++)
-        result = ma_reports[options->order[i]].build(analysis, model);
+    for (size_t i = 0; i < request->n_reports && result == 0; i++)
+        result = ma_reports[request->order[i]].build(analysis, model);
     if (result == 0)
         result = ma_reports[ma_report_count - 1].build(analysis, model);
     if (result < 0)

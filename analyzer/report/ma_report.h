@@ -20,28 +20,28 @@ struct ma_report {
     /* Before the pass, if the report is wanted: register observers of what the
      * books do not hold (ma_observer.h). NULL: none. Returns 0 or -ENOMEM. */
     int (*observe)(struct ma_analysis *analysis);
-    /* What the option takes after a "=", as it is called in the help; in brackets
-     * if it may be left out. NULL: nothing. */
+    /* The option's value after a "=", as it is called in the help; in brackets if
+     * it may be left out. NULL: none. */
     const char *value;
-    /* Take the value (NULL: left out) into the options. False if it is wrong, with
+    /* Take the value (NULL: left out) into the request. False if it is wrong, with
      * what was expected in *expected. */
-    bool (*parse)(struct ma_options *options, const char *value, const char **expected);
+    bool (*parse)(struct ma_request *request, const char *value, const char **expected);
 };
 
 extern const struct ma_report ma_reports[];
 extern const size_t ma_report_count;
 
-/* Register what the reports that the options ask for need: before the pass. */
+/* Register what the reports that the request asks for need: before the pass. */
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error);
 
-/* Build all reports that the options ask for: first what comes unasked, then in
- * the order of the options, the audit last. */
+/* Build all reports that the request asks for: first what comes unasked, then in
+ * the order they were asked for, the audit last. */
 int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error);
 
 /* The reports, each in its file. */
 int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_temporary_observe(struct ma_analysis *analysis);
-bool ma_report_temporary_parse(struct ma_options *options, const char *value,
+bool ma_report_temporary_parse(struct ma_request *request, const char *value,
                                const char **expected);
 int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_churn_observe(struct ma_analysis *analysis);
@@ -55,14 +55,14 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_reallocs_observe(struct ma_analysis *analysis);
 int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_snapshots_observe(struct ma_analysis *analysis);
-bool ma_report_snapshots_parse(struct ma_options *options, const char *value,
+bool ma_report_snapshots_parse(struct ma_request *request, const char *value,
                                const char **expected);
 int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callers_parse(struct ma_options *options, const char *value, const char **expected);
+bool ma_report_callers_parse(struct ma_request *request, const char *value, const char **expected);
 int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callees_parse(struct ma_options *options, const char *value, const char **expected);
+bool ma_report_callees_parse(struct ma_request *request, const char *value, const char **expected);
 int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected);
+bool ma_report_tree_parse(struct ma_request *request, const char *value, const char **expected);
 int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model);
 int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model);
@@ -77,7 +77,7 @@ int ma_report_processes_observe(struct ma_analysis *analysis);
 int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model);
 
 /* Shared by reports of stacks: what one measures of a row, which rows it has
- * (bytes or blocks not 0), sorted as the options say, the top ones. */
+ * (bytes or blocks not 0), sorted as the request says, the top ones. */
 struct ma_measure {
     uint64_t bytes, blocks;
 };
@@ -86,7 +86,7 @@ struct ma_stack_report {
     const char *blocks_title;
     const char *none; /* the sentence if there is no row */
     struct ma_measure (*measure)(const struct ma_row *row);
-    /* The rest may be NULL. Whether the report's list leaves a row out: */
+    /* The rest may be NULL. True if the report's list leaves a row out: */
     bool (*leaves_out)(struct ma_analysis *analysis, const struct ma_row *row);
     /* Order where --sort does not tell: below 0 if a comes first, 0: by bytes. */
     int (*compare)(struct ma_analysis *analysis, const struct ma_row *a, const struct ma_row *b);
@@ -105,8 +105,8 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
 
-/* What the filter leaves out, as "filter" of parent: null without one. title: NULL,
- * not for people, or "". Returns 0 or -ENOMEM. */
+/* Add the filter, as "filter" of parent: null without one. title: NULL, not for
+ * people, or "". Returns 0 or -ENOMEM. */
 int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *model,
                          struct ma_value *parent, const char *title);
 

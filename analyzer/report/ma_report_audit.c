@@ -188,7 +188,7 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model, str
     return account || executable->n_allocators;
 }
 
-/* What suppressions leave out is in every sum all the same. */
+/* Suppressed leaks are left out of lists only: every sum has them. */
 static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
 {
     const struct ma_executable *executable = ma_analysis_executable(analysis);

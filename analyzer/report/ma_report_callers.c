@@ -42,14 +42,14 @@ static bool parse_function(const char **option, const char *value, const char **
     return value[0] != '\0';
 }
 
-bool ma_report_callers_parse(struct ma_options *options, const char *value, const char **expected)
+bool ma_report_callers_parse(struct ma_request *request, const char *value, const char **expected)
 {
-    return parse_function(&options->callers, value, expected);
+    return parse_function(&request->callers, value, expected);
 }
 
-bool ma_report_callees_parse(struct ma_options *options, const char *value, const char **expected)
+bool ma_report_callees_parse(struct ma_request *request, const char *value, const char **expected)
 {
-    return parse_function(&options->callees, value, expected);
+    return parse_function(&request->callees, value, expected);
 }
 
 /* A name is meant as it stands or, of functions with parameters, without these. */
@@ -107,8 +107,8 @@ static int neighbour_at(const struct walk *walk, uint32_t node, uint32_t *at)
     return *at == MA_NONE ? -ENOMEM : 0;
 }
 
-/* Go down to a node, or (down false) come back from it. What is below counts for a
- * neighbour that is not on the way already. */
+/* Go down to a node, or (down false) come back from it. The stacks below count for
+ * a neighbour that is not on the way already. */
 static int pass(void *context, uint32_t node, bool down)
 {
     struct walk *walk = context;
@@ -129,7 +129,7 @@ static int pass(void *context, uint32_t node, bool down)
     if (down && !walk->n_wanted)
         add_sums(&neighbours->total, &walk->below[node]);
     walk->n_wanted += down;
-    /* What ends here calls the allocator. */
+    /* The stacks that end here call the allocator. */
     if (!down || walk->callers || !walk->ends[node].stacks)
         return 0;
     at = find_neighbour(neighbours, OUTSIDE);
@@ -182,8 +182,8 @@ static int gather_neighbours(const struct ma_name_tree *name_tree, const bool *w
 static int compare_neighbours(const void *a, const void *b, void *context)
 {
     const struct neighbour *x = a, *y = b;
-    const struct ma_options *options = context;
-    bool calls = options->n_sort && options->sort[0] != MA_SORT_BYTES;
+    const struct ma_request *request = context;
+    bool calls = request->n_sort && request->sort[0] != MA_SORT_BYTES;
     unsigned cost = calls ? MA_COST_CALLS : MA_COST_ALLOCATED;
     if (x->sums.costs[cost] != y->sums.costs[cost])
         return x->sums.costs[cost] > y->sums.costs[cost] ? -1 : 1;
@@ -206,10 +206,10 @@ static void add_all(struct ma_model *model, struct ma_value *object,
                     const struct neighbours *neighbours, const struct ma_name_tree *name_tree,
                     bool callers)
 {
-    const struct ma_options *options = name_tree->analysis->options;
+    const struct ma_request *request = name_tree->analysis->request;
     struct ma_value *array =
         ma_model_array(model, object, callers ? "callers" : "callees", "", MA_TABLE);
-    for (size_t i = 0; i < neighbours->n && i < options->top; i++) {
+    for (size_t i = 0; i < neighbours->n && i < request->top; i++) {
         const struct neighbour *one = &neighbours->all[i];
         const uint64_t all = neighbours->total.costs[MA_COST_ALLOCATED];
         struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
@@ -229,7 +229,7 @@ static void add_all(struct ma_model *model, struct ma_value *object,
 
 static int build(struct ma_analysis *analysis, struct ma_model *model, bool callers)
 {
-    const char *pattern = callers ? analysis->options->callers : analysis->options->callees;
+    const char *pattern = callers ? analysis->request->callers : analysis->request->callees;
     struct ma_name_tree name_tree;
     struct neighbours neighbours = {0};
     bool *wanted = NULL;
@@ -247,7 +247,7 @@ static int build(struct ma_analysis *analysis, struct ma_model *model, bool call
         goto out;
     if (neighbours.n)
         qsort_r(neighbours.all, neighbours.n, sizeof *neighbours.all, compare_neighbours,
-                (void *)(uintptr_t)analysis->options);
+                (void *)(uintptr_t)analysis->request);
     struct ma_value *object = ma_model_object(model, &model->root, callers ? "callers" : "callees",
                                               callers ? "Callers" : "Callees", MA_FIELDS);
     if (!neighbours.total.stacks)

@@ -102,7 +102,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
 int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct churn *churn = ma_analysis_observer_data(analysis, &key);
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     static const struct ma_tally_key keys[] = {
         [MA_SORT_BYTES] = {{BYTES, FREED_BYTES}, 2},
         [MA_SORT_BLOCKS] = {{CALLS, FREES}, 2},
@@ -111,12 +111,12 @@ int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_tally_key order[MA_SORT_KEYS + 1];
     struct ma_tally_rows rows;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    for (size_t i = 0; i <= options->n_sort; i++)
-        order[i] = keys[i < options->n_sort ? options->sort[i] : MA_SORT_BYTES];
+    for (size_t i = 0; i <= request->n_sort; i++)
+        order[i] = keys[i < request->n_sort ? request->sort[i] : MA_SORT_BYTES];
     int result = ma_tally_rows(&churn->tally, analysis, &rows);
     if (result < 0)
         goto out;
-    ma_tally_sort(&rows, order, options->n_sort + 1);
+    ma_tally_sort(&rows, order, request->n_sort + 1);
     const uint64_t *total = rows.total;
     struct ma_value *object = ma_model_object(model, &model->root, "churn", "Churn", MA_FIELDS);
     if (!rows.n)
@@ -130,7 +130,7 @@ int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "bytes_per_second", NULL, MA_BYTES, per_second(analysis, total));
     ma_model_number(model, object, "duration_ns", NULL, MA_NANOSECONDS, duration(analysis));
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
-    for (size_t i = 0; i < rows.n && i < options->top && result == 0; i++)
+    for (size_t i = 0; i < rows.n && i < request->top && result == 0; i++)
         result = add_entry(analysis, model, array, &rows.rows[i], total);
 out:
     ma_tally_rows_free(&rows);

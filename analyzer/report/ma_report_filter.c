@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the report leaves out: one line for people, "filter" in JSON.
+ * The filter that the report was made with: one line for people, "filter" in
+ * JSON.
  */
 #include <errno.h>
 

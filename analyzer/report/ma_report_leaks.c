@@ -89,7 +89,7 @@ static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    /* Which thread is worth a word if it is one of many. */
+    /* The thread is worth a word if it is not the only one. */
     if (leak->thread && leak->threads == 1 && leak->thread->tid &&
         leak->thread->tid != ma_process_pid(leak->thread->process))
         snprintf(thread, sizeof thread, "; all by thread %llu%s%.60s%s",
@@ -109,7 +109,8 @@ static bool is_suppressed(struct ma_analysis *analysis, const struct ma_row *row
     return leak_of(analysis, row)->suppressed != NULL;
 }
 
-/* What suppressions hid, each in a line: those that hid nothing in JSON only. */
+/* The suppressions, each in a line with what it hid: those that hid nothing in JSON
+ * only. */
 static void add_suppressions(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_suppressions *all = &analysis->suppressions;

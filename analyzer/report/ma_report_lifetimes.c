@@ -158,20 +158,20 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
 int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct lifetimes *lifetimes = ma_analysis_observer_data(analysis, &key);
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct ma_tally_key order[MA_SORT_KEYS + 1];
     struct ma_tally_rows rows;
     char mean[MA_HUMAN_SIZE];
     int result = ma_tally_rows(&lifetimes->tally, analysis, &rows);
     if (result < 0)
         goto out;
-    for (size_t i = 0; i <= options->n_sort; i++) {
-        bool bytes = i == options->n_sort || options->sort[i] == MA_SORT_BYTES;
+    for (size_t i = 0; i <= request->n_sort; i++) {
+        bool bytes = i == request->n_sort || request->sort[i] == MA_SORT_BYTES;
         order[i] = (struct ma_tally_key){.n = BINS};
         for (size_t k = 0; k < BINS; k++)
             order[i].counters[k] = bytes ? BINS + k : k;
     }
-    ma_tally_sort(&rows, order, options->n_sort + 1);
+    ma_tally_sort(&rows, order, request->n_sort + 1);
     struct ma_value *object =
         ma_model_object(model, &model->root, "lifetimes", "Lifetimes", MA_FIELDS);
     if (!rows.n)
@@ -184,7 +184,7 @@ int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
     else
         ma_model_array(model, object, "histogram", NULL, MA_TABLE);
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
-    for (size_t i = 0; i < rows.n && i < options->top && result == 0; i++)
+    for (size_t i = 0; i < rows.n && i < request->top && result == 0; i++)
         result = add_entry(analysis, model, array, &rows.rows[i]);
 out:
     ma_tally_rows_free(&rows);

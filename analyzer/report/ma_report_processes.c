@@ -122,7 +122,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model, str
 {
     const struct ma_process_peak *peak =
         &analysis->process_peaks->processes[account->process->index];
-    bool json = analysis->options->json;
+    bool json = analysis->request->json;
     struct ma_stack_report leaks = {
         .key = json ? "leaks" : NULL,
         .title = "Leaks of this process",
@@ -158,7 +158,7 @@ int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
     const struct ma_replay *replay = ma_analysis_books(analysis);
     struct ma_value *array = NULL;
     int result = 0;
-    if (analysis->options->json)
+    if (analysis->request->json)
         array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);
     for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
         const struct ma_account *account = replay->accounts[i];

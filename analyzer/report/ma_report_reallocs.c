@@ -2,9 +2,8 @@
  *
  * Blocks that grow step by step: a chain begins with a realloc that makes a
  * block larger, goes on with every further realloc of it, and is counted at the
- * stack of that first one. What it cost is what had to be copied because the
- * address changed; what would have spared it is to ask for the largest size
- * at once.
+ * stack of that first one. Its cost is the bytes that were copied because the
+ * address changed; asking for the largest size at once would have spared it.
  *
  * Memory: eight counters a stack, and some 80 bytes for each live block that is
  * the latest of a chain; nothing for steps.
@@ -140,7 +139,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
 int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct reallocs *reallocs = ma_analysis_observer_data(analysis, &key);
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     static const struct ma_tally_key keys[] = {
         [MA_SORT_BYTES] = {{COPIED}, 1},
         [MA_SORT_BLOCKS] = {{CHAINS}, 1},
@@ -150,8 +149,8 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_tally_rows rows;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     size_t n = 0;
-    for (; n < options->n_sort; n++)
-        order[n] = keys[options->sort[n]];
+    for (; n < request->n_sort; n++)
+        order[n] = keys[request->sort[n]];
     order[n++] = keys[MA_SORT_BYTES];
     order[n++] = keys[MA_SORT_CALLS];
     int result = ma_tally_rows(&reallocs->tally, analysis, &rows);
@@ -174,7 +173,7 @@ int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "moved", NULL, MA_COUNT, total[MOVED]);
     ma_model_number(model, object, "copied_bytes", NULL, MA_BYTES, total[COPIED]);
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);
-    for (size_t i = 0; i < rows.n && i < options->top && result == 0; i++)
+    for (size_t i = 0; i < rows.n && i < request->top && result == 0; i++)
         result = add_entry(analysis, model, array, &rows.rows[i]);
 out:
     ma_tally_rows_free(&rows);

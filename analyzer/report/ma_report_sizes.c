@@ -158,17 +158,17 @@ static int by_bytes(const void *a, const void *b)
 static int add_exact(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object,
                      const struct sizes *sizes, uint64_t calls)
 {
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct size_sum *sorted = malloc((sizes->n_exact + 1) * sizeof *sorted);
     if (!sorted)
         return -ENOMEM;
     if (sizes->n_exact) {
         memcpy(sorted, sizes->exact, sizes->n_exact * sizeof *sorted);
         qsort(sorted, sizes->n_exact, sizeof *sorted,
-              options->n_sort && options->sort[0] == MA_SORT_BYTES ? by_bytes : by_calls);
+              request->n_sort && request->sort[0] == MA_SORT_BYTES ? by_bytes : by_calls);
     }
     struct ma_value *array = ma_model_array(model, object, "exact", "Most common sizes", MA_TABLE);
-    for (size_t i = 0; i < sizes->n_exact && i < options->top; i++) {
+    for (size_t i = 0; i < sizes->n_exact && i < request->top; i++) {
         const struct size_sum *sum = &sorted[i];
         struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
         char size[MA_HUMAN_SIZE];

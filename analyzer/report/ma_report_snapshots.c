@@ -7,8 +7,8 @@
  *
  * A snapshot keeps the totals of those stacks alone that did something since the
  * one before, so that a stack that rests costs nothing. Memory: 48 bytes for each
- * of these; at most 200 snapshots. Where more fall due, the step doubles, and
- * those are dropped that it would not have taken; of marks the first 200 count.
+ * of these; at most 200 snapshots. The step doubles if more fall due, and snapshots
+ * that the new step would not have taken are dropped; of marks the first 200 count.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -87,12 +87,12 @@ static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
     return false;
 }
 
-bool ma_report_snapshots_parse(struct ma_options *options, const char *value, const char **expected)
+bool ma_report_snapshots_parse(struct ma_request *request, const char *value, const char **expected)
 {
     enum kind kind;
     uint64_t step;
     *expected = "churn:BYTES (1G, 64M), time:SECONDS or marks";
-    options->snapshots = value;
+    request->snapshots = value;
     return parse_when(value, &kind, &step);
 }
 
@@ -255,7 +255,7 @@ int ma_report_snapshots_observe(struct ma_analysis *analysis)
         };
         snapshots->tally.counters = COUNTERS;
         snapshots->stamp = 1;
-        parse_when(analysis->options->snapshots, &snapshots->kind, &snapshots->step);
+        parse_when(analysis->request->snapshots, &snapshots->kind, &snapshots->step);
         snapshots->next = snapshots->step;
     }
     return ma_analysis_observe(analysis, snapshots ? &snapshots->observer : NULL, &key, snapshots,
@@ -308,11 +308,11 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
                         struct ma_value *array, const struct snapshot *snapshot, size_t number,
                         struct ma_tally *state)
 {
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct ma_tally_rows rows;
     struct order *order = NULL;
     char title[MA_HUMAN_SIZE];
-    size_t top = options->top_given || options->json ? options->top : STACKS_USUALLY;
+    size_t top = request->top_given || request->json ? request->top : STACKS_USUALLY;
     int result = ma_tally_rows(state, analysis, &rows);
     if (result < 0 || !(order = malloc((rows.n + 1) * sizeof *order))) {
         result = -ENOMEM;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the reports of stacks (leaks, peak, allocations) share: choosing and
- * sorting rows and laying them out as entries.
+ * The common part of the reports of stacks (leaks, peak, allocations): choosing
+ * and sorting rows and laying them out as entries.
  */
 #include <errno.h>
 
@@ -23,14 +23,14 @@ static int compare_rows(const void *a, const void *b, void *context)
 {
     const struct choice *x = a, *y = b;
     const struct order *order = context;
-    const struct ma_options *options = order->analysis->options;
-    int first = options->n_sort || !order->report->compare
+    const struct ma_request *request = order->analysis->request;
+    int first = request->n_sort || !order->report->compare
                     ? 0
                     : order->report->compare(order->analysis, x->row, y->row);
     if (first)
         return first;
-    for (size_t i = 0; i <= options->n_sort; i++) {
-        enum ma_sort key = i < options->n_sort ? options->sort[i] : MA_SORT_BYTES;
+    for (size_t i = 0; i <= request->n_sort; i++) {
+        enum ma_sort key = i < request->n_sort ? request->sort[i] : MA_SORT_BYTES;
         uint64_t p = key == MA_SORT_BYTES    ? x->measure.bytes
                      : key == MA_SORT_BLOCKS ? x->measure.blocks
                                              : x->row->calls;
@@ -128,7 +128,7 @@ static void offer(struct first *first, const struct choice *choice)
 int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows)
 {
-    const size_t top = analysis->options->top;
+    const size_t top = analysis->request->top;
     struct first first = {.most = top < n_rows ? top : n_rows, .order = {analysis, report}};
     struct ma_measure total = {0, 0};
     size_t n = 0;
@@ -158,7 +158,7 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
             shown < n ? "%s in %s %s from %s stacks; the %s %s:" : "%s in %s %s from %s stack%s%s:",
             ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks), report->blocks_title,
             ma_human_count(c, n),
-            shown < n ? report->compare && !analysis->options->n_sort ? "worst" : "largest"
+            shown < n ? report->compare && !analysis->request->n_sort ? "worst" : "largest"
             : n > 1   ? "s"
                       : "",
             shown < n ? ma_human_count(d, shown) : "");

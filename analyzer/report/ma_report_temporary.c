@@ -4,11 +4,11 @@
  * before their thread allocated again; with --temporary=N, before it had
  * allocated more than N times (0 is the same as without).
  *
- * Whether N allocations lie between is told by the moments of the thread's last
- * N + 1, or of those among them that a filter accepts: a block is among them if it
- * is not older than the oldest (in a run of a day and more to within a few ticks:
- * ma_heap.h rounds moments then). Memory: four counters a stack, and 24 bytes
- * times N + 1 for each thread that allocates, N being 65,535 at most.
+ * The moments of the thread's last N + 1 allocations, or of those among them that a
+ * filter accepts, show if N allocations lie between: a block is among them if it is
+ * not older than the oldest (in a run of a day and more to within a few ticks:
+ * ma_heap.h rounds moments then). Memory: four counters a stack, and 24 bytes times
+ * N + 1 for each thread that allocates, N being 65,535 at most.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,15 +45,15 @@ struct temporary {
 
 static const char key;
 
-bool ma_report_temporary_parse(struct ma_options *options, const char *value, const char **expected)
+bool ma_report_temporary_parse(struct ma_request *request, const char *value, const char **expected)
 {
     char *end = NULL;
-    options->temporary_within = 0;
+    request->temporary_within = 0;
     if (!value)
         return true;
     *expected = "a number of allocations, 65535 at most";
-    options->temporary_within = strtoull(value, &end, 10);
-    return value[0] >= '0' && value[0] <= '9' && !*end && options->temporary_within <= MOST_BETWEEN;
+    request->temporary_within = strtoull(value, &end, 10);
+    return value[0] >= '0' && value[0] <= '9' && !*end && request->temporary_within <= MOST_BETWEEN;
 }
 
 static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
@@ -66,7 +66,7 @@ static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
     return recent->moments ? recent : NULL;
 }
 
-/* How often a thread has allocated, whatever a filter accepts. */
+/* The number of allocations of a thread, whatever a filter accepts. */
 static uint64_t count_of(const struct ma_seen *seen, uint32_t thread)
 {
     return thread == seen->thread ? seen->made : seen->replay->states[thread].allocations;
@@ -91,7 +91,7 @@ static int on_allocated(void *context, const struct ma_seen *seen,
     return 0;
 }
 
-/* Whether the block is among the thread's latest. Moments may be the same. */
+/* True if the block is among the thread's latest. Moments may be the same. */
 static bool is_recent(const struct temporary *temporary, const struct ma_seen *seen,
                       const struct ma_seen_block *block)
 {
@@ -154,7 +154,7 @@ int ma_report_temporary_observe(struct ma_analysis *analysis)
             .freed = on_freed,
         };
         temporary->tally.counters = COUNTERS;
-        temporary->size = analysis->options->temporary_within + 1;
+        temporary->size = analysis->request->temporary_within + 1;
     }
     return ma_analysis_observe(analysis, temporary ? &temporary->observer : NULL, &key, temporary,
                                temporary_free);
@@ -176,12 +176,13 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-/* Which stacks have any, the most first. */
-static size_t choose(const struct ma_options *options, struct ma_tally_rows *rows)
+/* Keep the stacks that have temporary blocks, in the order of --sort, by
+ * default the most first. */
+static size_t choose(const struct ma_request *request, struct ma_tally_rows *rows)
 {
     struct ma_tally_key keys[MA_SORT_KEYS + 1];
-    for (size_t i = 0; i <= options->n_sort; i++) {
-        enum ma_sort sort = i < options->n_sort ? options->sort[i] : MA_SORT_BLOCKS;
+    for (size_t i = 0; i <= request->n_sort; i++) {
+        enum ma_sort sort = i < request->n_sort ? request->sort[i] : MA_SORT_BLOCKS;
         keys[i] = (struct ma_tally_key){{sort == MA_SORT_BYTES    ? TEMPORARY_BYTES
                                          : sort == MA_SORT_BLOCKS ? TEMPORARY
                                                                   : CALLS},
@@ -193,28 +194,28 @@ static size_t choose(const struct ma_options *options, struct ma_tally_rows *row
             rows->rows[kept++] = rows->rows[i];
     }
     rows->n = kept;
-    ma_tally_sort(rows, keys, options->n_sort + 1);
-    return kept < options->top ? kept : options->top;
+    ma_tally_sort(rows, keys, request->n_sort + 1);
+    return kept < request->top ? kept : request->top;
 }
 
 int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct ma_tally_rows rows;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], within[64];
     int result = ma_tally_rows(&temporary->tally, analysis, &rows);
     if (result < 0)
         goto out;
-    size_t shown = choose(options, &rows);
+    size_t shown = choose(request, &rows);
     const uint64_t *total = rows.total;
     struct ma_value *object =
         ma_model_object(model, &model->root, "temporary", "Temporary blocks", MA_FIELDS);
     snprintf(within, sizeof within,
-             options->temporary_within == 0   ? "before their thread allocated again"
-             : options->temporary_within == 1 ? "within %llu allocation of their thread"
+             request->temporary_within == 0   ? "before their thread allocated again"
+             : request->temporary_within == 1 ? "within %llu allocation of their thread"
                                               : "within %llu allocations of their thread",
-             (unsigned long long)options->temporary_within);
+             (unsigned long long)request->temporary_within);
     if (!rows.n)
         ma_model_note(model, object, "No block was freed %s.", within);
     else
@@ -225,7 +226,7 @@ int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
                       100.0 * (double)total[TEMPORARY] / (double)total[CALLS],
                       ma_human_bytes(b, total[TEMPORARY_BYTES]), within, ma_human_count(c, rows.n),
                       rows.n == 1 ? "" : "s");
-    ma_model_number(model, object, "within", NULL, MA_COUNT, options->temporary_within);
+    ma_model_number(model, object, "within", NULL, MA_COUNT, request->temporary_within);
     ma_model_number(model, object, "temporary", NULL, MA_COUNT, total[TEMPORARY]);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[TEMPORARY_BYTES]);
     ma_model_number(model, object, "calls", NULL, MA_COUNT, total[CALLS]);

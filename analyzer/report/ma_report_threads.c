@@ -139,9 +139,9 @@ struct listed {
 static int compare_threads(const void *a, const void *b, void *context)
 {
     const struct listed *x = a, *y = b;
-    const struct ma_options *options = context;
-    for (size_t i = 0; i <= options->n_sort; i++) {
-        bool bytes = i == options->n_sort || options->sort[i] == MA_SORT_BYTES;
+    const struct ma_request *request = context;
+    for (size_t i = 0; i <= request->n_sort; i++) {
+        bool bytes = i == request->n_sort || request->sort[i] == MA_SORT_BYTES;
         uint64_t p = bytes ? x->sum->bytes : x->sum->allocations;
         uint64_t q = bytes ? y->sum->bytes : y->sum->allocations;
         if (p != q)
@@ -196,7 +196,7 @@ static void add_end(struct ma_analysis *analysis, struct ma_model *model, struct
 static int add_pairs(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object,
                      const struct threads *threads)
 {
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct ma_value *array = ma_model_array(
         model, object, "handed_over", "Freed by another thread than their allocator", MA_TABLE);
     struct pair_sum *sorted = malloc((threads->n_pairs + 1) * sizeof *sorted);
@@ -208,7 +208,7 @@ static int add_pairs(struct ma_analysis *analysis, struct ma_model *model, struc
     } else {
         ma_model_note(model, array, "None.");
     }
-    for (size_t i = 0; i < threads->n_pairs && i < options->top; i++) {
+    for (size_t i = 0; i < threads->n_pairs && i < request->top; i++) {
         struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
         ma_model_number(model, row, "blocks", "blocks", MA_COUNT, sorted[i].blocks);
         ma_model_number(model, row, "bytes", "bytes", MA_BYTES, sorted[i].bytes);
@@ -229,7 +229,7 @@ static int add_pairs(struct ma_analysis *analysis, struct ma_model *model, struc
 int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct threads *threads = ma_analysis_observer_data(analysis, &key);
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct listed *listed = malloc((threads->n_sums + 1) * sizeof *listed);
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     uint64_t given = 0, bytes = 0;
@@ -243,7 +243,7 @@ int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
         given += sum->given;
         bytes += sum->given_bytes;
     }
-    qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)options);
+    qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)request);
     struct ma_value *object = ma_model_object(model, &model->root, "threads", "Threads", MA_FIELDS);
     ma_model_note(model, object,
                   "%s thread%s; %s blocks with %s were freed by another than "
@@ -251,7 +251,7 @@ int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
                   ma_human_count(a, n), n == 1 ? "" : "s", ma_human_count(b, given),
                   ma_human_bytes(c, bytes));
     struct ma_value *array = ma_model_array(model, object, "threads", "", MA_TABLE);
-    for (size_t i = 0; i < n && i < options->top; i++)
+    for (size_t i = 0; i < n && i < request->top; i++)
         add_thread(analysis, model, array, &listed[i]);
     free(listed);
     return add_pairs(analysis, model, object, threads);

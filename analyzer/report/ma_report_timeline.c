@@ -63,12 +63,12 @@ static long gather_series(struct ma_analysis *analysis, struct series *series)
 static int add_stacks(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object)
 {
     const struct ma_timeline *timeline = analysis->timeline;
-    const struct ma_options *options = analysis->options;
+    const struct ma_request *request = analysis->request;
     struct series series[MA_CANDIDATES];
     long n = gather_series(analysis, series);
     if (n < 0)
         return -ENOMEM;
-    size_t top = options->top_given ? options->top : STACKS_USUALLY;
+    size_t top = request->top_given ? request->top : STACKS_USUALLY;
     struct ma_value *stacks = ma_model_array(model, object, "stacks", NULL, MA_ENTRIES);
     for (size_t i = 0; i < (size_t)n && i < top && series[i].most; i++) {
         struct ma_value *one = ma_model_object(model, stacks, NULL, NULL, MA_FIELDS);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the trace is and which processes it holds: "schema", "trace" and
- * "processes" of the JSON.
+ * The trace and its processes: "schema", "trace" and "processes" of the JSON.
  */
 #include <string.h>
 

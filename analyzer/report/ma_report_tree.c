@@ -49,10 +49,10 @@ static const char *const cost_names[] = {
     [MA_COST_CALLS] = "calls",
 };
 
-bool ma_report_tree_parse(struct ma_options *options, const char *value, const char **expected)
+bool ma_report_tree_parse(struct ma_request *request, const char *value, const char **expected)
 {
-    options->tree_bottom_up = false;
-    options->tree_cost = MA_COST_ALLOCATED;
+    request->tree_bottom_up = false;
+    request->tree_cost = MA_COST_ALLOCATED;
     *expected = "top-down or bottom-up, and leaks, peak, allocations or calls, with a comma "
                 "between";
     while (value) {
@@ -61,11 +61,11 @@ bool ma_report_tree_parse(struct ma_options *options, const char *value, const c
                (strlen(cost_names[i]) != length || strncmp(cost_names[i], value, length) != 0))
             i++;
         if (i < MA_COSTS)
-            options->tree_cost = (unsigned)i;
+            request->tree_cost = (unsigned)i;
         else if (length == 9 && strncmp(value, "bottom-up", length) == 0)
-            options->tree_bottom_up = true;
+            request->tree_bottom_up = true;
         else if (length == 8 && strncmp(value, "top-down", length) == 0)
-            options->tree_bottom_up = false;
+            request->tree_bottom_up = false;
         else
             return false;
         value = value[length] ? value + length + 1 : NULL;
@@ -294,9 +294,9 @@ static int write_lines(const struct writing *writing)
 
 int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
 {
-    const struct ma_options *options = analysis->options;
-    const bool bottom_up = options->tree_bottom_up;
-    const bool all = options->top == SIZE_MAX;
+    const struct ma_request *request = analysis->request;
+    const bool bottom_up = request->tree_bottom_up;
+    const bool all = request->top == SIZE_MAX;
     struct ma_name_tree name_tree;
     struct tree tree = {0};
     char whole[MA_HUMAN_SIZE];
@@ -304,31 +304,31 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     if (result == 0)
         result = bottom_up ? grow_up(&tree, &name_tree) : grow_down(&tree, &name_tree);
     if (result == 0) {
-        const uint64_t cost = tree.all[0].costs[options->tree_cost];
+        const uint64_t cost = tree.all[0].costs[request->tree_cost];
         struct ma_value *object =
             ma_model_object(model, &model->root, "tree",
                             bottom_up ? "Call tree, from who allocates" : "Call tree", MA_FIELDS);
-        if (options->tree_cost == MA_COST_CALLS)
+        if (request->tree_cost == MA_COST_CALLS)
             ma_human_count(whole, cost);
         else
             ma_human_bytes(whole, cost);
         if (all)
             ma_model_note(model, object, "Shares are of %s (%s).", whole,
-                          cost_names[options->tree_cost]);
+                          cost_names[request->tree_cost]);
         else
             ma_model_note(model, object, "Shares are of %s (%s); lines below %.1f %% are left out.",
-                          whole, cost_names[options->tree_cost], LEAST);
+                          whole, cost_names[request->tree_cost], LEAST);
         ma_model_text(model, object, "direction", NULL, bottom_up ? "bottom-up" : "top-down");
-        ma_model_text(model, object, "cost", NULL, cost_names[options->tree_cost]);
+        ma_model_text(model, object, "cost", NULL, cost_names[request->tree_cost]);
         ma_model_number(model, object, "total", NULL, MA_PLAIN, cost);
         ma_model_real(model, object, "least_share", NULL, MA_PERCENT, all ? 0 : LEAST);
         struct writing writing = {
             .tree = &tree,
             .name_tree = &name_tree,
             .model = model,
-            .cost = options->tree_cost,
+            .cost = request->tree_cost,
             .array = ma_model_array(model, object, "lines", "", MA_TREE),
-            .top = options->top,
+            .top = request->top,
             .least = all ? 0 : LEAST,
         };
         result = write_lines(&writing);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The verdict: what to mend first, in sentences, above everything else. What
- * was still growing at the end, where it is allocated, what it costs; and what
- * the rest of the blocks that were never freed is.
+ * The verdict: what to mend first, in sentences, above everything else. The
+ * sentences name the stacks that were still growing at the end, their lines and their
+ * cost; then the kinds of all other blocks that were never freed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,7 +71,7 @@ static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model
     return 0;
 }
 
-/* What was never freed, by kind. */
+/* Add the other blocks that were never freed, by kind. */
 static void add_rest(struct ma_model *model, struct ma_value *verdict, const struct sums *sums,
                      uint64_t leaked, const struct ma_leaks *leaks)
 {

@@ -80,12 +80,13 @@ static const char *const wrappers[] = {
     "Perl_safesys*",
 };
 
-/* Where threads, programs and their constructors begin: says nothing of a stack. */
+/* Functions that begin a thread, a program or its constructors: they say nothing of
+ * a stack. */
 static const char *const starts[] = {
     "__libc_start_*", "_start", "start_thread", "clone", "clone3", "__clone*", "call_init", "_dl_*",
 };
 
-/* Whoever gives a function such a name wants to see it. */
+/* An author who gives a function such a name wants to see it. */
 static const char *const never[] = {"*leak*", "*Leak*", "*test*", "*Test*"};
 
 /* Does one of [set] match? *pattern, at the '[', moves behind the ']'. */

@@ -8,19 +8,19 @@
 
 #include "ma_stacks.h"
 
-/* Index of that frame among n > 0. Where no function has a name but wrappers and
- * those that begin a program or a thread, the innermost frame without one. */
+/* Index of that frame among n > 0. The innermost frame without a name, if only
+ * wrappers and functions that begin a program or a thread have one. */
 size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
 /* Index of the innermost frame of the program itself, no allocation wrapper: of
  * `executable` (its path), or of a library that does not lie where systems keep
- * theirs. Where there is none, that of ma_label_frame. */
+ * theirs. That of ma_label_frame, if there is none. */
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
 
 /* A path's last two parts, within it: enough to know a source file by. */
 const char *ma_label_short_path(const char *path);
 
-/* Whether a function of this name only wraps the allocator. */
+/* True if a function of this name only wraps the allocator. */
 bool ma_label_is_wrapper(const char *function);
 
 #endif

@@ -149,7 +149,8 @@ int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *pro
         *index = ma_map_get(&stacks->retiring_of, key);
     if (*index == MA_NONE) {
         const struct ma_module *module = id ? ma_process_module(process, id) : NULL;
-        /* Those of a process that is over are asked for no more, unless nobody else has them. */
+        /* Modules of a process that is being retired are not asked for again: their
+         * map is let go with it. */
         struct ma_map *map =
             module && process == stacks->retiring ? &stacks->retiring_of : &stacks->object_of;
         int result = find_named(stacks, process, module, id, index);
@@ -213,7 +214,7 @@ uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *o
         return NULL;
     struct ma_hashes *own = &stacks->hashes[owner->index];
     if (node >= own->n) {
-        /* Most often the trace is read, and these are all. */
+        /* Most often the whole trace has been read, and the process defines no more. */
         size_t n = own->n ? owner->n_nodes + owner->n_nodes / 2 : owner->n_nodes;
         uint64_t *at = ma_pages_grow(own->at, own->n * sizeof *at, n * sizeof *at);
         if (!at)
@@ -337,7 +338,8 @@ int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uin
                                 id);
 }
 
-/* What is told of a return address. Returns the number of calls, 0 if nothing. */
+/* Resolve a return address to the calls there. Returns their number, 0 if nothing
+ * is known. */
 static size_t resolve_pc(struct ma_stacks *stacks, const struct ma_pc *pc,
                          const struct ma_symbol **symbols)
 {

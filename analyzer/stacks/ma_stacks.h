@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Stacks as reports see them: independent of process and generation, so that
- * the same path in two processes is one stack. A node stands for its path, and
- * paths are told apart by a hash of 59 bits folded along their frames (module by
- * path and build-id, offset) from the outermost in, keyed anew in every run: of
- * a million different paths two are taken for one with odds of 10^-6. Hashes are
- * computed once for all nodes of a process, when one is asked for; return addresses and
- * symbols are looked up for the frames that are shown.
+ * Stacks as reports see them: independent of process and generation, so that the
+ * same path in two processes is one stack. A node stands for its path, and paths
+ * are told apart by a hash of 59 bits folded along their frames (module by path and
+ * build-id, offset) from the outermost in, keyed anew in every run: of a million
+ * different paths two are taken for one with odds of 10^-6. Hashes are computed
+ * once for all nodes of a process, when one is asked for; return addresses and
+ * symbols are resolved for the frames that are shown.
  *
- * The nodes of a process that is over may be retired into one trie of retired nodes, which
- * all such processes share: it grows with distinct paths, not with processes. What
- * was a process's node is a number of 4 bytes then, and that is kept for children
- * that have not been heard of, of the latest processes (MA_RETIRED_NODES_KEPT).
+ * All retired processes share one trie of retired nodes: it grows with distinct
+ * paths, not with processes. Retiring a process replaces each of its nodes by the
+ * number of a retired node, 4 bytes. These numbers serve forked children that have
+ * not appeared yet, and are kept for the latest processes only
+ * (MA_RETIRED_NODES_KEPT).
  */
 #ifndef MA_STACKS_H
 #define MA_STACKS_H
@@ -56,12 +57,12 @@ struct ma_stack {         /* a stack */
     bool retired;         /* node is an index of retired nodes */
 };
 
-struct ma_retired_node {  /* a path, of whichever process */
+struct ma_retired_node {  /* a path that retired processes had */
     uint64_t hash, frame; /* frame: offset << 1 | exactness */
     uint32_t parent;      /* a root, or MLF_FIRST_NODE + its index */
     uint32_t object;
 };
-#define MA_RETIRED_NODES_KEPT ((size_t)4 << 20) /* for children of processes that were retired */
+#define MA_RETIRED_NODES_KEPT ((size_t)4 << 20) /* ids, for children of retired processes */
 
 struct ma_frame {
     uint64_t address, offset;
@@ -119,16 +120,15 @@ struct ma_stacks {
     size_t n_stacks, stack_capacity;
     struct ma_map stack_of; /* hash to index */
 
-    /* of processes that were retired */
+    /* of retired processes */
     struct ma_retired_node *retired_nodes;
     size_t n_retired_nodes, retired_node_capacity;
     struct ma_map retired_node_of; /* hash to index */
-    uint32_t *
-        retired; /* processes, in the order of their retiring; [retired_at, …) have retired nodes */
+    uint32_t *retired; /* processes in the order of retiring; those from retired_at on have ids */
     size_t n_retired, retired_capacity, retired_at;
     size_t n_kept;                     /* sum of their retired nodes */
     const struct ma_process *retiring; /* the one that is being retired, or NULL */
-    struct ma_map retiring_of;         /* as object_of, of that one: let go when it is done */
+    struct ma_map retiring_of;         /* as object_of, of that one: freed when it is done */
 
     /* scratch, and answers, valid until the next call */
     uint32_t *chain; /* ids of nodes on the way out */
@@ -147,18 +147,18 @@ void ma_stacks_free(struct ma_stacks *stacks);
 int ma_stacks_id(struct ma_stacks *stacks, const struct ma_process *process, uint32_t stack,
                  uint32_t *id);
 
-/* The retired node of a process's stack, below MLF_FIRST_NODE for one without frames; made
- * if it is new. Returns 0 or -ENOMEM. */
+/* The retired node of a process's stack, made if it is new; below MLF_FIRST_NODE
+ * for a stack without frames. Returns 0 or -ENOMEM. */
 int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *process,
                            uint32_t stack, uint32_t *retired_node);
 
-/* The id of a retired node; `process` had it. Returns 0 or -ENOMEM. */
+/* The id of a retired node's path; `process` (its index) had it. Returns 0 or -ENOMEM. */
 int ma_stacks_retired_node_id(struct ma_stacks *stacks, uint32_t retired_node, uint32_t process,
                               uint32_t *id);
 
-/* Let go of what is known of the process's nodes, and of the modules it has in
- * common with others: retired nodes stand for its nodes. The caller forgets the nodes
- * themselves. Not for who asks ma_stacks_resolve_all. Returns 0 or -ENOMEM. */
+/* Replace the process's nodes by retired nodes, and free its copies of modules that
+ * others have, too. The caller then frees the nodes themselves (ma_process_forget).
+ * ma_stacks_resolve_all may not follow. Returns 0 or -ENOMEM. */
 int ma_stacks_retire(struct ma_stacks *stacks, struct ma_process *process);
 
 /* The frames of a stack, innermost first, inlined ones included. The array is
@@ -170,7 +170,7 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
  * are not inlined. Valid until the next call; -1 if memory is short. */
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs);
 
-/* The frames of one return address, by the number of its return address; as above. */
+/* The frames of one return address, by its number in ma_stacks_pcs; as above. */
 long ma_stacks_pc(struct ma_stacks *stacks, uint32_t pc, const struct ma_frame **frames);
 
 /* The node of the stack's innermost frame, made with those it lies in if they are

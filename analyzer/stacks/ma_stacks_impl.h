@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files behind ma_stacks.h share; nobody else includes it. Functions that
+ * The inside of ma_stacks.h, for the ma_stacks*.c files alone. Functions that
  * return an int return 0 or -ENOMEM.
  */
 #ifndef MA_STACKS_IMPL_H
@@ -23,7 +23,7 @@ int ma_stacks_find_object(struct ma_stacks *stacks, const struct ma_process *pro
 int ma_stacks_add_pc(struct ma_stacks *stacks, uint32_t object, uint64_t frame, uint64_t offset,
                      uint64_t address, uint32_t *index);
 
-/* Where the hash of a node's path is noted, valid until the next call; NULL if
+/* The place of the hash of a node's path. Valid until the next call; NULL if
  * memory is short. */
 uint64_t *ma_stacks_hash_at(struct ma_stacks *stacks, const struct ma_process *owner, size_t node);
 
@@ -34,7 +34,8 @@ int ma_stacks_hash_chain(struct ma_stacks *stacks, const struct ma_process *proc
 /* The hashes of all nodes that a process has defined since. */
 int ma_stacks_hash_nodes(struct ma_stacks *stacks, const struct ma_process *process);
 
-/* The path of a hash, made if it is new: `first` is where it was met. */
+/* The id of the path with this hash, made if it is new, with `first` as a node
+ * that stands for it. */
 int ma_stacks_find_stack(struct ma_stacks *stacks, uint64_t hash, struct ma_stack first,
                          uint32_t *id);
 
@@ -54,10 +55,11 @@ struct ma_step ma_stacks_innermost(const struct ma_stacks *stacks, uint32_t id);
 void ma_stacks_outwards(const struct ma_stacks *stacks, struct ma_step *step);
 int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint32_t *pc);
 
-/* Look up the frames of a return address, if that was not done yet. False if memory is short. */
+/* Resolve the frames of a return address, if that was not done yet. False if memory
+ * is short. */
 bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t pc);
 
-/* ma_stacks_places.c */
+/* ma_stacks_retired.c */
 
 static inline const struct ma_retired_node *
 ma_stacks_retired_node_at(const struct ma_stacks *stacks, uint32_t retired_node)
@@ -65,12 +67,12 @@ ma_stacks_retired_node_at(const struct ma_stacks *stacks, uint32_t retired_node)
     return &stacks->retired_nodes[retired_node - MLF_FIRST_NODE];
 }
 
-/* What stands for a node of this process that was retired, or of one it inherits
- * from: a retired node; 0: there is none, or it is kept no more. */
+/* The retired node of a stack of this process, or of a retired one that it inherits
+ * from. Returns 0 if there is none, or it is kept no more. */
 uint32_t ma_stacks_retired(const struct ma_stacks *stacks, const struct ma_process *process,
                            uint32_t stack);
 
-/* The return address of a retired node, which this process had. */
+/* The return address of a retired node that this process had. */
 int ma_stacks_retired_pc(struct ma_stacks *stacks, const struct ma_process *process,
                          uint32_t retired_node, uint32_t *pc);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Places: the trie that processes which are over share (ma_stacks.h). A retired node is
- * found by the hash of its path, as paths are told apart everywhere; parents are
- * made before their children.
+ * Retired nodes: the trie that all retired processes share (ma_stacks.h). A retired
+ * node is found by the hash of its path, as in ma_stacks.c; parents are made before
+ * their children.
  */
 #include "ma_stacks_impl.h"
 
@@ -89,7 +89,7 @@ int ma_stacks_retired_node(struct ma_stacks *stacks, const struct ma_process *pr
     return result;
 }
 
-/* Places for the ids of the process's own nodes. */
+/* Make the retired nodes of the process's own nodes, and note them by id. */
 static int retire_nodes(struct ma_stacks *stacks, const struct ma_process *process)
 {
     if (!process->n_nodes)
@@ -102,7 +102,7 @@ static int retire_nodes(struct ma_stacks *stacks, const struct ma_process *proce
         first = id < first ? id : first;
         last = id > last ? id : last;
     }
-    /* A trace that lies has far between them: so many are looked for no more. */
+    /* Ids this sparse come from a trace that lies: those behind get no retired node. */
     if (last - first >= 8 * process->n_nodes + 1024)
         last = first + (uint32_t)(8 * process->n_nodes + 1023);
     uint32_t *retired_nodes = calloc((size_t)(last - first) + 1, sizeof *retired_nodes);
@@ -122,7 +122,8 @@ static int retire_nodes(struct ma_stacks *stacks, const struct ma_process *proce
     return result;
 }
 
-/* Children that are silent for so long are not waited for. */
+/* Keep the process's retired nodes for its children, and drop those of the
+ * earliest retired processes. */
 static int keep_retired_nodes(struct ma_stacks *stacks, const struct ma_process *process)
 {
     if (!MA_RESERVE(stacks->retired, stacks->n_retired, stacks->retired_capacity))
@@ -139,7 +140,7 @@ static int keep_retired_nodes(struct ma_stacks *stacks, const struct ma_process 
     return 0;
 }
 
-/* One copy of what modules of the same object are called and built of. */
+/* Let a module borrow path, build-id and segments from its object's first module. */
 static int share_module(struct ma_stacks *stacks, const struct ma_process *process,
                         struct ma_module *module)
 {
@@ -182,7 +183,7 @@ int ma_stacks_retire(struct ma_stacks *stacks, struct ma_process *process)
     return keep_retired_nodes(stacks, process);
 }
 
-/* Where the object lay in this process, or in one that it was forked from. */
+/* The load bias of the object in this process, or in one that it was forked from. */
 static uint64_t bias_of(const struct ma_process *process, const struct ma_object_entry *object)
 {
     for (unsigned depth = 0; process && depth < MA_FORKS_DEEP; depth++) {
@@ -200,7 +201,7 @@ int ma_stacks_retired_pc(struct ma_stacks *stacks, const struct ma_process *proc
 {
     const struct ma_retired_node *at = ma_stacks_retired_node_at(stacks, retired_node);
     const struct ma_object_entry *object = &stacks->objects[at->object];
-    uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* as addresses are */
+    uint64_t offset = (uint64_t)((int64_t)at->frame >> 1); /* signed, as addresses may be */
     *pc = ma_map_get(&object->pc_of, at->frame);
     return *pc != MA_NONE ? 0
                           : ma_stacks_add_pc(stacks, at->object, at->frame, offset,

@@ -31,7 +31,7 @@ bool ma_suppress_matches(const char *pattern, const char *name)
         const char *at = memmem(name, strlen(name), pattern, n);
         if (anchored && at != name)
             return false;
-        /* What "$" follows has to be at the end: the last place counts. */
+        /* Text before a "$" has to be at the end: the last place counts. */
         if (at && pattern[n] == '$' && !anchored) {
             size_t length = strlen(name);
             at = length >= n && memcmp(name + length - n, pattern, n) == 0 ? name + length - n

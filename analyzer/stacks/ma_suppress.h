@@ -38,7 +38,7 @@ void ma_suppress_free(struct ma_suppressions *suppressions);
 struct ma_suppression *ma_suppress_find(const struct ma_suppressions *suppressions,
                                         const struct ma_frame *frames, size_t n);
 
-/* Whether a pattern matches a name. */
+/* True if a pattern matches a name. */
 bool ma_suppress_matches(const char *pattern, const char *name);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the symbol tables of the traced executable tell beside names of frames:
- * allocators that are linked into it, whose blocks no hook sees, and the text
- * of its __lsan_default_suppressions(). Static means only: the file is read,
- * never run.
+ * Facts from the symbol tables of the traced executable, beside names of
+ * frames: allocators that are linked into it, whose blocks no hook sees, and
+ * the text of its __lsan_default_suppressions(). Static means only: the file is
+ * read, never run.
  */
 #ifndef MA_EXECUTABLE_H
 #define MA_EXECUTABLE_H

@@ -41,6 +41,7 @@ struct object {
 
 struct ma_symbols {
     struct ma_symbol_options options;
+    struct ma_symbol_places places;             /* those of options */
     char *sysroot, *perf_map_dir, **debug_dirs; /* what the options point to */
     struct object **objects;
     size_t n_objects, object_room;
@@ -66,7 +67,8 @@ struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options)
     if (options->perf_map_dir && !(symbols->perf_map_dir = strdup(options->perf_map_dir)))
         goto fail;
     symbols->options.perf_map_dir = symbols->perf_map_dir;
-    symbols->options.fetcher = options->fetch ? ma_fetch_new() : NULL;
+    symbols->places.options = &symbols->options;
+    symbols->places.fetcher = options->fetch ? ma_fetch_new() : NULL;
     symbols->cache = options->cache ? ma_cache_new() : NULL;
     symbols->names = ma_names_new(options->full_names);
     if (!symbols->names)
@@ -116,7 +118,7 @@ void ma_symbols_close(struct ma_symbols *symbols)
     ma_map_free(&symbols->object_of);
     ma_names_free(symbols->names);
     ma_cache_free(symbols->cache);
-    ma_fetch_free(symbols->options.fetcher);
+    ma_fetch_free(symbols->places.fetcher);
     free(symbols->loaded);
     for (char **dir = symbols->debug_dirs; dir && *dir; dir++)
         free(*dir);
@@ -155,7 +157,8 @@ static bool copy_key(struct ma_object *to, const struct ma_object *key)
     return copied;
 }
 
-/* What a saved object does not know of itself, from one who asks. */
+/* Complete the key of an object from a bundle or the cache, if it was saved
+ * without segments, by that of a caller. */
 static void complete_key(struct ma_object *to, const struct ma_object *key)
 {
     struct ma_object more;
@@ -248,10 +251,10 @@ static void recall(struct ma_symbols *symbols, struct object *object)
 
 static void files_open(struct ma_symbols *symbols, struct object *object)
 {
-    object->state = ma_elf_open_object(&symbols->options, &object->key, &object->main);
+    object->state = ma_elf_open_object(&symbols->places, &object->key, &object->main);
     /* Without the object its debug file alone, which its build-id names, serves as well. */
     if (!has_dwarf(&object->main))
-        ma_elf_open_debug(&symbols->options, &object->key, &object->main, &object->debug);
+        ma_elf_open_debug(&symbols->places, &object->key, &object->main, &object->debug);
     if (!object->main.elf && !object->debug.elf)
         return;
     if (object->main.elf && !object->debug.elf)
@@ -320,7 +323,7 @@ static struct ma_dwarf *dwarf_get(struct ma_symbols *symbols, struct object *obj
         object->dwarf_tried = true;
         const struct ma_elf *file = dwarf_file(object);
         if (file)
-            object->dwarf = ma_dwarf_open(&symbols->options, file);
+            object->dwarf = ma_dwarf_open(&symbols->places, file);
     }
     return object->dwarf;
 }
@@ -444,7 +447,7 @@ Elf *ma_symbols_object_elf(struct ma_symbols *symbols, const struct ma_object *k
     /* Saved answers stand for the file, which was not looked for then. */
     if (object->loaded && !object->main.path && !object->key.vdso && !object->key.generated) {
         complete_key(&object->key, key);
-        ma_elf_open_object(&symbols->options, &object->key, &object->main);
+        ma_elf_open_object(&symbols->places, &object->key, &object->main);
     }
     return object->main.elf ? object->main.elf : object->debug.elf;
 }
@@ -495,7 +498,7 @@ int ma_symbols_load(struct ma_symbols *symbols, const void *data, size_t size)
 
 const char *ma_symbols_fetch_problem(const struct ma_symbols *symbols)
 {
-    return ma_fetch_problem(symbols->options.fetcher);
+    return ma_fetch_problem(symbols->places.fetcher);
 }
 
 const char *ma_object_state_text(enum ma_object_state state)

@@ -26,7 +26,7 @@ struct ma_segment; /* ma_record.h */
 struct ma_symbols;
 
 /*
- * Where symbols are looked for and how they are told. All zero is a valid
+ * The places where symbols are looked for, and their form. All zero is a valid
  * choice: this machine's root, no inlined frames, raw names.
  */
 struct ma_symbol_options {
@@ -44,17 +44,16 @@ struct ma_symbol_options {
     const char *const *debug_dirs;
     size_t n_debug_dirs;
     /*
-     * Where perf-PID.map files of generated code lie: used whatever machine
-     * the trace is from. NULL: /tmp (below the sysroot), and only for traces
-     * of this machine.
+     * The folder of perf-PID.map files of generated code: used whatever machine
+     * the trace is from. NULL: /tmp (below the sysroot), and only for traces of
+     * this machine.
      */
     const char *perf_map_dir;
-    bool cache;               /* keep answers in $XDG_CACHE_HOME/mlog from run to run */
-    bool fetch;               /* ask debuginfod servers, if DEBUGINFOD_URLS names some */
-    struct ma_fetch *fetcher; /* ma_symbols_open's */
-    bool inlines;             /* tell inlined calls as frames of their own */
-    bool demangle;            /* C++, Rust and D names as their source wrote them */
-    bool full_names;          /* demangled names whole: parameters, Rust hashes; else shortened */
+    bool cache;      /* keep answers in $XDG_CACHE_HOME/mlog from run to run */
+    bool fetch;      /* ask debuginfod servers, if DEBUGINFOD_URLS names some */
+    bool inlines;    /* tell inlined calls as frames of their own */
+    bool demangle;   /* C++, Rust and D names as their source wrote them */
+    bool full_names; /* demangled names whole: parameters, Rust hashes; else shortened */
 };
 
 /* A mapped object, as the trace names it. */
@@ -87,7 +86,7 @@ struct ma_symbol {
     bool inlined;     /* this function's body sits inside the next entry's */
 };
 
-/* What is known of an object, for the audit. The numbers are those of FORMAT.md section 11. */
+/* The state of an object, for the audit. The numbers are those of FORMAT.md section 11. */
 enum ma_object_state {
     MA_OBJECT_DEBUG,       /* found, with DWARF for functions and lines */
     MA_OBJECT_SYMBOLS,     /* found, with function symbols but no DWARF */
@@ -114,11 +113,10 @@ struct ma_symbols *ma_symbols_open(const struct ma_symbol_options *options);
  * instruction itself; otherwise it is a return address, and the call just
  * before it is looked up (vaddr - 1).
  *
- * Sets *out to an array, innermost (inlined) first, and returns its length,
- * at least 1. Only the last entry has inlined == false; it is the function
- * that has its own frame. What is unknown is NULL or 0 in it. The array and
- * its strings live until ma_symbols_close, and the same question gets the
- * same array again.
+ * Sets *out to an array, innermost (inlined) first, and returns its length, at
+ * least 1. Only the last entry has inlined == false; it is the function that
+ * has its own frame. Unknown members are NULL or 0. The array and its strings
+ * live until ma_symbols_close, and the same question gets the same array again.
  *
  * Strings come from symbol tables and DWARF and may hold any byte but NUL:
  * escape them in every output.
@@ -161,8 +159,8 @@ Elf *ma_symbols_object_elf(struct ma_symbols *symbols, const struct ma_object *o
  * Static. */
 const char *ma_object_state_text(enum ma_object_state state);
 
-/* Why debug files were not fetched any more, as a sentence without capital and full stop; NULL
- * if all went well. */
+/* The reason why debug files were not fetched any more, as a sentence without
+ * capital and full stop; NULL if all went well. */
 const char *ma_symbols_fetch_problem(const struct ma_symbols *symbols);
 
 /*

@@ -174,7 +174,7 @@ static Dwarf *begin(const struct ma_elf *file, struct ma_elf *inflated)
 }
 
 /* False if the file must not be used, for libdw would open what it names. */
-static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_options *options,
+static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_places *places,
                            const struct ma_elf *debug)
 {
     const char *name;
@@ -182,7 +182,7 @@ static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_option
     ssize_t size = dwelf_dwarf_gnu_debugaltlink(dwarf->dwarf, &name, &id);
     if (size <= 0)
         return true;
-    if (ma_elf_open_alternate(options, debug, name, id, (size_t)size, &dwarf->alternate_file))
+    if (ma_elf_open_alternate(places, debug, name, id, (size_t)size, &dwarf->alternate_file))
         dwarf->alternate = begin(&dwarf->alternate_file, &dwarf->inflated_alternate);
     dwarf->missed = !dwarf->alternate;
     if (!dwarf->alternate)
@@ -191,7 +191,7 @@ static bool open_alternate(struct ma_dwarf *dwarf, const struct ma_symbol_option
     return true;
 }
 
-struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const struct ma_elf *debug)
+struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_places *places, const struct ma_elf *debug)
 {
     struct ma_dwarf *dwarf = calloc(1, sizeof(*dwarf));
     if (!dwarf)
@@ -199,7 +199,7 @@ struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const st
     dwarf->dwarf = begin(debug, &dwarf->inflated);
     if (!dwarf->dwarf)
         goto fail;
-    if (!open_alternate(dwarf, options, debug))
+    if (!open_alternate(dwarf, places, debug))
         goto fail;
     dwarf->scopes = ma_scopes_new();
     find_code(debug->elf, &dwarf->low, &dwarf->high);
@@ -255,7 +255,7 @@ static bool split_is_regular(Dwarf_Die *die)
     return safe;
 }
 
-/* Which functions of a unit are read: further ones only after a miss. */
+/* The reach of a look for functions in a unit: farther only after a miss. */
 enum reach {
     OUTSIDE,      /* at the top or in namespaces: all that compilers usually put out */
     IN_TYPES,     /* also members that sit in their class */
@@ -436,7 +436,8 @@ static const char *whole_path(struct ma_scopes *scopes, Dwarf_Die *unit, const c
     return home && *home ? ma_scopes_path(scopes, home, file) : file;
 }
 
-/* Where the body of `die` was inlined, in the terms of its own unit. */
+/* Note the file and line where the body of `die` was inlined, in the terms of
+ * its own unit. */
 static void place_call(struct ma_scopes *scopes, Dwarf_Die *die, struct ma_dwarf_frame *frame)
 {
     Dwarf_Attribute attribute;

@@ -2,8 +2,8 @@
  *
  * Debug files from debuginfod servers, if the user names some in
  * DEBUGINFOD_URLS; else nobody is ever asked. libdebuginfod is opened at run
- * time, as libcurl behind it brings half a system along. What is fetched lies
- * in libdebuginfod's own cache, and is held against the build-id as any file.
+ * time, as libcurl behind it brings half a system along. Fetched files lie in
+ * libdebuginfod's own cache, and are held against the build-id as any file.
  *
  * A server that does not answer must not hold up a report: after the first one
  * that fails in another way than by not having a file, none is asked again.

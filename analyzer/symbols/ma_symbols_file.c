@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Finding ELF files that a trace names, and holding them against the recorded
- * build-id before anything else reads them. Whatever lies at a path is looked
- * at without being opened first (O_PATH), so that a trace that names a FIFO, a
- * tape or a watchdog does nothing to it. Files are mapped and their descriptors
- * closed at once, which also keeps libdw from looking for files on its own.
+ * build-id before anything else reads them. A path is examined before it is
+ * opened (O_PATH), so that a trace that names a FIFO, a tape or a watchdog does
+ * nothing to it. Files are mapped and their descriptors closed at once, which
+ * also keeps libdw from looking for files on its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -275,24 +275,25 @@ static bool id_name(const unsigned char *id, size_t size, char name[2 * MAX_BUIL
 }
 
 /* The places for files named by build-id, with `suffix` after the name. */
-static bool try_build_id(struct search *search, const struct ma_symbol_options *options,
+static bool try_build_id(struct search *search, const struct ma_symbol_places *places,
                          const char *suffix)
 {
     char id[2 * MAX_BUILD_ID + 2], name[sizeof(id) + 32];
     if (!id_name(search->id, search->id_size, id))
         return false;
     snprintf(name, sizeof(name), ".build-id/%s%s", id, suffix);
-    for (size_t i = 0; i < options->n_debug_dirs; i++)
-        if (try_joined(search, NULL, options->debug_dirs[i], name, NULL))
+    for (size_t i = 0; i < places->options->n_debug_dirs; i++)
+        if (try_joined(search, NULL, places->options->debug_dirs[i], name, NULL))
             return true;
-    if (options->sysroot && try_joined(search, options->sysroot, debug_root, name, NULL))
+    if (places->options->sysroot &&
+        try_joined(search, places->options->sysroot, debug_root, name, NULL))
         return true;
     return try_joined(search, NULL, debug_root, name, NULL);
 }
 
-static bool try_fetched(struct search *search, const struct ma_symbol_options *options)
+static bool try_fetched(struct search *search, const struct ma_symbol_places *places)
 {
-    char *path = ma_fetch_debug(options->fetcher, search->id, search->id_size);
+    char *path = ma_fetch_debug(places->fetcher, search->id, search->id_size);
     bool found = path && try_path(search, NULL, path);
     free(path);
     return found;
@@ -304,19 +305,19 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static void search_object(struct search *search, const struct ma_symbol_options *options,
+static void search_object(struct search *search, const struct ma_symbol_places *places,
                           const char *path)
 {
-    for (size_t i = 0; i < options->n_debug_dirs; i++) {
-        const char *dir = options->debug_dirs[i];
+    for (size_t i = 0; i < places->options->n_debug_dirs; i++) {
+        const char *dir = places->options->debug_dirs[i];
         if (try_joined(search, NULL, dir, path, NULL) ||
             try_joined(search, NULL, dir, base_name(path), NULL))
             return;
     }
-    try_path(search, options->sysroot, path);
+    try_path(search, places->options->sysroot, path);
 }
 
-enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
+enum ma_object_state ma_elf_open_object(const struct ma_symbol_places *places,
                                         const struct ma_object *object, struct ma_elf *out)
 {
     static const char deleted[] = " (deleted)";
@@ -326,30 +327,30 @@ enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
                             .state = MA_OBJECT_NOT_FOUND};
     /* Relative names would be looked for in the analyst's own directory. */
     if (object->path && object->path[0] == '/') {
-        search_object(&search, options, object->path);
+        search_object(&search, places, object->path);
         size_t n = strlen(object->path), cut = sizeof(deleted) - 1;
         if (search.state == MA_OBJECT_NOT_FOUND && n > cut &&
             !strcmp(object->path + n - cut, deleted)) {
             /* The kernel's word for an unlinked file: a new one may have its place. */
             char *path = strndup(object->path, n - cut);
             if (path)
-                search_object(&search, options, path);
+                search_object(&search, places, path);
             free(path);
         }
     }
     if (search.state != MA_OBJECT_SYMBOLS)
-        try_build_id(&search, options, "");
+        try_build_id(&search, places, "");
     *out = search.found;
     return search.state;
 }
 
-static bool try_link(struct search *search, const struct ma_symbol_options *options,
+static bool try_link(struct search *search, const struct ma_symbol_places *places,
                      const char *directory, const char *name)
 {
-    const char *root = options->sysroot;
-    for (size_t i = 0; i < options->n_debug_dirs; i++)
-        if (try_joined(search, NULL, options->debug_dirs[i], name, NULL) ||
-            try_joined(search, NULL, options->debug_dirs[i], directory, name))
+    const char *root = places->options->sysroot;
+    for (size_t i = 0; i < places->options->n_debug_dirs; i++)
+        if (try_joined(search, NULL, places->options->debug_dirs[i], name, NULL) ||
+            try_joined(search, NULL, places->options->debug_dirs[i], directory, name))
             return true;
     char *beside = join(debug_root, directory);
     bool found = try_joined(search, root, directory, name, NULL) ||
@@ -361,17 +362,17 @@ static bool try_link(struct search *search, const struct ma_symbol_options *opti
 }
 
 /* The file that the link `name` means to an object that lies at `path`. */
-static bool try_link_at(struct search *search, const struct ma_symbol_options *options,
+static bool try_link_at(struct search *search, const struct ma_symbol_places *places,
                         const char *path, const char *name)
 {
     const char *slash = path ? strrchr(path, '/') : NULL;
     char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;
-    bool found = directory && try_link(search, options, directory, name);
+    bool found = directory && try_link(search, places, directory, name);
     free(directory);
     return found;
 }
 
-bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_object *object,
+bool ma_elf_open_debug(const struct ma_symbol_places *places, const struct ma_object *object,
                        const struct ma_elf *main, struct ma_elf *out)
 {
     GElf_Word crc;
@@ -379,35 +380,35 @@ bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_
                             .id_size = object->build_id_size,
                             .main = main,
                             .state = MA_OBJECT_NOT_FOUND};
-    bool found = search.id && try_build_id(&search, options, ".debug");
+    bool found = search.id && try_build_id(&search, places, ".debug");
     const char *name = !found && main->elf ? dwelf_elf_gnu_debuglink(main->elf, &crc) : NULL;
     if (name && *name && !strchr(name, '/')) {
         /* Where the object was mapped from, or, packed elsewhere, where it lies; then its
          * real place, if symbolic links led there. */
         const char *path = object->path && *object->path == '/' ? object->path : main->path;
         search.crc = search.id ? NULL : &crc;
-        found = try_link_at(&search, options, path, name);
-        char *real = found || options->sysroot ? NULL : realpath(main->path, NULL);
+        found = try_link_at(&search, places, path, name);
+        char *real = found || places->options->sysroot ? NULL : realpath(main->path, NULL);
         if (real && strcmp(real, path))
-            found = try_link_at(&search, options, real, name);
+            found = try_link_at(&search, places, real, name);
         free(real);
         search.crc = NULL;
     }
-    found = found || try_fetched(&search, options);
+    found = found || try_fetched(&search, places);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;
     return found;
 }
 
-bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct ma_elf *holder,
+bool ma_elf_open_alternate(const struct ma_symbol_places *places, const struct ma_elf *holder,
                            const char *name, const unsigned char *id, size_t id_size,
                            struct ma_elf *out)
 {
     struct search search = {.id = id, .id_size = id_size, .state = MA_OBJECT_NOT_FOUND};
-    bool found = try_build_id(&search, options, ".debug");
+    bool found = try_build_id(&search, places, ".debug");
     if (!found && name[0] == '/') {
-        found = (options->sysroot && try_path(&search, options->sysroot, name)) ||
+        found = (places->options->sysroot && try_path(&search, places->options->sysroot, name)) ||
                 try_path(&search, NULL, name);
     } else if (!found && name[0] && holder->path && strchr(holder->path, '/')) {
         /* Relative to the real place of the file that names it. */
@@ -418,7 +419,7 @@ bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct
         }
         free(real);
     }
-    found = found || try_fetched(&search, options);
+    found = found || try_fetched(&search, places);
     if (!found)
         ma_elf_close(&search.found);
     *out = search.found;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the ma_symbols_*.c files share, and nobody else includes: address
+ * The inside of ma_symbols.h, for the ma_symbols_*.c files alone: address
  * ranges with a search (ranges), ELF files found and checked (file, fetch),
  * function symbols (table), DWARF (dwarf, scope), generated code (perfmap), the
  * answers of an object (answers), names as they are shown (names), answers as
@@ -43,6 +43,12 @@ void ma_ranges_free(struct ma_ranges *ranges);
 
 /* ---- file: ELF objects, found and held against a build-id ---- */
 
+/* Where files are looked for, and who fetches them from servers (NULL: nobody). */
+struct ma_symbol_places {
+    const struct ma_symbol_options *options;
+    struct ma_fetch *fetcher;
+};
+
 struct ma_elf {
     Elf *elf;                               /* NULL if not open */
     char *path;                             /* as opened, the sysroot included */
@@ -54,7 +60,7 @@ struct ma_elf {
  * The object itself. On a failure the state says why and out->path, if set,
  * is the file that was turned down (to release with ma_elf_close all the same).
  */
-enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
+enum ma_object_state ma_elf_open_object(const struct ma_symbol_places *places,
                                         const struct ma_object *object, struct ma_elf *out);
 
 /*
@@ -62,11 +68,11 @@ enum ma_object_state ma_elf_open_object(const struct ma_symbol_options *options,
  * .gnu_debuglink, whose CRC is checked where no build-id vouches. True if
  * found.
  */
-bool ma_elf_open_debug(const struct ma_symbol_options *options, const struct ma_object *object,
+bool ma_elf_open_debug(const struct ma_symbol_places *places, const struct ma_object *object,
                        const struct ma_elf *main, struct ma_elf *out);
 
 /* The file that `holder`'s .gnu_debugaltlink (dwz) names by `name` and build-id. */
-bool ma_elf_open_alternate(const struct ma_symbol_options *options, const struct ma_elf *holder,
+bool ma_elf_open_alternate(const struct ma_symbol_places *places, const struct ma_elf *holder,
                            const char *name, const unsigned char *id, size_t id_size,
                            struct ma_elf *out);
 
@@ -94,7 +100,7 @@ struct ma_fetch *ma_fetch_new(void);
  * time. `fetch` may be NULL. */
 char *ma_fetch_debug(struct ma_fetch *fetch, const unsigned char *id, size_t size);
 
-/* Why servers are asked no more, NULL if they are. Lives as long as `fetch`. */
+/* The reason why servers are asked no more, NULL if they are. Lives as long as `fetch`. */
 const char *ma_fetch_problem(const struct ma_fetch *fetch);
 void ma_fetch_free(struct ma_fetch *fetch);
 
@@ -128,10 +134,10 @@ struct ma_dwarf_frame {
 };
 
 /*
- * Reads `debug`, with the dwz file it needs, if any, found through `options`.
+ * Reads `debug`, with the dwz file it needs, if any, found at `places`.
  * NULL if there is no DWARF in it or memory is short. `debug` must outlive it.
  */
-struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_options *options, const struct ma_elf *debug);
+struct ma_dwarf *ma_dwarf_open(const struct ma_symbol_places *places, const struct ma_elf *debug);
 
 /*
  * The calls active at `address`, innermost first, at most `room` (> 0) and

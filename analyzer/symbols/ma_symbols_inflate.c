@@ -46,7 +46,7 @@ static bool find_packed(const unsigned char *raw, size_t size, const Elf64_Shdr 
            ZSTD_getFrameContentSize(out->data, out->size) == packed.ch_size;
 }
 
-/* What a section says that it unpacks to; 0 if it is not compressed. */
+/* The size that a section says it unpacks to; 0 if it is not compressed. */
 static uint64_t unpacked_size(Elf_Scn *section, const GElf_Shdr *header, const char *name)
 {
     GElf_Chdr packed;

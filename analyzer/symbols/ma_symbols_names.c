@@ -73,7 +73,8 @@ const char *ma_names_shown(struct ma_names *names, const char *raw)
 {
     if (!raw || !*raw)
         return NULL;
-    /* What is not mangled has the form already; only long C++ names gain by another. */
+    /* Names that are not mangled have the form already; only long C++ names gain by
+     * another. */
     if (raw[0] != '_' && raw[0] != '$' && (names->full || !strpbrk(raw, ":<{")))
         return raw;
     size_t length = strlen(raw);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Objects and their answers as bytes, for bundles and for the cache: the
- * symbol data of FORMAT.md section 11, compressed with zstd. What is read may
- * be hostile: sizes are bounded before memory is asked for, counts by the bytes
- * that are left, and strings are used only if they end where they say.
+ * Objects and their answers as bytes, for bundles and for the cache: the symbol
+ * data of FORMAT.md section 11, compressed with zstd. The bytes may be hostile:
+ * sizes are bounded before memory is asked for, counts by the bytes that are
+ * left, and strings are used only if they end where they say.
  */
 #include <errno.h>
 #include <stdlib.h>

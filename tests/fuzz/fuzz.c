@@ -89,11 +89,11 @@ FILE *fuzz_nowhere(void)
 
 static void report(struct ma_analysis *analysis, struct ma_error *error)
 {
-    struct ma_render_options look = {.frames = analysis->options->frames};
+    struct ma_render_options look = {.frames = analysis->request->frames};
     struct ma_model model;
     ma_model_init(&model);
     if (ma_report_build(analysis, &model, error) == 0)
-        (analysis->options->json ? ma_render_json : ma_render_text)(&model, &analysis->stacks,
+        (analysis->request->json ? ma_render_json : ma_render_text)(&model, &analysis->stacks,
                                                                     &look, fuzz_nowhere());
     ma_model_free(&model);
 }
@@ -116,10 +116,10 @@ static void check_books(const struct ma_analysis *analysis)
     abort();
 }
 
-static int open_analysis(struct ma_analysis *analysis, const struct ma_options *options, bool lanes,
+static int open_analysis(struct ma_analysis *analysis, const struct ma_request *request, bool lanes,
                          struct ma_error *error)
 {
-    int result = ma_analysis_open(analysis, options, error);
+    int result = ma_analysis_open(analysis, request, error);
     if (lanes) {
         analysis->merge.lanes_from = 0;
         analysis->merge.decoding.lane_least = 1;
@@ -127,31 +127,31 @@ static int open_analysis(struct ma_analysis *analysis, const struct ma_options *
     return result;
 }
 
-static const struct ma_options *parsed(struct fuzz_command *command)
+static const struct ma_request *parsed(struct fuzz_command *command)
 {
     char *words[48], *place;
     int n = 0;
     if (command->split)
-        return &command->options;
+        return &command->request;
     if (asprintf(&command->split, "mlog-analyze %s TRACE", command->words) < 0)
         abort();
     for (char *word = strtok_r(command->split, " ", &place); word;
          word = strtok_r(NULL, " ", &place))
         words[n++] = word;
     optind = 0; /* of a new command */
-    if (ma_options_parse(&command->options, n, words) != MA_OPTIONS_RUN)
+    if (ma_options_parse(&command->request, n, words) != MA_OPTIONS_RUN)
         abort();
-    return &command->options;
+    return &command->request;
 }
 
 static int write_main(struct ma_analysis *analysis, struct ma_error *error)
 {
-    const struct ma_options *options = analysis->options;
-    if (options->bundle)
+    const struct ma_request *request = analysis->request;
+    if (request->bundle)
         return ma_bundle_write(analysis, fuzz_nowhere(), error);
-    if (options->flamegraph)
+    if (request->flamegraph)
         return ma_flamegraph_write(analysis, NULL, true, fuzz_nowhere(), error);
-    if (!options->exports_only)
+    if (!request->exports_only)
         report(analysis, error);
     return 0;
 }
@@ -159,28 +159,28 @@ static int write_main(struct ma_analysis *analysis, struct ma_error *error)
 /* What is to be done before the pass: work() of ma_main.c. */
 static int prepare(struct ma_analysis *analysis, struct ma_exports *exports, struct ma_error *error)
 {
-    const struct ma_options *options = analysis->options;
-    if (options->dump)
+    const struct ma_request *request = analysis->request;
+    if (request->dump)
         return 0;
-    if (!options->flamegraph && !options->exports_only && ma_report_observe(analysis, error) < 0)
+    if (!request->flamegraph && !request->exports_only && ma_report_observe(analysis, error) < 0)
         return -ENOMEM;
     int result = ma_exports_open(exports, analysis, error);
-    if (result == 0 && !options->bundle && !exports->n)
+    if (result == 0 && !request->bundle && !exports->n)
         result = ma_analysis_retire(analysis);
     return result;
 }
 
 void fuzz_analyse(const char *path, struct fuzz_command *command, bool lanes)
 {
-    struct ma_options options = *parsed(command);
+    struct ma_request request = *parsed(command);
     struct ma_analysis analysis;
     struct ma_error error = {0};
     struct ma_dump dump = {0};
     struct ma_exports exports = {0};
     char sentence[400];
-    options.trace = path;
-    const struct ma_dumper *dumper = options.dump ? ma_dumper_find(options.dump) : NULL;
-    if (open_analysis(&analysis, &options, lanes, &error) == 0 &&
+    request.trace = path;
+    const struct ma_dumper *dumper = request.dump;
+    if (open_analysis(&analysis, &request, lanes, &error) == 0 &&
         (!dumper || ma_dump_begin(&dump, dumper, &analysis, fuzz_nowhere()) == 0) &&
         prepare(&analysis, &exports, &error) == 0 &&
         ma_analysis_run(&analysis, dumper ? &dump.pass : NULL, &error) == 0 && !dumper &&

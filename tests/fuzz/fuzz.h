@@ -32,8 +32,8 @@ int fuzz_pipe(const uint8_t *data, size_t size, const char **path);
  * exports name /dev/null. */
 struct fuzz_command {
     const char *words;
-    char *split; /* the words, which options point into; NULL: not parsed yet */
-    struct ma_options options;
+    char *split; /* the words, which the request points into; NULL: not parsed yet */
+    struct ma_request request;
 };
 
 /* Do what the command says with the trace at path, whatever comes of it, as

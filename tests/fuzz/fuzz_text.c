@@ -53,11 +53,12 @@ static void filters(char *text)
 
 static void gates(char *text)
 {
-    struct ma_gate gate = {0};
+    struct ma_condition conditions[MA_CONDITIONS_MAX];
+    size_t n = 0;
     char why[512], *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        ma_gate_parse(&gate, line, why, sizeof why);
-    ma_gate_needs_baseline(&gate);
+        n += n < MA_CONDITIONS_MAX && ma_condition_parse(&conditions[n], line, why, sizeof why);
+    ma_conditions_need_baseline(conditions, n);
 }
 
 static void baseline(const uint8_t *data, size_t size)

@@ -96,10 +96,12 @@ def test_a_storm_of_timers(tmp_path):
     assert counters["counters"]["8"] > 0, counters  # FORMAT.md: nested events
 
 
-@pytest.mark.parametrize("margin", [2048])
-def test_the_smallest_signal_stack(tmp_path, margin):
+@pytest.mark.parametrize("binding", ["lazy", "now"])
+def test_the_smallest_signal_stack(tmp_path, binding):
     """What the kernel asks for and 2 KiB: a handler that allocates lives on it,
-    and a page below it that was not touched untraced is not touched traced."""
+    and a page below it that was not touched untraced is not touched traced. A
+    first call that the dynamic loader binds may need more, as it saves all
+    registers of the processor: there it is the least that is enough untraced."""
     (tmp_path / "s.c").write_text(r"""
 #include <signal.h>
 #include <stdio.h>
@@ -109,10 +111,10 @@ def test_the_smallest_signal_stack(tmp_path, margin):
 #include <unistd.h>
 static void *volatile keep;
 static void handler(int n) { (void)n; for (int i = 0; i < 50; i++) keep = malloc(41 * 8); }
-int main(void)
+int main(int argc, char **argv)
 {
     size_t size = getauxval(51 /* AT_MINSIGSTKSZ */), page = 4096;
-    size = (size < MINSIGSTKSZ ? MINSIGSTKSZ : size) + MARGIN;
+    size = (size < MINSIGSTKSZ ? MINSIGSTKSZ : size) + (size_t)atoi(argv[argc - 1]);
     size_t room = (size + page - 1) & ~(page - 1);
     char *at = mmap(NULL, page + room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mprotect(at, page, PROT_NONE);
@@ -124,12 +126,17 @@ int main(void)
     return 0;
 }
 """)
-    made = support.run(["gcc", "-O1", "-fno-builtin", f"-DMARGIN={margin}", "-o", tmp_path / "s",
+    made = support.run(["gcc", "-O1", "-fno-builtin", f"-Wl,-z,{binding}", "-o", tmp_path / "s",
                         tmp_path / "s.c"])
     assert made.returncode == 0, made
-    assert support.run([tmp_path / "s"]).visible == (0, "through\n", "")
-    done = support.trace([tmp_path / "s"], tmp_path / "t")
-    assert done.visible == (0, "through\n", "")
+    through = (0, "through\n", "")
+    margin = 2048
+    while binding == "lazy" and support.run([tmp_path / "s", margin]).visible != through:
+        margin += 64
+        assert margin < 1 << 16
+    assert support.run([tmp_path / "s", margin]).visible == through
+    done = support.trace([tmp_path / "s", margin], tmp_path / "t")
+    assert done.visible == through
     assert support.summary(tmp_path / "t")["leaked_bytes"] >= 150 * 41 * 8
 
 

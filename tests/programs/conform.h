@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What conform.c and conform_new.cc share: a line a case on standard output
+ * The output of conform.c and conform_new.cc: a line a case on standard output
  * (without addresses: it must be the same with and without the library under
- * test), and an account of each call in the file that the environment names
- * as CONFORM_LOG, in the order of the calls:
+ * test), and a line for each call in the file that the environment names as
+ * CONFORM_LOG, in the order of the calls:
  *
  *     alloc FUNCTION ADDRESS SIZE USABLE ALIGNMENT
  *     realloc FUNCTION OLD NEW SIZE USABLE

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Calls every allocation function a number of times that names it, with sizes
- * that name it too, and leaks a known part. What mlog must report is in the
- * test, worked out by hand: no other tool is asked.
+ * that name it too, and leaks a known part. The test holds what mlog must
+ * report, worked out by hand: no other tool is asked.
  */
 #include <malloc.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a program can see of the allocation functions: return values, errno,
- * alignment, usable sizes, contents. Prints one line a check; the lines must
- * be the same with and without the library under test. Addresses are not
- * printed.
+ * Exercises all that a program can see of the allocation functions: return
+ * values, errno, alignment, usable sizes, contents. Prints one line a check;
+ * the lines must be the same with and without the library under test. Addresses
+ * are not printed.
  */
 #include <errno.h>
 #include <malloc.h>

@@ -2,8 +2,8 @@
  *
  * Threads that free and realloc each other's blocks: each round takes whatever
  * lies in a random slot of a shared table and leaves a block of its own there.
- * Arguments: threads, rounds of each thread. What is in the table at the end
- * is leaked.
+ * Arguments: threads, rounds of each thread. The blocks in the table at the end
+ * are leaked.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -33,7 +33,7 @@ void *malloc(size_t size)
     if (at + grains > ROOM / GRAIN)
         abort();
     sizes[at] = (uint32_t)size;
-    /* What an unwary reader of headers would follow far away. */
+    /* An unwary reader of block headers would follow these bytes far away. */
     memset(room + (size_t)at * GRAIN + grains * GRAIN - 16, 0x70, 16);
     return room + (size_t)at * GRAIN;
 }

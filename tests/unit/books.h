@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What holds between the books of a replay (ma_replay.h) whatever the trace was,
- * between two runs of events: for tests that replay, and for the fuzz targets.
+ * Checks of the books of a replay (ma_replay.h): what holds between two runs of
+ * events, whatever the trace was. For tests that replay, and for the fuzz targets.
  */
 #ifndef BOOKS_H
 #define BOOKS_H

@@ -330,8 +330,8 @@ static void change_one(struct nursery *nursery, unsigned process, unsigned block
     *has = !*has || block % 4 == 0;
 }
 
-/* What the parents keep for their children must not grow with the events: the
- * first process always has children, most of them short, and lives for ever. */
+/* Parents must not keep more for their children as events go on: the first
+ * process always has children, most of them short, and lives for ever. */
 static void test_forks_against_plain_copies(void)
 {
     const unsigned processes = 12, blocks = 32, turns = 1000000;
@@ -469,7 +469,7 @@ static void test_labels(void)
     CHECK(ma_label_frame(stripped, 4) == 2, "and less than a function's name");
 }
 
-/* What a writer writes, as a string to free. */
+/* The output of a writer, as a string to free. */
 static char *written(void (*write)(FILE *out, const char *text), const char *text)
 {
     char *result = NULL;

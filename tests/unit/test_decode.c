@@ -393,7 +393,7 @@ static void test_what_was_written_comes_out(void)
     }
 }
 
-/* How an input ends: after which events, where and why. */
+/* The end of an input: its events, where it ended and why. */
 struct outcome {
     struct ma_event events[600];
     size_t n, item;

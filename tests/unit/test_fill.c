@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How far chunks are filled, as found and as said: what is damage, and what is
- * a chunk that is being written.
+ * The filling of chunks, as found and as said: damage is told from a chunk that
+ * is being written.
  */
 #include <string.h>
 

@@ -33,7 +33,7 @@ static int add(struct ma_flame *flame, uint64_t value, const char *a, const char
     return add_stack(flame, names, c ? 3 : b ? 2 : 1, value, ma_flame_count);
 }
 
-/* What a writer wrote: a string to free. */
+/* The folded graph, as a string to free. */
 static char *folded(struct ma_flame *flame)
 {
     char *text = NULL;

@@ -57,7 +57,7 @@ static void begin_piece(struct piece *piece, const struct ma_process *process, s
     ma_decoder_piece(&piece->decoder, piece->bytes, piece->size);
 }
 
-/* Whether these are the events from number `from` on. */
+/* True if these are the events from number `from` on. */
 static bool are_events(const struct ma_event *events, size_t n, uint64_t from)
 {
     for (size_t i = 0; i < n; i++) {
@@ -184,8 +184,8 @@ static void test_a_pause(struct ma_lanes *lanes, const struct ma_process *proces
     CHECK(!moved && !wrong, "nothing is decoded during a pause");
 }
 
-/* What was being decoded is the caller's again: when the last batch was taken, and
- * when the lane was closed in the midst of it. */
+/* The decoder and its payload are the caller's again when the last batch was taken,
+ * and when the lane was closed in the midst of it. */
 static void test_decoders_are_given_back(struct ma_lanes *lanes, const struct ma_process *process)
 {
     static struct piece piece;

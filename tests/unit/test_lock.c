@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The library's lock (lt_sys.h) where things go wrong: a thread that meets its
+ * The library's lock (lt_lock.h) where things go wrong: a thread that meets its
  * own, a holder that is no more, one that was left by longjmp, and many threads
  * at once. A lock that is never had again would hang; meson's limit ends that.
  */
-#include "lt_sys.h"
+#include "lt_lock.h"
 
 #include <pthread.h>
 #include <unistd.h>
 
+#include "lt_sys.h"
 #include "tap.h"
 
 static struct lt_lock lock, other;

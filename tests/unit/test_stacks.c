@@ -180,7 +180,7 @@ static void test_orders(void)
     end(&trace, &stacks);
 }
 
-/* Whether the tree tells the stack's frames, as ma_stacks_frames does. */
+/* True if the tree tells the stack's frames, as ma_stacks_frames does. */
 static bool tells_the_frames(struct ma_stacks *stacks, struct ma_trie *trie, uint32_t id)
 {
     const struct ma_frame *frames;
@@ -280,8 +280,8 @@ static void retire(struct ma_stacks *stacks, struct ma_process *process)
     ma_process_forget(process);
 }
 
-/* What stands for the nodes of processes that were retired is kept of the latest: for
- * children that were not heard of yet. */
+/* The retired nodes of the latest retired processes are kept, for children that
+ * have not appeared yet. */
 static void test_places_are_kept_of_the_latest(void)
 {
     enum { EACH = 1000, MANY = MA_RETIRED_NODES_KEPT / EACH + 40 };

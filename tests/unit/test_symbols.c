@@ -185,7 +185,7 @@ static struct comparison compare(const char *name, bool full)
         more = in && fgets(line, sizeof(line), in);
         line[strcspn(line, "\n")] = 0;
         if (!more || (!strncmp(line, "0x", 2) && !strpbrk(line, " :"))) {
-            /* What has no source line is the C runtime's own. */
+            /* Code without a source line is the C runtime's own. */
             if (told && known) {
                 sum.calls++;
                 sum.depths += at == n;

@@ -4,10 +4,10 @@
  * below the CFA, and a rule's slot says where the frame pointer is saved, or, by
  * being the return address's own, that it is not. Included by the one
  * lt_unwind_<machine>.c that is built, if it is one of these, after
- * LT_ADDRESS_BITS and LT_IS_CODE; brings lt_unwind_core.h.
+ * LT_ADDRESS_BITS and LT_IS_CODE; brings lt_unwind_core_tmpl.h.
  */
-#ifndef LT_UNWIND_X86_H
-#define LT_UNWIND_X86_H
+#ifndef LT_UNWIND_X86_TMPL_H
+#define LT_UNWIND_X86_TMPL_H
 
 #define LT_RAW_PC(slot, pc) (pc)
 #define LT_GUESS_KNOWS_SP 1
@@ -19,7 +19,7 @@
 #define LT_POINT_SET(p, frame, pc, sp) (*(p) = (struct lt_point){(sp), (pc)})
 #define LT_POINT_PLACE(p, bits, pc, sp) ((void)0)
 
-#include "lt_unwind_core.h"
+#include "lt_unwind_core_tmpl.h"
 
 #define DEREF_BIAS 8192 /* in words, of the offset of LT_KIND_ODD */
 
@@ -55,8 +55,8 @@ static inline void lt_arch_step(unsigned slot, uintptr_t cfa, uintptr_t *pc, uin
 
 /* LT_KIND_ODD, a realigned frame; *ra is relative to the CFA, which is yet to be
  * read. Returns flags. */
-static inline uint32_t lt_arch_realigned(uint64_t word, struct lt_odd *o,
-                                         const struct lt_state *s, uintptr_t *ra, uintptr_t *fp)
+static inline uint32_t lt_arch_realigned(uint64_t word, struct lt_odd *o, const struct lt_state *s,
+                                         uintptr_t *ra, uintptr_t *fp)
 {
     o->cfa_slot = s->fp + LT_WORD_BYTES(word) - DEREF_BIAS * LT_UNIT;
     *ra = (uintptr_t)0 - LT_UNIT;

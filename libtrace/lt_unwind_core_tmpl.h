@@ -2,7 +2,7 @@
  *
  * The parts of the unwinder that no machine changes: the cache of rules, the
  * verified shadow, the path hash. Included by the one lt_unwind_<machine>.c that
- * is built, which supplies the steps; lt_unwind_walk.h goes on from here. Owns the
+ * is built, which supplies the steps; lt_unwind_walk_tmpl.h goes on from here. Owns the
  * two rule caches.
  *
  * The argument for the shadow. A state is (pc, sp, fp, mode), mode being whether
@@ -50,8 +50,8 @@
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.
  */
-#ifndef LT_UNWIND_CORE_H
-#define LT_UNWIND_CORE_H
+#ifndef LT_UNWIND_CORE_TMPL_H
+#define LT_UNWIND_CORE_TMPL_H
 
 #include "lt_cfi.h"
 #include "lt_unwind.h"
@@ -107,7 +107,7 @@ enum lt_kind {
 #define LT_WORD_OFF(word) ((unsigned)((word) >> 3) & LT_WORD_OFF_MAX)
 #define LT_UNIT sizeof(uintptr_t) /* what offsets and slots are counted in */
 #if UINTPTR_MAX > 0xffffffffu
-#define LT_WORD_BYTES(word) ((uint32_t)(word) & LT_WORD_OFF_MAX << 3)
+#define LT_WORD_BYTES(word) ((uint32_t)(word)&LT_WORD_OFF_MAX << 3)
 #else
 #define LT_WORD_BYTES(word) (LT_WORD_OFF(word) * LT_UNIT)
 #endif
@@ -157,7 +157,7 @@ struct lt_checks {
     } check[3];
 };
 
-/* See lt_unwind_memo.h. */
+/* See lt_unwind_memo_tmpl.h. */
 #define LT_MEMO_BITS 8
 #define LT_MEMO_CHECKS 11
 struct lt_memo {
@@ -169,7 +169,7 @@ struct lt_memo {
     uint32_t n; /* checks from the leaf to it */
     uint32_t id;
     uint32_t need_fp;
-    uint32_t epoch;                       /* 0: none */
+    uint32_t epoch;                        /* 0: none */
     struct lt_point check[LT_MEMO_CHECKS]; /* inside first; `at` is the word's address */
 };
 
@@ -180,7 +180,7 @@ struct lt_unwinder_all {
     uint32_t cap;
     uint64_t gen; /* as it stands in a rule word */
     uint64_t salt;
-    struct lt_fresh *fresh;   /* frames of the event in hand, leaf first */
+    struct lt_fresh *fresh; /* frames of the event in hand, leaf first */
     struct lt_fresh *fresh_end;
     struct lt_odd *odd;       /* of some of them */
     struct lt_checks *checks; /* of some frames, root first; frame 0 has one always */
@@ -247,7 +247,7 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
  * no tag, no generation. */
 static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
 static inline uint64_t lt_arch_pack(uintptr_t key);
-/* Where a step by slot reads: see lt_unwind_walk.h. */
+/* Where a step by slot reads: see lt_unwind_walk_tmpl.h. */
 static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
@@ -497,8 +497,9 @@ lt_join(struct lt_unwinder_all *u, unsigned kept, const struct lt_fresh *end, ui
  * made anew. fp is *s's, the value in hand at frame `from`; kept values may be
  * stale where nobody needed them. Room for `from` more frames is the caller's
  * care. */
-static __attribute__((noinline)) unsigned lt_resume(struct lt_unwinder_all *u, unsigned from, unsigned failed,
-                                 struct lt_fresh **fresh, struct lt_state *s)
+static __attribute__((noinline)) unsigned lt_resume(struct lt_unwinder_all *u, unsigned from,
+                                                    unsigned failed, struct lt_fresh **fresh,
+                                                    struct lt_state *s)
 {
     struct lt_fresh *f = *fresh;
     uintptr_t pc = s->pc, sp = s->sp, fp = s->fp;
@@ -584,9 +585,9 @@ void lt_unwind_deregister_frames(const void *eh_frame)
 size_t lt_unwinder_size_depth(uint32_t depth)
 {
     return sizeof(struct lt_unwinder_all) + 64 + (sizeof(struct lt_memo) << LT_MEMO_BITS) +
-           ((size_t)depth + 1) * (sizeof(struct lt_point) + sizeof(struct lt_frame) +
-                                  sizeof(struct lt_fresh) + sizeof(struct lt_odd) +
-                                  sizeof(struct lt_checks));
+           ((size_t)depth + 1) *
+               (sizeof(struct lt_point) + sizeof(struct lt_frame) + sizeof(struct lt_fresh) +
+                sizeof(struct lt_odd) + sizeof(struct lt_checks));
 }
 size_t lt_unwinder_size(void)
 {

@@ -5,13 +5,13 @@
  * and fro between a few paths has none of them in the shadow, which holds the
  * last one only; here it finds them without a step by rule, without a hash, and
  * without touching the shadow. Included by the one lt_unwind_<machine>.c that is
- * built, through lt_unwind_walk.h; the hooks call it before and after lt_unwind.
+ * built, through lt_unwind_walk_tmpl.h; the hooks call it before and after lt_unwind.
  *
  * Why a recalled id is right. A memo holds the leaf's state (pc, sp, and fp where
  * an outer step needs it), the checks of every step from there to a base frame,
  * and the base's state and path hash. An event whose leaf has the same state makes
  * these checks from the inside outwards, ending at the first that fails: those
- * that hold prove each next state in turn, as in lt_unwind_core.h, up to the base.
+ * that hold prove each next state in turn, as in lt_unwind_core_tmpl.h, up to the base.
  * The base must then stand in the shadow, with its state and hash, and all checks
  * of the shadow outside it must hold. So a full unwind would end in the same
  * frames, and the path hash of the leaf, a function of the base's and of the
@@ -23,10 +23,10 @@
  * looked at every so many events, and a program that has few is left alone for
  * thirty times as many.
  */
-#ifndef LT_UNWIND_MEMO_H
-#define LT_UNWIND_MEMO_H
+#ifndef LT_UNWIND_MEMO_TMPL_H
+#define LT_UNWIND_MEMO_TMPL_H
 
-#include "lt_unwind_core.h"
+#include "lt_unwind_core_tmpl.h"
 
 /* Below this share of hits, in 256ths, looking costs more than it saves. Tests
  * set it to 0: always look. */

@@ -14,15 +14,15 @@
  *   lt_arch_strip    a return address without its signature
  *   lt_capture_registers
  *
- * Invariant and argument: lt_unwind_core.h. Budget: a step over a frame with a
+ * Invariant and argument: lt_unwind_core_tmpl.h. Budget: a step over a frame with a
  * known rule is a chain of about 16 cycles, a verified frame one independent
  * load; some 300 bytes of the target's stack on the common path.
  */
-#ifndef LT_UNWIND_WALK_H
-#define LT_UNWIND_WALK_H
+#ifndef LT_UNWIND_WALK_TMPL_H
+#define LT_UNWIND_WALK_TMPL_H
 
-#include "lt_unwind_core.h"
-#include "lt_unwind_memo.h"
+#include "lt_unwind_core_tmpl.h"
+#include "lt_unwind_memo_tmpl.h"
 
 #include <sys/auxv.h>
 
@@ -114,8 +114,7 @@ static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
 {
     if (end)
         return in_stack(end, lo, addr);
-    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) &&
-           addr % LT_UNIT == 0;
+    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) && addr % LT_UNIT == 0;
 }
 
 /* Every step but the common two. True: *s is the outer state. False: the walk
@@ -127,8 +126,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
 {
     struct lt_odd *const o = &u->odd[f->odd = u->odds++];
     const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
-    const uintptr_t end =
-        guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
+    const uintptr_t end = guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
     /* Interrupted behind a pop, the row may name a slot that sp has passed. */
     const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
     uintptr_t cfa, ra_slot, fp_slot = 0;
@@ -308,9 +306,9 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
         const uintptr_t key = lt_arch_key(pc, mode);
         const uint64_t packed = lt_arch_pack(key);
         if (LT_UNLIKELY(!LT_IS_CODE(key) || f == u->fresh_end))
-            LT_WALKED(0, pc == 0            ? LT_STOP_ROOT
+            LT_WALKED(0, pc == 0           ? LT_STOP_ROOT
                          : LT_IS_CODE(key) ? LT_STOP_LIMIT
-                                            : LT_STOP_BAD_MEMORY);
+                                           : LT_STOP_BAD_MEMORY);
         uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
         if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a process says of itself; see lt_records.h. Files of /proc are read by
+ * system calls into the context's scratch; the one that every sample needs stays
+ * open.
+ */
+#include "lt_records.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lt_module.h"
+#include "lt_sink.h"
+#include "lt_stack.h"
+#include "mlog_version.h"
+
+#define TICK_NS 10000000u    /* between samples of the resident size */
+#define CLOCK_NS 1000000000u /* between CLOCK records */
+#define FLUSH_NS 250000000u  /* an event finds the tail of a stream at most that old */
+
+static struct lt_file statm = {.fd = -1};
+static uint64_t next_clock_ns;
+
+void lt_record_process(struct lt_context *c, int how, uint64_t parent_key)
+{
+    uint64_t start = lt_process.start.count >> lt_process.clock.tick_shift;
+    unsigned char *p = mlf_put_vu(c->scratch, (uint64_t)lt_process.pid);
+    p = mlf_put_vu(p, (uint64_t)lt_getppid());
+    mlf_put_u64(p, parent_key);
+    p = mlf_put_vu(p + 8, (uint64_t)how);
+    const uint64_t fields[] = {
+        start,
+        how == MLF_HOW_FORK ? lt_process.fork_time : 0,
+        how == MLF_HOW_FORK ? lt_stack_nodes() : 0,
+        how == MLF_HOW_FORK ? lt_module_count() : 0,
+        (uint64_t)lt_process.clock.kind,
+        lt_process.clock.tick_shift,
+        lt_process.clock.counts_per_second,
+        lt_process.start.monotonic_ns,
+        lt_process.start.realtime_ns,
+        LT_BLOCK_HEADER,
+        LT_BLOCK_GRAIN,
+        LT_BLOCK_SMALLEST,
+        lt_process.page_size,
+        sizeof(void *),
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        p = mlf_put_vu(p, fields[i]);
+    lt_writer_record(&c->definitions, MLF_REC_PROCESS, c->scratch, (size_t)(p - c->scratch));
+}
+
+static void write_text(struct lt_context *c, int what, const char *text, size_t size)
+{
+    do {
+        size_t part = size < 1024 ? size : 1024;
+        unsigned char *p = mlf_put_vu(c->scratch, (uint64_t)what);
+        memcpy(p, text, part);
+        lt_writer_record(&c->definitions, MLF_REC_TEXT, c->scratch,
+                         (size_t)(p + part - c->scratch));
+        text += part;
+        size -= part;
+    } while (size);
+}
+
+static void write_link(struct lt_context *c, int what, const char *link)
+{
+    char target[1024];
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, link, target, sizeof target);
+    if (n > 0)
+        write_text(c, what, target, (size_t)n);
+}
+
+/* A file of /proc, piece by piece; of a one-line file without the line's end. */
+static void write_file(struct lt_context *c, int what, const char *path, bool one_line)
+{
+    int fd = lt_open(path, O_RDONLY, 0);
+    if (fd < 0)
+        return;
+    unsigned char *text = mlf_put_vu(c->scratch, (uint64_t)what);
+    for (;;) {
+        long n = lt_syscall3(SYS_read, fd, text, 1400);
+        if (n == -EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        if (one_line && text[n - 1] == '\n')
+            n--;
+        lt_writer_record(&c->definitions, MLF_REC_TEXT, c->scratch,
+                         (size_t)(text + n - c->scratch));
+    }
+    lt_close(fd);
+}
+
+void lt_record_texts(struct lt_context *c)
+{
+    write_link(c, MLF_TEXT_EXE, "/proc/self/exe");
+    write_link(c, MLF_TEXT_CWD, "/proc/self/cwd");
+    write_file(c, MLF_TEXT_ARGS, "/proc/self/cmdline", false);
+    write_file(c, MLF_TEXT_COMM, "/proc/self/comm", true);
+    write_file(c, MLF_TEXT_HOST, "/proc/sys/kernel/hostname", true);
+    write_file(c, MLF_TEXT_BOOT_ID, "/proc/sys/kernel/random/boot_id", true);
+    write_text(c, MLF_TEXT_WRITER, "mlog " MLOG_VERSION, sizeof "mlog " MLOG_VERSION - 1);
+    write_file(c, MLF_TEXT_MAPS, "/proc/self/maps", false);
+}
+
+void lt_record_clock(struct lt_context *c)
+{
+    struct lt_moment now;
+    lt_clock_moment(lt_process.clock.kind, &now);
+    unsigned char *p = mlf_put_vu(c->scratch, now.count >> lt_process.clock.tick_shift);
+    p = mlf_put_vu(p, now.monotonic_ns);
+    p = mlf_put_vu(p, now.realtime_ns);
+    lt_writer_record(&c->definitions, MLF_REC_CLOCK, c->scratch, (size_t)(p - c->scratch));
+    next_clock_ns = now.monotonic_ns + CLOCK_NS;
+}
+
+void lt_records_open(void)
+{
+    int fd = lt_open("/proc/self/statm", O_RDONLY, 0);
+    if (fd >= 0)
+        fd = lt_move_fd(fd, LT_LOWEST_FD);
+    if (fd < 0 || !lt_file_adopt(&statm, fd))
+        statm.fd = -1;
+}
+
+void lt_records_after_fork(void)
+{
+    if (statm.fd >= 0 && lt_file_is_ours(&statm)) /* the parent's */
+        lt_close(statm.fd);
+    lt_records_open();
+}
+
+void lt_record_memory(struct lt_context *c, uint64_t now)
+{
+    char text[96];
+    if (statm.fd < 0 || !lt_file_is_ours(&statm))
+        return;
+    long n = lt_pread(statm.fd, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return;
+    text[n] = 0;
+    unsigned char *p = mlf_put_vu(c->scratch, now);
+    const char *at = text;
+    for (int i = 0; i < 3; i++) { /* pages: virtual, resident, shared */
+        uint64_t pages = 0;
+        for (; *at >= '0' && *at <= '9'; at++)
+            pages = pages * 10 + (uint64_t)(*at - '0');
+        p = mlf_put_vu(p, pages * lt_process.page_size);
+        at += *at == ' ';
+    }
+    lt_writer_record(&c->definitions, MLF_REC_MEMORY, c->scratch, (size_t)(p - c->scratch));
+}
+
+void lt_record_counters(struct lt_context *c)
+{
+    struct lt_unwind_counters sum = {0};
+    for (struct lt_context *t = lt_process.contexts; t; t = t->next) {
+        if (t->flags)
+            continue;
+        struct lt_unwind_counters one;
+        lt_unwind_counters(lt_thread_of(t)->unwinder, &one);
+        for (int i = 0; i < LT_STOP_COUNT; i++)
+            sum.stops[i] += one.stops[i];
+        sum.guesses += one.guesses;
+        sum.full_steps += one.full_steps;
+    }
+    const uint64_t pairs[][2] = {
+        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE]},
+        {MLF_COUNT_DEPTH_LIMIT, sum.stops[LT_STOP_LIMIT]},
+        {MLF_COUNT_BAD_MEMORY, sum.stops[LT_STOP_BAD_MEMORY]},
+        {MLF_COUNT_FP_GUESSES, sum.guesses},
+        {MLF_COUNT_FULL_STEPS, sum.full_steps},
+        {MLF_COUNT_NODES, lt_stack_nodes()},
+        {MLF_COUNT_LIBRARY_BYTES, lt_memory_held()},
+        {MLF_COUNT_NESTED, __atomic_load_n(&lt_process.nested, __ATOMIC_RELAXED)},
+    };
+    unsigned char *p = mlf_put_vu(c->scratch, lt_now());
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        p = mlf_put_vu(p, pairs[i][0]);
+        p = mlf_put_vu(p, pairs[i][1]);
+    }
+    lt_writer_record(&c->definitions, MLF_REC_COUNTERS, c->scratch, (size_t)(p - c->scratch));
+}
+
+void lt_tick(struct lt_context *c, uint64_t now)
+{
+    uint64_t due = __atomic_load_n(&lt_page.next_tick, __ATOMIC_RELAXED);
+    if (now < due || !__atomic_compare_exchange_n(&lt_page.next_tick, &due,
+                                                  now + lt_clock_ticks(&lt_process.clock, TICK_NS),
+                                                  0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    lt_record_memory(c, now);
+    if (lt_clock_monotonic() >= next_clock_ns)
+        lt_record_clock(c);
+    static uint64_t next_flush; /* by the clock: a process that allocates seldom is late enough */
+    if (now >= next_flush && lt_page.active == LT_ACTIVE) {
+        if (next_flush)
+            lt_sink->flush(c);
+        next_flush = now + lt_clock_ticks(&lt_process.clock, FLUSH_NS);
+    }
+}
