@@ -25,6 +25,7 @@
 #include <lzma.h>
 #endif
 
+#include "ma_place.h"
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
@@ -317,27 +318,32 @@ static void search_object(struct search *search, const struct ma_symbol_places *
     try_path(search, places->options->sysroot, path);
 }
 
+/* The name, to free, that a file had when it was mapped: without the kernel's word for an
+ * unlinked one, whose place a new one may have; its build-id tells. NULL without memory. */
+static char *file_name(const char *path)
+{
+    static const char deleted[] = " (deleted)";
+    size_t n = strlen(path), cut = sizeof(deleted) - 1;
+    return strndup(path, n > cut && !strcmp(path + n - cut, deleted) ? n - cut : n);
+}
+
 enum ma_object_state ma_elf_open_object(const struct ma_symbol_places *places,
                                         const struct ma_object *object, struct ma_elf *out)
 {
-    static const char deleted[] = " (deleted)";
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
                             .object = object,
                             .state = MA_OBJECT_NOT_FOUND};
-    /* Relative names would be looked for in the analyst's own directory. */
-    if (object->path && object->path[0] == '/') {
-        search_object(&search, places, object->path);
-        size_t n = strlen(object->path), cut = sizeof(deleted) - 1;
-        if (search.state == MA_OBJECT_NOT_FOUND && n > cut &&
-            !strcmp(object->path + n - cut, deleted)) {
-            /* The kernel's word for an unlinked file: a new one may have its place. */
-            char *path = strndup(object->path, n - cut);
-            if (path)
-                search_object(&search, places, path);
-            free(path);
-        }
+    char *path = object->path ? file_name(object->path) : NULL;
+    /* Relative names would be looked for in the analyst's own directory. What the kernel makes
+     * up under a name (/proc/self/exe, /dev/fd/3) is another file to each who asks. */
+    if (path && ma_place_is_special(path)) {
+        search.state = MA_OBJECT_NOT_REGULAR;
+        search.found.path = strdup(path);
+    } else if (path && path[0] == '/') {
+        search_object(&search, places, path);
     }
+    free(path);
     if (search.state != MA_OBJECT_SYMBOLS)
         try_build_id(&search, places, "");
     *out = search.found;
@@ -385,7 +391,8 @@ bool ma_elf_open_debug(const struct ma_symbol_places *places, const struct ma_ob
     if (name && *name && !strchr(name, '/')) {
         /* Where the object was mapped from, or, packed elsewhere, where it lies; then its
          * real place, if symbolic links led there. */
-        const char *path = object->path && *object->path == '/' ? object->path : main->path;
+        bool mapped = object->path && *object->path == '/' && !ma_place_is_special(object->path);
+        const char *path = mapped ? object->path : main->path;
         search.crc = search.id ? NULL : &crc;
         found = try_link_at(&search, places, path, name);
         char *real = found || places->options->sysroot ? NULL : realpath(main->path, NULL);
