@@ -176,6 +176,8 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
         .process = entry->owner ? entry->owner->key : 0,
         .pid = entry->owner ? ma_process_pid(entry->owner) : 0,
         .here = entry->here,
+        .directory =
+            entry->owner ? ma_process_text(ma_process_program(entry->owner), MLF_TEXT_CWD) : NULL,
     };
 }
 

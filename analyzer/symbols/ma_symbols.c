@@ -142,6 +142,7 @@ static bool copy_key(struct ma_object *to, const struct ma_object *key)
     to->path = key->path ? strdup(key->path) : NULL;
     to->build_id = NULL;
     to->segments = NULL;
+    to->directory = NULL;
     bool copied = to->path || !key->path;
     if (key->build_id_size) {
         unsigned char *id = malloc(key->build_id_size);
@@ -297,8 +298,7 @@ static void object_open(struct ma_symbols *symbols, struct object *object,
     object->answers = (struct ma_answers){0};
     complete_key(&object->key, key);
     if (object->key.generated)
-        object->map =
-            ma_perfmap_open(&symbols->options, &object->key, &object->state, &object->map_path);
+        object->map = ma_perfmap_open(&symbols->options, key, &object->state, &object->map_path);
     else
         files_open(symbols, object);
     if (!object->loaded) {
