@@ -14,7 +14,9 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
 /* Index of the innermost frame of the program itself, no allocation wrapper: of
  * `executable` (its path), or of a library that does not lie where systems keep
- * theirs. That of ma_label_frame, if there is none. */
+ * theirs, or of generated code that has a name. In a program of the system's, as interpreters
+ * are, generated code comes before the executable's. That of ma_label_frame, if there is
+ * none. */
 size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
 
 /* A path's last two parts, within it: enough to know a source file by. */

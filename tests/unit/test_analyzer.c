@@ -455,6 +455,13 @@ static void test_labels(void)
     CHECK(!ma_label_is_wrapper("main") && !ma_label_is_wrapper("leak_malloc") &&
               !ma_label_is_wrapper("sqlite3Step"),
           "other functions are not taken for wrappers");
+    CHECK(ma_label_is_wrapper("<T as alloc::vec::spec_from_elem::SpecFromElem>::from_elem") &&
+              ma_label_is_wrapper("<u8 as alloc::slice::hack::ConvertVec>::to_vec") &&
+              ma_label_is_wrapper("<alloc::vec::Vec<T> as core::clone::Clone>::clone") &&
+              ma_label_is_wrapper("<T as core::convert::Into<U>>::into") &&
+              !ma_label_is_wrapper("<shop::Till as core::fmt::Display>::fmt") &&
+              !ma_label_is_wrapper("<shop::Till as shop::Open>::open"),
+          "what Rust's library does for all types, not what a type does itself");
     struct ma_frame frames[] = {{.function = "xmalloc"}, {.function = "load"}};
     CHECK(ma_label_frame(frames, 2) == 1 && ma_label_frame(frames, 1) == 0,
           "the label is the first frame that is none, or the first");
@@ -467,6 +474,27 @@ static void test_labels(void)
           "a frame without a name tells more than where every program begins");
     stripped[2].function = "load";
     CHECK(ma_label_frame(stripped, 4) == 2, "and less than a function's name");
+    struct ma_frame generated[] = {
+        {.function = "malloc", .module = "/lib/libc.so.6"},
+        {.function = "list_resize", .module = "/usr/bin/python3"},
+        {.function = "py::load:<frozen importlib._bootstrap>"},
+        {.function = "py::dump:/usr/lib/python3.12/json/__init__.py"},
+        {.function = "Builtin:ArrayPush"},
+        {.function = "JS:*open node:fs:12"},
+        {.function = NULL},
+        {.function = "py::caf\u00e9:/srv/app.py"},
+        {.function = "main", .module = "/usr/bin/python3"},
+    };
+    CHECK(ma_label_own_frame(generated, 9, "/usr/bin/python3") == 7,
+          "generated code is the program's own, before an interpreter's, unless it is a runtime's");
+    CHECK(ma_label_own_frame(generated, 7, "/usr/bin/python3") == 1,
+          "without any of its own it is the interpreter's");
+    generated[3].function = "py::dump:/usr/lib/python3/dist-packages/shop.py";
+    CHECK(ma_label_own_frame(generated, 9, "/usr/bin/python3") == 3, "packages are the user's");
+    generated[1].module = "/srv/game";
+    CHECK(ma_label_own_frame(generated, 9, "/srv/game") == 1,
+          "in a program of the user's the innermost counts");
+    CHECK(ma_label_own_frame(generated + 4, 5, "/srv/else") == 3, "also without an executable's");
 }
 
 /* The output of a writer, as a string to free. */
