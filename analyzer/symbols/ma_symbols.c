@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ma_demangle.h"
 #include "ma_map.h"
@@ -31,6 +32,7 @@ struct object {
     struct ma_symtab *table;
     struct ma_perfmap *map;
     char *map_path;
+    char *package;           /* the .dwp beside it, once asked for; or NULL */
     const char *loaded_file; /* of loaded answers: where they came from */
     bool loaded;
     struct ma_answers answers;
@@ -102,6 +104,7 @@ static void object_free(struct ma_symbols *symbols, struct object *object)
     ma_answers_free(&object->answers);
     free(object->cached);
     free(object->map_path);
+    free(object->package);
     free((struct ma_segment *)object->key.segments);
     free((char *)object->key.path);
     free((unsigned char *)object->key.build_id);
@@ -424,6 +427,25 @@ bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_objec
 {
     const struct object *object = object_get(symbols, key);
     return object && object->dwarf && !ma_dwarf_is_whole(object->dwarf);
+}
+
+const char *ma_symbols_object_package(struct ma_symbols *symbols, const struct ma_object *key)
+{
+    struct object *object = object_get(symbols, key);
+    if (!object || object->package || !object->dwarf || ma_dwarf_is_whole(object->dwarf))
+        return object ? object->package : NULL;
+    const char *files[] = {object->main.path, object->debug.path};
+    for (size_t i = 0; i < 2 && !object->package; i++) {
+        struct stat status;
+        char *path;
+        if (!files[i] || asprintf(&path, "%s.dwp", files[i]) < 0)
+            continue;
+        if (stat(path, &status) == 0 && S_ISREG(status.st_mode))
+            object->package = path;
+        else
+            free(path);
+    }
+    return object->package;
 }
 
 const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_object *key)

@@ -144,6 +144,13 @@ bool ma_symbols_object_unverified(struct ma_symbols *symbols, const struct ma_ob
 bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_object *object);
 
 /*
+ * The package (.dwp) beside the object or its debug file that has that part, which libdw cannot
+ * read (before 0.191); NULL if the object is not partial or there is none. Lives until
+ * ma_symbols_close.
+ */
+const char *ma_symbols_object_package(struct ma_symbols *symbols, const struct ma_object *object);
+
+/*
  * The file that the object's own code and symbols were read from, or the one
  * that was turned down (state MA_OBJECT_MISMATCH and the like); NULL if there
  * was none. Lives until ma_symbols_close.

@@ -98,6 +98,24 @@ def test_split_part_that_is_missing(tmp_path):
     assert f"{program}: part of its debug information lies in other files" in text
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_split_parts_in_a_package(tmp_path, version):
+    """GIVEN split debug information whose parts were packed into p.dwp and removed
+    THEN the audit names the package and what to do; without it, what is missing."""
+    program = build(tmp_path, f"clang++ -O3 -g -gdwarf-{version} -gsplit-dwarf -c a.cc b.cc && "
+                              "clang++ a.o b.o -o p && { llvm-dwp-14 -e p -o p.dwp || "
+                              "llvm-dwp -e p -o p.dwp || : > p.dwp; } && rm -f *.dwo")
+    assert [name for name, *_ in told(tmp_path)[984]] == ["shop::Till::open"]
+    text = support.analyze(tmp_path / "t", "--leaks").stdout
+    flat = " ".join(text.split())
+    assert (f"{program}: part of its debug information lies in {program}.dwp, a package that is "
+            "not read here") in flat
+    assert "Keep the .dwo files it was made of" in flat
+    (tmp_path / "p.dwp").unlink()
+    text = support.analyze(tmp_path / "t", "--leaks").stdout
+    assert "lies in other files (.dwo, dwz) that were not found" in text
+
+
 def test_damaged_debug_information(tmp_path):
     """Whatever the file holds: the same numbers, no crash, an end."""
     program = build(tmp_path, "g++ -O1 -g a.cc b.cc -o p")
