@@ -497,6 +497,40 @@ static void test_labels(void)
     CHECK(ma_label_own_frame(generated + 4, 5, "/srv/else") == 3, "also without an executable's");
 }
 
+/* True if a text has so many columns, and is written like this in `room` of them. */
+static bool is_cut(const char *text, size_t columns, size_t room, const char *wanted)
+{
+    char *shown = NULL;
+    size_t size;
+    FILE *out = open_memstream(&shown, &size);
+    const size_t n = ma_write_text(out, text, room);
+    fclose(out);
+    const bool same = strcmp(shown, wanted) == 0 && n == ma_text_columns(wanted) && n <= room &&
+                      ma_text_columns(text) == columns;
+    if (!same)
+        printf("# %zu columns: '%s' in %zu of %zu\n", ma_text_columns(text), shown, n, room);
+    free(shown);
+    return same;
+}
+
+static void test_columns(void)
+{
+    CHECK(is_cut("abc", 3, 3, "abc") && is_cut("abcd", 4, 3, "ab…") && is_cut("", 0, 3, "") &&
+              is_cut("abc", 3, 0, ""),
+          "a text is cut to its room");
+    CHECK(is_cut("漢字", 4, 4, "漢字") && is_cut("漢字", 4, 3, "漢…") &&
+              is_cut("漢字x", 5, 4, "漢…") && is_cut("한글か", 6, 6, "한글か") &&
+              is_cut("ＡＢ", 4, 9, "ＡＢ") && is_cut("😀a", 3, 3, "😀a"),
+          "wide characters have two columns");
+    CHECK(is_cut("e\xcc\x81t\xcc\x81x", 3, 3, "e\xcc\x81t\xcc\x81x") &&
+              is_cut("naïve µs █", 10, 10, "naïve µs █"),
+          "accents of their own have none, other letters one");
+    CHECK(is_cut("a\xff", 5, 5, "a\\xff") && is_cut("a\xff", 5, 4, "a…") &&
+              is_cut("\n\tb", 5, 5, "\\n\\tb") && is_cut("\xe2\x80\xae", 12, 11, "…") &&
+              is_cut("\x1b[1m", 7, 9, "\\x1b[1m"),
+          "escaped bytes have four and are not cut");
+}
+
 /* The output of a writer, as a string to free. */
 static char *written(void (*write)(FILE *out, const char *text), const char *text)
 {
@@ -580,6 +614,7 @@ int main(void)
     test_timeline_is_bounded_and_keeps_the_peak();
     test_clock();
     test_labels();
+    test_columns();
     test_text();
     test_output();
     return TAP_DONE();
