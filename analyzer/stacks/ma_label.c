@@ -193,10 +193,15 @@ static bool is_generated(const struct ma_frame *frame)
             matches_any(installed, sizeof installed / sizeof *installed, frame->function));
 }
 
-/* True of an executable that lies where systems keep theirs. */
-static bool is_system_program(const char *executable)
+/* True of a stack in an executable that lies where systems keep theirs. */
+static bool is_of_system_program(const struct ma_frame *frames, size_t n)
 {
-    return strncmp(executable, "/usr/", 5) == 0 || strncmp(executable, "/bin/", 5) == 0;
+    for (size_t i = 0; i < n; i++) {
+        if (frames[i].executable && frames[i].module)
+            return strncmp(frames[i].module, "/usr/", 5) == 0 ||
+                   strncmp(frames[i].module, "/bin/", 5) == 0;
+    }
+    return false;
 }
 
 size_t ma_label_frame(const struct ma_frame *frames, size_t n)
@@ -213,14 +218,14 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
     return nameless == n ? 0 : nameless;
 }
 
-static bool is_own(const struct ma_frame *frame, const char *executable)
+bool ma_label_is_own(const struct ma_frame *frame)
 {
     static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/"};
     if (!frame->module || !frame->module[0])
         return is_generated(frame);
     if (frame->function && ma_label_is_wrapper(frame->function))
         return false;
-    if (strcmp(frame->module, executable) == 0)
+    if (frame->executable)
         return !frame->function || strcmp(frame->function, "_start") != 0;
     if (frame->module[0] != '/' || strstr(frame->module, "/libmlog.so"))
         return false;
@@ -231,21 +236,25 @@ static bool is_own(const struct ma_frame *frame, const char *executable)
     return true;
 }
 
-size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n)
 {
-    size_t label = ma_label_frame(frames, n);
+    size_t label = ma_label_frame(frames, n), own = n;
     /* An interpreter's functions are of less interest than those of the program it runs. */
-    for (size_t i = 0; i < n && is_system_program(executable); i++) {
+    const bool system = is_of_system_program(frames, n);
+    for (size_t i = 0; i < n && system; i++) {
         if (is_generated(&frames[i]))
             return i;
     }
-    if (is_own(&frames[label], executable))
-        return label;
+    if (ma_label_is_own(&frames[label]))
+        own = label;
     for (size_t i = 0; i < n; i++) {
-        if (is_own(&frames[i], executable))
+        if (!ma_label_is_own(&frames[i]))
+            continue;
+        if (frames[i].function && frames[i].file)
             return i;
+        own = own == n ? i : own;
     }
-    return label;
+    return own == n ? label : own;
 }
 
 const char *ma_label_short_path(const char *path)
