@@ -335,7 +335,14 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model, str
         SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
     for (size_t i = 0; i < n; i++) {
         struct ma_object object = ma_stacks_object(all[i]);
-        if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
+        const char *package = ma_symbols_object_package(analysis->symbols, &object);
+        if (all[i]->shown && package)
+            SAY(sayer,
+                "%s: part of its debug information lies in %s, a package that is not read "
+                "here: inlined calls may be missing. Keep the .dwo files it was made of where "
+                "they were, or build without -gsplit-dwarf.",
+                all[i]->path, package);
+        else if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
             SAY(sayer,
                 "%s: part of its debug information lies in other files (.dwo, dwz) that "
                 "were not found: inlined calls may be missing.",
