@@ -191,10 +191,12 @@ static bool is_intact(int fd, uint64_t *size)
 {
     struct stat st;
     unsigned char key[8] = {0};
+    /* Before the size is asked for: what another thread maps meanwhile lies behind it. */
+    uint64_t mapped_end = __atomic_load_n(&sink.mapped_end, __ATOMIC_ACQUIRE);
     if (lt_fstat(fd, &st))
         return false;
     *size = (uint64_t)st.st_size;
-    if (*size < __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED))
+    if (*size < mapped_end)
         return false;
     uint64_t witness_key = __atomic_load_n(&sink.witness_key, __ATOMIC_ACQUIRE);
     if (!witness_key)
@@ -254,7 +256,7 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
 
     uint64_t end = offset + size, was = __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED);
     while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
-                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
     struct lt_fill filled;
     bool follows = lt_fill_look(writer, true, &filled);
