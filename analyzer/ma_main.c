@@ -60,9 +60,9 @@ static int write_result(struct ma_analysis *analysis, FILE *out, bool terminal,
                : report(analysis, out, terminal, error);
 }
 
-/* What can be read once only is copied for a bundle, whose writing reads it again;
- * the request is then about the copy. Returns the number of conditions of --fail-on
- * that hold, or a negative errno with a message. */
+/* Copy an input that can be read once only for a bundle, whose writing reads it
+ * again; the request is then about the copy. Returns the number of conditions of
+ * --fail-on that hold, or a negative errno with a message. */
 static int work(const struct ma_request *wanted, struct ma_error *error)
 {
     struct ma_request of_copy = *wanted;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether the program's calls of malloc come to the hooks at all. They do not
- * where another definition comes first in the search order and passes nothing
- * on: a sanitizer's run-time library, an allocator preloaded before us, one in
- * the executable. A trace would then be empty or, worse, hold the few calls
- * that the other lacks: so there is none, and one line says why.
+ * The test if the program's calls of malloc come to the hooks at all. They do
+ * not where another definition comes first in the search order and passes
+ * nothing on: a sanitizer's run-time library, an allocator preloaded before us,
+ * one in the executable. A trace would then be empty or, worse, hold the few
+ * calls that the other lacks: so there is none, and one line says why.
  */
 #ifndef LT_ALLOCATOR_H
 #define LT_ALLOCATOR_H

@@ -70,9 +70,9 @@ static void *symbol_of(const char *library, const char *name)
     return symbol;
 }
 
-/* The run-time library's function. Where a plug-in brought that library, it
- * lies in the plug-in's scope alone, and what follows us there is nothing: then
- * the one that the caller would have found by itself. */
+/* The run-time library's function: the next one behind ours or, if a plug-in
+ * brought that library into its own scope alone, the one that the caller would
+ * have found by itself. */
 static register_function registrar_find(const char *name, const void *caller)
 {
     int saved = errno;

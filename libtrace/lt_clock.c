@@ -13,11 +13,33 @@
 #endif
 
 #include "lt_libc.h"
+#include "lt_sys.h"
 
+#define RATE_ROUNDS (1 << 16)    /* a few ms: thousands are needed at most */
+#define RATE_GUESSED 2000000000u /* counts a second */
+
+/* True if clock_gettime is libc's: the program, or a library preloaded beside
+ * ours, may have one of its own, which may stand still. Asked again in a fork's
+ * child, which must not wait for the loader's lock. */
+static bool clock_is_libcs(void)
+{
+    static int libcs = -1;
+    if (libcs < 0) {
+        Dl_info clock, libc;
+        libcs = lt_in_libc && dladdr((const void *)clock_gettime, &clock) &&
+                dladdr((const void *)lt_in_libc, &libc) && clock.dli_fbase == libc.dli_fbase;
+    }
+    return libcs;
+}
+
+/* The kernel's time, whatever the program makes of it. */
 static uint64_t read_clock(clockid_t id)
 {
     struct timespec now = {0, 0};
-    clock_gettime(id, &now); /* vdso; sets no errno for these ids */
+    if (LT_LIKELY(clock_is_libcs()))
+        clock_gettime(id, &now); /* vdso; sets no errno for these ids */
+    else
+        lt_syscall2(SYS_clock_gettime, id, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -33,17 +55,9 @@ uint64_t lt_clock_coarse(void)
     return (uint64_t)now.tv_sec << 30 | (uint64_t)now.tv_nsec;
 }
 
-/* Asked again in a fork's child, which must not wait for the loader's lock. */
 int lt_clock_coarse_is_cheap(void)
 {
-    static int cheap = -1;
-    if (cheap < 0) {
-        Dl_info clock, libc; /* the program may have a clock_gettime of its own */
-        cheap = getauxval(AT_SYSINFO_EHDR) != 0 && lt_in_libc &&
-                dladdr((const void *)clock_gettime, &clock) &&
-                dladdr((const void *)lt_in_libc, &libc) && clock.dli_fbase == libc.dli_fbase;
-    }
-    return cheap;
+    return getauxval(AT_SYSINFO_EHDR) != 0 && clock_is_libcs();
 }
 
 /* The count is read between two readings of the clock that it is paired with;
@@ -71,8 +85,9 @@ static int tsc_is_invariant(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1u << 8));
 }
 
-/* What the processor or the hypervisor says: exact, or (*nominal) in whole
- * megahertz of the base clock, which need not be the counter's. 0: nothing. */
+/* The counter's rate as the processor or the hypervisor says it: exact, or
+ * (*nominal) in whole megahertz of the base clock, which need not be the
+ * counter's. 0: unknown. */
 static uint64_t tsc_rate(uint64_t *nominal)
 {
     unsigned a, b, c, d;
@@ -85,14 +100,18 @@ static uint64_t tsc_rate(uint64_t *nominal)
 }
 #endif
 
-/* Measured over at least span_ns; its error is some 30 ns in that span. */
+/* Measured over at least span_ns; its error is some 30 ns in that span. 0 if the
+ * kernel's clock cannot be read or stands still, as it may where system calls are
+ * filtered: a program is never kept waiting for a clock. */
 static uint64_t measured_rate(int kind, uint64_t span_ns)
 {
     struct lt_moment first, last;
     lt_clock_moment(kind, &first);
-    do
+    last = first;
+    for (int i = 0; i < RATE_ROUNDS && last.monotonic_ns - first.monotonic_ns < span_ns; i++)
         lt_clock_moment(kind, &last);
-    while (last.monotonic_ns - first.monotonic_ns < span_ns);
+    if (last.monotonic_ns <= first.monotonic_ns)
+        return 0;
     return (uint64_t)((double)(last.count - first.count) * 1e9 /
                       (double)(last.monotonic_ns - first.monotonic_ns));
 }
@@ -125,6 +144,8 @@ void lt_clock_choose(struct lt_clock *clock)
 #endif
     if (!clock->counts_per_second)
         clock->counts_per_second = rate_near(clock->kind, nominal);
+    if (!clock->counts_per_second) /* the order stands, durations may be off by some factor */
+        clock->counts_per_second = nominal ? nominal : RATE_GUESSED;
     /* A tick of some 8 ns: finer than the hand-over of a block between two
      * cores, coarse enough for most time deltas to take one byte. A function of
      * the kind of clock and of exact rates only: all processes of a trace must

@@ -48,7 +48,7 @@ struct lt_moment {
 uint64_t lt_clock_monotonic(void);
 /* The time of the kernel's last tick, in ns; never 0. */
 uint64_t lt_clock_coarse(void);
-/* Whether that is but a read of memory. */
+/* True if that is but a read of memory. */
 int lt_clock_coarse_is_cheap(void);
 void lt_clock_moment(int kind, struct lt_moment *moment);
 /* Choose the clock; takes some 100 us where the rate must be measured. */

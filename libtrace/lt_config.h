@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the user asked for in the environment. Read once a program image, and
- * by raw means: the first event may come before libc has set up `environ`.
+ * The configuration: the user's wishes in the environment. Read once a program
+ * image, and by raw means: the first event may come before libc has set up
+ * `environ`.
  */
 #ifndef LT_CONFIG_H
 #define LT_CONFIG_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * How far the chunks of a mapped trace are filled, said by FILLED records
- * (FORMAT.md section 5) in pages other than those they tell of: so a reader
- * knows zeros that were never written from bytes that were lost.
+ * FILLED records (FORMAT.md section 5): the extent of the chunks of a mapped
+ * trace, said in pages other than those they tell of, so that a reader knows
+ * zeros that were never written from bytes that were lost.
  */
 #ifndef LT_FILL_H
 #define LT_FILL_H
@@ -18,8 +18,9 @@ struct lt_fill {
     uint32_t bytes; /* of payload, all visible; the last one is not zero */
 };
 
-/* What the writer has filled of its chunk. It may be another thread's, at work:
- * then its chunk is not looked into. False if there is none, or it is changing. */
+/* Note the filled part of the writer's chunk. The writer may be another thread's,
+ * at work: then its chunk is not looked into. False if there is none, or it is
+ * changing. */
 bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill);
 
 /* The payload of the record, at most LT_FILL_MAX bytes; the result is behind it. */

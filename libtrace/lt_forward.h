@@ -38,7 +38,7 @@ extern __thread uintptr_t lt_inside __attribute__((tls_model("initial-exec")));
         result_;                                                                                   \
     })
 
-/* Whether a hook was called by that function, or jumped to from it: then it
+/* True if a hook was called by that function, or jumped to from it: then it
  * returns to the hook which forwarded, in our own code. */
 extern char lt_begin_of_us[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
 extern char lt_end_of_us[] __asm__("etext") __attribute__((visibility("hidden")));

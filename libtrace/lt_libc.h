@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What differs between the C libraries (glibc, musl) and the rest of libtrace
- * need not know: where libc lies, what its blocks look like, what its loader can
- * tell. lt_real.c, lt_allocator.c and the unwinders ask; lt_forward.h holds how
- * its functions call each other.
+ * The differences between the C libraries (glibc, musl) that the rest of libtrace
+ * need not know: libc's own addresses, the layout of its blocks, the abilities of
+ * its loader. lt_real.c, lt_allocator.c and the unwinders ask; lt_forward.h holds
+ * how its functions call each other.
  */
 #ifndef LT_LIBC_H
 #define LT_LIBC_H
@@ -22,7 +22,7 @@
 #endif
 extern char lt_in_libc[] __asm__(LT_LIBC_SYMBOL) __attribute__((weak));
 
-/* Whether this address is the linkage table's place for a function that a program
+/* True if this address is the linkage table's place for a function that a program
  * linked to a fixed address does not define. False where libc cannot tell. */
 static inline bool lt_libc_says_linkage(const void *function)
 {
@@ -37,7 +37,7 @@ static inline bool lt_libc_says_linkage(const void *function)
 #endif
 }
 
-/* Whether the size of a block lies in the word before it. */
+/* 1 if the size of a block lies in the word before it. */
 #if defined(__GLIBC__)
 #define LT_LIBC_HAS_HEADERS 1
 #else

@@ -14,7 +14,7 @@
 /* All locks that have ever been taken: they are few, and static. */
 #define LOCKS_MAX 16
 static struct lt_lock *locks[LOCKS_MAX];
-/* How long one waits before one looks whether the holder is still there. */
+/* The wait before a waiter looks if the holder is still there. */
 #define OWNER_CHECK_NS 50000000
 
 static void list_lock(struct lt_lock *lock)

@@ -111,7 +111,7 @@ static uint64_t folded(uint64_t hash, const unsigned char *bytes, size_t size)
     return hash;
 }
 
-/* By the loader's name. Where it lies is no part of it. */
+/* A hash of build-id and of the loader's name; the address is no part of it. */
 static uint64_t identity_of(const struct description *d)
 {
     const unsigned char *id;

@@ -16,8 +16,8 @@ struct lt_module_place {
     uint64_t offset; /* pc less the module's load bias */
 };
 
-/* Where pc lies; writes a MODULE record first if its module is new. For a
- * return address (exact false) the call before it decides. */
+/* The module of pc and the offset in it; writes a MODULE record first if the
+ * module is new. For a return address (exact false) the call before it decides. */
 struct lt_module_place lt_module_place(struct lt_context *context, uintptr_t pc, bool exact);
 /* Record all loaded modules. Calls the loader: not from an event. */
 void lt_module_record_all(struct lt_context *context);

@@ -34,7 +34,7 @@ static uint64_t mix(uint64_t key)
     return key ^ key >> 33;
 }
 
-/* Where there is no randomness, pid and moment tell processes apart; mixed one
+/* Pid and moment tell processes apart if there is no randomness; mixed one
  * after the other, since moments of two clocks nearly cancel each other. */
 static uint64_t new_key(int pid)
 {

@@ -242,7 +242,7 @@ bool lt_real_is_hook(const void *function)
     return (const char *)function >= __ehdr_start && (const char *)function < _end;
 }
 
-/* Whether a definition is libc's own: lies between its first and last byte. */
+/* True if a definition is libc's own: lies between its first and last byte. */
 static bool is_libc(const void *function)
 {
     static uintptr_t start, end;
@@ -259,13 +259,13 @@ static bool is_libc(const void *function)
     return (uintptr_t)function >= start && (uintptr_t)function < end;
 }
 
-/* What `found` lacks is refused or made of what it has; what libc has in place
- * of an allocator that brings the rest is kept apart. next is what hooks use
- * but for that. */
+/* Complete `found`: functions that it lacks are refused or made of those it
+ * has; libc's own, in place of an allocator that brings the rest, are kept
+ * apart. Hooks use next but for these. */
 static void complete(struct lt_real *found)
 {
-    /* libc's reallocarray calls realloc through the symbol table. Where that
-     * leads to us, we know the next one; where not, it finds the right one. */
+    /* libc's reallocarray calls realloc through the symbol table. If that leads
+     * to us, we know the next one; if not, it finds the right one. */
     if (found->reallocarray && is_libc((const void *)found->reallocarray) &&
         lt_real_is_hook((const void *)realloc))
         found->reallocarray = NULL;

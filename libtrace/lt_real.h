@@ -38,7 +38,7 @@ void lt_real_settle(void);
 /* The next definition of any other symbol; errno is kept. NULL if none. */
 void *lt_real_symbol(const char *name);
 
-/* Whether this function, as others find it, is one of ours. */
+/* True if this function, as others find it, is one of ours. */
 bool lt_real_is_hook(const void *function);
 
 #endif

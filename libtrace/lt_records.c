@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a process says of itself; see lt_records.h. Files of /proc are read by
+ * Records of a process about itself; see lt_records.h. Files of /proc are read by
  * system calls into the context's scratch; the one that every sample needs stays
  * open.
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where chunks go. Two kinds, each one file behind this table: a mapped
- * regular file (lt_sink_file.c), in which an event is recorded as soon as it
- * is written, and a stream (lt_sink_stream.c: pipe, FIFO, socket, character
- * device, or a file that is not to be mapped), which gets whole chunks by write.
- * Every function may run inside any hook: no errno, no malloc, no stdio.
+ * Sinks, which take the chunks. Two kinds, each one file behind this table: a
+ * mapped regular file (lt_sink_file.c), in which an event is recorded as soon as it
+ * is written, and a stream (lt_sink_stream.c: pipe, FIFO, socket, character device,
+ * or a file that is not to be mapped), which gets whole chunks by write. Every
+ * function may run inside any hook: no errno, no malloc, no stdio.
  */
 #ifndef LT_SINK_H
 #define LT_SINK_H
@@ -21,8 +21,8 @@ struct lt_context;
 
 /* The number that users type. */
 #define LT_TRACE_FD 1022
-/* Why there is no room. After the first three, which are reasons of a STOP record,
- * tracing ends; after the others this event alone is lost. */
+/* The reason why there is no room. After the first three, which are reasons of a
+ * STOP record, tracing ends; after the others this event alone is lost. */
 enum lt_refusal {
     LT_REFUSED_NOT = 0,
     LT_REFUSED_MEMORY = MLF_LOSS_MEMORY,
@@ -57,7 +57,7 @@ struct lt_sink {
     /* The writer, whose chunk is not NULL, was left in the middle of an item or of
      * `begin`, and will begin a new chunk: see that the numbers have no gap. */
     void (*recover)(struct lt_writer *writer);
-    /* What is written reaches the reader by `flush` only. */
+    /* Written bytes reach the reader by `flush` only. */
     bool buffers;
 };
 extern const struct lt_sink lt_sink_file, lt_sink_stream;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * The mapped sink: chunks of a regular file, mapped shared. What an event
- * writes is in the page cache at once, so it survives any end of the process,
- * and no event costs a system call.
+ * The mapped sink: chunks of a regular file, mapped shared. An event's bytes
+ * are in the page cache at once, so they survive any end of the process, and no
+ * event costs a system call.
  *
  * Space is claimed by one atomic addition to a counter in the file's first
  * unit, which all processes that trace into the file map: they need no lock.
  * It is reserved by fallocate before it is mapped, so that a full disk is an
  * error here and no SIGBUS later.
  *
- * What no reservation prevents is somebody who makes the file shorter while a
- * chunk is mapped: the next store there is a SIGBUS. A chunk that begins looks
- * at the file's size first and ends the tracing if it has shrunk, which leaves
- * the time between the cut and that look; a handler would change what the
- * program sees of its signals and fail where SIGBUS is blocked. Who cannot rule
+ * No reservation prevents that somebody makes the file shorter while a chunk is
+ * mapped: the next store there is a SIGBUS. A chunk that begins looks at the
+ * file's size first and ends the tracing if it has shrunk, which leaves the
+ * time between the cut and that look; a handler would change what the program
+ * sees of its signals and fail where SIGBUS is blocked. A user who cannot rule
  * such a cut out has MLOG_FILE=write.
  */
 #include <errno.h>
@@ -185,7 +185,7 @@ static void replace(void *chunk, size_t size)
     lt_mmap(chunk, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
-/* Whether the file is still the one that we map: not cut, nor cut and grown
+/* True if the file is still the one that we map: not cut, nor cut and grown
  * again by somebody else. *size gets its size. */
 static bool is_intact(int fd, uint64_t *size)
 {

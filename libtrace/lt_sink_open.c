@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which sink a process writes to: descriptor 1022 or MLOG_OUT, mapped or
- * written. Runs once a program image, at the start. Whatever is asked for and
- * cannot be had is said here, in one line; nothing else of the library is.
+ * The choice of the sink: descriptor 1022 or MLOG_OUT, mapped or written. Runs
+ * once a program image, at the start. A wish that cannot be granted is said
+ * here, in one line.
  *
  * A regular file is mapped unless that could harm the program: where the user
  * says so, or on a file system on which a page that was reserved may still
@@ -26,7 +26,8 @@
 
 enum holds { HOLDS_UNKNOWN, HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
 
-/* What a file begins with. Zeros: another process is just beginning to map it. */
+/* The kind of a file, by its first bytes. Zeros: another process is just beginning
+ * to map it. */
 static enum holds what_it_holds(int fd)
 {
     static const unsigned char zeros[MLF_HDR_CRC];
@@ -64,7 +65,7 @@ static bool mapping_is_unsafe(int fd)
     return false;
 }
 
-/* Whether a regular file that holds `holds` is to be mapped. */
+/* True if a regular file that holds `holds` is to be mapped. */
 static bool to_map(int fd, enum holds holds)
 {
     if (holds == HOLDS_STREAM || holds == HOLDS_ZSTD)
@@ -85,9 +86,9 @@ static int open_stream(int fd, enum holds holds)
     return lt_sink_stream_open(fd);
 }
 
-/* What MLOG_OUT names. Without %p one file serves the process tree: it takes
- * the trace's descriptor number, so that children find it there, and a file
- * left by an earlier run (nobody holds its lock) is begun anew. */
+/* Open the file that MLOG_OUT names. Without %p one file serves the process
+ * tree: it takes the trace's descriptor number, so that children find it there,
+ * and a file left by an earlier run (nobody holds its lock) is begun anew. */
 static int open_out(void)
 {
     struct stat st;

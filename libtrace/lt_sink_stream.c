@@ -29,8 +29,8 @@
 
 #define EVENTS_BUFFER (64u << 10)
 #define DEFINITIONS_BUFFER (16u << 10)
-/* How late a store of another core may become visible, where the kernel has no
- * membarrier to make it so: 1 ms, in nanoseconds. */
+/* The longest delay until a store of another core is visible, where the kernel
+ * has no membarrier to make it so: 1 ms, in nanoseconds. */
 #define STORE_DELAY_NS 1000000u
 /* With MLOG_ON_FULL=drop: what may be set aside before new threads get no
  * buffer, how soon a reader that was slow is tried again, how long the end of
@@ -207,7 +207,7 @@ static int deliver_filled(int fd, const struct lt_context *c)
     return error;
 }
 
-/* What is still unsaid of the events dropped, by all threads. */
+/* Deliver LOSS records of the dropped events that are still unsaid, by all threads. */
 static int deliver_losses(int fd)
 {
     int error = sink.unsaid ? deliver_loss(fd, sink.control.stream, sink.unsaid) : 0;
@@ -260,7 +260,7 @@ static int deliver_all(int fd, const struct lt_context *self, bool ending)
 }
 
 /* The record lock that keeps the trace's processes apart. False: another has
- * it, and we are not to wait. What has no locks is written without. */
+ * it, and we are not to wait. A sink without locks is written without. */
 static bool lock_record(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -408,7 +408,7 @@ static void stream_constructed(void)
     extern char __libc_single_threaded __attribute__((weak));
     if (!lt_config.zstd_level)
         return;
-    /* What opening libzstd allocates is not the program's. */
+    /* The allocations of opening libzstd are not the program's. */
     bool alone = &__libc_single_threaded && __libc_single_threaded;
     if (alone)
         lt_page.active = LT_OFF;

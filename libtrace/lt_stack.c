@@ -4,11 +4,11 @@
  * shared by all threads.
  *
  * A slot goes from empty to {hash, 0} by one compare-and-swap, then, after its
- * node's definition has been written, to {hash, id}. Readers take no lock. Who
- * meets a slot whose id is still 0, or loses a race, or finds no room, defines
- * the node once more under another id: FORMAT.md allows two ids for one path,
- * and so nobody ever waits. Paths are told apart by a 64-bit hash; FORMAT.md
- * section 6 gives the odds of a collision.
+ * node's definition has been written, to {hash, id}. Readers take no lock. A
+ * thread that meets a slot whose id is still 0, or loses a race, or finds no
+ * room, defines the node once more under another id: FORMAT.md allows two ids
+ * for one path, and so nobody ever waits. Paths are told apart by a 64-bit
+ * hash; FORMAT.md section 6 gives the odds of a collision.
  *
  * Growth copies into a larger table and swaps the pointer. An insertion into
  * the old one meanwhile is forgotten, which costs a second definition. The old

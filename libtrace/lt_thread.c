@@ -19,8 +19,9 @@
 
 /* Frames of a nested event or of a thread without a block. */
 #define NESTED_DEPTH 1024
-/* How often our thread-specific destructor asks to be called again, so that
- * other destructors, which may allocate, run before it gives up the block. */
+/* The number of times that our thread-specific destructor asks to be called
+ * again, so that other destructors, which may allocate, run before it gives up
+ * the block. */
 #define KEY_ROUNDS 3
 
 static pthread_key_t thread_key;
@@ -289,12 +290,12 @@ static struct lt_thread *LT_COLD begin_thread(uintptr_t frame)
     return t;
 }
 
-/* Whether the hook that marked the context busy has been left by a longjmp. On
+/* True if the hook that marked the context busy has been left by a longjmp. On
  * a signal stack we are inside it still; on its own stack it is gone if our
  * frame lies further out than its own. The kernel does not always say that we
- * are on another stack (SS_AUTODISARM, a handler that switched contexts), so
- * it must be the same piece of memory too. A wrong "no" costs time: events go
- * to the nested context. A wrong "yes" would pull the chunk away from under the
+ * are on another stack (SS_AUTODISARM, a handler that switched contexts), so it
+ * must be the same piece of memory too. A wrong "no" costs time: events go to
+ * the nested context. A wrong "yes" would pull the chunk away from under the
  * interrupted hook. */
 static bool is_stale(const struct lt_context *c, uintptr_t frame)
 {

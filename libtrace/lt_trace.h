@@ -7,10 +7,10 @@
  * The functions declared here are in the order in which their files depend on
  * each other: a thread's contexts and the writer know nothing of the process.
  *
- * Who may touch what: a context and its writers belong to one thread at one
- * nesting level, so they need no locks; only a stream sink's drain reads
- * another context's writers (position: acquire), under the sink's lock. The
- * page is written by start, fork and stop only.
+ * Ownership: a context and its writers belong to one thread at one nesting level,
+ * so they need no locks; only a stream sink's drain reads another context's writers
+ * (position: acquire), under the sink's lock. The page is written by start, fork
+ * and stop only.
  */
 #ifndef LT_TRACE_H
 #define LT_TRACE_H
@@ -83,7 +83,7 @@ static inline uint64_t lt_now_alone(void)
  * and a stamp says no more than when. So up to so many events may share one, as
  * long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not
  * moved since it was taken: an idle program's next event has a stamp of its own.
- * Whatever another stream's order could hang on asks for a new one
+ * Moments on which another stream's order could hang ask for a new one
  * (lt_stamp_anew): a fork, a mark, a nested event, a watermark. */
 #define LT_STAMP_SHARE 16
 
@@ -107,7 +107,7 @@ struct lt_writer {
 #define LT_CHUNK_SLACK 64
 #define LT_STOP_MAX 32 /* longest STOP record, with its tag */
 
-/* What one thread writes at one nesting level. */
+/* The writing state of one thread at one nesting level. */
 struct lt_context {
     uintptr_t busy; /* stack address of the hook that is recording, 0 idle */
     uint32_t stream;

@@ -45,7 +45,7 @@ enum lt_frame_flags {
     LT_FRAME_ODD = 1u << 7       /* the words its step read are not told by its slot */
 };
 
-/* Why a stack ends where it ends. Order is part of the counters' layout. */
+/* The reason why a stack ends. Order is part of the counters' layout. */
 enum lt_stop {
     LT_STOP_ROOT,       /* whole: the outermost frame was reached */
     LT_STOP_NO_RULE,    /* code without unwind information, and no usable frame pointer */
@@ -55,16 +55,16 @@ enum lt_stop {
     LT_STOP_COUNT
 };
 
-/* Where a frame's return address was found, and the word found there: part of
- * the frame's state and at once the check of the step that led to it. On x86,
- * where that word lies right below the CFA, `at` is the CFA, which is the state's
- * sp; elsewhere it is the word's own address. */
+/* The place of a frame's return address, and the word found there: part of the
+ * frame's state and at once the check of the step that led to it. On x86, where
+ * that word lies right below the CFA, `at` is the CFA, which is the state's sp;
+ * elsewhere it is the word's own address. */
 struct lt_point {
     uintptr_t at;
     uintptr_t word;
 };
 
-/* What else belongs to a frame. */
+/* The other members of a frame. */
 struct lt_frame {
     uint64_t hash; /* of the path root..this frame, salt and stop reason included */
     uintptr_t fp;

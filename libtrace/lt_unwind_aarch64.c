@@ -38,7 +38,7 @@
 
 #include <errno.h>
 
-/* Where the kernel's signal frame keeps registers, from the sp at which
+/* Offsets of registers in the kernel's signal frame, from the sp at which
  * rt_sigreturn is called: behind siginfo_t (128 bytes) and the head of
  * ucontext_t (176) come the fault address, x0..x30, sp, pc. */
 #define SIGNAL_X29 (128 + 176 + 8 + 29 * 8)
@@ -62,9 +62,9 @@ static bool is_sigreturn_in(const struct lt_cfi_object *o, uintptr_t pc)
     return pc % 4 == 0 && pc >= o->start && pc + 8 <= o->end && is_sigreturn(pc);
 }
 
-/* Emulators put the trampoline on a page of no object. What is no code at all may
- * be no memory either, so the kernel is asked: it copies the set before it looks
- * at `how`, which is none. Once a pc, for the answer is cached. */
+/* Emulators put the trampoline on a page of no object. An address that is no code
+ * may be no memory either, so the kernel is asked: it copies the set before it
+ * looks at `how`, which is none. Once a pc, for the answer is cached. */
 static bool is_sigreturn_nowhere(uintptr_t pc)
 {
     return pc % 4 == 0 && lt_syscall4(SYS_rt_sigprocmask, -1, pc, 0, 8) == -EINVAL &&

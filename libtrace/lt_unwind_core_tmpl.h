@@ -58,7 +58,7 @@
 
 #include <string.h>
 
-/* What code without a rule lies in: the offset of LT_KIND_NONE. */
+/* The kinds of code without a rule: the offset of LT_KIND_NONE. */
 enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
 
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
@@ -199,7 +199,7 @@ struct lt_unwinder_all {
     struct lt_cfi_scratch cfi;
 };
 
-/* How often a thread's own stack is looked for: a walk that asks may be on a
+/* The number of looks for a thread's own stack: a walk that asks may be on a
  * coroutine's. */
 #define LT_STACK_TRIES 4
 
@@ -247,7 +247,7 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
  * no tag, no generation. */
 static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
 static inline uint64_t lt_arch_pack(uintptr_t key);
-/* Where a step by slot reads: see lt_unwind_walk_tmpl.h. */
+/* The words that a step by slot reads: see lt_unwind_walk_tmpl.h. */
 static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,

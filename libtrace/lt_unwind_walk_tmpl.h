@@ -118,7 +118,7 @@ static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
 }
 
 /* Every step but the common two. True: *s is the outer state. False: the walk
- * ends, *stop says why. What was read, and whether fp mattered, goes to *f. */
+ * ends, *stop says why. The words read, and if fp mattered, are noted in *f. */
 static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
                                                 const struct lt_frame_start *at, uint64_t word,
                                                 struct lt_fresh *f, struct lt_state *s,
@@ -134,7 +134,7 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     f->bits = s->mode | LT_FRAME_ODD;
     o->ra_slot = o->fp_slot = o->cfa_slot = 0;
 
-    /* Where a guess leaves sp unknown, only rules by fp and further guesses hold. */
+    /* Only rules by fp and further guesses hold after a guess that leaves sp unknown. */
     if (!LT_GUESS_KNOWS_SP && (s->mode & LT_FRAME_GUESS) &&
         (LT_WORD_KIND(word) == LT_KIND_SP ||
          (LT_WORD_KIND(word) == LT_KIND_WIDE && lt_wide[LT_WORD_OFF(word)].base == LT_KIND_SP)))
@@ -192,8 +192,8 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         s->mode = (mode & LT_FRAME_GUESS) | LT_FRAME_EXACT | LT_FRAME_ASYNC;
         return true;
     case LT_KIND_NONE:
-        /* Code that keeps a frame pointer, we hope. Whatever ends the walk here is
-         * a function of fp and of the words noted in *f. */
+        /* Code that keeps a frame pointer, we hope. The end of the walk here is a
+         * function of fp and of the words noted in *f. */
         *stop = LT_WORD_OFF(word) == LT_NONE_BAD ? LT_STOP_BAD_RULE : LT_STOP_NO_RULE;
         if (LT_WORD_OFF(word) != LT_NONE_GUESS)
             return false;

@@ -15,7 +15,7 @@
 #include "lt_libc.h"
 #include "lt_unwind_x86_tmpl.h"
 
-/* Where the kernel's signal frame keeps registers, from the sp at which the
+/* Offsets of registers in the kernel's signal frame, from the sp at which the
  * return trampoline starts. */
 #define SIGNAL_RBP 120
 #define SIGNAL_RSP 160
@@ -42,7 +42,7 @@ static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
            memcmp((const void *)pc, code, sizeof code - 1) == 0;
 }
 
-/* What the code at pc is, which has no FDE though others of its object have. */
+/* The kind of the code at pc, which has no FDE though others of its object have. */
 static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
 {
 #if defined(__GLIBC__)
@@ -53,8 +53,8 @@ static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
     (void)pc;
     return ours ? LT_KIND_END : LT_KIND_NONE;
 #else
-    /* musl is built without FDEs. Who called main or a thread's function hands
-     * its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
+    /* musl is built without FDEs. The caller of main or of a thread's function
+     * hands its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
     const uint8_t *code = (const uint8_t *)pc;
     int32_t by;
     if (pc < o->start || pc + 16 > o->end)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the unwinders of both x86 have in common: the return address lies right
- * below the CFA, and a rule's slot says where the frame pointer is saved, or, by
- * being the return address's own, that it is not. Included by the one
- * lt_unwind_<machine>.c that is built, if it is one of these, after
- * LT_ADDRESS_BITS and LT_IS_CODE; brings lt_unwind_core_tmpl.h.
+ * The common part of the unwinders of both x86: the return address lies right below
+ * the CFA, and a rule's slot says where the frame pointer is saved, or, by being
+ * the return address's own, that it is not. Included by the one
+ * lt_unwind_<machine>.c that is built, if it is one of these, after LT_ADDRESS_BITS
+ * and LT_IS_CODE; brings lt_unwind_core_tmpl.h.
  */
 #ifndef LT_UNWIND_X86_TMPL_H
 #define LT_UNWIND_X86_TMPL_H

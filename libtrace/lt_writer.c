@@ -65,7 +65,7 @@ static void put_record(struct lt_writer *writer, unsigned tag, const unsigned ch
     lt_commit(writer, (unsigned char)tag, p + size);
 }
 
-/* Whether `size` bytes are left in the writer's chunk, the slack behind its limit
+/* True if `size` bytes are left in the writer's chunk, the slack behind its limit
  * included. */
 static bool writer_has_slack(const struct lt_writer *writer, size_t size)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What to analyse and what to make of it. The command line is parsed into one
- * (ma_options.h); from then on it is const for everyone. Reports, exporters,
- * dumpers and conditions stand above it: it names them by index or pointer and
- * looks into none of them.
+ * The request: a trace to analyse and the results to make of it. The command
+ * line is parsed into one (ma_options.h); from then on it is const for
+ * everyone. Reports, exporters, dumpers and conditions stand above it: it names
+ * them by index or pointer and looks into none of them.
  */
 #ifndef MA_REQUEST_H
 #define MA_REQUEST_H

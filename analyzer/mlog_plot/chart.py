@@ -62,7 +62,7 @@ def plain(text: Text) -> Text:
 
 
 def replace_missing_glyphs(figure: Figure) -> None:
-    """What our font cannot draw becomes a visible sign, where it would be a gap."""
+    """Replace characters that our font cannot draw by a visible sign: they would be gaps."""
     known = get_font(findfont(FontProperties(family=["sans-serif"]))).get_charmap()
     for text in figure.findobj(Text):
         text.set_text("".join(c if ord(c) in known else "\N{REPLACEMENT CHARACTER}"

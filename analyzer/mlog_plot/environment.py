@@ -27,7 +27,7 @@ def writable(directory: Path) -> bool:
 
 
 def default_directories() -> list[Path]:
-    """Where matplotlib would keep its configuration and its font cache."""
+    """The folders in which matplotlib would keep its configuration and its font cache."""
     if os.environ.get("MPLCONFIGDIR"):
         return [Path(os.environ["MPLCONFIGDIR"])]
     home = Path.home()      # raises RuntimeError where there is none

@@ -74,7 +74,7 @@ def function_names(name: str) -> Iterator[str]:
 
 
 def matching(text: str, end: int) -> int:
-    """Where the bracket that ends at `end` begins, or -1."""
+    """The index at which the bracket that ends at `end` begins, or -1."""
     depth = 0
     for at in range(end, -1, -1):
         depth += {")": 1, "(": -1}.get(text[at], 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a plot shows, as plain series: built from a report, free of any drawing.
+"""The content of a plot, as plain series: built from a report, free of any drawing.
 
 Invariant: all series of a Heap have one value for each of its times, the times
 rise, and the areas add up to the total at every one of them.
@@ -109,7 +109,7 @@ def add_areas(heap: Heap, timeline: dict[str, Any], top: int) -> None:
     rest = list(heap.total)
     for area in heap.areas:
         rest = [a - b for a, b in zip(rest, area.values)]
-    # What the analyser leaves out of `stacks` is other as well; rounding is not.
+    # Stacks that the analyser leaves out of `stacks` are other as well; rounding is not.
     if max(rest) > 0.001 * max(heap.total):
         heap.areas.append(Area("other", [max(0.0, value) for value in rest], rest=True))
 

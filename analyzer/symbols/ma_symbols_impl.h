@@ -43,7 +43,8 @@ void ma_ranges_free(struct ma_ranges *ranges);
 
 /* ---- file: ELF objects, found and held against a build-id ---- */
 
-/* Where files are looked for, and who fetches them from servers (NULL: nobody). */
+/* The places where files are looked for, and who fetches them from servers (NULL:
+ * nobody). */
 struct ma_symbol_places {
     const struct ma_symbol_options *options;
     struct ma_fetch *fetcher;

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +222,44 @@ def test_sources_are_laid_out_by_clang_format():
     done = run(["clang-format-14", "--dry-run", "--Werror", *files])
     wrong = sorted(set(re.findall(r"^(\S+?):\d+:\d+: ", done.stderr, re.M)))
     assert done.returncode == 0 and not wrong, f"clang-format-14 -i {' '.join(wrong)}"
+
+
+def words_of_the_sources():
+    """Every word of code, comments left out; the names of sources without their suffix
+    and of folders."""
+    words = set()
+    for path in sources(".c", ".h", ".cc", ".py", ".build"):
+        text = path.read_text()
+        if path.suffix in {".c", ".h", ".cc"}:
+            text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.S)
+        words |= set(re.findall(r"\w+", text)) | {path.stem, path.parent.name}
+    return words
+
+
+@pytest.mark.parametrize("document", ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_documents_name_what_exists(document):
+    """GIVEN a document that leads through the sources; WHEN it names a file, a folder, a
+    function, a type or a member in backticks, or one of our names in a drawing; THEN there
+    is one. <machine>, NAME and * stand for any letters."""
+    text = (ROOT / document).read_text()
+    files = [str(path.relative_to(ROOT)) for path in tracked()]
+    folders = {parent + "/" for name in files for parent in map(str, Path(name).parents)}
+    words = words_of_the_sources()
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^    .*$", "", text, flags=re.M))
+    drawn = re.findall(r"\b(?:ma|lt|mlf)_\w+\*?", "\n".join(re.findall(r"^    .*$", text, re.M)))
+    missing = []
+    for name in {re.sub(r"^struct ", "", span) for span in spans} | set(drawn):
+        pattern = re.sub(r"<\w+>|NAME", "*", name)
+        if re.fullmatch(r"[\w./*-]+\.\w+|[\w./-]+/", pattern):
+            known = folders if pattern.endswith("/") else files
+            found = any(fnmatch(one, pattern) or fnmatch(one, "*/" + pattern) for one in known)
+        elif re.fullmatch(r"[A-Za-z_][\w*]*", pattern):
+            found = pattern in words or ("*" in pattern and any(fnmatch(w, pattern) for w in words))
+        else:
+            found = True
+        if not found:
+            missing.append(name)
+    assert len(spans) > 40 and not missing, f"{document} names what there is not: {missing}"
 
 
 def test_no_file_is_long():

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from support import PROGRAMS, clean_environment, report, trace
+from support import LIBRARY, PROGRAMS, bash, clean_environment, report, trace
 
 ROUNDS = 60000 * int(os.environ.get("MLOG_STRESS", "1"))
 SHARED = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
@@ -32,3 +32,22 @@ def test_addresses_handed_from_thread_to_thread_replay_in_order(tmp_path, tunabl
     assert audit["unmatched_frees"] == 0, audit
     assert audit["late_events"] == 0, audit
     assert audit["order_repairs"] <= summary["events"] // 1_000_000, audit
+
+
+@pytest.mark.parametrize("first", ["clock", "library"])
+def test_a_clock_that_stands_still_keeps_nobody_waiting(tmp_path, first):
+    """
+    GIVEN a program whose clock_gettime never moves, as tools that fake the time make it
+    WHEN  it is traced while it sleeps for 0.2 s between two allocations
+    THEN  it runs to its end, and the trace has the kernel's time
+    """
+    path = tmp_path / "trace"
+    preload = [PROGRAMS / "still_clock.so", LIBRARY]
+    preload = " ".join(map(str, preload if first == "clock" else reversed(preload)))
+    done = bash('trace=$1 preload=$2; shift 2; LD_PRELOAD=$preload exec "$@" 1022>"$trace"', path,
+                preload, "perl", "-e", 'my @kept = (1) x 12345; select(undef, undef, undef, 0.2);'
+                'push @kept, (2) x 54321; print "done\\n"; exit 7')
+    assert (done.returncode, done.stdout) == (7, "done\n"), done
+    whole = report(path, "--summary")
+    assert whole["summary"]["duration_ns"] > 200_000_000, whole["summary"]
+    assert whole["audit"]["unmatched_frees"] == 0
