@@ -101,8 +101,8 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
         SAY(sayer, "Recording stopped before the program's end: %s%s%s.", ma_loss_name(reason),
             error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
     if (reason == MLF_LOSS_SANDBOX)
-        SAY(sayer, "  The program shut itself off from system calls (seccomp); trace into a "
-                   "regular file, or switch the program's sandbox off for the run.");
+        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
+                   "switch its sandbox off for the run to see the rest.");
     if (reason == MLF_LOSS_MEMORY)
         SAY(sayer,
             "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
