@@ -77,7 +77,6 @@ struct bearer {
     struct ma_analysis *analysis;
     struct ma_flame *flame;
     struct ma_trie trie;
-    const char *executable;
     uint32_t *files; /* by number of the frame; MA_NONE: unknown */
     uint32_t *names; /* by number of the frame; MA_NONE: not met yet */
     uint32_t *nodes; /* in the graph, by node of the trie */
@@ -85,34 +84,18 @@ struct bearer {
     size_t united; /* stacks of which not all frames have room */
 };
 
-/* More room in an array of numbers, for index n at least. */
-static int grow_numbers(uint32_t **array, size_t *size, size_t n)
-{
-    if (n < *size)
-        return 0;
-    size_t larger = n + n / 2 + 64;
-    uint32_t *grown = realloc(*array, larger * sizeof *grown);
-    if (!grown)
-        return -ENOMEM;
-    memset(grown + *size, 0xff, (larger - *size) * sizeof *grown);
-    *array = grown;
-    *size = larger;
-    return 0;
-}
-
 static int file_of(struct bearer *bearer, uint32_t frame, const char *file)
 {
-    int result = grow_numbers(&bearer->files, &bearer->n_files, frame);
-    return result < 0
-               ? result
-               : ma_flame_name(bearer->flame, ma_label_short_path(file), &bearer->files[frame]);
+    if (!MA_HOLDS_NUMBER(bearer->files, frame, bearer->n_files))
+        return -ENOMEM;
+    return ma_flame_name(bearer->flame, ma_label_short_path(file), &bearer->files[frame]);
 }
 
 static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 {
     const uint32_t frame = bearer->trie.nodes[node].frame;
     char buffer[256];
-    int result = grow_numbers(&bearer->names, &bearer->n_names, frame);
+    int result = MA_HOLDS_NUMBER(bearer->names, frame, bearer->n_names) ? 0 : -ENOMEM;
     if (result == 0 && bearer->names[frame] == MA_NONE) {
         const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
         result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
@@ -135,7 +118,7 @@ static int place(struct bearer *bearer, uint32_t node, uint32_t parent, uint32_t
         result = ma_flame_node(bearer->flame, parent, name, placed);
     if (result == 0) {
         const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
-        ma_flame_tell(bearer->flame, *placed, ma_label_is_own(told, bearer->executable),
+        ma_flame_tell(bearer->flame, *placed, ma_label_is_own(told),
                       frame < bearer->n_files ? bearer->files[frame] : MA_FLAME_NO_FILE,
                       told->line);
     }
@@ -145,7 +128,7 @@ static int place(struct bearer *bearer, uint32_t node, uint32_t parent, uint32_t
 /* Into the graph with the nodes from this one on: parents come first. */
 static int carry(struct bearer *bearer, size_t from)
 {
-    int result = grow_numbers(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
+    int result = MA_HOLDS_NUMBER(bearer->nodes, bearer->trie.n, bearer->n_nodes) ? 0 : -ENOMEM;
     for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
         const uint32_t parent = bearer->trie.nodes[i].parent;
         result = place(bearer, (uint32_t)i, parent == MA_NONE ? 0 : bearer->nodes[parent],
@@ -204,9 +187,7 @@ static int compare_weights(const void *a_, const void *b_)
 static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame, const struct cost *cost,
                     enum ma_sort what, bool invert, count_function *count, size_t *united)
 {
-    const char *executable = program_of(analysis);
-    struct bearer bearer = {
-        .analysis = analysis, .flame = flame, .executable = executable ? executable : ""};
+    struct bearer bearer = {.analysis = analysis, .flame = flame};
     struct weight *weights = calloc(analysis->n_rows + 1, sizeof *weights);
     int result = weights ? 0 : -ENOMEM;
     size_t n = 0;
