@@ -79,26 +79,11 @@ struct bearer {
     size_t n_names, n_nodes;
 };
 
-/* More room in an array of numbers, for index n at least. */
-static int grow_numbers(uint32_t **array, size_t *size, size_t n)
-{
-    if (n < *size)
-        return 0;
-    size_t larger = n + n / 2 + 64;
-    uint32_t *grown = realloc(*array, larger * sizeof *grown);
-    if (!grown)
-        return -ENOMEM;
-    memset(grown + *size, 0xff, (larger - *size) * sizeof *grown);
-    *array = grown;
-    *size = larger;
-    return 0;
-}
-
 static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 {
     const uint32_t frame = bearer->trie.nodes[node].frame;
     char buffer[256];
-    int result = grow_numbers(&bearer->names, &bearer->n_names, frame);
+    int result = MA_HOLDS_NUMBER(bearer->names, frame, bearer->n_names) ? 0 : -ENOMEM;
     if (result == 0 && bearer->names[frame] == MA_NONE) {
         const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
         result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
@@ -112,7 +97,7 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 /* Into the graph with the nodes from this one on: parents come first. */
 static int carry(struct bearer *bearer, size_t from)
 {
-    int result = grow_numbers(&bearer->nodes, &bearer->n_nodes, bearer->trie.n);
+    int result = MA_HOLDS_NUMBER(bearer->nodes, bearer->trie.n, bearer->n_nodes) ? 0 : -ENOMEM;
     for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
         const uint32_t parent = bearer->trie.nodes[i].parent;
         uint32_t name;

@@ -463,7 +463,7 @@ static uint64_t count_stacks(const struct ma_analysis *analysis)
     return n;
 }
 
-int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
+static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
     uint64_t cut[MLF_FIRST_NODE] = {0};
@@ -520,3 +520,10 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
                         COUNT(analysis->replay.totals.events));
     return 0;
 }
+
+const struct ma_report ma_report_audit = {
+    .name = "audit",
+    .usual = true,
+    .always = true,
+    .build = build_audit,
+};

@@ -59,7 +59,7 @@ static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model
         ma_model_text(model, verdict, "fix_first", "fix first", "(no stack)");
         return 0;
     }
-    size_t own = ma_label_own_frame(frames, (size_t)n, ma_report_executable(analysis));
+    size_t own = ma_label_own_frame(frames, (size_t)n);
     const struct ma_frame *frame = &frames[own];
     const char *name = ma_frame_name(frame, buffer, sizeof buffer);
     if (!frame->file || !frame->line) {
@@ -103,17 +103,21 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
         ma_model_format(model, verdict, NULL, "  suppressed", "%s in %s stack%s",
                         HUMAN(leaks->suppressed_bytes), COUNT(leaks->suppressed_stacks),
                         leaks->suppressed_stacks == 1 ? "" : "s");
+    ma_model_number(model, bytes, "runtime", NULL, MA_BYTES, leaks->runtime.bytes);
+    if (leaks->runtime.stacks)
+        ma_model_format(model, verdict, NULL, "  runtimes' own", "%s in %s stack%s",
+                        HUMAN(leaks->runtime.bytes), COUNT(leaks->runtime.stacks),
+                        leaks->runtime.stacks == 1 ? "" : "s");
 }
 
 /* Of a trace in which no block is left: what can be said of it. */
-static void say_clean(const struct ma_analysis *analysis, char *buffer, size_t size)
+static void say_clean(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
+                      char *buffer, size_t size)
 {
     const struct ma_audit *audit = &analysis->trace.audit;
     char damage[400];
     if (ma_nothing_matches(analysis))
         snprintf(buffer, size, "Nothing was looked at: no call in the trace passes the filter.");
-    else if (analysis->leaked_blocks)
-        snprintf(buffer, size, "No leak but those that are suppressed.");
     else if (ma_audit_is_damaged(audit, damage, sizeof damage))
         snprintf(buffer, size,
                  "No leak in what could be read, but the trace is not whole: see the audit.");
@@ -122,11 +126,14 @@ static void say_clean(const struct ma_analysis *analysis, char *buffer, size_t s
     else if (audit->lost_events || audit->sampling_interval)
         snprintf(buffer, size, "No leak in what was recorded, which is not all: see the audit.");
     else
-        snprintf(buffer, size, "No leak: every block was freed.");
+        snprintf(buffer, size, "%s",
+                 leaks->suppressed_blocks ? "No leak but those that are suppressed."
+                 : leaks->runtime.blocks  ? "No leak: every block of the program's own was freed."
+                                          : "No leak: every block was freed.");
 }
 
-static const char *sentence(const struct ma_analysis *analysis, const struct sums *sums,
-                            char *buffer, size_t size)
+static const char *sentence(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
+                            const struct sums *sums, char *buffer, size_t size)
 {
     const struct ma_window window = ma_analysis_window(analysis);
     const uint64_t lasted = window.to - window.from;
@@ -135,7 +142,7 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
         stacks += sums->stacks[kind];
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
-        say_clean(analysis, buffer, size);
+        say_clean(analysis, leaks, buffer, size);
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
                  ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
@@ -152,7 +159,7 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
     return buffer;
 }
 
-int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
+static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
     if (!leaks)
@@ -161,7 +168,8 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     char text[256];
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
-    ma_model_text(model, verdict, "sentence", "", sentence(analysis, &sums, text, sizeof text));
+    ma_model_text(model, verdict, "sentence", "",
+                  sentence(analysis, leaks, &sums, text, sizeof text));
     ma_model_boolean(model, verdict, "nothing_matches", NULL, ma_nothing_matches(analysis));
     ma_model_number(model, verdict, "growing_stacks", NULL, MA_COUNT,
                     sums.stacks[MA_TREND_GROWING]);
@@ -190,3 +198,10 @@ int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model)
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }
+
+const struct ma_report ma_report_verdict = {
+    .name = "verdict",
+    .usual = true,
+    .always = true,
+    .build = build_verdict,
+};

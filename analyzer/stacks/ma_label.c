@@ -171,13 +171,13 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
     return nameless == n ? 0 : nameless;
 }
 
-static bool is_own(const struct ma_frame *frame, const char *executable)
+bool ma_label_is_own(const struct ma_frame *frame)
 {
     static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/"};
     if (!frame->module || !frame->module[0] ||
         (frame->function && ma_label_is_wrapper(frame->function)))
         return false;
-    if (strcmp(frame->module, executable) == 0)
+    if (frame->executable)
         return !frame->function || strcmp(frame->function, "_start") != 0;
     if (frame->module[0] != '/' || strstr(frame->module, "/libmlog.so"))
         return false;
@@ -188,16 +188,19 @@ static bool is_own(const struct ma_frame *frame, const char *executable)
     return true;
 }
 
-size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n)
 {
-    size_t label = ma_label_frame(frames, n);
-    if (is_own(&frames[label], executable))
-        return label;
+    size_t label = ma_label_frame(frames, n), own = n;
+    if (ma_label_is_own(&frames[label]))
+        own = label;
     for (size_t i = 0; i < n; i++) {
-        if (is_own(&frames[i], executable))
+        if (!ma_label_is_own(&frames[i]))
+            continue;
+        if (frames[i].function && frames[i].file)
             return i;
+        own = own == n ? i : own;
     }
-    return label;
+    return own == n ? label : own;
 }
 
 const char *ma_label_short_path(const char *path)

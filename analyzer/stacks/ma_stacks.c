@@ -101,6 +101,7 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
         object.build_id = module->build_id;
         object.build_id_size = module->build_id_size;
         object.vdso = module->flags & MLF_MODULE_VDSO;
+        object.executable = module->flags & MLF_MODULE_MAIN;
     } else if (id) {
         stacks->trace->audit.unknown_modules++;
     }
@@ -123,6 +124,7 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
         *index = stacks->objects[*index].other;
     if (*index != MA_NONE) {
         struct ma_object_entry *object = &stacks->objects[*index];
+        object->executable |= (module->flags & MLF_MODULE_MAIN) != 0;
         uint64_t order = (uint64_t)process->index << 32 | (uint32_t)stacks->n_objects;
         if (order < object->order) { /* an earlier process, retired or asked for later */
             object->order = order;
@@ -361,6 +363,7 @@ bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t index)
         .module = object->known ? object->path : NULL,
         .build_id = object->build_id_size ? object->build_id_text : NULL,
         .pc = index,
+        .executable = object->executable,
     };
     const struct ma_symbol *symbols = NULL;
     if (pc->n_resolved)
@@ -370,6 +373,7 @@ bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t index)
     for (size_t i = 0; i < (n ? n : 1); i++) {
         if (n) {
             frame.function = symbols[i].function;
+            frame.linkage = symbols[i].linkage;
             frame.file = symbols[i].file;
             frame.line = symbols[i].line;
             frame.inlined = symbols[i].inlined;
@@ -440,9 +444,15 @@ int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint
 
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs)
 {
+    return ma_stacks_pcs_within(stacks, id, MLF_DEPTH_MAX, pcs);
+}
+
+long ma_stacks_pcs_within(struct ma_stacks *stacks, uint32_t id, unsigned most,
+                          const uint32_t **pcs)
+{
     struct ma_step step = ma_stacks_innermost(stacks, id);
     stacks->n_stack_pcs = 0;
-    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < MLF_DEPTH_MAX; depth++) {
+    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < most; depth++) {
         uint32_t pc;
         if (ma_stacks_step_pc(stacks, &step, &pc) < 0 ||
             !MA_RESERVE(stacks->stack_pcs, stacks->n_stack_pcs, stacks->stack_pc_capacity))

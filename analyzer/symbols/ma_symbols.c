@@ -368,7 +368,7 @@ static bool resolve_answer(struct ma_symbols *symbols, struct ma_answer *answer)
         const struct ma_call *call = &answer->calls[first + i];
         const char *name =
             symbols->options.demangle ? ma_names_shown(symbols->names, call->name) : call->name;
-        answer->told[i] = (struct ma_symbol){name, call->file, call->line, i + 1 < n};
+        answer->told[i] = (struct ma_symbol){name, call->name, call->file, call->line, i + 1 < n};
     }
     answer->n_resolved = n;
     return true;

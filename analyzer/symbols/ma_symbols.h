@@ -80,6 +80,7 @@ struct ma_object {
 /* One function call at an address. */
 struct ma_symbol {
     const char *function; /* NULL if unknown */
+    const char *linkage;  /* as the symbol table or DWARF has it; NULL if unknown */
     const char *file; /* source file as the compiler named it, absolute where DWARF allows; NULL if
                          unknown */
     unsigned line;    /* of the call or instruction in this function; 0 if unknown */

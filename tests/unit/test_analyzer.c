@@ -5,14 +5,17 @@
  * merge would, so that each test says only what it is about. Reader, decoder
  * and merge are tested by the vectors in format/vectors.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ma_analysis.h"
 #include "ma_clock.h"
 #include "ma_label.h"
 #include "ma_output.h"
+#include "ma_retire.h"
 #include "ma_text.h"
 #include "books.h"
 #include "tap.h"
@@ -541,6 +544,39 @@ static void test_output(void)
     unlink(path);
 }
 
+/* The signal that ends a process that builds the rows of an empty trace so often; 0
+ * if none does. */
+static int signal_of_rows(bool retires, unsigned times)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct ma_analysis analysis = {0};
+        struct ma_error error = {0};
+        ma_trace_init(&analysis.trace);
+        ma_replay_init(&analysis.replay, &analysis.trace);
+        analysis.retire = retires ? ma_retire_new(&analysis) : NULL;
+        close(STDERR_FILENO);
+        for (unsigned i = 0; i < times; i++)
+            if (ma_analysis_rows(&analysis, &error) < 0)
+                _exit(1);
+        _exit(0);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) ? -1 : 0;
+}
+
+/* GIVEN an analysis that retires processes; WHEN its rows are built a second time; THEN
+ * an assertion ends it. Without retiring, rows may be built as often as one likes. */
+static void test_rows_of_retired_are_built_once(void)
+{
+    CHECK(signal_of_rows(false, 3) == 0, "rows are built anew");
+    CHECK(signal_of_rows(true, 1) == 0, "rows of retired processes are built");
+#ifndef NDEBUG
+    CHECK(signal_of_rows(true, 2) == SIGABRT, "but once only");
+#endif
+}
+
 int main(void)
 {
     test_live_set_against_a_plain_one();
@@ -554,5 +590,6 @@ int main(void)
     test_labels();
     test_text();
     test_output();
+    test_rows_of_retired_are_built_once();
     return TAP_DONE();
 }
