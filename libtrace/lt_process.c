@@ -79,7 +79,7 @@ static void start_image(void)
         return; /* a trial, or an allocation inside the start itself */
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
-        lt_config_read(lt_process.pid);
+        lt_config_read();
         bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
