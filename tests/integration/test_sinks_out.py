@@ -3,6 +3,7 @@
 all else is refused in one line that says what to do."""
 import os
 import pathlib
+import platform
 import pty
 import re
 import socket
@@ -146,3 +147,24 @@ def test_a_descriptor_for_reading_is_not_written_through(tmp_path):
     assert done.visible == (7, "done\n",
                             "mlog: descriptor 1022 is not open for writing, not tracing\n")
     assert pathlib.Path(tmp_path / "t").read_bytes() == b""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc",
+                    reason="this libc does not tell constructors the arguments")
+def test_a_shell_that_takes_the_descriptor_for_an_argument(tmp_path):
+    """GIVEN a shell without redirections of such numbers WHEN one types 1022>FILE THEN the
+    program runs as it would, and one line says what to type."""
+    done = support.run(["dash", "-c", 'LD_PRELOAD=$1 /bin/echo word 1022>"$2"', "dash",
+                        support.LIBRARY, tmp_path / "t"])
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "t").read_text() == "word 1022\n"
+    assert re.fullmatch("mlog: not tracing: .*MLOG_OUT=FILE .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("redirect, env, argument", [
+    ('1022>"$2"', {}, "1022"), ("1022>&-", {"MLOG_OUT": "out"}, "1022"), ("1022>&-", {}, "1023")])
+def test_an_argument_1022_is_nobodys_mistake(tmp_path, redirect, env, argument):
+    """GIVEN a program that is traced, or another argument, THEN nothing is said."""
+    done = bash(f'LD_PRELOAD=$LIB exec /bin/echo {argument} {redirect}', "", tmp_path / "t",
+                env=support.clean_environment(**env), cwd=tmp_path)
+    assert done.visible == (0, f"{argument}\n", "")
