@@ -40,6 +40,7 @@ enum {
     OPT_NO_CACHE,
     OPT_JOBS,
     OPT_SUPPRESSIONS,
+    OPT_SHOW_RUNTIME,
     OPT_DIFF,
     OPT_OLD_FROM,
     OPT_OLD_TO,
@@ -70,6 +71,7 @@ static const struct option fixed[] = {
     {"full-names", no_argument, NULL, OPT_FULL_NAMES},
     {"bundle", required_argument, NULL, OPT_BUNDLE},
     {"suppressions", required_argument, NULL, OPT_SUPPRESSIONS},
+    {"no-builtin-suppressions", no_argument, NULL, OPT_SHOW_RUNTIME},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"perf-map", required_argument, NULL, OPT_PERF_MAP},
@@ -106,8 +108,8 @@ static void help(void)
            "be compressed with zstd. Without a report option: summary, the ten largest leaks,\n"
            "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (ma_reports[i].help)
-            help_report(&ma_reports[i]);
+        if (ma_reports[i]->help)
+            help_report(ma_reports[i]);
     }
     printf(
         "\nShape:\n"
@@ -115,6 +117,7 @@ static void help(void)
         "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
         "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
         "  --suppressions FILE    leaks to leave out: leak:PATTERN lines (repeatable)\n"
+        "  --no-builtin-suppressions  show the C and C++ runtimes' own blocks too\n"
         "  --full-names           C++ and Rust names with all their parameters\n"
         "  --json                 one JSON object instead of text\n"
         "  -o, --output FILE      write to FILE instead of standard output\n"
@@ -144,7 +147,7 @@ static void help(void)
         "  --export=FORMAT[=FILE] for other tools (repeatable); FORMAT is\n",
         ma_flamegraph_names());
     for (size_t i = 0; i < ma_exporter_count; i++)
-        printf("      %-18s %s\n", ma_exporters[i].name, ma_exporters[i].help);
+        printf("      %-18s %s\n", ma_exporters[i]->name, ma_exporters[i]->help);
     printf(
         "  --bundle FILE          the trace with its symbols in one file that tells the same\n"
         "                         on any machine\n"
@@ -180,29 +183,52 @@ static enum ma_options_result wrong(const char *format, ...)
     return MA_OPTIONS_WRONG;
 }
 
-static bool parse_count(const char *text, size_t *count)
+/* What is wrong with a value is the end of a sentence: every function that parses a
+ * user's text returns it, or NULL if all is well, and this is the one place that
+ * begins it. The value stands behind its option as the help writes it. */
+static enum ma_options_result refuse(const char *name, int option, const char *why)
+{
+    const char *value = optarg ? optarg : "";
+    bool quotes = option == OPT_FAIL_ON;
+    bool equals = option == OPT_DUMP || option == OPT_FLAMEGRAPH || option == OPT_EXPORT ||
+                  option >= OPT_REPORT;
+    return wrong("--%s%s%s%s: %s", name,
+                 quotes   ? " '"
+                 : equals ? "="
+                          : " ",
+                 value, quotes ? "'" : "", why);
+}
+
+/* Such an end that lists names. Valid until the next call. */
+static const char *expected_one(const char *before, const char *names, const char *after)
+{
+    static char text[512];
+    snprintf(text, sizeof text, "%s%s%s", before, names, after);
+    return text;
+}
+
+static const char *parse_count(const char *text, size_t *count, const char *wanted)
 {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end || errno)
-        return false;
+        return wanted;
     *count = value ? (size_t)value : SIZE_MAX;
-    return true;
+    return NULL;
 }
 
-/* Seconds, from a tenth to a day, to milliseconds. */
-static bool parse_interval(const char *text, uint64_t *ms)
+static const char *parse_interval(const char *text, uint64_t *ms)
 {
     char *end;
     double seconds = strtod(text, &end);
     if (text[0] < '.' || text[0] > '9' || *end || !(seconds >= 0.1 && seconds <= 86400))
-        return false;
+        return "expected seconds, from 0.1 to 86400";
     *ms = (uint64_t)(1000 * seconds);
-    return true;
+    return NULL;
 }
 
-static bool parse_sort(struct ma_request *request, const char *text)
+static const char *parse_sort(struct ma_request *request, const char *text)
 {
     static const char *const keys[] = {
         [MA_SORT_BYTES] = "bytes",
@@ -215,12 +241,35 @@ static bool parse_sort(struct ma_request *request, const char *text)
         while (key < 3 && (strlen(keys[key]) != length || strncmp(keys[key], text, length)))
             key++;
         if (key == 3 || request->n_sort == MA_SORT_KEYS)
-            return false;
+            return "expected keys from bytes, blocks, calls, with commas between";
         request->sort[request->n_sort++] = (enum ma_sort)key;
         if (!text[length])
-            return true;
+            return NULL;
         text += length + 1;
     }
+}
+
+static const char *parse_dump(const char *text, const struct ma_dumper **dumper)
+{
+    *dumper = ma_dumper_find(text);
+    return *dumper ? NULL : expected_one("expected ", ma_dumper_names(), "");
+}
+
+static const char *parse_flamegraph(const char *text, const char **cost)
+{
+    *cost = text;
+    return ma_flamegraph_known(text) ? NULL
+                                     : expected_one("expected one of ", ma_flamegraph_names(), "");
+}
+
+static const char *parse_export(const char *text, struct ma_export_request *wanted)
+{
+    size_t length = strcspn(text, "=");
+    wanted->exporter = ma_exporter_find(text, length);
+    wanted->file = text[length] ? text + length + 1 : NULL;
+    if (!wanted->exporter)
+        return expected_one("expected one of ", ma_exporter_names(), ", with =FILE if you like");
+    return wanted->file && !wanted->file[0] ? "expected a file after the second =" : NULL;
 }
 
 /* A flame graph's form is told by the name of its file. */
@@ -242,39 +291,20 @@ static enum ma_options_result add_debug_dir(struct ma_request *request, const ch
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result add_export(struct ma_request *request, const char *text)
-{
-    size_t length = strcspn(text, "=");
-    struct ma_export_request wanted = {
-        .exporter = ma_exporter_find(text, length),
-        .file = text[length] ? text + length + 1 : NULL,
-    };
-    if (!wanted.exporter)
-        return wrong("--export=%s: expected one of %s, with =FILE if you like", text,
-                     ma_exporter_names());
-    if (wanted.file && !wanted.file[0])
-        return wrong("--export=%s: expected a file after the second =", text);
-    if (request->n_exports == MA_EXPORTS_MAX)
-        return wrong("--export: %d at most", MA_EXPORTS_MAX);
-    request->exports[request->n_exports++] = wanted;
-    return MA_OPTIONS_RUN;
-}
-
-static enum ma_options_result add_condition(struct ma_request *request, const char *text)
+static const char *parse_condition(struct ma_request *request, const char *text)
 {
     size_t n = request->n_conditions;
     struct ma_condition *conditions = (struct ma_condition *)request->conditions;
-    char why[512];
+    _Static_assert(MA_CONDITIONS_MAX == 32, "the sentence");
     if (n == MA_CONDITIONS_MAX)
-        return wrong("--fail-on '%s': %d conditions at most", text, MA_CONDITIONS_MAX);
+        return "32 conditions at most";
     conditions = realloc(conditions, (n + 1) * sizeof *conditions);
     if (!conditions)
-        return wrong("memory ran out");
+        return "memory ran out";
     request->conditions = conditions;
-    if (!ma_condition_parse(&conditions[n], text, why, sizeof why))
-        return wrong("--fail-on '%s': %s", text, why);
-    request->n_conditions = n + 1;
-    return MA_OPTIONS_RUN;
+    const char *why = ma_condition_parse(&conditions[n], text);
+    request->n_conditions += !why;
+    return why;
 }
 
 static enum ma_options_result check_diff(const struct ma_request *request, const char *new)
@@ -289,7 +319,7 @@ static enum ma_options_result check_diff(const struct ma_request *request, const
     if (other)
         return wrong("%s is of one trace: it does not go with --diff", other);
     for (size_t i = 0; i < ma_report_count; i++) {
-        const char *name = ma_reports[i].name;
+        const char *name = ma_reports[i]->name;
         if ((request->reports >> i & 1) && strcmp(name, "leaks") && strcmp(name, "peak") &&
             strcmp(name, "allocations") && strcmp(name, "summary"))
             return wrong("--%s is of one trace: --diff compares --leaks, --peak and "
@@ -357,23 +387,13 @@ static enum ma_options_result place_exports(struct ma_request *request)
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result add_report(struct ma_request *request, int index)
+static const char *parse_report(struct ma_request *request, int index, const char *text)
 {
-    const struct ma_report *report = &ma_reports[index];
-    const char *expected = NULL;
-    if (report->parse && !report->parse(request, optarg, &expected))
-        return wrong("--%s=%s: expected %s", report->name, optarg ? optarg : "", expected);
+    const struct ma_report *report = ma_reports[index];
     if (!(request->reports >> index & 1))
         request->order[request->n_reports++] = (unsigned char)index;
     request->reports |= 1u << index;
-    return MA_OPTIONS_RUN;
-}
-
-static enum ma_options_result take_filter(struct ma_request *request, enum ma_filter_option option)
-{
-    const char *expected = ma_filter_options_parse(&request->filter, option, optarg);
-    return expected ? wrong("--%s %s: %s", ma_filter_names[option], optarg, expected)
-                    : MA_OPTIONS_RUN;
+    return report->parse ? report->parse(request, text) : NULL;
 }
 
 /* Refuse combinations of filters with what they cannot go with. */
@@ -396,43 +416,43 @@ static enum ma_options_result check_filter(const struct ma_request *request)
     return MA_OPTIONS_RUN;
 }
 
-static enum ma_options_result take_option(struct ma_request *request, int option)
+static enum ma_options_result take_option(struct ma_request *request, int option, const char *name)
 {
+    struct ma_export_request wanted;
+    const char *why = NULL;
     switch (option) {
     case OPT_TOP:
         request->top_given = true;
-        if (!parse_count(optarg, &request->top))
-            return wrong("--top %s: expected a number of entries, 0 for all", optarg);
+        why = parse_count(optarg, &request->top, "expected a number of entries, 0 for all");
         break;
     case OPT_FRAMES:
-        if (!parse_count(optarg, &request->frames))
-            return wrong("--frames %s: expected a number of frames, 0 for all", optarg);
+        why = parse_count(optarg, &request->frames, "expected a number of frames, 0 for all");
         break;
-    case OPT_SORT:
-        if (!parse_sort(request, optarg))
-            return wrong("--sort %s: expected keys from bytes, blocks, calls, with commas "
-                         "between",
-                         optarg);
+    case OPT_JOBS:
+        why = parse_count(optarg, &request->jobs,
+                          "expected a number of processors, 0 for those there are");
         break;
-    case OPT_DUMP:
-        request->dump = ma_dumper_find(optarg);
-        if (!request->dump)
-            return wrong("--dump=%s: expected text or json", optarg);
+    case OPT_SORT: why = parse_sort(request, optarg); break;
+    case OPT_DUMP: why = parse_dump(optarg, &request->dump); break;
+    case OPT_FLAMEGRAPH: why = parse_flamegraph(optarg, &request->flamegraph); break;
+    case OPT_INTERVAL: why = parse_interval(optarg, &request->interval); break;
+    case OPT_FAIL_ON: why = parse_condition(request, optarg); break;
+    case OPT_OLD_FROM:
+    case OPT_OLD_TO:
+        why = ma_filter_options_parse(
+            &request->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
         break;
-    case OPT_FLAMEGRAPH:
-        request->flamegraph = optarg;
-        if (!ma_flamegraph_known(optarg))
-            return wrong("--flamegraph=%s: expected one of %s", optarg, ma_flamegraph_names());
+    case OPT_EXPORT:
+        why = parse_export(optarg, &wanted);
+        if (!why && request->n_exports == MA_EXPORTS_MAX)
+            return wrong("--export: %d at most", MA_EXPORTS_MAX);
+        if (!why)
+            request->exports[request->n_exports++] = wanted;
         break;
     case OPT_INVERT: request->invert = true; break;
     case OPT_ICICLE: request->icicle = true; break;
-    case OPT_EXPORT: return add_export(request, optarg);
     case OPT_DEBUG_DIR: return add_debug_dir(request, optarg);
     case OPT_FOLLOW: request->follow = true; break;
-    case OPT_INTERVAL:
-        if (!parse_interval(optarg, &request->interval))
-            return wrong("--interval %s: expected seconds, from 0.1 to 86400", optarg);
-        break;
     case OPT_JSON: request->json = true; break;
     case OPT_NO_SYMBOLS: request->symbols = false; break;
     case OPT_SYSROOT: request->symbol_options.sysroot = optarg; break;
@@ -442,29 +462,14 @@ static enum ma_options_result take_option(struct ma_request *request, int option
             return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
         request->suppressions[request->n_suppressions++] = optarg;
         break;
-    case OPT_JOBS:
-        if (!parse_count(optarg, &request->jobs))
-            return wrong("--jobs %s: expected a number of processors, 0 for those there are",
-                         optarg);
-        break;
+    case OPT_SHOW_RUNTIME: request->show_runtime = true; break;
     case OPT_NO_CACHE: request->symbol_options.cache = false; break;
     case OPT_PERF_MAP: request->symbol_options.perf_map_dir = optarg; break;
     case OPT_BUNDLE:
         request->bundle = true;
         request->bundle_output = optarg;
         break;
-    case OPT_OLD_FROM:
-    case OPT_OLD_TO: {
-        const char *expected = ma_filter_options_parse(
-            &request->diff_window, option == OPT_OLD_FROM ? MA_FILTER_FROM : MA_FILTER_TO, optarg);
-        request->diff_window.active = true;
-        if (expected)
-            return wrong("--old-%s %s: %s", option == OPT_OLD_FROM ? "from" : "to", optarg,
-                         expected);
-        break;
-    }
     case OPT_DIFF: request->diff = true; break;
-    case OPT_FAIL_ON: return add_condition(request, optarg);
     case OPT_BASELINE: request->baseline = optarg; break;
     case OPT_JUNIT: request->junit = optarg; break;
     case OPT_SARIF: request->sarif = optarg; break;
@@ -472,13 +477,15 @@ static enum ma_options_result take_option(struct ma_request *request, int option
     case 'o': request->output = optarg; break;
     case 'h': help(); return MA_OPTIONS_DONE;
     default:
-        if (option >= OPT_FILTER && option < OPT_REPORT)
-            return take_filter(request, (enum ma_filter_option)(option - OPT_FILTER));
-        if (option < OPT_REPORT)
+        if (option >= OPT_REPORT)
+            why = parse_report(request, option - OPT_REPORT, optarg);
+        else if (option >= OPT_FILTER)
+            why = ma_filter_options_parse(&request->filter,
+                                          (enum ma_filter_option)(option - OPT_FILTER), optarg);
+        else
             return wrong("try mlog-analyze --help"); /* getopt has said what is wrong */
-        return add_report(request, option - OPT_REPORT);
     }
-    return MA_OPTIONS_RUN;
+    return why ? refuse(name, option, why) : MA_OPTIONS_RUN;
 }
 
 static int has_value(const struct ma_report *report)
@@ -496,8 +503,8 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
     for (int i = 0; i < MA_FILTER_OPTIONS; i++)
         all[n++] = (struct option){ma_filter_names[i], required_argument, NULL, OPT_FILTER + i};
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (ma_reports[i].help)
-            all[n++] = (struct option){ma_reports[i].name, has_value(&ma_reports[i]), NULL,
+        if (ma_reports[i]->help)
+            all[n++] = (struct option){ma_reports[i]->name, has_value(ma_reports[i]), NULL,
                                        OPT_REPORT + (int)i};
     }
     *request = (struct ma_request){
@@ -506,8 +513,9 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
         .frames = 16,
         .symbol_options = {.inlines = true, .demangle = true, .fetch = true, .cache = true},
     };
-    for (int option; (option = getopt_long(argc, argv, "o:h", all, NULL)) != -1;) {
-        enum ma_options_result result = take_option(request, option);
+    int at = 0;
+    for (int option; (option = getopt_long(argc, argv, "o:h", all, &at)) != -1;) {
+        enum ma_options_result result = take_option(request, option, all[at].name);
         if (result != MA_OPTIONS_RUN)
             return result;
     }

@@ -101,8 +101,8 @@ int ma_analysis_observe(struct ma_analysis *analysis, const struct ma_observer *
                         const void *key, void *data, void (*free)(void *data));
 
 /* Retire processes that are over (ma_retire.h), for who looks at rows alone; where
- * observers are registered already, nothing is done. Rows may be built once only
- * then. Before the pass. Returns 0 or -ENOMEM. */
+ * observers are registered already, nothing is done. Requires that rows are built
+ * once only (asserted). Before the pass. Returns 0 or -ENOMEM. */
 int ma_analysis_retire(struct ma_analysis *analysis);
 
 /* The data kept under key, or NULL. */
@@ -121,7 +121,8 @@ struct ma_window {
 };
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis);
 
-/* Build the rows; anew, if they were built before. */
+/* Build the rows; anew, if they were built before, which requires that no process
+ * was retired (ma_analysis_retire). */
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error);
 
 /* The allocators and suppressions in the executable of the trace's first process,

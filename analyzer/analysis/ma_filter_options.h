@@ -64,7 +64,8 @@ struct ma_filter_options {
 extern const char *const ma_filter_names[MA_FILTER_OPTIONS];
 
 /* Take the value of an option, which must outlive spec. Returns NULL, or what
- * was expected, as the end of a sentence (static). */
+ * was expected as the end of a sentence that begins with the option and its value;
+ * valid until the next call. */
 const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
                                     const char *value);
 

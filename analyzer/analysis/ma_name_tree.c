@@ -43,29 +43,15 @@ static int number_of(struct ma_name_tree *name_tree, const char *text, uint32_t 
     return 0;
 }
 
-/* Room for the names of all frames there are. */
-static int grow_names(struct ma_name_tree *name_tree)
-{
-    const struct ma_stacks *stacks = &name_tree->analysis->stacks;
-    if (stacks->n_resolved > name_tree->n_frames) {
-        size_t n = stacks->n_resolved + stacks->n_resolved / 2;
-        uint32_t *of_frame = realloc(name_tree->of_frame, n * sizeof *of_frame);
-        if (!of_frame)
-            return -ENOMEM;
-        memset(of_frame + name_tree->n_frames, 0xff, (n - name_tree->n_frames) * sizeof *of_frame);
-        name_tree->of_frame = of_frame;
-        name_tree->n_frames = n;
-    }
-    return 0;
-}
-
 /* Names for nodes that are new: numbered as they are met, innermost first. */
 static int name_nodes(struct ma_name_tree *name_tree, size_t from)
 {
-    int result = grow_names(name_tree);
+    int result = 0;
     for (size_t i = name_tree->trie.n; i-- > from && result == 0;) {
         const uint32_t frame = name_tree->trie.nodes[i].frame;
         char buffer[256];
+        if (!MA_HOLDS_NUMBER(name_tree->of_frame, frame, name_tree->n_frames))
+            return -ENOMEM;
         if (name_tree->of_frame[frame] != MA_NONE)
             continue;
         const struct ma_frame *told = ma_stacks_resolved(&name_tree->analysis->stacks, frame);

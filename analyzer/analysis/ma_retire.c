@@ -4,6 +4,7 @@
  */
 #include "ma_retire.h"
 
+#include <assert.h>
 #include <errno.h>
 
 struct ma_retire *ma_retire_new(struct ma_analysis *analysis)
@@ -115,6 +116,7 @@ static int add_site(struct ma_retire *retire, const struct ma_account *account, 
 int ma_retire_account(void *context, struct ma_account *account)
 {
     struct ma_retire *retire = context;
+    assert(!retire->sorted);
     struct ma_analysis *analysis = retire->analysis;
     uint32_t *leaks = malloc((account->n_sites + 1) * sizeof *leaks);
     int result = leaks ? 0 : -ENOMEM;
@@ -145,6 +147,8 @@ static int by_first(const void *a, const void *b)
 
 void ma_retire_sort(struct ma_retire *retire)
 {
+    assert(!retire->sorted);
+    retire->sorted = true;
     if (!retire->n_rows)
         return;
     ma_map_free(&retire->row_of); /* sorting moves the rows, and no further process is retired */

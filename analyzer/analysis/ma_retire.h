@@ -41,6 +41,7 @@ struct ma_retire {
     struct ma_map row_of;  /* retired node to index */
     struct ma_leak *leaks; /* of those that have leaked; the trend is that of the holder */
     size_t n_leaks, leak_capacity;
+    bool sorted;                     /* the rows are taken: no process is retired any more */
     uint64_t unknown, unknown_leaks; /* sites, and those that leaked, of undefined stacks */
 };
 
@@ -50,7 +51,8 @@ void ma_retire_free(struct ma_retire *retire);
 /* Retire a process: a struct ma_retire is `context`. Returns 0 or -ENOMEM. */
 int ma_retire_account(void *context, struct ma_account *account);
 
-/* Sort the rows by their `first`. */
+/* Sort the rows by their `first`. Requires that it was not done before: row_of is
+ * gone then, and the rows of a further process would be counted twice. */
 void ma_retire_sort(struct ma_retire *retire);
 
 #endif

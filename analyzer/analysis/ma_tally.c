@@ -14,7 +14,7 @@ uint64_t *ma_tally_at(struct ma_tally *tally, const struct ma_account *account, 
     struct ma_tally_part *part = &tally->parts[process];
     if (site >= part->n_sites) {
         const size_t size = tally->counters * sizeof *part->values;
-        uint64_t *values = ma_enlarge(part->values, site, &part->n_sites, size);
+        uint64_t *values = ma_enlarge(part->values, site, &part->n_sites, size, 0);
         if (!values)
             return NULL;
         part->account = account;

@@ -78,14 +78,14 @@ void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size)
     return grown;
 }
 
-void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size)
+void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size, int fill)
 {
     const size_t n = index + index / 2 + 4;
     size_t size;
     char *grown;
     if (__builtin_mul_overflow(n, element_size, &size) || !(grown = realloc(array, size)))
         return NULL;
-    memset(grown + *capacity * element_size, 0, (n - *capacity) * element_size);
+    memset(grown + *capacity * element_size, fill, (n - *capacity) * element_size);
     *capacity = n;
     return grown;
 }

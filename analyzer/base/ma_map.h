@@ -65,15 +65,20 @@ void *ma_grow(void *array, size_t count, size_t *capacity, size_t element_size);
          grown_ != NULL;                                                                           \
      }))
 
-/* Have an array of *capacity elements hold one of this index; new ones are zero.
- * Returns as ma_grow. */
-void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size);
+/* Have an array of *capacity elements hold one of this index; new ones are `fill` in
+ * every byte. Returns as ma_grow. */
+void *ma_enlarge(void *array, size_t index, size_t *capacity, size_t element_size, int fill);
 
-/* True if the array holds it, after enlarging it if need be. array and capacity (a
- * size_t) are lvalues. */
-#define MA_HOLDS(array, index, capacity)                                                           \
+/* True if the array holds it, after enlarging it if need be; new elements are zero.
+ * array and capacity (a size_t) are lvalues. */
+#define MA_HOLDS(array, index, capacity) MA_HOLDS_FILLED(array, index, capacity, 0)
+
+/* The same of an array of uint32_t, whose new elements are MA_NONE. */
+#define MA_HOLDS_NUMBER(array, index, capacity) MA_HOLDS_FILLED(array, index, capacity, 0xff)
+
+#define MA_HOLDS_FILLED(array, index, capacity, fill)                                              \
     ((size_t)(index) < (capacity) || ({                                                            \
-         void *grown_ = ma_enlarge((array), (index), &(capacity), sizeof *(array));                \
+         void *grown_ = ma_enlarge((array), (index), &(capacity), sizeof *(array), (fill));        \
          if (grown_)                                                                               \
              (array) = grown_;                                                                     \
          grown_ != NULL;                                                                           \

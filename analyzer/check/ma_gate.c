@@ -98,48 +98,49 @@ static bool parse_suffix(const char *text, struct ma_condition *condition)
     return length == 0;
 }
 
-bool ma_condition_parse(struct ma_condition *out, const char *text, char *why, size_t size)
+const char *ma_condition_parse(struct ma_condition *out, const char *text)
 {
+    static char why[512];
     struct ma_condition condition = {.text = text};
     const char *at = skip_blanks(text);
     size_t length = strcspn(at, " \t<>=!");
     condition.metric = ma_metric_find(at, length);
     if (condition.metric < 0) {
-        snprintf(why, size,
+        snprintf(why, sizeof why,
                  "expected NAME, a relation and a number, as in 'leaked_bytes>0'; NAME "
                  "is one of %s",
                  ma_metric_names());
-        return false;
+        return why;
     }
     at = skip_blanks(at + length);
     if (!parse_relation(&at, &condition.relation)) {
-        snprintf(why, size, "expected one of > >= < <= == != behind %s",
+        snprintf(why, sizeof why, "expected one of > >= < <= == != behind %s",
                  ma_metric_table[condition.metric].name);
-        return false;
+        return why;
     }
     at = skip_blanks(at);
     bool minus = *at == '-';
     condition.growth = minus || *at == '+';
     at += condition.growth;
     if (!parse_number(&at, &condition.limit)) {
-        snprintf(why, size,
+        snprintf(why, sizeof why,
                  "expected a number behind %s, as in 'leaked_bytes>0', "
                  "'peak_bytes>200M' or 'peak_bytes>+5%%'",
                  relations[condition.relation].text);
-        return false;
+        return why;
     }
     if (!parse_suffix(skip_blanks(at), &condition)) {
-        snprintf(why, size, "\"%s\" is no unit of %s: expected %s or %%", at,
+        snprintf(why, sizeof why, "\"%s\" is no unit of %s: expected %s or %%", at,
                  ma_metric_table[condition.metric].name,
                  ma_metric_table[condition.metric].unit == MA_BYTES   ? "K, M, G, T (KiB, MiB …)"
                  : ma_metric_table[condition.metric].unit == MA_COUNT ? "K, M, G"
                                                                       : "ns, us, ms, s, min, h");
-        return false;
+        return why;
     }
     if (minus)
         condition.limit = -condition.limit;
     *out = condition;
-    return true;
+    return NULL;
 }
 
 bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n)

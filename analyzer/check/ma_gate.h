@@ -36,8 +36,9 @@ struct ma_gate {
     char doubt[512]; /* why no condition can be trusted, or empty */
 };
 
-/* Parse one. Returns false with a sentence in why. */
-bool ma_condition_parse(struct ma_condition *condition, const char *text, char *why, size_t size);
+/* Parse one. Returns NULL, or what was expected as the end of a sentence that begins
+ * with the option and its value; valid until the next call. */
+const char *ma_condition_parse(struct ma_condition *condition, const char *text);
 
 /* True if a condition compares with a baseline. */
 bool ma_conditions_need_baseline(const struct ma_condition *conditions, size_t n);

@@ -248,7 +248,7 @@ static int add_audits(struct ma_diff *diff, struct ma_model *model)
             return result;
         struct ma_model audit;
         ma_model_init(&audit);
-        result = ma_report_audit(diff->sides[side], &audit);
+        result = ma_report_audit.build(diff->sides[side], &audit);
         const struct ma_value *of =
             result == 0 && !audit.failed ? ma_model_find(&audit.root, "audit") : NULL;
         const struct ma_value *complete = of ? ma_model_find(of, "complete") : NULL;
@@ -273,7 +273,7 @@ static int add_audits(struct ma_diff *diff, struct ma_model *model)
 static bool is_wanted(const struct ma_request *request, const char *report)
 {
     for (size_t i = 0; request->reports && i < ma_report_count; i++) {
-        if (strcmp(ma_reports[i].name, report) == 0)
+        if (strcmp(ma_reports[i]->name, report) == 0)
             return request->reports >> i & 1;
     }
     return true;

@@ -9,10 +9,12 @@
 
 #include "ma_clock.h"
 
-static const struct ma_dumper dumpers[] = {
-    {"text", ma_dump_text_begin, ma_dump_text_event, ma_dump_text_end, .replays = true},
-    {"json", ma_dump_json_begin, ma_dump_json_event, .prompt = true},
+static const struct ma_dumper *const dumpers[] = {
+#define ROW(name) &ma_dumper_##name,
+    MA_DUMPERS(ROW)
+#undef ROW
 };
+#define N_DUMPERS (sizeof dumpers / sizeof *dumpers)
 
 const char *const ma_function_names[MLF_FN_COUNT] = {
 #define NAME(number, name, aligned) [number] = #name,
@@ -22,11 +24,24 @@ const char *const ma_function_names[MLF_FN_COUNT] = {
 
 const struct ma_dumper *ma_dumper_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof dumpers / sizeof *dumpers; i++) {
-        if (strcmp(dumpers[i].name, name) == 0)
-            return &dumpers[i];
+    for (size_t i = 0; i < N_DUMPERS; i++) {
+        if (strcmp(dumpers[i]->name, name) == 0)
+            return dumpers[i];
     }
     return NULL;
+}
+
+const char *ma_dumper_names(void)
+{
+    static char names[128];
+    char *at = names;
+    for (size_t i = 0; i < N_DUMPERS && at == names + strlen(names); i++)
+        at += snprintf(at, sizeof names - (size_t)(at - names), "%s%s",
+                       !i                  ? ""
+                       : i + 1 < N_DUMPERS ? ", "
+                                           : " or ",
+                       dumpers[i]->name);
+    return names;
 }
 
 static int on_allocated(void *context, const struct ma_seen *seen,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Dumpers: write every event in merged order while the trace is read. One file
- * and one row in ma_dump.c each. With a filter they write the events that begin
- * or end an accepted block, or fail and are accepted: those that reports count.
+ * that exports one constant, and one row of MA_DUMPERS each. With a filter they
+ * write the events that begin or end an accepted block, or fail and are accepted:
+ * those that reports count.
  */
 #ifndef MA_DUMP_H
 #define MA_DUMP_H
@@ -40,20 +41,27 @@ struct ma_dump {
     size_t n_has_header;
 };
 
+/* The table: a row for each dumper. The dumper `text` is ma_dumper_text of
+ * ma_dump_text.c. */
+#define MA_DUMPERS(ROW)                                                                            \
+    ROW(text)                                                                                      \
+    ROW(json)
+
+#define MA_DUMPER_DECLARE(name) extern const struct ma_dumper ma_dumper_##name;
+MA_DUMPERS(MA_DUMPER_DECLARE)
+#undef MA_DUMPER_DECLARE
+
 /* The dumper of this name, or NULL. */
 const struct ma_dumper *ma_dumper_find(const char *name);
+
+/* The names, for messages: "text or json". Static. */
+const char *ma_dumper_names(void);
 
 /* Begin: dump->pass is then what ma_analysis_run needs. The analysis is open, its
  * pass not begun; both outlive dump. Returns 0 or -ENOMEM; free in either case. */
 int ma_dump_begin(struct ma_dump *dump, const struct ma_dumper *dumper,
                   struct ma_analysis *analysis, FILE *out);
 void ma_dump_free(struct ma_dump *dump);
-
-int ma_dump_json_begin(struct ma_dump *dump);
-int ma_dump_json_event(struct ma_dump *dump, const struct ma_merged *merged);
-int ma_dump_text_begin(struct ma_dump *dump);
-int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged);
-int ma_dump_text_end(struct ma_dump *dump);
 
 /* The extent of an event that a filter leaves: nothing, all, or one part of a
  * realloc, as an event of its own in *part. */

@@ -25,7 +25,7 @@ static int write_stack(FILE *out, struct ma_analysis *analysis, const struct ma_
     return result;
 }
 
-int ma_dump_json_begin(struct ma_dump *dump)
+static int begin_json(struct ma_dump *dump)
 {
     const struct ma_filter *filter = dump->analysis->filter;
     if (!filter)
@@ -159,7 +159,7 @@ static int write_event(FILE *out, struct ma_analysis *analysis, const struct ma_
     return result;
 }
 
-int ma_dump_json_event(struct ma_dump *dump, const struct ma_merged *merged)
+static int event_json(struct ma_dump *dump, const struct ma_merged *merged)
 {
     const unsigned type = merged->event->type;
     struct ma_event part;
@@ -179,3 +179,10 @@ int ma_dump_json_event(struct ma_dump *dump, const struct ma_merged *merged)
                              type == MA_EVENT_REALLOC && shown.event->type != MA_EVENT_ALLOC);
     return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }
+
+const struct ma_dumper ma_dumper_json = {
+    .name = "json",
+    .begin = begin_json,
+    .event = event_json,
+    .prompt = true,
+};

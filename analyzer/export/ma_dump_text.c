@@ -127,7 +127,7 @@ static int write_event(const struct ma_dump *dump, const struct ma_merged *merge
     }
 }
 
-int ma_dump_text_begin(struct ma_dump *dump)
+static int begin_text(struct ma_dump *dump)
 {
     const struct ma_filter *filter = dump->analysis->filter;
     char *text = filter ? ma_filter_text(filter) : NULL;
@@ -139,7 +139,7 @@ int ma_dump_text_begin(struct ma_dump *dump)
     return 0;
 }
 
-int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged)
+static int event_text(struct ma_dump *dump, const struct ma_merged *merged)
 {
     struct ma_event part;
     struct ma_merged shown = *merged;
@@ -169,8 +169,16 @@ int ma_dump_text_event(struct ma_dump *dump, const struct ma_merged *merged)
     return result < 0 ? result : ferror(dump->out) ? -EIO : 0;
 }
 
-int ma_dump_text_end(struct ma_dump *dump)
+static int end_text(struct ma_dump *dump)
 {
     end_process(dump);
     return 0;
 }
+
+const struct ma_dumper ma_dumper_text = {
+    .name = "text",
+    .begin = begin_text,
+    .event = event_text,
+    .end = end_text,
+    .replays = true,
+};

@@ -11,41 +11,19 @@
 
 #include "ma_report.h"
 
-const struct ma_exporter ma_exporters[] = {
-    {.name = "pprof",
-     .help = "go tool pprof, Parca, Pyroscope",
-     .binary = true,
-     .write = ma_export_pprof},
-    {.name = "speedscope", .help = "www.speedscope.app", .write = ma_export_speedscope},
-    {.name = "callgrind", .help = "KCachegrind, callgrind_annotate", .write = ma_export_callgrind},
-    {.name = "massif",
-     .help = "ms_print, massif-visualizer",
-     .write = ma_export_massif,
-     .timeline = true},
-    {.name = "heaptrack",
-     .help = "heaptrack_print, heaptrack_gui",
-     .write = ma_export_heaptrack,
-     .begin = ma_export_heaptrack_begin,
-     .end = ma_export_heaptrack_end},
-    {.name = "chrome",
-     .help = "ui.perfetto.dev, chrome://tracing",
-     .write = ma_export_chrome,
-     .begin = ma_export_chrome_begin,
-     .end = ma_export_chrome_end},
-    {.name = "csv", .help = "stacks and their numbers, for spreadsheets", .write = ma_export_csv},
-    {.name = "csv-timeline",
-     .help = "the heap over time, for spreadsheets",
-     .write = ma_export_csv_timeline,
-     .timeline = true},
+const struct ma_exporter *const ma_exporters[] = {
+#define ROW(name) &ma_exporter_##name,
+    MA_EXPORTERS(ROW)
+#undef ROW
 };
 const size_t ma_exporter_count = sizeof ma_exporters / sizeof *ma_exporters;
 
 const struct ma_exporter *ma_exporter_find(const char *name, size_t length)
 {
     for (size_t i = 0; i < ma_exporter_count; i++) {
-        if (strlen(ma_exporters[i].name) == length &&
-            strncmp(ma_exporters[i].name, name, length) == 0)
-            return &ma_exporters[i];
+        if (strlen(ma_exporters[i]->name) == length &&
+            strncmp(ma_exporters[i]->name, name, length) == 0)
+            return ma_exporters[i];
     }
     return NULL;
 }
@@ -56,7 +34,7 @@ const char *ma_exporter_names(void)
     char *at = names;
     for (size_t i = 0; i < ma_exporter_count && at == names + strlen(names); i++)
         at += snprintf(at, sizeof names - (size_t)(at - names), "%s%s", i ? ", " : "",
-                       ma_exporters[i].name);
+                       ma_exporters[i]->name);
     return names;
 }
 
@@ -78,7 +56,7 @@ int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
                            "--export %s=FILE, or redirect the output",
                            job->exporter->name, job->exporter->name);
         if (job->exporter->timeline && !analysis->timeline &&
-            ma_report_timeline_observe(analysis) < 0)
+            ma_report_timeline.observe(analysis) < 0)
             return ma_fail_memory(error);
         if (job->exporter->begin &&
             job->exporter->begin(analysis, job->output.file, &job->state) < 0)

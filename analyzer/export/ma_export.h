@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Exports: what an analysis found, in the formats of other tools. An exporter
- * is one file and one row of the table in ma_export.c. It sees the aggregated
- * result only (rows, timeline, what the replay tells its observers), so that
- * every filter of the analysis holds for it. Several exports may be made in one run, each to an
- * output of its own.
+ * is one file that exports one constant, and one row of MA_EXPORTERS. It sees the
+ * aggregated result only (rows, timeline, what the replay tells its observers), so
+ * that every filter of the analysis holds for it. Several exports may be made in
+ * one run, each to an output of its own.
  */
 #ifndef MA_EXPORT_H
 #define MA_EXPORT_H
@@ -32,7 +32,23 @@ struct ma_exporter {
     void (*end)(void *state);
 };
 
-extern const struct ma_exporter ma_exporters[];
+/* The table: a row for each exporter, in the order of the help. The exporter
+ * `pprof` is ma_exporter_pprof of ma_export_pprof.c. */
+#define MA_EXPORTERS(ROW)                                                                          \
+    ROW(pprof)                                                                                     \
+    ROW(speedscope)                                                                                \
+    ROW(callgrind)                                                                                 \
+    ROW(massif)                                                                                    \
+    ROW(heaptrack)                                                                                 \
+    ROW(chrome)                                                                                    \
+    ROW(csv)                                                                                       \
+    ROW(csv_timeline)
+
+#define MA_EXPORTER_DECLARE(name) extern const struct ma_exporter ma_exporter_##name;
+MA_EXPORTERS(MA_EXPORTER_DECLARE)
+#undef MA_EXPORTER_DECLARE
+
+extern const struct ma_exporter *const ma_exporters[];
 extern const size_t ma_exporter_count;
 
 /* The exporter whose name is these `length` bytes, or NULL. */
@@ -62,19 +78,5 @@ int ma_exports_write(struct ma_exports *exports, struct ma_analysis *analysis,
 
 /* Give up what is not finished, free all. */
 void ma_exports_close(struct ma_exports *exports);
-
-/* The exporters, each in its file. */
-int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out);
-int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state);
-int ma_export_chrome(struct ma_analysis *analysis, void *state, FILE *out);
-void ma_export_chrome_end(void *state);
-int ma_export_csv(struct ma_analysis *analysis, void *state, FILE *out);
-int ma_export_csv_timeline(struct ma_analysis *analysis, void *state, FILE *out);
-int ma_export_heaptrack_begin(struct ma_analysis *analysis, FILE *out, void **state);
-int ma_export_heaptrack(struct ma_analysis *analysis, void *state, FILE *out);
-void ma_export_heaptrack_end(void *state);
-int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out);
-int ma_export_pprof(struct ma_analysis *analysis, void *state, FILE *out);
-int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out);
 
 #endif

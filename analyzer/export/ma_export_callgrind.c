@@ -342,7 +342,7 @@ static void write_head(const struct ma_analysis *analysis, const char *command, 
             command);
 }
 
-int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     struct profile profile = {.analysis = analysis};
@@ -382,3 +382,9 @@ int ma_export_callgrind(struct ma_analysis *analysis, void *state, FILE *out)
     free(command);
     return result;
 }
+
+const struct ma_exporter ma_exporter_callgrind = {
+    .name = "callgrind",
+    .help = "KCachegrind, callgrind_annotate",
+    .write = write_callgrind,
+};

@@ -173,7 +173,7 @@ static void write_process(struct chrome *to, const struct ma_process *process)
         write_moment(to, pid, &(struct moment){.ns = end});
 }
 
-int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state)
+static int begin_chrome(struct ma_analysis *analysis, FILE *out, void **state)
 {
     struct chrome *to = calloc(1, sizeof *to);
     if (!to)
@@ -192,7 +192,7 @@ int ma_export_chrome_begin(struct ma_analysis *analysis, FILE *out, void **state
     return ma_observers_add(&analysis->replay.observers, &to->observer);
 }
 
-int ma_export_chrome(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_chrome(struct ma_analysis *analysis, void *state, FILE *out)
 {
     struct chrome *to = state;
     char *command = ma_export_command(analysis);
@@ -210,7 +210,7 @@ int ma_export_chrome(struct ma_analysis *analysis, void *state, FILE *out)
     return 0;
 }
 
-void ma_export_chrome_end(void *state)
+static void end_chrome(void *state)
 {
     struct chrome *to = state;
     for (size_t i = 0; i < to->n_series; i++)
@@ -219,3 +219,11 @@ void ma_export_chrome_end(void *state)
     ma_strings_free(&to->marks);
     free(to);
 }
+
+const struct ma_exporter ma_exporter_chrome = {
+    .name = "chrome",
+    .help = "ui.perfetto.dev, chrome://tracing",
+    .write = write_chrome,
+    .begin = begin_chrome,
+    .end = end_chrome,
+};

@@ -146,7 +146,7 @@ static int write_row(struct ma_analysis *analysis, struct names *names, const st
     return result;
 }
 
-int ma_export_csv(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_csv(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     const struct ma_row **rows = malloc((analysis->n_rows + 1) * sizeof *rows);
@@ -167,7 +167,7 @@ int ma_export_csv(struct ma_analysis *analysis, void *state, FILE *out)
     return result;
 }
 
-int ma_export_csv_timeline(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_csv_timeline(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     const struct ma_timeline *timeline = analysis->timeline;
@@ -183,3 +183,16 @@ int ma_export_csv_timeline(struct ma_analysis *analysis, void *state, FILE *out)
     }
     return 0;
 }
+
+const struct ma_exporter ma_exporter_csv = {
+    .name = "csv",
+    .help = "stacks and their numbers, for spreadsheets",
+    .write = write_csv,
+};
+
+const struct ma_exporter ma_exporter_csv_timeline = {
+    .name = "csv-timeline",
+    .help = "the heap over time, for spreadsheets",
+    .write = write_csv_timeline,
+    .timeline = true,
+};

@@ -221,7 +221,7 @@ static int heaptrack_freed(void *context, const struct ma_seen *seen,
     return 0;
 }
 
-int ma_export_heaptrack_begin(struct ma_analysis *analysis, FILE *out, void **state)
+static int begin_heaptrack(struct ma_analysis *analysis, FILE *out, void **state)
 {
     struct heaptrack *to = calloc(1, sizeof *to);
     if (!to)
@@ -235,7 +235,7 @@ int ma_export_heaptrack_begin(struct ma_analysis *analysis, FILE *out, void **st
     return ma_observers_add(&analysis->replay.observers, &to->observer);
 }
 
-int ma_export_heaptrack(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_heaptrack(struct ma_analysis *analysis, void *state, FILE *out)
 {
     struct heaptrack *to = state;
     (void)out;
@@ -247,7 +247,7 @@ int ma_export_heaptrack(struct ma_analysis *analysis, void *state, FILE *out)
     return 0;
 }
 
-void ma_export_heaptrack_end(void *state)
+static void end_heaptrack(void *state)
 {
     struct heaptrack *to = state;
     ma_strings_free(&to->strings);
@@ -260,3 +260,11 @@ void ma_export_heaptrack_end(void *state)
     ma_trie_free(&to->trie);
     free(to);
 }
+
+const struct ma_exporter ma_exporter_heaptrack = {
+    .name = "heaptrack",
+    .help = "heaptrack_print, heaptrack_gui",
+    .write = write_heaptrack,
+    .begin = begin_heaptrack,
+    .end = end_heaptrack,
+};

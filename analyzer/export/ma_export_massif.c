@@ -270,7 +270,7 @@ static int write_snapshot(struct texts *texts, size_t number, size_t point, size
                          : 0;
 }
 
-int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_massif(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     const struct ma_timeline *timeline = analysis->timeline;
@@ -302,3 +302,10 @@ int ma_export_massif(struct ma_analysis *analysis, void *state, FILE *out)
     texts_free(&texts);
     return result;
 }
+
+const struct ma_exporter ma_exporter_massif = {
+    .name = "massif",
+    .help = "ms_print, massif-visualizer",
+    .write = write_massif,
+    .timeline = true,
+};

@@ -163,7 +163,7 @@ static int write_profile(const struct ma_analysis *analysis, struct frames *all,
     return 0;
 }
 
-int ma_export_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
+static int write_speedscope(struct ma_analysis *analysis, void *state, FILE *out)
 {
     (void)state;
     struct frames all = {.ends = calloc(analysis->n_rows + 1, sizeof *all.ends)};
@@ -197,3 +197,9 @@ out:
     free(command);
     return result;
 }
+
+const struct ma_exporter ma_exporter_speedscope = {
+    .name = "speedscope",
+    .help = "www.speedscope.app",
+    .write = write_speedscope,
+};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of reports. A report turns an analysis into a part of the model:
- * one file, one row in ma_report.c. The audit closes every set of reports and
+ * Reports. A report turns an analysis into a part of the model: one file that
+ * exports one constant, and one row of MA_REPORTS. The audit closes every set of reports and
  * is built last, because it counts what the others could not resolve.
  */
 #ifndef MA_REPORT_H
@@ -23,12 +23,41 @@ struct ma_report {
     /* The option's value after a "=", as it is called in the help; in brackets if
      * it may be left out. NULL: none. */
     const char *value;
-    /* Take the value (NULL: left out) into the request. False if it is wrong, with
-     * what was expected in *expected. */
-    bool (*parse)(struct ma_request *request, const char *value, const char **expected);
+    /* Take the value (NULL: left out) into the request. Returns NULL, or what was
+     * expected as the end of a sentence that begins with the option and its value. */
+    const char *(*parse)(struct ma_request *request, const char *value);
 };
 
-extern const struct ma_report ma_reports[];
+/* The table: a row for each report, in the order of the help and of what comes
+ * unasked, the audit last. The report `churn` is ma_report_churn of
+ * ma_report_churn.c. */
+#define MA_REPORTS(ROW)                                                                            \
+    ROW(trace)                                                                                     \
+    ROW(filter)                                                                                    \
+    ROW(verdict)                                                                                   \
+    ROW(summary)                                                                                   \
+    ROW(leaks)                                                                                     \
+    ROW(peak)                                                                                      \
+    ROW(allocations)                                                                               \
+    ROW(timeline)                                                                                  \
+    ROW(processes)                                                                                 \
+    ROW(temporary)                                                                                 \
+    ROW(churn)                                                                                     \
+    ROW(sizes)                                                                                     \
+    ROW(lifetimes)                                                                                 \
+    ROW(threads)                                                                                   \
+    ROW(reallocs)                                                                                  \
+    ROW(snapshots)                                                                                 \
+    ROW(callers)                                                                                   \
+    ROW(callees)                                                                                   \
+    ROW(tree)                                                                                      \
+    ROW(audit)
+
+#define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;
+MA_REPORTS(MA_REPORT_DECLARE)
+#undef MA_REPORT_DECLARE
+
+extern const struct ma_report *const ma_reports[];
 extern const size_t ma_report_count;
 
 /* Register what the reports that the request asks for need: before the pass. */
@@ -37,44 +66,6 @@ int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error);
 /* Build all reports that the request asks for: first what comes unasked, then in
  * the order they were asked for, the audit last. */
 int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct ma_error *error);
-
-/* The reports, each in its file. */
-int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_temporary_observe(struct ma_analysis *analysis);
-bool ma_report_temporary_parse(struct ma_request *request, const char *value,
-                               const char **expected);
-int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_churn_observe(struct ma_analysis *analysis);
-int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_sizes_observe(struct ma_analysis *analysis);
-int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_lifetimes_observe(struct ma_analysis *analysis);
-int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_threads_observe(struct ma_analysis *analysis);
-int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_reallocs_observe(struct ma_analysis *analysis);
-int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_snapshots_observe(struct ma_analysis *analysis);
-bool ma_report_snapshots_parse(struct ma_request *request, const char *value,
-                               const char **expected);
-int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callers_parse(struct ma_request *request, const char *value, const char **expected);
-int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_callees_parse(struct ma_request *request, const char *value, const char **expected);
-int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model);
-bool ma_report_tree_parse(struct ma_request *request, const char *value, const char **expected);
-int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_verdict(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_leaks(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_timeline_observe(struct ma_analysis *analysis);
-int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model);
-int ma_report_processes_observe(struct ma_analysis *analysis);
-int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model);
 
 /* Shared by reports of stacks: what one measures of a row, which rows it has
  * (bytes or blocks not 0), sorted as the request says, the top ones. */
@@ -113,8 +104,5 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
 /* The process whose private memory grew most without a call in the trace, by
  * enough to be worth a word (its `unseen`); NULL: none did. */
 const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
-
-/* The path of the program that the trace is of; "" if it is not known. */
-const char *ma_report_executable(const struct ma_analysis *analysis);
 
 #endif

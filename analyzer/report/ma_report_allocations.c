@@ -9,7 +9,7 @@ static struct ma_measure allocated_measure(const struct ma_row *row)
     return (struct ma_measure){row->bytes, row->calls};
 }
 
-int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)
+static int build_allocations(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
         .key = "allocations",
@@ -20,3 +20,9 @@ int ma_report_allocations(struct ma_analysis *analysis, struct ma_model *model)
     };
     return ma_report_stacks(analysis, model, &report);
 }
+
+const struct ma_report ma_report_allocations = {
+    .name = "allocations",
+    .help = "all allocations, by stack",
+    .build = build_allocations,
+};

@@ -342,7 +342,14 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model, str
         SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
     for (size_t i = 0; i < n; i++) {
         struct ma_object object = ma_stacks_object(all[i]);
-        if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
+        const char *package = ma_symbols_object_package(analysis->symbols, &object);
+        if (all[i]->shown && package)
+            SAY(sayer,
+                "%s: part of its debug information lies in %s, a package that is not read "
+                "here: inlined calls may be missing. Keep the .dwo files it was made of where "
+                "they were, or build without -gsplit-dwarf.",
+                all[i]->path, package);
+        else if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
             SAY(sayer,
                 "%s: part of its debug information lies in other files (.dwo, dwz) that "
                 "were not found: inlined calls may be missing.",
@@ -470,7 +477,7 @@ static uint64_t count_stacks(const struct ma_analysis *analysis)
     return n;
 }
 
-int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
+static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
     uint64_t cut[MLF_FIRST_NODE] = {0};
@@ -527,3 +534,10 @@ int ma_report_audit(struct ma_analysis *analysis, struct ma_model *model)
                         COUNT(analysis->replay.totals.events));
     return 0;
 }
+
+const struct ma_report ma_report_audit = {
+    .name = "audit",
+    .usual = true,
+    .always = true,
+    .build = build_audit,
+};

@@ -35,21 +35,22 @@ struct neighbours {
     struct sums total; /* of stacks that have the function */
 };
 
-static bool parse_function(const char **option, const char *value, const char **expected)
+static const char *parse_function(const char **option, const char *value)
 {
-    *expected = "the name of a function, as reports show it, or a pattern like '*name*'";
     *option = value;
-    return value[0] != '\0';
+    return value[0] ? NULL
+                    : "expected the name of a function, as reports show it, or a pattern like "
+                      "'*name*'";
 }
 
-bool ma_report_callers_parse(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_callers(struct ma_request *request, const char *value)
 {
-    return parse_function(&request->callers, value, expected);
+    return parse_function(&request->callers, value);
 }
 
-bool ma_report_callees_parse(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_callees(struct ma_request *request, const char *value)
 {
-    return parse_function(&request->callees, value, expected);
+    return parse_function(&request->callees, value);
 }
 
 /* A name is meant as it stands or, of functions with parameters, without these. */
@@ -274,12 +275,28 @@ out:
     return result;
 }
 
-int ma_report_callers(struct ma_analysis *analysis, struct ma_model *model)
+static int build_callers(struct ma_analysis *analysis, struct ma_model *model)
 {
     return build(analysis, model, true);
 }
 
-int ma_report_callees(struct ma_analysis *analysis, struct ma_model *model)
+static int build_callees(struct ma_analysis *analysis, struct ma_model *model)
 {
     return build(analysis, model, false);
 }
+
+const struct ma_report ma_report_callers = {
+    .name = "callers",
+    .help = "who calls a function on the way to allocations",
+    .build = build_callers,
+    .value = "FUNCTION",
+    .parse = parse_callers,
+};
+
+const struct ma_report ma_report_callees = {
+    .name = "callees",
+    .help = "what it calls on the way to allocations",
+    .build = build_callees,
+    .value = "FUNCTION",
+    .parse = parse_callees,
+};

@@ -50,7 +50,7 @@ static void churn_free(void *data)
     free(churn);
 }
 
-int ma_report_churn_observe(struct ma_analysis *analysis)
+static int observe_churn(struct ma_analysis *analysis)
 {
     struct churn *churn = calloc(1, sizeof *churn);
     if (churn) {
@@ -99,7 +99,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-int ma_report_churn(struct ma_analysis *analysis, struct ma_model *model)
+static int build_churn(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct churn *churn = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -136,3 +136,10 @@ out:
     ma_tally_rows_free(&rows);
     return result;
 }
+
+const struct ma_report ma_report_churn = {
+    .name = "churn",
+    .help = "bytes allocated and freed, by stack",
+    .build = build_churn,
+    .observe = observe_churn,
+};

@@ -56,7 +56,13 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
     return 0;
 }
 
-int ma_report_filter(struct ma_analysis *analysis, struct ma_model *model)
+static int build_filter(struct ma_analysis *analysis, struct ma_model *model)
 {
     return ma_report_add_filter(analysis, model, &model->root, "");
 }
+
+const struct ma_report ma_report_filter = {
+    .name = "filter",
+    .always = true,
+    .build = build_filter,
+};

@@ -73,7 +73,7 @@ static void lifetimes_free(void *data)
     free(lifetimes);
 }
 
-int ma_report_lifetimes_observe(struct ma_analysis *analysis)
+static int observe_lifetimes(struct ma_analysis *analysis)
 {
     struct lifetimes *lifetimes = calloc(1, sizeof *lifetimes);
     if (lifetimes) {
@@ -155,7 +155,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-int ma_report_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
+static int build_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct lifetimes *lifetimes = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -190,3 +190,10 @@ out:
     ma_tally_rows_free(&rows);
     return result;
 }
+
+const struct ma_report ma_report_lifetimes = {
+    .name = "lifetimes",
+    .help = "how long blocks live, as histograms",
+    .build = build_lifetimes,
+    .observe = observe_lifetimes,
+};

@@ -9,7 +9,7 @@ static struct ma_measure peak_measure(const struct ma_row *row)
     return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
-int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model)
+static int build_peak(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
         .key = "peak",
@@ -20,3 +20,10 @@ int ma_report_peak(struct ma_analysis *analysis, struct ma_model *model)
     };
     return ma_report_stacks(analysis, model, &report);
 }
+
+const struct ma_report ma_report_peak = {
+    .name = "peak",
+    .help = "what the heap held when it was largest, by stack",
+    .usual = true,
+    .build = build_peak,
+};

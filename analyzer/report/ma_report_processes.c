@@ -18,7 +18,7 @@ static struct ma_measure at_peak(const struct ma_row *row)
     return (struct ma_measure){row->peak_bytes, row->peak_blocks};
 }
 
-int ma_report_processes_observe(struct ma_analysis *analysis)
+static int observe_processes(struct ma_analysis *analysis)
 {
     analysis->process_peaks = ma_process_peaks_new();
     return analysis->process_peaks
@@ -153,7 +153,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model, str
     return result;
 }
 
-int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
+static int build_processes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
     struct ma_value *array = NULL;
@@ -167,3 +167,10 @@ int ma_report_processes(struct ma_analysis *analysis, struct ma_model *model)
     }
     return result;
 }
+
+const struct ma_report ma_report_processes = {
+    .name = "per-process",
+    .help = "leaks and peak of each process by itself",
+    .build = build_processes,
+    .observe = observe_processes,
+};

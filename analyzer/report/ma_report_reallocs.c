@@ -102,7 +102,7 @@ static void reallocs_free(void *data)
     free(reallocs);
 }
 
-int ma_report_reallocs_observe(struct ma_analysis *analysis)
+static int observe_reallocs(struct ma_analysis *analysis)
 {
     struct reallocs *reallocs = calloc(1, sizeof *reallocs);
     if (reallocs) {
@@ -136,7 +136,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     return result;
 }
 
-int ma_report_reallocs(struct ma_analysis *analysis, struct ma_model *model)
+static int build_reallocs(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct reallocs *reallocs = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -179,3 +179,10 @@ out:
     ma_tally_rows_free(&rows);
     return result;
 }
+
+const struct ma_report ma_report_reallocs = {
+    .name = "reallocs",
+    .help = "blocks that grow step by step, by stack",
+    .build = build_reallocs,
+    .observe = observe_reallocs,
+};

@@ -99,7 +99,7 @@ static void sizes_free(void *data)
     free(sizes);
 }
 
-int ma_report_sizes_observe(struct ma_analysis *analysis)
+static int observe_sizes(struct ma_analysis *analysis)
 {
     struct sizes *sizes = calloc(1, sizeof *sizes);
     if (sizes)
@@ -188,7 +188,7 @@ static int add_exact(struct ma_analysis *analysis, struct ma_model *model, struc
     return 0;
 }
 
-int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model)
+static int build_sizes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct sizes *sizes = ma_analysis_observer_data(analysis, &key);
     struct power_sum total = {0};
@@ -222,3 +222,10 @@ int ma_report_sizes(struct ma_analysis *analysis, struct ma_model *model)
         add_power(model, array, i, &sizes->powers[i], total.calls);
     return add_exact(analysis, model, object, sizes, total.calls);
 }
+
+const struct ma_report ma_report_sizes = {
+    .name = "sizes",
+    .help = "how large the blocks are, as a histogram",
+    .build = build_sizes,
+    .observe = observe_sizes,
+};

@@ -87,13 +87,14 @@ static bool parse_when(const char *value, enum kind *kind, uint64_t *step)
     return false;
 }
 
-bool ma_report_snapshots_parse(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_snapshots(struct ma_request *request, const char *value)
 {
     enum kind kind;
     uint64_t step;
-    *expected = "churn:BYTES (1G, 64M), time:SECONDS or marks";
     request->snapshots = value;
-    return parse_when(value, &kind, &step);
+    return parse_when(value, &kind, &step)
+               ? NULL
+               : "expected churn:BYTES (1G, 64M), time:SECONDS or marks";
 }
 
 /* Take the totals of the stacks that the open snapshot lists, and open the next. */
@@ -243,7 +244,7 @@ static void snapshots_free(void *data)
     free(snapshots);
 }
 
-int ma_report_snapshots_observe(struct ma_analysis *analysis)
+static int observe_snapshots(struct ma_analysis *analysis)
 {
     struct snapshots *snapshots = calloc(1, sizeof *snapshots);
     if (snapshots) {
@@ -374,7 +375,7 @@ static int step_state(struct ma_tally *state, const struct snapshot *snapshot)
     return 0;
 }
 
-int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
+static int build_snapshots(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct snapshots *snapshots = ma_analysis_observer_data(analysis, &key);
     struct ma_tally state = {.counters = STATES};
@@ -417,3 +418,12 @@ int ma_report_snapshots(struct ma_analysis *analysis, struct ma_model *model)
     ma_tally_free(&state);
     return result;
 }
+
+const struct ma_report ma_report_snapshots = {
+    .name = "snapshots",
+    .help = "by stack, every so often: churn:BYTES, time:SECONDS, marks",
+    .build = build_snapshots,
+    .observe = observe_snapshots,
+    .value = "WHEN",
+    .parse = parse_snapshots,
+};

@@ -56,7 +56,7 @@ static void add_calls(struct ma_model *model, struct ma_value *summary,
         ma_model_number(model, calls, names[i], NULL, MA_COUNT, totals->calls[i]);
 }
 
-int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
+static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
     const struct ma_totals *totals = &replay->totals;
@@ -100,3 +100,11 @@ int ma_report_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
     return 0;
 }
+
+const struct ma_report ma_report_summary = {
+    .name = "summary",
+    .help = "totals of the run",
+    .usual = true,
+    .always = true,
+    .build = build_summary,
+};

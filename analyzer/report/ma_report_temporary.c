@@ -45,15 +45,16 @@ struct temporary {
 
 static const char key;
 
-bool ma_report_temporary_parse(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_temporary(struct ma_request *request, const char *value)
 {
     char *end = NULL;
     request->temporary_within = 0;
     if (!value)
-        return true;
-    *expected = "a number of allocations, 65535 at most";
+        return NULL;
     request->temporary_within = strtoull(value, &end, 10);
-    return value[0] >= '0' && value[0] <= '9' && !*end && request->temporary_within <= MOST_BETWEEN;
+    return value[0] >= '0' && value[0] <= '9' && !*end && request->temporary_within <= MOST_BETWEEN
+               ? NULL
+               : "expected a number of allocations, 65535 at most";
 }
 
 static struct recent *recent_of(struct temporary *temporary, uint32_t thread)
@@ -144,7 +145,7 @@ static void temporary_free(void *data)
     free(temporary);
 }
 
-int ma_report_temporary_observe(struct ma_analysis *analysis)
+static int observe_temporary(struct ma_analysis *analysis)
 {
     struct temporary *temporary = calloc(1, sizeof *temporary);
     if (temporary) {
@@ -198,7 +199,7 @@ static size_t choose(const struct ma_request *request, struct ma_tally_rows *row
     return kept < request->top ? kept : request->top;
 }
 
-int ma_report_temporary(struct ma_analysis *analysis, struct ma_model *model)
+static int build_temporary(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -237,3 +238,12 @@ out:
     ma_tally_rows_free(&rows);
     return result;
 }
+
+const struct ma_report ma_report_temporary = {
+    .name = "temporary",
+    .help = "blocks that were freed at once, by stack",
+    .build = build_temporary,
+    .observe = observe_temporary,
+    .value = "[N]",
+    .parse = parse_temporary,
+};

@@ -118,7 +118,7 @@ static void threads_free(void *data)
     free(threads);
 }
 
-int ma_report_threads_observe(struct ma_analysis *analysis)
+static int observe_threads(struct ma_analysis *analysis)
 {
     struct threads *threads = calloc(1, sizeof *threads);
     if (threads)
@@ -226,7 +226,7 @@ static int add_pairs(struct ma_analysis *analysis, struct ma_model *model, struc
     return 0;
 }
 
-int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
+static int build_threads(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct threads *threads = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
@@ -256,3 +256,10 @@ int ma_report_threads(struct ma_analysis *analysis, struct ma_model *model)
     free(listed);
     return add_pairs(analysis, model, object, threads);
 }
+
+const struct ma_report ma_report_threads = {
+    .name = "threads",
+    .help = "what each thread does, and who frees whose blocks",
+    .build = build_threads,
+    .observe = observe_threads,
+};

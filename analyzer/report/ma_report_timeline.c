@@ -82,7 +82,7 @@ static int add_stacks(struct ma_analysis *analysis, struct ma_model *model, stru
     return 0;
 }
 
-int ma_report_timeline_observe(struct ma_analysis *analysis)
+static int observe_timeline(struct ma_analysis *analysis)
 {
     analysis->timeline = ma_timeline_new();
     return analysis->timeline
@@ -90,7 +90,7 @@ int ma_report_timeline_observe(struct ma_analysis *analysis)
                : -ENOMEM;
 }
 
-int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model)
+static int build_timeline(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_timeline *timeline = analysis->timeline;
     struct ma_value *object =
@@ -112,3 +112,10 @@ int ma_report_timeline(struct ma_analysis *analysis, struct ma_model *model)
     }
     return add_stacks(analysis, model, object);
 }
+
+const struct ma_report ma_report_timeline = {
+    .name = "timeline",
+    .help = "the heap over time",
+    .build = build_timeline,
+    .observe = observe_timeline,
+};

@@ -68,7 +68,7 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
                     account ? account->live_blocks : 0);
 }
 
-int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model)
+static int build_trace(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_reader *reader = &analysis->merge.reader;
     const struct ma_trace *trace = &analysis->trace;
@@ -94,3 +94,9 @@ int ma_report_trace(struct ma_analysis *analysis, struct ma_model *model)
         add_process(analysis, model, array, trace->processes[i]);
     return 0;
 }
+
+const struct ma_report ma_report_trace = {
+    .name = "trace",
+    .always = true,
+    .build = build_trace,
+};

@@ -49,12 +49,10 @@ static const char *const cost_names[] = {
     [MA_COST_CALLS] = "calls",
 };
 
-bool ma_report_tree_parse(struct ma_request *request, const char *value, const char **expected)
+static const char *parse_tree(struct ma_request *request, const char *value)
 {
     request->tree_bottom_up = false;
     request->tree_cost = MA_COST_ALLOCATED;
-    *expected = "top-down or bottom-up, and leaks, peak, allocations or calls, with a comma "
-                "between";
     while (value) {
         size_t length = strcspn(value, ","), i = 0;
         while (i < MA_COSTS &&
@@ -67,10 +65,11 @@ bool ma_report_tree_parse(struct ma_request *request, const char *value, const c
         else if (length == 8 && strncmp(value, "top-down", length) == 0)
             request->tree_bottom_up = false;
         else
-            return false;
+            return "expected top-down or bottom-up, and leaks, peak, allocations or calls, "
+                   "with a comma between";
         value = value[length] ? value + length + 1 : NULL;
     }
-    return true;
+    return NULL;
 }
 
 /* The index of a child, made if it is new; MA_NONE if memory is short. */
@@ -292,7 +291,7 @@ static int write_lines(const struct writing *writing)
     return result;
 }
 
-int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
+static int build_tree(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_request *request = analysis->request;
     const bool bottom_up = request->tree_bottom_up;
@@ -341,3 +340,11 @@ int ma_report_tree(struct ma_analysis *analysis, struct ma_model *model)
     ma_name_tree_release(&name_tree);
     return result;
 }
+
+const struct ma_report ma_report_tree = {
+    .name = "tree",
+    .help = "call tree with shares: from main, or bottom-up",
+    .build = build_tree,
+    .value = "[HOW]",
+    .parse = parse_tree,
+};
