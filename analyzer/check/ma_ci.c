@@ -16,6 +16,7 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics)
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
     if (!leaks || ma_metrics_of(analysis, metrics) < 0)
         return -ENOMEM;
+    ma_metrics_add_kinds(metrics, analysis, leaks);
     ma_metrics_hide(metrics, leaks->suppressed_bytes + leaks->runtime.bytes,
                     leaks->suppressed_blocks + leaks->runtime.blocks);
     return 0;

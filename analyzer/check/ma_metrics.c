@@ -14,27 +14,30 @@
 #include <unistd.h>
 #include <yajl/yajl_tree.h>
 
+#include "ma_leaks.h"
 #include "ma_report.h"
 
 #define REPORT_MAX ((off_t)1 << 30)
 
 const struct ma_metric ma_metric_table[MA_METRICS] = {
-    {"leaked_bytes", NULL, MA_BYTES},
-    {"leaked_blocks", NULL, MA_COUNT},
-    {"peak_bytes", NULL, MA_BYTES},
-    {"peak_blocks", NULL, MA_COUNT},
-    {"allocated_bytes", NULL, MA_BYTES},
-    {"allocations", NULL, MA_COUNT},
-    {"temporary", NULL, MA_COUNT},
-    {"frees", NULL, MA_COUNT},
-    {"freed_bytes", NULL, MA_BYTES},
-    {"reallocations", NULL, MA_COUNT},
-    {"failed_calls", NULL, MA_COUNT},
-    {"usable_bytes", NULL, MA_BYTES},
-    {"duration_ns", "duration", MA_NANOSECONDS},
-    {"threads", NULL, MA_COUNT},
-    {"stacks", NULL, MA_COUNT},
-    {"events", NULL, MA_COUNT},
+    {"leaked_bytes", NULL, MA_BYTES, NULL},
+    {"leaked_blocks", NULL, MA_COUNT, NULL},
+    {"peak_bytes", NULL, MA_BYTES, NULL},
+    {"peak_blocks", NULL, MA_COUNT, NULL},
+    {"allocated_bytes", NULL, MA_BYTES, NULL},
+    {"allocations", NULL, MA_COUNT, NULL},
+    {"temporary", NULL, MA_COUNT, NULL},
+    {"frees", NULL, MA_COUNT, NULL},
+    {"freed_bytes", NULL, MA_BYTES, NULL},
+    {"reallocations", NULL, MA_COUNT, NULL},
+    {"failed_calls", NULL, MA_COUNT, NULL},
+    {"usable_bytes", NULL, MA_BYTES, NULL},
+    {"duration_ns", "duration", MA_NANOSECONDS, NULL},
+    {"threads", NULL, MA_COUNT, NULL},
+    {"stacks", NULL, MA_COUNT, NULL},
+    {"events", NULL, MA_COUNT, NULL},
+    {"growing_bytes", NULL, MA_BYTES, "growing"},
+    {"unclear_bytes", NULL, MA_BYTES, "unclear"},
 };
 
 static bool is(const char *name, const char *text, size_t length)
@@ -53,7 +56,7 @@ int ma_metric_find(const char *name, size_t length)
 
 const char *ma_metric_names(void)
 {
-    static char names[320];
+    static char names[384];
     size_t used = 0;
     for (size_t i = 0; i < MA_METRICS && used < sizeof names; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
@@ -70,12 +73,32 @@ int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics)
         result = -ENOMEM;
     const struct ma_value *summary = result == 0 ? ma_model_find(&model.root, "summary") : NULL;
     for (size_t i = 0; summary && i < MA_METRICS; i++) {
-        const struct ma_value *value = ma_model_find(summary, ma_metric_table[i].name);
+        const struct ma_metric *metric = &ma_metric_table[i];
+        const struct ma_value *value = metric->kind ? NULL : ma_model_find(summary, metric->name);
         metrics->known[i] = value && value->type == MA_NUMBER;
         metrics->value[i] = metrics->known[i] ? value->number : 0;
     }
     ma_model_free(&model);
     return result;
+}
+
+void ma_metrics_add_kinds(struct ma_metrics *metrics, const struct ma_analysis *analysis,
+                          const struct ma_leaks *leaks)
+{
+    uint64_t bytes[MA_TRENDS] = {0};
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        if (row->leaked_blocks && !leaks->of[i].suppressed)
+            bytes[leaks->of[i].trend.kind] += row->leaked_bytes;
+    }
+    for (size_t i = 0; i < MA_METRICS; i++) {
+        for (int kind = 0; ma_metric_table[i].kind && kind < MA_TRENDS; kind++) {
+            if (strcmp(ma_trend_name((enum ma_trend_kind)kind), ma_metric_table[i].kind) != 0)
+                continue;
+            metrics->value[i] = bytes[kind];
+            metrics->known[i] = true;
+        }
+    }
 }
 
 void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks)
@@ -168,8 +191,12 @@ static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metr
                        path);
     metrics->filtered = yajl_tree_get(tree, (const char *[]){"filter", NULL}, yajl_t_object);
     for (size_t i = 0; i < MA_METRICS; i++) {
+        const struct ma_metric *metric = &ma_metric_table[i];
         yajl_val value =
-            yajl_tree_get(summary, (const char *[]){ma_metric_table[i].name, NULL}, yajl_t_number);
+            metric->kind
+                ? yajl_tree_get(tree, (const char *[]){"verdict", "bytes", metric->kind, NULL},
+                                yajl_t_number)
+                : yajl_tree_get(summary, (const char *[]){metric->name, NULL}, yajl_t_number);
         const char *digits = value ? YAJL_GET_NUMBER(value) : NULL;
         char *end = NULL;
         errno = 0;

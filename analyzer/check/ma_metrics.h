@@ -3,7 +3,7 @@
  * The numbers of the summary under their names in REPORT.md, from an analysis or
  * from a report that `--json` wrote: what conditions and differences compare.
  * They are read from the summary as the report builds it, so that both always
- * tell the same.
+ * tell the same; leaked bytes of a kind are those of the verdict.
  */
 #ifndef MA_METRICS_H
 #define MA_METRICS_H
@@ -17,8 +17,9 @@ struct ma_metric {
     const char *name;
     const char *alias; /* or NULL */
     enum ma_unit unit;
+    const char *kind; /* NULL: a number of the summary; or a member of the verdict's `bytes` */
 };
-enum { MA_METRICS = 16 };
+enum { MA_METRICS = 18 };
 extern const struct ma_metric ma_metric_table[MA_METRICS];
 
 struct ma_metrics {
@@ -32,8 +33,13 @@ int ma_metric_find(const char *name, size_t length);
 /* All names with commas between, for messages. Static. */
 const char *ma_metric_names(void);
 
-/* The rows are made. Returns 0 or -ENOMEM. */
+/* Those of the summary; the others are unknown. Requires the rows. Returns 0 or -ENOMEM. */
 int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics);
+
+/* Set the leaked bytes of each kind, those that are hidden left out. */
+struct ma_leaks;
+void ma_metrics_add_kinds(struct ma_metrics *metrics, const struct ma_analysis *analysis,
+                          const struct ma_leaks *leaks);
 
 /* Take blocks that suppressions hide from the leaks. */
 void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks);

@@ -188,7 +188,7 @@ static const char *human(char buffer[MA_HUMAN_SIZE], enum ma_unit unit, uint64_t
                                     : ma_human_count(buffer, value);
 }
 
-/* All metrics for machines, those that a person compares as a table. */
+/* All metrics of the summary for machines, those that a person compares as a table. */
 static void add_totals(struct ma_diff *diff, struct ma_model *model)
 {
     static const char *const titles[] = {
@@ -210,6 +210,8 @@ static void add_totals(struct ma_diff *diff, struct ma_model *model)
     ma_model_format(model, lines, NULL, NULL, "%-16s %13s %13s %14s", "", "OLD", "NEW", "change");
     for (size_t i = 0; i < MA_METRICS; i++) {
         const struct ma_metric *metric = &ma_metric_table[i];
+        if (metric->kind)
+            continue;
         int64_t change = subtract(new->value[i], old->value[i]);
         struct ma_value *one = ma_model_object(model, summary, metric->name, NULL, MA_FIELDS);
         ma_model_number(model, one, "old", NULL, metric->unit, old->value[i]);

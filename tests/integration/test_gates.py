@@ -200,6 +200,73 @@ def test_suppressed_leaks_do_not_count(made, tmp_path):
     assert done.returncode == 0, done
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """Traces of a program that leaks to its end, one with a cache alone, and one too short to
+    tell, each with its report; of 10 tries, for a machine that stood still."""
+    folder = tmp_path_factory.mktemp("kinds")
+    wanted = {"grows": ("1", "grow_fast"), "cache": ("1", "plateau_filled"),
+              "short": ("0.01", "plateau_filled")}
+    for name, args in wanted.items():
+        for _ in range(10):
+            assert support.trace([support.PROGRAMS / "planted", *args],
+                                 folder / name).returncode == 0
+            analyze(folder / name, "--json", "-o", folder / f"{name}.json")
+            told = json.loads((folder / f"{name}.json").read_text())["verdict"]["bytes"]
+            if (told["growing"] > 0, told["unclear"] > 0) == (name == "grows", name == "short"):
+                break
+    return folder
+
+
+@pytest.mark.parametrize("name, condition, status", [
+    ("grows", "growing_bytes>0", 3), ("grows", f"growing_bytes=={480 * 4 * 16 * 1024}", 3),
+    ("grows", "unclear_bytes>0", 0), ("cache", "growing_bytes>0", 0),
+    ("cache", "leaked_bytes>0", 3), ("short", "growing_bytes>0", 0),
+    ("short", "unclear_bytes>0", 3),
+])
+def test_kinds_of_leaks_are_conditions(kinds, name, condition, status):
+    """GIVEN a leak, a cache, and a run too short to tell
+    THEN growing_bytes and unclear_bytes are the verdict's, and a cache passes."""
+    done = gate(kinds / name, "--fail-on", condition)
+    assert done.returncode == status, done
+    assert (condition.split("_")[0] in done.stderr) == (status == 3), done
+
+
+@pytest.mark.parametrize("baseline", ["cache", "cache.json"])
+def test_kinds_of_leaks_grow_against_a_baseline(kinds, baseline):
+    """GIVEN a baseline without a leak, as a trace and as a report
+    THEN growth of growing_bytes is told from 0, in --diff too."""
+    for args in ([], ["--diff", kinds / "cache"]):
+        done = run([support.ANALYZE, *args, kinds / "grows", "--baseline", kinds / baseline,
+                    "--fail-on", "growing_bytes>+0"])
+        assert done.returncode == 3 and "growing_bytes went from 0 B to 30.0 MiB" in done.stderr
+    done = gate(kinds / "cache", "--baseline", kinds / "grows.json", "--fail-on",
+                "growing_bytes>+0")
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("compiler, source", [
+    ("gcc", '#include <stdio.h>\nint main(void) { puts("hi"); return 0; }\n'),
+    ("g++", "#include <iostream>\n#include <map>\n#include <string>\nint main()\n{\n"
+            "    std::map<std::string, int> m;\n    m[\"a\"] = 1;\n"
+            "    std::cout << m.size() << std::endl;\n}\n"),
+    ("gcc", "#include <pthread.h>\n#include <stdlib.h>\n"
+            "static void *f(void *a) { free(malloc(10)); return a; }\n"
+            "int main(void)\n{\n    pthread_t t;\n    pthread_create(&t, 0, f, 0);\n"
+            "    pthread_join(t, 0);\n    return 0;\n}\n"),
+], ids=["stdio", "iostream", "thread"])
+def test_smallest_programs_pass_the_documented_gates(tmp_path, compiler, source):
+    """GIVEN programs whose only live blocks are the runtimes' own THEN both gates pass."""
+    file = tmp_path / ("source.cc" if compiler == "g++" else "source.c")
+    file.write_text(source)
+    done = run([compiler, "-pthread", file, "-o", tmp_path / "program"])
+    assert done.returncode == 0, done
+    assert support.trace([tmp_path / "program"], tmp_path / "t").returncode == 0
+    for condition in ("leaked_bytes>0", "growing_bytes>0", "unclear_bytes>0"):
+        done = gate(tmp_path / "t", "--fail-on", condition)
+        assert done.returncode == 0, done
+
+
 # --- JUnit
 
 
