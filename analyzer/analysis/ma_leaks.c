@@ -217,6 +217,7 @@ void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *
         .width = leak->life * ((double)width / ticks),
         .life = leak->life,
         .level = (double)site->live_bytes,
+        .peak = (double)analysis->replay.peak_bytes,
         .last = (unsigned)(((uint64_t)site->slot << account->history.shift) / width),
     });
 }
@@ -395,6 +396,9 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
                      "rose in %u of %u intervals, the last time after %s: too "
                      "rarely to tell%s",
                      trend->rises, trend->intervals, seconds(a, trend->settled), ages);
+        else if (trend->why == MA_WHY_TINY)
+            snprintf(buffer, size, "grew by %s in %s: too little to tell%s",
+                     ma_human_bytes(a, (uint64_t)trend->grown), seconds(d, leak->life), ages);
         else if (trend->why == MA_WHY_SHORT)
             snprintf(buffer, size, "the process lasted %s: too short to tell%s",
                      seconds(a, leak->life), ages);

@@ -10,12 +10,17 @@
 
 #include "ma_history.h"
 
-#define YOUNG_PART 16   /* the last instants: a 16th of the run */
-#define YOUNG_SHARE 0.1 /* of the level was there before: it is not young */
-#define FEWEST_RISES 3  /* of one that grows */
-#define MANY_RISES 8    /* from here on their sizes tell, before their distances */
-#define WAVES 0.35      /* of their height: growth below them is seen */
-#define SLOWED 0.4      /* of the rate before: it does not grow any more */
+#define YOUNG_PART 16      /* the last instants: a 16th of the run */
+#define YOUNG_SHARE 0.1    /* of the level was there before: it is not young */
+#define FEWEST_RISES 3     /* of one that grows */
+#define MANY_RISES 8       /* from here on their sizes tell, before their distances */
+#define WAVES 0.35         /* of their height: growth below them is seen */
+#define LEAST_GROWN 1024.0 /* bytes: less is no leak, whatever its run */
+#define MUCH_GROWN 16384.0 /* bytes: from here on neither run nor share matter */
+#define LONG_RUN 1.0       /* seconds */
+#define LEAST_SHARE 0.01   /* of the peak, unless it rises steadily: */
+#define STEADY 0.75        /* of the intervals in which it rises */
+#define SLOWED 0.4         /* of the rate before: it does not grow any more */
 
 /* Share of the measure at a part (0 to 1) of the stack's life. */
 static double at_part(const double *kept, unsigned from, unsigned to, double part)
@@ -102,6 +107,15 @@ static bool rises_in_waves(const double *y, unsigned n)
     return low[1] - low[0] > WAVES * span && high[1] - high[0] > WAVES * span;
 }
 
+/* Growth that healthy programs show, too: a name interned, a table extended. */
+static bool is_tiny(const struct ma_trend_input *in, const struct ma_trend *trend)
+{
+    if (trend->grown < LEAST_GROWN || trend->grown >= MUCH_GROWN)
+        return trend->grown < LEAST_GROWN;
+    return in->life < LONG_RUN ||
+           (trend->grown < LEAST_SHARE * in->peak && trend->rises < STEADY * trend->intervals);
+}
+
 struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
 {
     struct ma_trend trend = {0};
@@ -126,6 +140,7 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
     const unsigned since = end - rises.last, life = end - from;
     trend.rises = rises.n;
     trend.intervals = life;
+    trend.grown = kept[end] - kept[from];
     trend.settled = rises.last * in->width;
 
     if (in->last <= n / 4 && kept[end] > 0)
@@ -160,6 +175,8 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
                    : answer(trend, MA_TREND_PLATEAU, MA_WHY_SLOWED,
                             1 - fourth / ((second + third) / 2));
     if (recent && rises.n >= FEWEST_RISES) {
+        if (is_tiny(in, &trend))
+            return answer(trend, MA_TREND_UNCLEAR, MA_WHY_TINY, 0);
         double sure = rising(floors + middle, end - middle + 1);
         return answer(trend, MA_TREND_GROWING, MA_WHY_PLAIN,
                       sure * (1 - pow(0.5, rises.n)) * (since > life / 4 ? 0.7 : 1));

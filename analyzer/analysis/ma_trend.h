@@ -14,7 +14,7 @@
 
 enum ma_trend_kind {
     MA_TREND_GROWING, /* was still growing at the end */
-    MA_TREND_UNCLEAR, /* the run was too short, or rose too rarely to tell */
+    MA_TREND_UNCLEAR, /* the run was too short, rose too rarely or by too little */
     MA_TREND_YOUNG,   /* allocated in the last instants */
     MA_TREND_PLATEAU, /* reached its level long before the end */
     MA_TREND_STARTUP, /* allocated in the first quarter, and left alone since */
@@ -29,6 +29,7 @@ enum ma_trend_why {
     MA_WHY_RARE,    /* unclear: it rose once or twice, not long ago */
     MA_WHY_BEFORE,  /* plateau: it held as much before, and gave it back */
     MA_WHY_SLOWED,  /* plateau: still rising, ever more slowly */
+    MA_WHY_TINY,    /* unclear: what it grew by is below the floor */
 };
 
 #define MA_TREND_SHORTEST 0.1 /* seconds: of a shorter run nothing is told */
@@ -39,6 +40,7 @@ struct ma_trend_input {
     double width;  /* of one of them, seconds */
     double life;   /* of the process, seconds */
     double level;  /* bytes live at the end */
+    double peak;   /* of the trace: most bytes live at once */
     unsigned last; /* the latest of them in which the stack allocated or freed */
 };
 
@@ -49,6 +51,7 @@ struct ma_trend {
     double slope;              /* bytes per second in the second half of the stack's life */
     unsigned rises, intervals; /* in how many of its intervals the measure rose */
     double settled;            /* seconds from the process's first event to its last rise */
+    double grown;              /* bytes that the measure rose by after its first interval */
     double last_quarter;       /* share of the level that the last quarter of its life added */
 };
 
