@@ -13,8 +13,9 @@ import tempfile
 
 import support
 
-KINDS = {"grow": "growing", "plateau": "plateau", "startup": "startup", "young": "young"}
-LABELS = [*KINDS.values(), "unclear"]
+KINDS = {"grow": "growing", "plateau": "plateau", "startup": "startup", "young": "young",
+         "tiny": "unclear"}
+LABELS = list(KINDS.values())
 
 
 def labels(path):

@@ -12,7 +12,8 @@ from support import PROGRAMS, analyze
 
 PATTERNS = """grow_slow grow_fast grow_bursty grow_noise grow_doubling grow_behind_table grow_late
 grow_in_cycles grow_one_thread plateau_filled plateau_lru plateau_lru_sizes plateau_keys
-plateau_waves plateau_arena startup_table startup_config young_request young_in_flight""".split()
+plateau_waves plateau_arena startup_table startup_config young_request young_in_flight
+tiny_names tiny_share""".split()
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,14 @@ def test_every_label_holds(planted):
     wrong = [(function, entry["kind"], entry["reason"]) for function, truth, entry in found
              if entry["kind"] != truth]
     assert not wrong
+
+
+def test_tiny_growth_is_no_leak(planted):
+    """GIVEN stacks that grow to the end by less than the floor in bytes, or in share
+    THEN they are unclear, and the reason says by how much they grew."""
+    entries = {function: entry for function, _, entry in planted[1]}
+    for name in ("tiny_names", "tiny_share"):
+        assert re.match(r"grew by .* in .*: too little to tell", entries[name]["reason"])
 
 
 def test_the_example_leaks_and_its_cache_does_not(tmp_path):

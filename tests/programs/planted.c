@@ -3,7 +3,8 @@
  * Usage: planted SECONDS [PATTERN]...
  * Plants leaks, caches, tables and young blocks, each in a function that is named
  * after what it is: grow_* grows to the end, plateau_* reaches a level and stays,
- * startup_* is made once, young_* is a moment old. All run at once, a thread each,
+ * startup_* is made once, young_* is a moment old, tiny_* grows to the end by what
+ * healthy programs grow by. All run at once, a thread each,
  * paced by the clock: step n of STEPS is at its part of the run, however busy the
  * machine is. Nothing is freed at the end. Called by test_leak_score.py.
  */
@@ -290,6 +291,28 @@ static void *young_in_flight(void *unused)
     return unused;
 }
 
+/* --- what grows, by too little to tell --- */
+
+static void *tiny_names(void *unused)
+{
+    for (int step = 0; step < STEPS; step++) {
+        wait_until(step);
+        if (step % 32 == 16)
+            keep(malloc(61));
+    }
+    return unused;
+}
+
+static void *tiny_share(void *unused)
+{
+    for (int step = 0; step < STEPS; step++) {
+        wait_until(step);
+        if (step % 32 == 20)
+            keep(malloc(731));
+    }
+    return unused;
+}
+
 static const struct {
     const char *name;
     void *(*run)(void *);
@@ -305,7 +328,7 @@ static const struct {
     ONE(plateau_filled),  ONE(plateau_lru),    ONE(plateau_lru_sizes),
     ONE(plateau_keys),    ONE(plateau_waves),  ONE(plateau_arena),
     ONE(startup_table),   ONE(startup_config), ONE(young_request),
-    ONE(young_in_flight),
+    ONE(young_in_flight), ONE(tiny_names),     ONE(tiny_share),
 };
 
 static int is_wanted(const char *name, int argc, char **argv)
