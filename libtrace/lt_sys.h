@@ -159,6 +159,9 @@ size_t lt_memory_held(void);
 /* Map size bytes of fd at offset, shared and writable; NULL if refused. */
 void *lt_map_file(int fd, uint64_t offset, size_t size);
 void lt_unmap(void *memory, size_t size);
+/* The program had its memory locked (mlockall): take ours out of it, and, with
+ * `new_too`, what is mapped from now on as well. */
+void lt_unlock_memory(bool new_too);
 
 int lt_open(const char *path, int flags, int mode); /* descriptor or -errno, retried on EINTR */
 int lt_open_at(int folder, const char *path, int flags, int mode);

@@ -45,7 +45,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
 
 bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma_module *module)
 {
-    return object->known && strcmp(object->path, module->path) == 0 &&
+    return object->known && strcmp(object->path, module->file) == 0 &&
            object->build_id_size == module->build_id_size &&
            memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
 }
@@ -53,7 +53,7 @@ bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma
 static uint64_t hash_of(const struct ma_module *module)
 {
     uint64_t hash = 0;
-    for (const char *c = module->path; *c; c++)
+    for (const char *c = module->file; *c; c++)
         hash = ma_mix(hash ^ (unsigned char)*c);
     for (size_t i = 0; i < module->build_id_size; i++)
         hash = ma_mix(hash ^ module->build_id[i]);
@@ -97,7 +97,7 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
         object.first_id = id;
         object.segments = module->segments;
         object.n_segments = module->n_segments;
-        object.path = module->path;
+        object.path = module->file;
         object.build_id = module->build_id;
         object.build_id_size = module->build_id_size;
         object.vdso = module->flags & MLF_MODULE_VDSO;
@@ -178,6 +178,8 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
         .process = entry->owner ? entry->owner->key : 0,
         .pid = entry->owner ? ma_process_pid(entry->owner) : 0,
         .here = entry->here,
+        .directory =
+            entry->owner ? ma_process_text(ma_process_program(entry->owner), MLF_TEXT_CWD) : NULL,
     };
 }
 
