@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "lt_module.h"
@@ -29,6 +30,7 @@ static bool is_ours(void)
  * lock, which a fork's child may find held for ever. */
 #define LT_ENDS(X)                                                                                 \
     X(quick_exit)                                                                                  \
+    X(mlockall)                                                                                    \
     X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(dlclose) X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
@@ -183,6 +185,17 @@ LT_EXPORT int execle(const char *path, const char *first, ...)
 {
     LT_GATHER(first, envp);
     return execve(path, argv, envp);
+}
+
+/* Our memory does not count in the program's limit of locked memory. */
+LT_EXPORT int mlockall(int flags)
+{
+    typedef int (*function)(int);
+    LT_FORWARD(function, mlockall);
+    int result = next(flags);
+    if (result == 0 && lt_page.active == LT_ACTIVE)
+        lt_unlock_memory(flags & MCL_FUTURE);
+    return result;
 }
 
 LT_EXPORT int dlclose(void *handle)

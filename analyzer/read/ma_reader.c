@@ -308,6 +308,27 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
                       name, found);
 }
 
+/* Note the stops in the table of a mapped trace: at the end of one that is stable,
+ * since writers may have added to it, and else while its first unit is at hand. */
+static void take_stops(struct ma_reader *reader)
+{
+    const unsigned char *p;
+    struct ma_audit *audit = reader->audit;
+    if (reader->layout != MLF_LAYOUT_MAPPED || reader->recovered)
+        return;
+    size_t size = ma_source_window(reader->source, reader->origin, (size_t)reader->unit, &p);
+    size = size < reader->unit ? size : (size_t)reader->unit;
+    audit->table_stops = 0;
+    for (size_t at = MLF_HDR_STOPS; at + MLF_STOP_ENTRY <= size; at += MLF_STOP_ENTRY) {
+        const unsigned char *entry = p + at;
+        if (!mlf_get_u64(entry + MLF_STOP_PROCESS) || !mlf_get_u32(entry + MLF_STOP_REASON))
+            continue;
+        audit->table_stops++;
+        audit->table_reason = mlf_get_u32(entry + MLF_STOP_REASON);
+        audit->table_errno = mlf_get_u32(entry + MLF_STOP_ERRNO);
+    }
+}
+
 int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma_audit *audit,
                    struct ma_error *error)
 {
@@ -327,6 +348,8 @@ int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma
         return refuse(reader, start, size, field, problem, &header, error);
     }
     begin(reader, 0, &header);
+    if (!ma_source_stable(source))
+        take_stops(reader);
     return 0;
 }
 
@@ -601,5 +624,7 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
     enum step step = STEP_ON;
     while (step == STEP_ON)
         step = look(reader, chunk);
+    if (step == STEP_END && ma_source_stable(reader->source))
+        take_stops(reader);
     return step == STEP_CHUNK;
 }

@@ -12,12 +12,12 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)       /* texts of a process, by what they are */
-#define MA_FORKS_DEEP 256                     /* forks within forks that are looked through */
-#define MA_PROCESSES_MAX ((size_t)1 << 17)    /* told apart */
-#define MA_STREAMS_MAX ((size_t)1 << 21)      /* by their chunks, and as many by records */
-#define MA_TEXT_MAX ((size_t)16 << 20)        /* bytes kept of one text */
-#define MA_LOSS_REASONS (MLF_LOSS_CHOICE + 1) /* enum mlf_loss; 0: any other */
+#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)        /* texts of a process, by what they are */
+#define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
+#define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
+#define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
+#define MA_TEXT_MAX ((size_t)16 << 20)         /* bytes kept of one text */
+#define MA_LOSS_REASONS (MLF_LOSS_SANDBOX + 1) /* enum mlf_loss; 0: any other */
 
 struct ma_text {
     char *data; /* NUL-terminated, may hold further NULs */
