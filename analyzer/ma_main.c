@@ -29,6 +29,7 @@ static int report(struct ma_analysis *analysis, FILE *out, bool terminal, struct
     const struct ma_request *request = analysis->request;
     struct ma_render_options look = {
         .frames = request->frames,
+        .fold = !request->frames_given,
         .terminal = terminal,
     };
     struct ma_model model;
