@@ -258,6 +258,25 @@ static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
             audit->unknown_stacks == 1 ? " is" : "s are");
 }
 
+/* Steps that the library took by a frame pointer, for want of unwind information. */
+static uint64_t count_guesses(const struct ma_analysis *analysis)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes; i++)
+        n += analysis->trace.processes[i]->counters[MLF_COUNT_FP_GUESSES];
+    return n;
+}
+
+static void say_guesses(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const uint64_t n = count_guesses(analysis);
+    if (n)
+        SAY(sayer,
+            "%s step%s over code without unwind information (generated code, assembly) went "
+            "by the frame pointer, within the bounds of the stack: its callers may be missing.",
+            COUNT(n), n == 1 ? "" : "s");
+}
+
 /* Of the stacks that allocated, those whose outer end is not in the trace. */
 static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE])
 {
@@ -402,6 +421,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"unended_processes", count_unended(analysis)},
         {"unwritten_units", audit->unwritten_units},
         {"skipped_bytes", audit->skipped_bytes},
+        {"frame_pointer_steps", count_guesses(analysis)},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
@@ -512,6 +532,7 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
+    say_guesses(&sayer, analysis);
     say_cut_stacks(&sayer, cut);
     if (add_symbols(analysis, model, object, &sayer) < 0)
         return -ENOMEM;
