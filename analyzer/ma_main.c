@@ -17,6 +17,7 @@
 #include "ma_export.h"
 #include "ma_flamegraph.h"
 #include "ma_follow.h"
+#include "ma_nothing.h"
 #include "ma_options.h"
 #include "ma_output.h"
 #include "ma_render.h"
@@ -130,6 +131,11 @@ static int work(const struct ma_request *wanted, struct ma_error *error)
         result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
     if (result == 0 && doubtful)
         result = -EILSEQ;
+    if (result == 0 && !dumper && ma_nothing_matches(&analysis)) {
+        char text[480];
+        result = ma_fail(error, -ENOMSG, "%s: %s", ma_source_name(analysis.source),
+                         ma_nothing_sentence(&analysis, text, sizeof text));
+    }
     if (result == 0)
         result = (int)ci.gate.n_failed;
 out:
@@ -162,7 +168,7 @@ int main(int argc, char **argv)
         if (result < 0) {
             fprintf(stderr, "mlog-analyze: %s\n",
                     error.message[0] ? error.message : "an unexpected error");
-            status = 1;
+            status = result == -ENOMSG ? 2 : 1; /* a filter that nothing matches is mistyped */
         } else if (result > 0) {
             status = 3;
         }

@@ -70,7 +70,8 @@ extern const struct lt_sink *lt_sink; /* the one in use */
  * reason said, or 1: nothing asked for. */
 int lt_sink_choose(void);
 
-#define LT_ZSTD_MAGIC 0xfd2fb528u /* the first four bytes of a zstd frame */
+#define LT_FILE_BEGUN_MAX (256u << 10) /* a mapped file is no larger before its header */
+#define LT_ZSTD_MAGIC 0xfd2fb528u      /* the first four bytes of a zstd frame */
 
 /* Take over the trace; 0 or a negative errno. file: the descriptor of a
  * regular file open for reading and writing, path: its name or NULL. */

@@ -31,7 +31,7 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define STEP_MIN (256u << 10) /* file space reserved at a time */
+#define STEP_MIN LT_FILE_BEGUN_MAX /* file space reserved at a time */
 #define STEP_MAX (8u << 20)
 #define WARM_MIN (16u << 10)
 #define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */

@@ -111,13 +111,28 @@ void lt_unmap(void *memory, size_t size)
     lt_syscall2(SYS_munmap, memory, size);
 }
 
-int lt_open(const char *path, int flags, int mode)
+int lt_open_at(int folder, const char *path, int flags, int mode)
 {
     long fd;
     do
-        fd = lt_syscall4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
+        fd = lt_syscall4(SYS_openat, folder, path, flags | O_CLOEXEC, mode);
     while (fd == -EINTR);
     return (int)fd;
+}
+
+int lt_open(const char *path, int flags, int mode)
+{
+    return lt_open_at(AT_FDCWD, path, flags, mode);
+}
+
+void lt_name_of_fd(int fd, char *to, size_t size)
+{
+    static const char folder[] = "/proc/self/fd/";
+    char link[sizeof folder + LT_DIGITS_MAX];
+    memcpy(link, folder, sizeof folder - 1);
+    *lt_put_decimal(link + sizeof folder - 1, (uint64_t)fd) = 0;
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, link, to, size - 1);
+    to[n > 0 ? n : 0] = 0;
 }
 
 void lt_close(int fd)

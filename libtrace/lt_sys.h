@@ -164,7 +164,10 @@ void lt_unmap(void *memory, size_t size);
 void lt_unlock_memory(bool new_too);
 
 int lt_open(const char *path, int flags, int mode); /* descriptor or -errno, retried on EINTR */
+int lt_open_at(int folder, const char *path, int flags, int mode);
 void lt_close(int fd);
+/* The absolute name of what fd refers to, or "", from /proc. */
+void lt_name_of_fd(int fd, char *to, size_t size);
 /* Move fd to a number of at least `lowest`, or as high as the limit of
  * descriptors lets it, close-on-exec; the new number or -errno, with fd closed
  * in either case. */
