@@ -15,10 +15,10 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <termios.h>
 
 #include "lt_config.h"
+#include "lt_filesystem.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
 
@@ -65,27 +65,6 @@ static enum holds what_it_holds(int fd)
     }
 }
 
-/* File systems on which fallocate is no promise, or whose pages come by way of
- * a server or another process: a store into a mapping may fail there. */
-static bool mapping_is_unsafe(int fd)
-{
-    static const uint32_t types[] = {
-        0x00006969 /* nfs */,   0x0000517b /* smb */,      0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */,  0x01021997 /* 9p */,       0x65735546 /* fuse */,
-        0x00c36400 /* ceph */,  0x5346414f /* afs */,      0x6b414653 /* kafs */,
-        0x73757245 /* coda */,  0x0bd00bd0 /* lustre */,   0x01161970 /* gfs2 */,
-        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */,   0x9123683e /* btrfs */,
-        0x2fc12fc1 /* zfs */,   0xca451a4e /* bcachefs */,
-    };
-    struct statfs fs;
-    if (lt_fstatfs(fd, &fs, sizeof fs))
-        return true;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if ((uint32_t)fs.f_type == types[i])
-            return true;
-    return false;
-}
-
 /* True if a regular file that holds `holds` is to be mapped. */
 static bool to_map(int fd, enum holds holds)
 {
@@ -93,7 +72,7 @@ static bool to_map(int fd, enum holds holds)
         return false;
     if (holds == HOLDS_MAPPED)
         return true;
-    return !lt_config.write_file && !lt_config.zstd_level && !mapping_is_unsafe(fd);
+    return !lt_config.write_file && !lt_config.zstd_level && lt_filesystem_may_map(fd);
 }
 
 /* Open fd as a stream, compressed if it is to be. A file that is written on
