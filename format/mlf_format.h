@@ -9,7 +9,7 @@
 #define MLF_FORMAT_H
 
 #define MLF_MAJOR 1
-#define MLF_MINOR 1
+#define MLF_MINOR 2
 #define MLF_MAGIC "\x89mlog\r\n\x1a"
 #define MLF_MAGIC_SIZE 8
 
@@ -72,6 +72,7 @@ enum mlf_record {
     MLF_REC_MARK = 0x21,
     MLF_REC_COUNTERS = 0x22,
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
+    MLF_REC_EXEC = 0x26,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -93,6 +94,7 @@ enum mlf_process_end {
     MLF_END_ABORT,
     MLF_END_QUICK_EXIT,
 };
+enum { MLF_EXEC_NO_TRACE = 1, MLF_EXEC_NO_LIBRARY = 2, MLF_EXEC_FAILED = 4 };
 enum mlf_loss {
     MLF_LOSS_MEMORY = 1,
     MLF_LOSS_SINK_FULL,

@@ -494,6 +494,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);
+    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
+        return -ENOMEM;
     size_t doubts = sayer.warnings->n;
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
