@@ -8,9 +8,12 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lt_exec.h"
@@ -34,7 +37,17 @@ static bool is_ours(void)
     X(abort)                                                                                       \
     X(execve)                                                                                      \
     X(execv)                                                                                       \
-    X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) X(dlclose) X(dlopen)
+    X(execvp)                                                                                      \
+    X(execvpe)                                                                                     \
+    X(fexecve)                                                                                     \
+    X(execveat)                                                                                    \
+    X(__assert_fail)                                                                               \
+    X(__assert_perror_fail)                                                                        \
+    X(__stack_chk_fail)                                                                            \
+    X(posix_spawn)                                                                                 \
+    X(posix_spawnp)                                                                                \
+    X(dlclose)                                                                                     \
+    X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
     LT_ENDS(LT_END_ENUM)
@@ -93,6 +106,72 @@ LT_EXPORT __attribute__((noreturn)) void abort(void)
         lt_process_end(MLF_END_ABORT, 0);
     next();
     __builtin_unreachable();
+}
+
+/* libc's own ways to abort, which do not come by our abort: the program calls these. */
+LT_EXPORT __attribute__((noreturn)) void __assert_fail(const char *condition, const char *file,
+                                                       unsigned line, const char *function);
+LT_EXPORT __attribute__((noreturn)) void __assert_fail(const char *condition, const char *file,
+                                                       unsigned line, const char *function)
+{
+    typedef void (*assert_function)(const char *, const char *, unsigned, const char *);
+    LT_FORWARD(assert_function, __assert_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next(condition, file, line, function);
+    __builtin_unreachable();
+}
+
+LT_EXPORT __attribute__((noreturn)) void __assert_perror_fail(int error, const char *file,
+                                                              unsigned line, const char *function);
+LT_EXPORT __attribute__((noreturn)) void __assert_perror_fail(int error, const char *file,
+                                                              unsigned line, const char *function)
+{
+    typedef void (*assert_function)(int, const char *, unsigned, const char *);
+    LT_FORWARD(assert_function, __assert_perror_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next(error, file, line, function);
+    __builtin_unreachable();
+}
+
+LT_EXPORT __attribute__((noreturn)) void __stack_chk_fail(void);
+LT_EXPORT __attribute__((noreturn)) void __stack_chk_fail(void)
+{
+    typedef void (*fail_function)(void);
+    LT_FORWARD(fail_function, __stack_chk_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next();
+    __builtin_unreachable();
+}
+
+/* As glibc's and musl's, whose parent would leave by an exit that is not ours. */
+LT_EXPORT int daemon(int keep_directory, int keep_descriptors)
+{
+    pid_t child = fork();
+    if (child < 0)
+        return -1;
+    if (child > 0)
+        _exit(0);
+    if (setsid() < 0 || (!keep_directory && chdir("/") < 0))
+        return -1;
+    if (keep_descriptors)
+        return 0;
+    struct stat st;
+    int fd = open("/dev/null", O_RDWR);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
+        close(fd);
+        errno = ENODEV;
+        return -1;
+    }
+    for (int to = 0; to <= 2; to++)
+        dup2(fd, to);
+    if (fd > 2)
+        close(fd);
+    return 0;
 }
 
 /* execve replaces the image: what is buffered goes out first. If it fails the

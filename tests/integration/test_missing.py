@@ -56,7 +56,7 @@ def test_an_environment_without_the_library_is_named(tmp_path, how):
     assert f"{PROGRAMS / 'churn'}, process {missing['pid']}: LD_PRELOAD" in text
 
 
-@pytest.mark.parametrize("how", ["vfork"])
+@pytest.mark.parametrize("how", ["vfork", "spawn"])
 def test_a_pipe_that_is_closed_is_named(tmp_path, how):
     """GIVEN a trace in a pipe, which has no name; WHEN its descriptors are closed before an
     exec; THEN the audit says so, if the starter can still tell it, and in no case
@@ -107,3 +107,46 @@ def test_another_file_at_the_descriptor_stays(tmp_path):
     assert (tmp_path / "other").read_text() == "of mine\n"
     audit, _, _ = executed(tmp_path / "t")
     assert audit["missing_programs"] == 1
+
+
+DEATHS = """#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void *volatile kept;
+__attribute__((noinline)) static void smash(volatile char *p, int n) { while (n--) p[n] = 1; }
+__attribute__((noinline)) static void overflow(int n) { char block[16]; smash(block, n); }
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < 500; i++) kept = malloc(139 * 8);
+    if (!strcmp(argv[1], "assert")) assert(argc == 99);
+    if (!strcmp(argv[1], "smash")) overflow(64);
+    if (!strcmp(argv[1], "daemon")) return daemon(1, 1);
+    return kill(getpid(), 9);
+}
+"""
+
+
+@pytest.mark.parametrize("death", ["assert", "smash", "daemon", "kill"])
+def test_a_death_is_told_in_a_pipe(tmp_path, death):
+    """GIVEN a trace in a pipe; WHEN a program ends by libc's own abort or goes into the
+    background; THEN nothing is missing; if it is killed, the trace has the process and
+    the audit names it."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no compiler here")
+    (tmp_path / "dies.c").write_text(DEATHS)
+    built = support.run([compiler, "-O1", "-D_GNU_SOURCE", "-fstack-protector-all", "-o",
+                         tmp_path / "dies", tmp_path / "dies.c"])
+    assert built.returncode == 0, built
+    env = support.clean_environment(OUT=str(tmp_path / "t"))
+    support.bash('(LD_PRELOAD=$LIB "$@" 1022>&1 >/dev/null 2>&1) | cat >"$OUT"',
+                 tmp_path / "dies", death, env=env)
+    whole = support.report(tmp_path / "t")
+    if death == "kill":
+        assert whole["audit"]["unended_processes"] == 1 and not whole["audit"]["complete"]
+        assert any(str(tmp_path / "dies") in line for line in whole["audit"]["warnings"])
+    else:
+        assert whole["audit"]["complete"], whole["audit"]["warnings"]
+        assert whole["summary"]["calls"]["malloc"] >= 500
