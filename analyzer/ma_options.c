@@ -40,6 +40,7 @@ enum {
     OPT_NO_CACHE,
     OPT_JOBS,
     OPT_SUPPRESSIONS,
+    OPT_SHOW_RUNTIME,
     OPT_DIFF,
     OPT_OLD_FROM,
     OPT_OLD_TO,
@@ -70,6 +71,7 @@ static const struct option fixed[] = {
     {"full-names", no_argument, NULL, OPT_FULL_NAMES},
     {"bundle", required_argument, NULL, OPT_BUNDLE},
     {"suppressions", required_argument, NULL, OPT_SUPPRESSIONS},
+    {"no-builtin-suppressions", no_argument, NULL, OPT_SHOW_RUNTIME},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"perf-map", required_argument, NULL, OPT_PERF_MAP},
@@ -115,6 +117,7 @@ static void help(void)
         "  --sort KEY[,KEY]...    largest first by bytes, blocks or calls (bytes)\n"
         "  --frames N             frames shown of a stack in text, 0 for all (16)\n"
         "  --suppressions FILE    leaks to leave out: leak:PATTERN lines (repeatable)\n"
+        "  --no-builtin-suppressions  show the C and C++ runtimes' own blocks too\n"
         "  --full-names           C++ and Rust names with all their parameters\n"
         "  --json                 one JSON object instead of text\n"
         "  -o, --output FILE      write to FILE instead of standard output\n"
@@ -459,6 +462,7 @@ static enum ma_options_result take_option(struct ma_request *request, int option
             return wrong("--suppressions: %d files at most", MA_SUPPRESSION_FILES);
         request->suppressions[request->n_suppressions++] = optarg;
         break;
+    case OPT_SHOW_RUNTIME: request->show_runtime = true; break;
     case OPT_NO_CACHE: request->symbol_options.cache = false; break;
     case OPT_PERF_MAP: request->symbol_options.perf_map_dir = optarg; break;
     case OPT_BUNDLE:

@@ -27,6 +27,7 @@ enum {
     MLF_HDR_CLAIMED = 40,
     MLF_HDR_RESERVED = 48,
     MLF_HDR_SIZE = 64,
+    MLF_HDR_STOPS = 64, /* mapped: up to the end of the first unit */
 };
 enum mlf_layout { MLF_LAYOUT_MAPPED = 1, MLF_LAYOUT_STREAM = 2 };
 #define MLF_UNIT_LOG2_MIN 12
@@ -95,12 +96,21 @@ enum mlf_process_end {
     MLF_END_QUICK_EXIT,
 };
 enum { MLF_EXEC_NO_TRACE = 1, MLF_EXEC_NO_LIBRARY = 2, MLF_EXEC_FAILED = 4 };
+/* An entry of the table of stops in a mapped trace's first unit. */
+enum {
+    MLF_STOP_PROCESS = 0, /* 0: the entry is free */
+    MLF_STOP_TIME = 8,
+    MLF_STOP_REASON = 16, /* stored last; 0: not yet */
+    MLF_STOP_ERRNO = 20,
+    MLF_STOP_ENTRY = 32,
+};
 enum mlf_loss {
     MLF_LOSS_MEMORY = 1,
     MLF_LOSS_SINK_FULL,
     MLF_LOSS_SINK_GONE,
     MLF_LOSS_SIGNAL,
     MLF_LOSS_CHOICE,
+    MLF_LOSS_SANDBOX,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };

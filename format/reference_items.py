@@ -36,7 +36,8 @@ ALIGNED_FUNCTIONS = {5, 6, 7}
 MALLOC, REALLOC, FREE = 0, 2, 4
 
 CLOCKS = {1: "TSC", 2: "CNTVCT", 3: "CLOCK_MONOTONIC"}
-REASONS = {1: "no memory", 2: "sink full", 3: "sink gone", 4: "signal nesting", 5: "choice"}
+REASONS = {1: "no memory", 2: "sink full", 3: "sink gone", 4: "signal nesting", 5: "choice",
+           6: "sandboxed"}
 ENDS = {1: "exit", 2: "_exit", 3: "exec", 4: "abort", 5: "quick_exit"}
 MARKS = {1: "point", 2: "begin", 3: "end"}
 

@@ -57,6 +57,9 @@ struct lt_sink {
     /* The writer, whose chunk is not NULL, was left in the middle of an item or of
      * `begin`, and will begin a new chunk: see that the numbers have no gap. */
     void (*recover)(struct lt_writer *writer);
+    /* Tracing has ended for this reason (enum mlf_loss): see that the reader learns of
+     * it. `told`: a STOP record of it stands in a writer of the process. */
+    void (*stopped)(int reason, int error, bool told);
     /* Written bytes reach the reader by `flush` only. */
     bool buffers;
 };

@@ -45,6 +45,7 @@ static struct {
     uint64_t mapped_end;  /* of the file, as far as we ever mapped it; atomic */
     uint64_t witness;     /* offset of a chunk that we began, and whose it is: */
     uint64_t witness_key; /*   there as long as the file is ours; 0 none */
+    bool forsaken;        /* the file was cut: nothing that we map is in it any more */
     bool warm;            /* not on a file system that is memory itself */
     char path[512];       /* where to find the file again; "" unknown */
 } sink;
@@ -191,10 +192,12 @@ static bool is_intact(int fd, uint64_t *size)
 {
     struct stat st;
     unsigned char key[8] = {0};
+    /* Before the size is asked for: what another thread maps meanwhile lies behind it. */
+    uint64_t mapped_end = __atomic_load_n(&sink.mapped_end, __ATOMIC_ACQUIRE);
     if (lt_fstat(fd, &st))
         return false;
     *size = (uint64_t)st.st_size;
-    if (*size < __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED))
+    if (*size < mapped_end)
         return false;
     uint64_t witness_key = __atomic_load_n(&sink.witness_key, __ATOMIC_ACQUIRE);
     if (!witness_key)
@@ -206,6 +209,7 @@ static bool is_intact(int fd, uint64_t *size)
 /* The file was cut under us: no thread may store into it any more. */
 static enum lt_refusal forsake(void)
 {
+    sink.forsaken = true;
     if (lt_lock_take(&sink.lock)) {
         for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
             if (c->events.chunk)
@@ -217,6 +221,41 @@ static enum lt_refusal forsake(void)
         lt_lock_release(&sink.lock);
     }
     return LT_REFUSED_GONE;
+}
+
+/* Say it in the table of stops. That of a file which was cut is not mapped any more,
+ * and may be another's: written to only where a trace header like ours stands yet. */
+static void file_stopped(int reason, int error, bool told)
+{
+    unsigned char *table = sink.header,
+                  cut[MLF_HDR_STOPS + MLF_STOP_ENTRY] __attribute__((aligned(8))) = {0};
+    size_t size = (size_t)1 << sink.unit_log2;
+    if (told && !sink.forsaken)
+        return;
+    if (sink.forsaken) {
+        unsigned char ours[MLF_HDR_SIZE] = {0};
+        lt_trace_header(ours, MLF_LAYOUT_MAPPED, sink.unit_log2);
+        if (lt_pread(sink.file.fd, cut, sizeof cut, 0) != sizeof cut ||
+            memcmp(cut, ours, MLF_HDR_CRC + 4) != 0)
+            return;
+        table = cut;
+        size = sizeof cut;
+    }
+    for (size_t at = MLF_HDR_STOPS; at + MLF_STOP_ENTRY <= size; at += MLF_STOP_ENTRY) {
+        unsigned char *entry = table + at;
+        uint64_t free_entry = 0;
+        if (!__atomic_compare_exchange_n((uint64_t *)(void *)(entry + MLF_STOP_PROCESS),
+                                         &free_entry, lt_process.key, 0, __ATOMIC_RELAXED,
+                                         __ATOMIC_RELAXED))
+            continue;
+        mlf_put_u64(entry + MLF_STOP_TIME, lt_now());
+        mlf_put_u32(entry + MLF_STOP_ERRNO, (uint32_t)error);
+        __atomic_store_n((uint32_t *)(void *)(entry + MLF_STOP_REASON), (uint32_t)reason,
+                         __ATOMIC_RELEASE);
+        if (sink.forsaken)
+            lt_pwrite(sink.file.fd, entry, MLF_STOP_ENTRY, at);
+        return;
+    }
 }
 
 static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
@@ -254,7 +293,7 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
 
     uint64_t end = offset + size, was = __atomic_load_n(&sink.mapped_end, __ATOMIC_RELAXED);
     while (was < end && !__atomic_compare_exchange_n(&sink.mapped_end, &was, end, 1,
-                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ;
     struct lt_fill filled;
     bool follows = lt_fill_look(writer, true, &filled);
@@ -286,7 +325,7 @@ static void file_flush(struct lt_context *self)
     uint64_t size;
     (void)self;
     if (lt_file_is_ours(&sink.file) && !is_intact(sink.file.fd, &size))
-        lt_stop(forsake(), 0);
+        lt_stop(NULL, forsake(), 0);
 }
 
 static void file_release(struct lt_context *context)
@@ -344,6 +383,7 @@ const struct lt_sink lt_sink_file = {
     .release = file_release,
     .flush = file_flush,
     .end = file_end,
+    .stopped = file_stopped,
     .constructed = file_constructed,
     .after_fork = file_after_fork,
     .recover = file_recover,

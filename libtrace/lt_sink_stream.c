@@ -63,6 +63,7 @@ static struct {
     uint64_t retry_at;                /* ticks */
     const struct lt_context *parting; /* its thread ends */
     uint64_t unsaid;                  /* events dropped by ended threads without a buffer */
+    int stop_reason, stop_error;      /* of a STOP record to be delivered; 0: none */
 } sink;
 
 static int stream_fd(void)
@@ -188,6 +189,14 @@ static int deliver_loss(int fd, uint32_t stream, uint64_t events)
     return deliver_control(fd, MLF_REC_LOSS, now, payload, (size_t)(end - payload));
 }
 
+static int deliver_stop(int fd)
+{
+    unsigned char payload[LT_STOP_MAX];
+    uint64_t now = lt_now();
+    unsigned char *end = lt_put_stop(payload, now, sink.stop_reason, sink.stop_error);
+    return deliver_control(fd, MLF_REC_STOP, now, payload, (size_t)(end - payload));
+}
+
 /* Say how far the newest chunks of a context are delivered: of a piece that is lost
  * behind all others nothing else would tell. */
 static int deliver_filled(int fd, const struct lt_context *c)
@@ -254,6 +263,8 @@ static int deliver_all(int fd, const struct lt_context *self, bool ending)
     for (struct lt_context *c = lt_process.contexts; c && !error; c = c->next)
         if (ending || c == sink.parting)
             error = deliver_filled(fd, c);
+    if (!error && sink.stop_reason)
+        error = deliver_stop(fd);
     if (!error)
         error = deliver_sync(fd, mark);
     return error ? error : lt_out_push(fd);
@@ -378,6 +389,19 @@ static enum lt_refusal stream_begin(struct lt_writer *writer, size_t need)
     return 0;
 }
 
+/* Where the peer lives, deliver what is buffered, and that it was the last. */
+static void stream_stopped(int reason, int error, bool told)
+{
+    if (reason == LT_REFUSED_GONE || reason == LT_REFUSED_FULL || !lt_lock_take(&sink.lock))
+        return;
+    if (!told) {
+        sink.stop_reason = reason;
+        sink.stop_error = error;
+    }
+    drain(NULL, true);
+    lt_lock_release(&sink.lock);
+}
+
 static void stream_flush(struct lt_context *self)
 {
     if (!lt_lock_take(&sink.lock))
@@ -385,7 +409,7 @@ static void stream_flush(struct lt_context *self)
     enum lt_refusal refused = drain(self, false);
     lt_lock_release(&sink.lock);
     if (lt_refusal_ends(refused))
-        lt_stop(refused, 0);
+        lt_stop(NULL, refused, 0);
 }
 
 static void stream_end(struct lt_context *self)
@@ -400,7 +424,7 @@ static void stream_end(struct lt_context *self)
     }
     lt_lock_release(&sink.lock);
     if (lt_refusal_ends(refused))
-        lt_stop(refused, 0);
+        lt_stop(NULL, refused, 0);
 }
 
 static void stream_constructed(void)
@@ -456,7 +480,7 @@ static void stream_release(struct lt_context *context)
     }
     lt_lock_release(&sink.lock);
     if (lt_refusal_ends(refused))
-        lt_stop(refused, 0);
+        lt_stop(NULL, refused, 0);
 }
 
 static void forget_aside(struct aside_list *list)
@@ -503,6 +527,7 @@ const struct lt_sink lt_sink_stream = {
     .release = stream_release,
     .flush = stream_flush,
     .end = stream_end,
+    .stopped = stream_stopped,
     .constructed = stream_constructed,
     .after_fork = stream_after_fork,
     .recover = stream_recover,

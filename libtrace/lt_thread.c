@@ -343,6 +343,7 @@ static struct lt_context *shared_context(void)
     }
     lt_lock_release(&lt_process.shared_lock);
     lose();
+    lt_stop(NULL, LT_REFUSED_MEMORY, ENOMEM); /* nobody is left to say what is lost */
     return NULL;
 }
 
@@ -353,8 +354,10 @@ struct lt_context *LT_COLD lt_context_choose(uintptr_t frame)
     struct lt_thread *t = lt_self;
     if (!t) {
         t = begin_thread(frame);
-        if (!t) /* no memory for a block of its own */
+        if (!t) { /* no memory for a block of its own: not asked for again at every event */
+            lt_self = LT_THREAD_GONE;
             return shared_context();
+        }
         if (t->main.busy == frame)
             return &t->main;
     }

@@ -250,8 +250,12 @@ bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const uns
 #define LT_LOSS_MAX (4 * MLF_VU_SLACK)
 unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,
                            int reason);
-/* End tracing for good, with a STOP record if there is room; reason is an enum mlf_loss. */
-void lt_stop(int reason, int error);
+/* The same of a STOP record, and LT_STOP_MAX. */
+unsigned char *lt_put_stop(unsigned char *to, uint64_t now, int reason, int error);
+/* End tracing for good and say so in a STOP record of `context`, whose writers are
+ * the caller's, or, where that is NULL or has no room, in the sink's own way; reason
+ * is an enum mlf_loss. */
+void lt_stop(struct lt_context *context, int reason, int error);
 /* Append to a record's payload under construction. */
 static inline unsigned char *lt_put_string(unsigned char *p, const void *text, size_t size)
 {

@@ -132,7 +132,7 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
             return classify_row(&u->cfi.fde, &u->cfi.row);
         return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
     case LT_CFI_NO_FDE:
-        return in_libc(o) ? LT_WORD(LT_KIND_END, 0, 0) : LT_WORD(LT_KIND_NONE, 0, LT_NONE_END);
+        return in_libc(o) ? LT_WORD(LT_KIND_END, 0, 0) : LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
     case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
     case LT_CFI_NO_OBJECT:
         __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);

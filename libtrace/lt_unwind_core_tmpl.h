@@ -59,7 +59,7 @@
 #include <string.h>
 
 /* The kinds of code without a rule: the offset of LT_KIND_NONE. */
-enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
+enum { LT_NONE_GUESS, LT_NONE_BAD };
 
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)

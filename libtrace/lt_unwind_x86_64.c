@@ -170,7 +170,7 @@ static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
             return LT_WORD(LT_KIND_SIGNAL, 1, 0);
         if (without_fde(o, key + 1) == LT_KIND_END)
             return LT_WORD(LT_KIND_END, 1, 0);
-        return LT_WORD(LT_KIND_NONE, 1, found == LT_CFI_NO_TABLE ? LT_NONE_GUESS : LT_NONE_END);
+        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
     case LT_CFI_NO_OBJECT:
         __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
         return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);

@@ -82,25 +82,25 @@ bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const uns
     return true;
 }
 
-void lt_stop(int reason, int error)
+void lt_stop(struct lt_context *context, int reason, int error)
 {
     uint32_t was = __atomic_exchange_n(&lt_page.active, LT_OFF, __ATOMIC_ACQ_REL);
     if (was != LT_ACTIVE)
         return;
     lt_process.stopped = true;
-    struct lt_thread *self = lt_self;
     if (lt_config.debug)
         lt_say("tracing stopped: the trace cannot be written on", NULL, error);
-    if ((uintptr_t)self <= 1)
-        return;
-    /* The slack behind the limit of the chunk in hand is kept for this. */
-    struct lt_writer *w = &self->main.events;
-    if (!writer_has_slack(w, LT_STOP_MAX))
-        w = &self->main.definitions;
-    unsigned char payload[3 * MLF_VU_SLACK], *p = mlf_put_vu(payload, lt_now());
-    p = mlf_put_vu(p, (uint64_t)reason);
-    p = mlf_put_vu(p, (uint64_t)error);
-    lt_writer_record_in_slack(w, MLF_REC_STOP, payload, (size_t)(p - payload), LT_STOP_MAX);
+    bool told = false;
+    if (context) {
+        /* The slack behind the limit of the chunk in hand is kept for this. */
+        struct lt_writer *w = &context->events;
+        if (!writer_has_slack(w, LT_STOP_MAX))
+            w = &context->definitions;
+        unsigned char payload[LT_STOP_MAX];
+        size_t size = (size_t)(lt_put_stop(payload, lt_now(), reason, error) - payload);
+        told = lt_writer_record_in_slack(w, MLF_REC_STOP, payload, size, LT_STOP_MAX);
+    }
+    lt_sink->stopped(reason, error, told);
 }
 
 bool lt_writer_room(struct lt_writer *writer, size_t size)
@@ -113,7 +113,7 @@ bool lt_writer_room(struct lt_writer *writer, size_t size)
         if (writer->kind == MLF_EVENTS)
             writer->context->dropping = refused == LT_REFUSED_DROP;
         if (lt_refusal_ends(refused))
-            lt_stop(refused, 0);
+            lt_stop(writer->context, refused, 0);
         return false;
     }
     writer->time = writer->base_time;
@@ -131,6 +131,13 @@ bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned cha
         return false;
     put_record(writer, tag, payload, size);
     return true;
+}
+
+unsigned char *lt_put_stop(unsigned char *to, uint64_t now, int reason, int error)
+{
+    to = mlf_put_vu(to, now);
+    to = mlf_put_vu(to, (uint64_t)reason);
+    return mlf_put_vu(to, (uint64_t)error);
 }
 
 unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,

@@ -181,7 +181,7 @@ static int read_program(struct ma_analysis *analysis, const struct ma_process *p
                         const struct ma_module *module)
 {
     struct ma_object object = {
-        .path = module->path[0] ? module->path : NULL,
+        .path = module->file[0] ? module->file : NULL,
         .build_id = module->build_id_size ? module->build_id : NULL,
         .build_id_size = module->build_id_size,
         .segments = module->segments,

@@ -11,6 +11,7 @@
 
 #include "ma_clock.h"
 #include "ma_retire.h"
+#include "ma_runtime.h"
 #include "ma_text.h"
 
 #define HOUR 3600.0
@@ -234,6 +235,35 @@ static void judge_row(const struct ma_analysis *analysis, const struct ma_row *r
     leak->youngest = leak->youngest > leak->oldest ? leak->oldest : leak->youngest;
 }
 
+static void hide(struct ma_leaks *leaks, size_t row, const struct ma_row *its,
+                 struct ma_suppression *one)
+{
+    leaks->of[row].suppressed = one;
+    one->stacks++;
+    one->bytes += its->leaked_bytes;
+    one->blocks += its->leaked_blocks;
+}
+
+/* Hide the blocks that the C and C++ runtimes keep for themselves. A stack that grows,
+ * or of more blocks than they keep, is shown: the program makes them keep more. */
+static int hide_runtime(struct ma_analysis *analysis, struct ma_leaks *leaks)
+{
+    struct ma_runtime runtime = {0};
+    int result = 0;
+    for (size_t i = 0; i < analysis->n_rows && result >= 0; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        size_t most;
+        if (!row->leaked_blocks || leaks->of[i].suppressed ||
+            leaks->of[i].trend.kind == MA_TREND_GROWING)
+            continue;
+        result = ma_runtime_owns(&runtime, &analysis->stacks, row->stack, &most);
+        if (result > 0 && row->leaked_blocks / (row->holders ? row->holders : 1) <= most)
+            hide(leaks, i, row, &leaks->runtime);
+    }
+    ma_runtime_free(&runtime);
+    return result < 0 ? result : 0;
+}
+
 /* Match the suppressions with all leaking rows. Resolves the names of all their stacks. */
 static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
 {
@@ -250,13 +280,12 @@ static int suppress(struct ma_analysis *analysis, struct ma_leaks *leaks)
         long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
         if (n < 0)
             return -ENOMEM;
-        struct ma_suppression *one = ma_suppress_find(all, frames, (size_t)n);
+        struct ma_suppression *one;
+        if (ma_suppress_find(all, frames, (size_t)n, &one) < 0)
+            return -ENOMEM;
         if (!one)
             continue;
-        leaks->of[i].suppressed = one;
-        one->stacks++;
-        one->bytes += row->leaked_bytes;
-        one->blocks += row->leaked_blocks;
+        hide(leaks, i, row, one);
         leaks->suppressed_stacks++;
         leaks->suppressed_bytes += row->leaked_bytes;
         leaks->suppressed_blocks += row->leaked_blocks;
@@ -286,17 +315,19 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
         if (replay->accounts[i] && replay->accounts[i]->live_blocks)
             result = walk_account(analysis, replay->accounts[i], leaks->of);
     }
+    for (size_t i = 0; i < n && result == 0; i++) {
+        if (analysis->rows[i].holders)
+            judge_row(analysis, &analysis->rows[i], &leaks->of[i]);
+    }
     if (result == 0)
         result = suppress(analysis, leaks);
+    if (result == 0 && !analysis->request->show_runtime)
+        result = hide_runtime(analysis, leaks);
     if (result < 0) {
         ma_leaks_free(leaks);
         return NULL;
     }
     leaks->n = n;
-    for (size_t i = 0; i < n; i++) {
-        if (analysis->rows[i].holders)
-            judge_row(analysis, &analysis->rows[i], &leaks->of[i]);
-    }
     return analysis->leaks = leaks;
 }
 

@@ -23,7 +23,8 @@ struct ma_leak {
 
 struct ma_leaks {
     uint64_t suppressed_bytes, suppressed_blocks, suppressed_stacks;
-    struct ma_leak *of; /* by row */
+    struct ma_suppression runtime; /* what the C and C++ runtimes keep (ma_runtime.h) */
+    struct ma_leak *of;            /* by row */
     size_t n;
 };
 

@@ -64,6 +64,7 @@ struct ma_request {
     struct ma_symbol_options symbol_options;
     const char *suppressions[MA_SUPPRESSION_FILES];
     size_t n_suppressions;
+    bool show_runtime; /* show blocks that the C and C++ runtimes keep for themselves */
     bool diff;
     const char *diff_old;                  /* compared with trace */
     struct ma_filter_options diff_window;  /* active: the window of diff_old is this one */

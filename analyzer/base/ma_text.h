@@ -28,8 +28,12 @@ uint32_t ma_hidden_character(const char *text, size_t length);
 
 /* Write text to a terminal or a line of a file: hidden characters become
  * \n, \t or \xHH for each byte, and so do bytes that are no UTF-8. At most `columns`
- * characters, the last an ellipsis then; returns how many were written. */
+ * columns of a terminal, the last an ellipsis then; returns how many were written. */
 size_t ma_write_text(FILE *out, const char *text, size_t columns);
+
+/* The columns that ma_write_text writes of a text if there is room: of a Chinese character
+ * two, of an escaped byte four, of an accent put upon the letter before none. */
+size_t ma_text_columns(const char *text);
 
 /* Write JSON that is well-formed UTF-8 and NUL-terminated no earlier than at
  * its size, hidden characters above ASCII as \u escapes. */

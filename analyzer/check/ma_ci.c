@@ -6,8 +6,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_text.h"
 
@@ -16,7 +16,8 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics)
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
     if (!leaks || ma_metrics_of(analysis, metrics) < 0)
         return -ENOMEM;
-    ma_metrics_hide(metrics, leaks->suppressed_bytes, leaks->suppressed_blocks);
+    ma_metrics_hide(metrics, leaks->suppressed_bytes + leaks->runtime.bytes,
+                    leaks->suppressed_blocks + leaks->runtime.blocks);
     return 0;
 }
 
@@ -149,26 +150,15 @@ const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n)
     return rows;
 }
 
-static bool is_program(const struct ma_analysis *analysis, const char *module)
+const char *ma_ci_trace_name(const struct ma_analysis *analysis)
 {
-    for (size_t i = 0; module && i < analysis->trace.n_processes; i++) {
-        if (strcmp(ma_process_text(analysis->trace.processes[i], MLF_TEXT_EXE), module) == 0)
-            return true;
-    }
-    return false;
-}
-
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (frames[i].file && frames[i].function && !ma_label_is_wrapper(frames[i].function) &&
-            is_program(analysis, frames[i].module))
-            return i;
-    }
-    size_t label = n ? ma_label_frame(frames, n) : 0;
-    for (size_t i = label; i < n; i++) {
-        if (frames[i].file)
-            return i;
-    }
-    return label;
+    const char *path = analysis->request->trace;
+    char *cwd = getcwd(NULL, 0);
+    const size_t n = cwd ? strlen(cwd) : 0;
+    if (n > 1 && strncmp(path, cwd, n) == 0 && path[n] == '/' && path[n + 1])
+        path += n + 1;
+    free(cwd);
+    while (path[0] == '.' && path[1] == '/' && path[2])
+        path += 2;
+    return path;
 }

@@ -39,9 +39,9 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics);
 /* The rows that leak and are not suppressed, largest first, as a list to free; NULL if memory is
  * short. */
 const struct ma_row **ma_ci_leaks(struct ma_analysis *analysis, size_t *n);
-/* The frame a person should open: the first one with a source file in the program
- * itself that does not merely allocate, else the first with a source file, else the
- * label's. Index among n > 0. */
-size_t ma_ci_own_frame(const struct ma_analysis *analysis, const struct ma_frame *frames, size_t n);
+
+/* What tells the trace from others in one job: its path as given, below the working
+ * directory relative to it. Within the request. */
+const char *ma_ci_trace_name(const struct ma_analysis *analysis);
 
 #endif

@@ -43,6 +43,8 @@ static int put_frame(FILE *out, const struct ma_frame *frame)
     }
     if (frame->file && frame->line)
         fprintf(out, ":%u", frame->line);
+    else if (!frame->file && place && place[0])
+        fprintf(out, "+0x%llx", (unsigned long long)frame->offset);
     putc('\n', out);
     return result;
 }
@@ -123,8 +125,7 @@ static int put_filter(const struct ma_filter *filter, FILE *out)
 
 int ma_ci_write_junit(struct ma_analysis *analysis, const struct ma_gate *gate, FILE *out)
 {
-    const char *path = analysis->request->trace, *slash = strrchr(path, '/');
-    const char *class = slash && slash[1] ? slash + 1 : path;
+    const char *path = analysis->request->trace, *class = ma_ci_trace_name(analysis);
     char counts[128];
     snprintf(counts, sizeof counts, "tests=\"%zu\" failures=\"%zu\" errors=\"%d\"", gate->n + 1,
              gate->n_failed, gate->doubt[0] != 0);

@@ -132,6 +132,15 @@ static char *read_whole(int fd, size_t size)
     return text;
 }
 
+/* What a report left out of its leaks: bytes and blocks of a member of it. */
+static void hide_member(yajl_val tree, const char *member, struct ma_metrics *metrics)
+{
+    yajl_val bytes = yajl_tree_get(tree, (const char *[]){member, "bytes", NULL}, yajl_t_number);
+    yajl_val blocks = yajl_tree_get(tree, (const char *[]){member, "blocks", NULL}, yajl_t_number);
+    ma_metrics_hide(metrics, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
+                    blocks ? strtoull(YAJL_GET_NUMBER(blocks), NULL, 10) : 0);
+}
+
 static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metrics,
                         struct ma_error *error)
 {
@@ -167,12 +176,8 @@ static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metr
         metrics->value[i] = digits ? strtoull(digits, &end, 10) : 0;
         metrics->known[i] = digits && digits[0] != '-' && end && !*end && !errno;
     }
-    yajl_val bytes =
-        yajl_tree_get(tree, (const char *[]){"suppressions", "bytes", NULL}, yajl_t_number);
-    yajl_val blocks =
-        yajl_tree_get(tree, (const char *[]){"suppressions", "blocks", NULL}, yajl_t_number);
-    ma_metrics_hide(metrics, bytes ? strtoull(YAJL_GET_NUMBER(bytes), NULL, 10) : 0,
-                    blocks ? strtoull(YAJL_GET_NUMBER(blocks), NULL, 10) : 0);
+    hide_member(tree, "suppressions", metrics);
+    hide_member(tree, "runtime", metrics);
     return 0;
 }
 

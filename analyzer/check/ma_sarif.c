@@ -14,6 +14,12 @@
 #include "ma_text.h"
 #include "mlog_version.h"
 
+#define HELP "Blocks that this stack allocated were live when their process ended."
+#define MEND                                                                                       \
+    "Free them where the last pointer to them goes, or, if they are meant to live as long as the " \
+    "program, name their function in a file for `mlog-analyze --suppressions`. "                   \
+    "`mlog-analyze --leaks` tells whether they were still growing."
+
 struct sarif {
     struct ma_analysis *analysis;
     FILE *out;
@@ -52,20 +58,45 @@ static void put_location(struct sarif *sarif, const struct ma_frame *frame)
     put_uri(sarif, path && path[0] ? path : sarif->analysis->request->trace);
     if (frame->file && frame->line)
         fprintf(out, ", \"region\": {\"startLine\": %u}", frame->line);
+    if (!frame->file && frame->module && frame->module[0]) {
+        const struct ma_frame bare = {.module = frame->module, .offset = frame->offset};
+        fprintf(out, ", \"address\": {\"kind\": \"instruction\", \"relativeAddress\": %llu, ",
+                (unsigned long long)frame->offset);
+        fputs("\"fullyQualifiedName\": ", out);
+        ma_write_json_string(out, ma_frame_name(&bare, buffer, sizeof buffer));
+        putc('}', out);
+    }
     fputs("}, \"logicalLocations\": [{\"kind\": \"function\", \"fullyQualifiedName\": ", out);
     ma_write_json_string(out, ma_frame_name(frame, buffer, sizeof buffer));
-    fputs("}]}", out);
+    fputs("}]", out);
+    if (!frame->file && frame->build_id)
+        fprintf(out, ", \"properties\": {\"buildId\": \"%s\"}", frame->build_id);
+    putc('}', out);
+}
+
+/* How many frames from the innermost on tell leaks apart, named or not: up to the
+ * outermost of the program itself. Those that call it are the system's. */
+static size_t telling(const struct ma_frame *frames, size_t n)
+{
+    while (n && !ma_label_is_own(&frames[n - 1]))
+        n--;
+    return n;
 }
 
 /* FNV-1a over functions and names of modules: the same for the same leak of
- * another build, at another line. */
+ * another build, at another line. A frame without a name counts by its offset, which
+ * is the same wherever its module is loaded, and in a build of the same code. */
 static uint64_t fingerprint(const struct ma_frame *frames, size_t n)
 {
     uint64_t hash = 0xcbf29ce484222325u;
+    const size_t own = telling(frames, n);
     for (size_t i = 0; i < n; i++) {
+        char offset[32] = "?";
+        if (i < own)
+            snprintf(offset, sizeof offset, "+0x%" PRIx64, frames[i].offset);
         const char *module = frames[i].module ? frames[i].module : "";
         const char *slash = strrchr(module, '/');
-        const char *parts[] = {frames[i].function ? frames[i].function : "?",
+        const char *parts[] = {frames[i].function ? frames[i].function : offset,
                                slash ? slash + 1 : module};
         for (size_t k = 0; k < 2; k++) {
             for (const char *c = parts[k]; *c; c++)
@@ -90,7 +121,7 @@ static int put_result(struct sarif *sarif, const struct ma_row *row)
         frames = &none;
         n = 1;
     }
-    const struct ma_frame *own = &frames[ma_ci_own_frame(analysis, frames, (size_t)n)];
+    const struct ma_frame *own = &frames[ma_label_own_frame(frames, (size_t)n)];
     char *text = NULL;
     if (asprintf(&text, "%s in %s block%s never freed, allocated by %s",
                  ma_human_bytes(bytes, row->leaked_bytes),
@@ -178,12 +209,25 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
         "      \"tool\": {\"driver\": {\"name\": \"mlog-analyze\", \"version\": \"" MLOG_VERSION
         "\", \"rules\": [\n"
         "        {\"id\": \"heap-leak\", \"name\": \"HeapLeak\", \"shortDescription\": {\"text\": "
-        "\"Memory that was never freed\"}, \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
+        "\"Memory that was never freed\"},\n"
+        "         \"fullDescription\": {\"text\": \"" HELP "\"},\n"
+        "         \"help\": {\"text\": \"" HELP " " MEND "\", \"markdown\": \"" HELP "\\n\\n" MEND
+        "\"},\n         \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
         "        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
         "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
         "{\"text\": \"The trace is not whole\"}}]}},\n",
         out);
     put_invocation(&sarif, gate);
+    if (result == 0) {
+        fputs("      \"automationDetails\": {\"id\": ", out);
+        char *id = NULL;
+        if (asprintf(&id, "mlog/%s/", ma_ci_trace_name(analysis)) < 0)
+            result = -ENOMEM;
+        else
+            ma_write_json_string(out, id);
+        free(result == 0 ? id : NULL);
+        fputs("},\n", out);
+    }
     if (analysis->filter && result == 0)
         result = put_filter(analysis->filter, out);
     fputs("      \"results\": [", out);

@@ -2,7 +2,10 @@
  *
  * pprof's profile.pb.gz (pprof/profile.proto), with the four values that heap
  * profiles of Go and others have: objects and bytes, allocated and in use at
- * the end. A location is a frame's address with the functions inlined there.
+ * the end. A location is a frame's address with the functions inlined there: of a
+ * return address the byte before it, which lies in the call, so that pprof finds the
+ * line of the call where we know none. A mapping says which names it comes with, and
+ * pprof looks for those of a mapping that has none.
  *
  * The message is written in pieces, each a Profile with one element of one
  * repeated field: by protobuf's rules their bytes in a row are the Profile
@@ -36,8 +39,9 @@ struct gzip { /* a protobuf buffer that packs what it gets into a file */
 };
 
 struct object {
-    uint64_t mapping; /* id, 0: not written yet */
+    uint64_t mapping; /* id, 0: none yet */
     uint64_t bias;
+    bool functions, files, lines, inlines; /* some frame of it has them */
 };
 
 struct writer {
@@ -49,10 +53,12 @@ struct writer {
     size_t n_location_of;
     uint64_t n_locations;
     struct object *objects; /* as in ma_stacks */
+    uint32_t *mapped;       /* those with a mapping, in the order of their ids */
     uint64_t n_mappings;
     uint64_t *path; /* location ids of one stack */
     size_t n_path, path_capacity;
-    bool failed; /* memory ran out */
+    bool inlines; /* they are told */
+    bool failed;  /* memory ran out */
 };
 
 static void deflate_all(struct gzip *gzip, int flush)
@@ -118,22 +124,30 @@ static const struct ma_module *module_of(const struct ma_object_entry *object)
     return object->known ? ma_process_module(object->first, object->first_id) : NULL;
 }
 
+static void add_mapping(struct writer *writer, uint32_t index)
+{
+    struct object *object = &writer->objects[index];
+    const struct ma_module *module = module_of(&writer->analysis->stacks.objects[index]);
+    object->bias = module ? module->bias : 0;
+    writer->mapped[writer->n_mappings++] = index;
+    object->mapping = writer->n_mappings;
+}
+
 static void emit_mapping(struct writer *writer, uint32_t index)
 {
     const struct ma_object_entry *entry = &writer->analysis->stacks.objects[index];
-    struct object *object = &writer->objects[index];
+    const struct object *object = &writer->objects[index];
     const struct ma_module *module = module_of(entry);
     Perftools__Profiles__Mapping mapping = PERFTOOLS__PROFILES__MAPPING__INIT;
     Perftools__Profiles__Mapping *mappings[] = {&mapping};
     profile_piece piece = PERFTOOLS__PROFILES__PROFILE__INIT;
     piece.n_mapping = 1;
     piece.mapping = mappings;
-    mapping.id = object->mapping = ++writer->n_mappings;
+    mapping.id = object->mapping;
     mapping.filename =
         string_index(writer, entry->known && entry->path[0] ? entry->path : "[unknown]");
     mapping.build_id = string_index(writer, entry->build_id_text);
     if (module) {
-        object->bias = module->bias;
         mapping.memory_start = UINT64_MAX;
         for (size_t i = 0; i < module->n_segments; i++) {
             const struct ma_segment *segment = &module->segments[i];
@@ -150,9 +164,10 @@ static void emit_mapping(struct writer *writer, uint32_t index)
         if (mapping.memory_start == UINT64_MAX)
             mapping.memory_start = 0;
     }
-    bool names = writer->analysis->symbols != NULL;
-    mapping.has_functions = mapping.has_filenames = names;
-    mapping.has_line_numbers = mapping.has_inline_frames = names;
+    mapping.has_functions = object->functions;
+    mapping.has_filenames = object->files;
+    mapping.has_line_numbers = object->lines;
+    mapping.has_inline_frames = object->inlines;
     emit(writer, &piece);
 }
 
@@ -207,6 +222,20 @@ static uint64_t emit_location(struct writer *writer, const struct ma_frame *fram
     return location.id;
 }
 
+/* Note what the frames of one address tell. Inlined calls come with lines, so a
+ * mapping with lines tells those there are. */
+static void note_names(struct object *object, const struct ma_frame *frames, size_t n, bool inlines)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!frames[i].function)
+            continue;
+        object->functions = true;
+        object->files |= frames[i].file != NULL;
+        object->lines |= frames[i].line != 0;
+        object->inlines |= inlines && frames[i].line != 0;
+    }
+}
+
 static uint64_t location_of(struct writer *writer, uint32_t pc)
 {
     struct ma_stacks *stacks = &writer->analysis->stacks;
@@ -220,13 +249,15 @@ static uint64_t location_of(struct writer *writer, uint32_t pc)
         return 0;
     }
     const struct ma_pc *where = &stacks->pcs[pc];
-    uint64_t mapping = 0, address = where->address;
+    const uint64_t back = where->exact ? 0 : 1;
+    uint64_t mapping = 0, address = where->address - back;
     if (where->object != MA_NONE) {
         struct object *object = &writer->objects[where->object];
         if (!object->mapping)
-            emit_mapping(writer, where->object);
+            add_mapping(writer, where->object);
+        note_names(object, frames, (size_t)n, writer->inlines);
         mapping = object->mapping;
-        address = object->bias + where->offset;
+        address = object->bias + where->offset - back;
     }
     uint64_t id = emit_location(writer, frames, (size_t)n, mapping, address);
     writer->failed |= id >= MA_NONE;
@@ -317,7 +348,7 @@ static void emit_strings(struct writer *writer)
 }
 
 /* pprof takes the first mapping for the program's own. */
-static void emit_main_first(struct writer *writer)
+static void add_main_first(struct writer *writer)
 {
     const struct ma_stacks *stacks = &writer->analysis->stacks;
     uint32_t main = MA_NONE;
@@ -328,7 +359,7 @@ static void emit_main_first(struct writer *writer)
             main = i;
     }
     if (main != MA_NONE)
-        emit_mapping(writer, main);
+        add_mapping(writer, main);
 }
 
 static int write_pprof(struct ma_analysis *analysis, void *state, FILE *out)
@@ -338,16 +369,20 @@ static int write_pprof(struct ma_analysis *analysis, void *state, FILE *out)
         .analysis = analysis,
         .gzip = {.base = {.append = gzip_append}, .out = out},
         .objects = calloc(analysis->stacks.n_objects + 1, sizeof *writer.objects),
+        .mapped = calloc(analysis->stacks.n_objects + 1, sizeof *writer.mapped),
+        .inlines = analysis->request->symbol_options.inlines,
     };
     /* 16: with a gzip header, which has no name and no time in it. */
-    if (!writer.objects || deflateInit2(&writer.gzip.stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
-                                        15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+    if (!writer.objects || !writer.mapped ||
+        deflateInit2(&writer.gzip.stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
+                     Z_DEFAULT_STRATEGY) != Z_OK) {
         free(writer.objects);
+        free(writer.mapped);
         return -ENOMEM;
     }
     string_index(&writer, "");
     emit_head(&writer);
-    emit_main_first(&writer);
+    add_main_first(&writer);
     const struct ma_frame none = {.function = MA_NO_STACK};
     uint64_t no_stack = 0;
     for (size_t i = 0; i < analysis->n_rows && !writer.failed; i++) {
@@ -355,6 +390,8 @@ static int write_pprof(struct ma_analysis *analysis, void *state, FILE *out)
             no_stack = emit_location(&writer, &none, 1, 0, 0);
         emit_sample(&writer, &analysis->rows[i], no_stack);
     }
+    for (uint64_t i = 0; i < writer.n_mappings; i++)
+        emit_mapping(&writer, writer.mapped[i]);
     emit_strings(&writer);
     deflate_waiting(&writer.gzip, Z_FINISH);
     deflateEnd(&writer.gzip.stream);
@@ -362,6 +399,7 @@ static int write_pprof(struct ma_analysis *analysis, void *state, FILE *out)
     ma_pairs_free(&writer.functions);
     free(writer.location_of);
     free(writer.objects);
+    free(writer.mapped);
     free(writer.path);
     return writer.failed ? -ENOMEM : writer.gzip.failed ? -EIO : 0;
 }

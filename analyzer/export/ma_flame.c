@@ -11,6 +11,8 @@
 
 #include "ma_flame_tree.h"
 
+static const char united[] = "(more frames)";
+
 enum { MAX_NAME = 16384 }; /* bytes of a name before cleaning; the rest is cut */
 
 static uint64_t mix(uint64_t hash)
@@ -60,7 +62,7 @@ struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit)
         ma_flame_free(flame);
         return NULL;
     }
-    flame->nodes[flame->n_nodes++] = (struct ma_flame_node){0};
+    flame->nodes[flame->n_nodes++] = (struct ma_flame_node){.file = MA_FLAME_NO_FILE};
     return flame;
 }
 
@@ -203,7 +205,8 @@ static int node_slots_grow(struct ma_flame *flame)
     return 0;
 }
 
-int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *out)
+static int find_node(struct ma_flame *flame, uint32_t parent, uint32_t name, bool bounded,
+                     uint32_t *out)
 {
     if (node_slots_grow(flame) != 0 ||
         grow_array(&flame->nodes, flame->n_nodes, &flame->room_nodes, sizeof(*flame->nodes)) != 0)
@@ -214,11 +217,46 @@ int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32
             return 0;
         slot = (slot + 1) & mask;
     }
+    if (bounded)
+        return 1;
     *out = (uint32_t)flame->n_nodes++;
-    flame->nodes[*out] = (struct ma_flame_node){
-        .parent = parent, .name = name, .depth = flame->nodes[parent].depth + 1};
+    flame->nodes[*out] = (struct ma_flame_node){.parent = parent,
+                                                .name = name,
+                                                .depth = flame->nodes[parent].depth + 1,
+                                                .file = MA_FLAME_NO_FILE};
     flame->node_slots[slot] = *out;
     return 0;
+}
+
+int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *out)
+{
+    uint32_t rest;
+    int result = find_node(flame, parent, name, flame->most && flame->n_nodes >= flame->most, out);
+    if (result <= 0)
+        return result;
+    result = ma_flame_name(flame, united, &rest);
+    if (result == 0)
+        result = find_node(flame, parent, rest, false, out);
+    return result < 0 ? result : 1;
+}
+
+void ma_flame_bound(struct ma_flame *flame, size_t most)
+{
+    flame->most = most;
+}
+
+void ma_flame_tell(struct ma_flame *flame, uint32_t node, bool own, uint32_t file, unsigned line)
+{
+    struct ma_flame_node *at = &flame->nodes[node];
+    at->own |= own;
+    if (file == MA_FLAME_NO_FILE)
+        return;
+    if (at->file == MA_FLAME_NO_FILE) {
+        at->file = file;
+        at->line = line;
+    } else {
+        at->several |= at->file != file || at->line != line;
+    }
 }
 
 static uint64_t add_capped(uint64_t a, uint64_t b)

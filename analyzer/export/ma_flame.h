@@ -28,6 +28,7 @@ struct ma_flame;
 struct ma_flame_look {
     const char *subtitle; /* a second line below the title, or NULL */
     bool icicle;          /* the root on top, growing down */
+    const char *note;     /* what the graph does not show, for its foot, or NULL */
     bool differential;    /* colours tell growth against the old table, see below */
 };
 
@@ -39,10 +40,19 @@ struct ma_flame *ma_flame_begin(const char *title, enum ma_flame_unit unit);
  * once: the number of a name, which is copied, may hold any bytes and may be NULL
  * (unknown); the frame with this name that `parent` calls, 0 being the root, which has
  * no name. Frames with the same path from the root are one. Return 0 or -ENOMEM;
- * frames without a value count for nothing.
+ * frames without a value count for nothing. ma_flame_node returns 1 where there would
+ * be more frames than ma_flame_bound allows: *node then stands for all that `parent`
+ * has besides, and nothing is to be put above it.
  */
 int ma_flame_name(struct ma_flame *flame, const char *raw, uint32_t *name);
 int ma_flame_node(struct ma_flame *flame, uint32_t parent, uint32_t name, uint32_t *node);
+
+void ma_flame_bound(struct ma_flame *flame, size_t most);
+
+/* Tells whose the frame is, and where it is: the number of its file's name and a line,
+ * 0 if unknown. Of several places the first is shown. */
+#define MA_FLAME_NO_FILE UINT32_MAX
+void ma_flame_tell(struct ma_flame *flame, uint32_t node, bool own, uint32_t file, unsigned line);
 
 /* Adds `value` to the stack that ends at this frame. Sums stop at UINT64_MAX instead of
  * wrapping. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What makes a flame graph live: it lays the frames out for the window, zooms
-// to a clicked frame, searches by regular expression, and keeps both in the
+// to a chosen frame, by mouse or keyboard (Tab, arrows, Enter, Escape, slash), searches by regular expression, and keeps both in the
 // address (#zoom=N&search=RE), so that a view can be shared. It reads all it
 // needs from the picture and fetches nothing.
 (function () {
@@ -17,13 +17,25 @@ let width = 0, letter = 7, view = null, pattern = '';
 // One entry a frame: x and w are fractions of the whole.
 const frames = Array.from(byId('frames').children, (g, index) => {
     const rect = g.querySelector('rect'), full = g.querySelector('title').textContent;
-    const cut = full.lastIndexOf('\n');
+    const lines = full.split('\n'), place = lines.length > 2 ? lines[1] + ', ' : '';
+    g.setAttribute('role', 'treeitem');
+    g.setAttribute('tabindex', index ? '-1' : '0');
+    g.setAttribute('aria-level', +g.dataset.d + 1);
+    g.setAttribute('aria-label', lines.join(', '));
     return {g, rect, index, label: g.querySelector('text'), full,
-        name: full.slice(0, cut), value: full.slice(cut + 1),
+        name: lines[0], value: place + lines[lines.length - 1],
         x: +g.dataset.x, w: +g.dataset.w,
         level: +g.dataset.d, hidden: false, found: false};
 });
 const root = frames[0];
+let current = root;  // the one that Tab comes to
+
+// They come depth first: the latest of each level is the parent of what comes next.
+const path = [];
+for (const frame of frames) {
+    frame.parent = path[frame.level - 1] || null;
+    path[frame.level] = frame;
+}
 
 // "a::b<c<d>, e>::f<g>" as "a::b<…>::f<…>"; the same as fold() in ma_flame_svg.c.
 function fold(name) {
@@ -110,6 +122,8 @@ function remember() {
 function zoom(frame) {
     view = frame;
     layOut();
+    if (current.hidden)
+        makeCurrent(frame);
     show(frame === root ? null : frame);
     remember();
 }
@@ -192,6 +206,7 @@ function closeSearch(clear) {
         field.classList.remove('wrong');
         byId('holder').style.display = 'none';
         field.blur();
+        focus(current);
     }
 }
 
@@ -232,6 +247,54 @@ function resize() {
     layOut();
 }
 
+function makeCurrent(frame) {
+    current.g.setAttribute('tabindex', '-1');
+    current = frame;
+    frame.g.setAttribute('tabindex', '0');
+}
+
+function focus(frame) {
+    if (!frame || frame.hidden)
+        return;
+    makeCurrent(frame);
+    frame.g.focus({preventScroll: true});
+    const box = frame.rect.getBoundingClientRect(), top = bar.getBoundingClientRect().bottom;
+    if (box.top < top || box.bottom > window.innerHeight)
+        window.scrollBy(0, box.top - (top + window.innerHeight) / 2);
+}
+
+// The next one beside it that is in sight.
+function beside(frame, step) {
+    for (let i = frame.index + step; i >= 0 && i < frames.length; i += step)
+        if (frames[i].level === frame.level && !frames[i].hidden)
+            return frames[i];
+    return null;
+}
+
+function widestChild(frame) {
+    let widest = null;
+    for (let i = frame.index + 1; i < frames.length && frames[i].level > frame.level; i++)
+        if (frames[i].parent === frame && !frames[i].hidden && (!widest || frames[i].w > widest.w))
+            widest = frames[i];
+    return widest;
+}
+
+// Keys that move among the frames, as they lie in the picture, or act on one.
+function press(frame, key) {
+    const inwards = svg.hasAttribute('data-icicle') ? 'ArrowDown' : 'ArrowUp';
+    if (key === 'Enter' || key === ' ')
+        zoom(frame);
+    else if (key === 'ArrowLeft' || key === 'ArrowRight')
+        focus(beside(frame, key === 'ArrowLeft' ? -1 : 1));
+    else if (key === 'ArrowUp' || key === 'ArrowDown')
+        focus(key === inwards ? widestChild(frame) : frame.parent);
+    else if (key === 'Home')
+        focus(root);
+    else
+        return false;
+    return true;
+}
+
 byId('frames').addEventListener('click', event => {
     const g = event.target.closest('#frames > g');
     if (g)
@@ -240,6 +303,25 @@ byId('frames').addEventListener('click', event => {
 const shown = new Map(frames.map(frame => [frame.g, frame]));
 byId('frames').addEventListener('mouseover', event => show(shown.get(event.target.closest('#frames > g'))));
 byId('frames').addEventListener('mouseout', () => show(view === root ? null : view));
+byId('frames').addEventListener('focusin', event => {
+    const frame = shown.get(event.target.closest('#frames > g'));
+    if (frame) {
+        makeCurrent(frame);
+        show(frame);
+    }
+});
+byId('frames').addEventListener('focusout', () => show(view === root ? null : view));
+byId('frames').addEventListener('keydown', event => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && press(current, event.key))
+        event.preventDefault();
+});
+for (const button of svg.querySelectorAll('.button'))
+    button.addEventListener('keydown', event => {
+        if (event.key === 'Enter' || event.key === ' ') {
+            event.preventDefault();
+            button.dispatchEvent(new MouseEvent('click', {bubbles: true}));
+        }
+    });
 byId('reset').addEventListener('click', () => zoom(root));
 byId('find').addEventListener('click', openSearch);
 byId('clear').addEventListener('click', () => closeSearch(true));
@@ -252,6 +334,8 @@ window.addEventListener('keydown', event => {
             closeSearch(true);
         else
             zoom(root);
+        if (document.activeElement && document.activeElement.closest('#frames'))
+            focus(current);
     }
 });
 window.addEventListener('resize', resize);

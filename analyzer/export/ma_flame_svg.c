@@ -3,7 +3,8 @@
  * A flame graph as one SVG document. The frames are drawn here for a width of
  * 1200, so that a viewer without scripts shows them too; ma_flame.js lays them
  * out anew for the window it finds. Each frame's place is kept as a fraction of
- * the whole (data-x, data-w), its words in its <title>: name, line feed, value.
+ * the whole (data-x, data-w), its words in its <title>: a line each
+ * for name, place (if known) and value.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +21,7 @@ enum {
     FOOTER = 26,
     ROW = 17,
     MAX_ROWS = 1800, /* browsers draw pictures up to some 32,000 high */
-    SHADES = 8,
+    SHADES = 6,
 };
 
 /* Of a differential graph: from no change to all changed, in each direction. */
@@ -29,37 +30,18 @@ enum { STEPS = 8 };
 static const double least = 0.1;   /* narrower frames are left out */
 static const double letter = 6.93; /* width of one */
 
-/* Kinds of frames, told from their names, each with its own colours. */
-enum kind { KIND_C, KIND_CPP, KIND_LIBRARY, KIND_UNKNOWN, KINDS };
+/* Two kinds of frames, told apart by lightness alone, so that eyes that see no hues
+ * and printers without colours tell them apart as well. The shades of a kind, which tell
+ * neighbours apart, lie far from those of the other. */
+enum kind { KIND_OTHER, KIND_OWN, KINDS };
 
 static const struct {
     const char *says;
-    double hue, hue_step, saturation, lightness, lightness_step;
+    double hue, saturation, lightness, lightness_step;
 } kinds[KINDS] = {
-    [KIND_C] = {"C", 40, 1.6, 0.88, 0.62, 0.017},
-    [KIND_CPP] = {"C++, Rust, D", 14, 1.9, 0.86, 0.64, 0.014},
-    [KIND_LIBRARY] = {"their standard libraries", 346, 1.7, 0.62, 0.74, 0.014},
-    [KIND_UNKNOWN] = {"no symbol", 32, 2.0, 0.16, 0.68, 0.022},
+    [KIND_OTHER] = {"libraries, allocation", 40, 0.38, 0.905, 0.007},
+    [KIND_OWN] = {"the program's own", 34, 0.62, 0.56, 0.012},
 };
-
-static bool starts(const char *name, const char *prefix)
-{
-    return !strncmp(name, prefix, strlen(prefix));
-}
-
-static enum kind kind_of(const char *name)
-{
-    if (starts(name, "??") || starts(name, "0x") || strstr(name, "+0x"))
-        return KIND_UNKNOWN;
-    const char *scope = *name == '<' ? name + 1 : name;
-    static const char *const libraries[] = {"std::",      "__gnu_cxx::",  "core::",
-                                            "alloc::",    "operator new", "operator delete",
-                                            "void std::", "hashbrown::"};
-    for (size_t i = 0; i < sizeof(libraries) / sizeof(*libraries); i++)
-        if (starts(scope, libraries[i]))
-            return KIND_LIBRARY;
-    return strstr(name, "::") || strchr(name, '(') || strchr(name, '<') ? KIND_CPP : KIND_C;
-}
 
 static unsigned shade_of(const char *name)
 {
@@ -85,7 +67,7 @@ static void write_colours(FILE *out)
 {
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned shade = 0; shade < SHADES; shade++) {
-            double hue = kinds[kind].hue + shade * kinds[kind].hue_step;
+            double hue = kinds[kind].hue;
             double light =
                 kinds[kind].lightness + (shade * 5 % SHADES) * kinds[kind].lightness_step;
             fprintf(out, ".k%us%u rect{fill:#%02x%02x%02x}\n", kind, shade,
@@ -226,6 +208,7 @@ struct picture {
     uint64_t widest_change; /* of a frame against the old table */
     size_t gone;            /* frames that only the old table has */
     unsigned height;
+    const char *note; /* ASCII, ours */
 };
 
 static double share(const struct picture *picture, double value)
@@ -274,6 +257,19 @@ static void write_change(const struct picture *picture, const struct ma_flame_no
             change);
 }
 
+/* A line of its own, if the place is known. */
+static void write_place(const struct ma_flame *flame, const struct ma_flame_node *node, FILE *out)
+{
+    if (node->file == MA_FLAME_NO_FILE)
+        return;
+    putc('\n', out);
+    write_text(flame->names[node->file], out);
+    if (node->line)
+        fprintf(out, ":%u", node->line);
+    if (node->several)
+        fputs(" and others", out);
+}
+
 static void write_frame(struct picture *picture, uint32_t number, const char *name, double start,
                         FILE *out)
 {
@@ -287,11 +283,12 @@ static void write_frame(struct picture *picture, uint32_t number, const char *na
     if (picture->differential)
         write_change_class(picture, node, out);
     else if (number)
-        fprintf(out, "<g class=\"k%us%u\"", kind_of(name), shade_of(name));
+        fprintf(out, "<g class=\"k%us%u\"", node->own ? KIND_OWN : KIND_OTHER, shade_of(name));
     else
-        fputs("<g class=\"k3s4\"", out);
+        fputs("<g class=\"k0s0\"", out);
     fprintf(out, " data-x=\"%.10g\" data-w=\"%.10g\" data-d=\"%u\"><title>", x, w, node->depth);
     write_text(name, out);
+    write_place(picture->flame, node, out);
     fprintf(out, "\n%s, %.2f %%", value, 100 * w);
     if (picture->differential)
         write_change(picture, node, out);
@@ -304,7 +301,10 @@ static void write_frame(struct picture *picture, uint32_t number, const char *na
 static void write_frames(struct picture *picture, FILE *out)
 {
     const struct ma_flame_node *nodes = picture->flame->nodes;
-    fputs("<g id=\"frames\">\n", out);
+    fputs(
+        "<g id=\"frames\" role=\"tree\" aria-label=\"Frames of the stacks. Arrow keys move, Enter "
+        "zooms, Escape goes back, slash searches.\">\n",
+        out);
     write_frame(picture, 0, "all", 0, out);
     for (size_t i = 0; i < picture->n; i++) {
         uint32_t number = picture->order[i];
@@ -322,9 +322,10 @@ static void write_frames(struct picture *picture, FILE *out)
 static void write_button(const char *id, const char *says, int width, bool off, FILE *out)
 {
     fprintf(out,
-            "<g id=\"%s\" class=\"button%s\" role=\"button\"><rect width=\"%d\" height=\"22\"/>"
+            "<g id=\"%s\" class=\"button%s\" role=\"button\" tabindex=\"0\" "
+            "aria-label=\"%s\"><rect width=\"%d\" height=\"22\"/>"
             "<text class=\"plain\" x=\"%d\" y=\"15\">%s</text></g>\n",
-            id, off ? " off" : "", width, width / 2, says);
+            id, off ? " off" : "", says, width, width / 2, says);
 }
 
 static void write_bar(const struct picture *picture, const char *subtitle, FILE *out)
@@ -338,12 +339,14 @@ static void write_bar(const struct picture *picture, const char *subtitle, FILE 
     write_text(picture->flame->title, out);
     fprintf(out, "</text>\n<text class=\"plain faint\" x=\"%d\" y=\"43\">", PAD);
     write_text(subtitle, out);
-    fprintf(out, "</text>\n<text id=\"details\" x=\"%d\" y=\"62\">%s%s%s", PAD,
+    fprintf(out, "</text>\n<text id=\"details\" aria-live=\"polite\" x=\"%d\" y=\"62\">%s%s%s", PAD,
             picture->n ? "" : "nothing to show: ", value, picture->n ? " in all" : "");
     if (picture->differential)
         write_change(picture, &picture->flame->nodes[0], out);
     fputs("</text>\n", out);
-    fprintf(out, "<text id=\"matched\" class=\"right\" x=\"%d\" y=\"62\"></text>\n", WIDTH - PAD);
+    fprintf(out,
+            "<text id=\"matched\" aria-live=\"polite\" class=\"right\" x=\"%d\" y=\"62\"></text>\n",
+            WIDTH - PAD);
     write_button("find", "Search", 70, false, out);
     write_button("clear", "Clear search", 96, true, out);
     write_button("reset", "Reset zoom", 90, true, out);
@@ -370,7 +373,7 @@ static void write_footer(const struct picture *picture, FILE *out)
     }
     for (unsigned kind = 0; kind < KINDS && !picture->differential; kind++) {
         char class[16];
-        snprintf(class, sizeof(class), "k%us2", kind);
+        snprintf(class, sizeof(class), "k%us1", kind);
         x = write_key(class, kinds[kind].says, x, y, out);
     }
     if (picture->gone)
@@ -378,6 +381,11 @@ static void write_footer(const struct picture *picture, FILE *out)
                 "<text class=\"plain faint right\" x=\"%d\" y=\"%.0f\">gone since: %zu frame%s"
                 "</text>\n",
                 WIDTH - PAD, y, picture->gone, picture->gone == 1 ? "" : "s");
+    if (picture->note) {
+        fprintf(out, "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">%s</text>\n", x + 10, y,
+                picture->note);
+        x += 10 + 7 * (double)strlen(picture->note);
+    }
     if (picture->thin || picture->deep)
         fprintf(out, "<text class=\"plain faint\" x=\"%.0f\" y=\"%.0f\">not drawn: ", x + 10, y);
     if (picture->thin)
@@ -424,8 +432,10 @@ static int prepare(struct picture *picture)
 int ma_flame_write_svg(struct ma_flame *flame, const struct ma_flame_look *look, FILE *out)
 {
     ma_flame_sum_up(flame);
-    struct picture picture = {
-        .flame = flame, .icicle = look && look->icicle, .differential = look && look->differential};
+    struct picture picture = {.flame = flame,
+                              .icicle = look && look->icicle,
+                              .differential = look && look->differential,
+                              .note = look ? look->note : NULL};
     char *subtitle = ma_flame_clean(look && look->subtitle ? look->subtitle : "");
     errno = 0;
     int error = subtitle ? prepare(&picture) : -ENOMEM;

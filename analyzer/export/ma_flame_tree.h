@@ -15,6 +15,10 @@ struct ma_flame_node {
     uint32_t parent;              /* always an earlier node; the root's is itself */
     uint32_t name;
     uint32_t depth; /* the root's is 0 */
+    uint32_t file;  /* number of a name; MA_FLAME_NO_FILE: unknown */
+    unsigned line;
+    bool own;     /* of the program itself */
+    bool several; /* places: the one above is the first */
 };
 
 struct ma_flame {
@@ -22,6 +26,7 @@ struct ma_flame {
     enum ma_flame_unit unit;
     struct ma_flame_node *nodes; /* [0] is the root, which has no name */
     size_t n_nodes, room_nodes;
+    size_t most;          /* nodes, before what is new is united; 0: no bound */
     uint32_t *node_slots; /* hash of (parent, name) to node; 0: empty */
     size_t room_node_slots;
     char **names; /* valid UTF-8 without control characters */

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "ma_flame.h"
+#include "ma_label.h"
 #include "ma_text.h"
+
+enum { INVERTED_MAX = 20000 }; /* frames of an inverted picture, some 5 MB */
 
 static uint64_t leaks(const struct ma_row *row, enum ma_sort what)
 {
@@ -74,10 +77,19 @@ struct bearer {
     struct ma_analysis *analysis;
     struct ma_flame *flame;
     struct ma_trie trie;
+    uint32_t *files; /* by number of the frame; MA_NONE: unknown */
     uint32_t *names; /* by number of the frame; MA_NONE: not met yet */
     uint32_t *nodes; /* in the graph, by node of the trie */
-    size_t n_names, n_nodes;
+    size_t n_names, n_files, n_nodes;
+    size_t united; /* stacks of which not all frames have room */
 };
+
+static int file_of(struct bearer *bearer, uint32_t frame, const char *file)
+{
+    if (!MA_HOLDS_NUMBER(bearer->files, frame, bearer->n_files))
+        return -ENOMEM;
+    return ma_flame_name(bearer->flame, ma_label_short_path(file), &bearer->files[frame]);
+}
 
 static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
 {
@@ -88,9 +100,28 @@ static int name_of(struct bearer *bearer, uint32_t node, uint32_t *name)
         const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
         result = ma_flame_name(bearer->flame, ma_frame_name(told, buffer, sizeof buffer),
                                &bearer->names[frame]);
+        if (result == 0 && told->file)
+            result = file_of(bearer, frame, told->file);
     }
     if (result == 0)
         *name = bearer->names[frame];
+    return result;
+}
+
+/* The frame of the graph for a node of the trie that `parent` calls; as ma_flame_node. */
+static int place(struct bearer *bearer, uint32_t node, uint32_t parent, uint32_t *placed)
+{
+    const uint32_t frame = bearer->trie.nodes[node].frame;
+    uint32_t name;
+    int result = name_of(bearer, node, &name);
+    if (result == 0)
+        result = ma_flame_node(bearer->flame, parent, name, placed);
+    if (result == 0) {
+        const struct ma_frame *told = ma_stacks_resolved(&bearer->analysis->stacks, frame);
+        ma_flame_tell(bearer->flame, *placed, ma_label_is_own(told),
+                      frame < bearer->n_files ? bearer->files[frame] : MA_FLAME_NO_FILE,
+                      told->line);
+    }
     return result;
 }
 
@@ -100,11 +131,8 @@ static int carry(struct bearer *bearer, size_t from)
     int result = MA_HOLDS_NUMBER(bearer->nodes, bearer->trie.n, bearer->n_nodes) ? 0 : -ENOMEM;
     for (size_t i = from; i < bearer->trie.n && result == 0; i++) {
         const uint32_t parent = bearer->trie.nodes[i].parent;
-        uint32_t name;
-        result = name_of(bearer, (uint32_t)i, &name);
-        if (result == 0)
-            result = ma_flame_node(bearer->flame, parent == MA_NONE ? 0 : bearer->nodes[parent],
-                                   name, &bearer->nodes[i]);
+        result = place(bearer, (uint32_t)i, parent == MA_NONE ? 0 : bearer->nodes[parent],
+                       &bearer->nodes[i]);
     }
     return result;
 }
@@ -119,46 +147,69 @@ static int find_end(struct bearer *bearer, uint32_t stack, bool invert, uint32_t
     *end = 0;
     if (result == 0 && node == MA_NONE) {
         result = ma_flame_name(bearer->flame, "(no stack)", &name);
-        return result < 0 ? result : ma_flame_node(bearer->flame, 0, name, end);
+        if (result == 0)
+            result = ma_flame_node(bearer->flame, 0, name, end);
+        return result < 0 ? result : 0;
     }
     if (result == 0 && !invert) {
         result = carry(bearer, n);
         *end = result < 0 ? 0 : bearer->nodes[node];
     }
-    for (; invert && node != MA_NONE && result == 0; node = bearer->trie.nodes[node].parent) {
-        result = name_of(bearer, node, &name);
-        if (result == 0)
-            result = ma_flame_node(bearer->flame, *end, name, end);
-    }
-    return result;
+    for (; invert && node != MA_NONE && result == 0; node = bearer->trie.nodes[node].parent)
+        result = place(bearer, node, *end, end);
+    bearer->united += result > 0;
+    return result < 0 ? result : 0;
 }
 
 typedef void count_function(struct ma_flame *flame, uint32_t node, uint64_t value);
-
-static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame, const struct cost *cost,
-                    enum ma_sort what, bool invert, count_function *count)
-{
-    struct bearer bearer = {.analysis = analysis, .flame = flame};
-    int result = 0;
-    for (size_t i = 0; i < analysis->n_rows && result == 0; i++) {
-        uint64_t value = cost->value(&analysis->rows[i], what);
-        uint32_t end;
-        if (!value)
-            continue;
-        result = find_end(&bearer, analysis->rows[i].stack, invert, &end);
-        if (result == 0)
-            count(flame, end, value);
-    }
-    free(bearer.names);
-    free(bearer.nodes);
-    ma_trie_free(&bearer.trie);
-    return result;
-}
 
 static const char *program_of(const struct ma_analysis *analysis)
 {
     return analysis->trace.n_processes ? ma_process_text(analysis->trace.processes[0], MLF_TEXT_EXE)
                                        : NULL;
+}
+
+struct weight {
+    uint64_t value;
+    size_t row;
+};
+
+/* Those that weigh most first: where not all have room, they have it. */
+static int compare_weights(const void *a_, const void *b_)
+{
+    const struct weight *a = a_, *b = b_;
+    if (a->value != b->value)
+        return a->value > b->value ? -1 : 1;
+    return a->row < b->row ? -1 : a->row > b->row;
+}
+
+/* Adds the rows of one side, and to *united the stacks of which not all frames had room. */
+static int add_rows(struct ma_analysis *analysis, struct ma_flame *flame, const struct cost *cost,
+                    enum ma_sort what, bool invert, count_function *count, size_t *united)
+{
+    struct bearer bearer = {.analysis = analysis, .flame = flame};
+    struct weight *weights = calloc(analysis->n_rows + 1, sizeof *weights);
+    int result = weights ? 0 : -ENOMEM;
+    size_t n = 0;
+    for (size_t i = 0; weights && i < analysis->n_rows; i++) {
+        weights[n] = (struct weight){cost->value(&analysis->rows[i], what), i};
+        n += weights[n].value > 0;
+    }
+    if (weights && invert)
+        qsort(weights, n, sizeof *weights, compare_weights);
+    for (size_t i = 0; i < n && result == 0; i++) {
+        uint32_t end;
+        result = find_end(&bearer, analysis->rows[weights[i].row].stack, invert, &end);
+        if (result == 0)
+            count(flame, end, weights[i].value);
+    }
+    *united += bearer.united;
+    free(weights);
+    free(bearer.names);
+    free(bearer.files);
+    free(bearer.nodes);
+    ma_trie_free(&bearer.trie);
+    return result;
 }
 
 /* The filter of one side of the graph, in words: to be freed. NULL: memory is short. */
@@ -195,15 +246,23 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);
     int result = flame ? 0 : -ENOMEM;
-    char *subtitle = NULL;
+    char *subtitle = NULL, note[160];
+    size_t united = 0;
+    /* Hardly two stacks share their outer frames once these come last. */
+    if (result == 0 && request->invert && svg)
+        ma_flame_bound(flame, INVERTED_MAX);
     if (result == 0)
         result = filtered_subtitle(analysis, old, &subtitle);
     if (result == 0)
-        result = add_rows(analysis, flame, cost, what, request->invert, ma_flame_count);
+        result = add_rows(analysis, flame, cost, what, request->invert, ma_flame_count, &united);
     if (result == 0 && old)
-        result = add_rows(old, flame, cost, what, request->invert, ma_flame_count_old);
+        result = add_rows(old, flame, cost, what, request->invert, ma_flame_count_old, &united);
     if (result == 0) {
+        snprintf(note, sizeof note,
+                 "%zu stack%s not told apart to the end, beyond %d frames: see (more frames)",
+                 united, united == 1 ? "" : "s", INVERTED_MAX);
         struct ma_flame_look look = {
+            .note = united ? note : NULL,
             .subtitle = subtitle ? subtitle : program_of(analysis),
             .icicle = request->icicle,
             .differential = old != NULL,

@@ -50,6 +50,16 @@ void ma_audit_truncated(struct ma_audit *audit, uint64_t offset)
         audit->truncated_at = offset;
 }
 
+uint64_t ma_audit_stop_reason(const struct ma_audit *audit)
+{
+    return audit->stops ? audit->stop_reason : audit->table_stops ? audit->table_reason : 0;
+}
+
+uint64_t ma_audit_stop_errno(const struct ma_audit *audit)
+{
+    return audit->stops ? audit->stop_errno : audit->table_stops ? audit->table_errno : 0;
+}
+
 bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size)
 {
     char skipped[160] = "";
@@ -72,11 +82,11 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
         snprintf(sentence, size, "damaged: %s", skipped);
     else if (audit->symbols_damaged)
         snprintf(sentence, size, "damaged: the symbol data of the bundle");
-    else if (audit->stops)
+    else if (ma_audit_stop_reason(audit))
         snprintf(sentence, size,
                  "incomplete: recording stopped before the program's end (%s), everything before "
                  "is reported",
-                 ma_loss_name(audit->stop_reason));
+                 ma_loss_name(ma_audit_stop_reason(audit)));
     else
         return false;
     return true;

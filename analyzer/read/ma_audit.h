@@ -40,7 +40,9 @@ struct ma_audit {
     /* the program's side */
     uint64_t lost_events;
     uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
-    uint64_t sampling_interval;              /* bytes, 0: every call is in the trace */
+    /* The same of the table of stops: what reads the trace runs ahead of the replay. */
+    uint64_t table_stops, table_reason, table_errno;
+    uint64_t sampling_interval; /* bytes, 0: every call is in the trace */
     /* merge and replay */
     uint64_t late_events;     /* came after later ones of their process had been replayed */
     uint64_t order_repairs;   /* allocation at a live address: the free in between is missing */
@@ -68,5 +70,10 @@ void ma_audit_truncated(struct ma_audit *audit, uint64_t offset);
 /* True if part of what was written could not be read, or the writer gave up
  * before the program's end. In that case `sentence` says so in one line. */
 bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size);
+
+/* Why recording ended before the program did, an enum mlf_loss, and the errno that
+ * was met; 0 if it did not, or none. */
+uint64_t ma_audit_stop_reason(const struct ma_audit *audit);
+uint64_t ma_audit_stop_errno(const struct ma_audit *audit);
 
 #endif

@@ -43,6 +43,7 @@ void ma_merge_free(struct ma_merge *merge)
     free(merge->pending);
     ma_map_free(&merge->feed_of);
     ma_lanes_stop(merge->decoding.lanes);
+    ma_reader_free(&merge->reader);
 }
 
 /* True if event x of feed a goes before event y of feed b: the order of ma_merge.h. */
@@ -234,7 +235,8 @@ static int refill_pending(struct ma_merge *merge)
 /* All chunks are known. If the trace may still be written, let nothing pass
  * that was written after this moment: all that happened up to the latest event
  * visible now has been written by the time we read it. Or, if there are chunks
- * by now that we do not know, up to the watermark. */
+ * by now that we do not know, up to the watermark: looked at last, as the chunk
+ * of an event that is visible was begun before. */
 static int end_of_chunks(struct ma_merge *merge)
 {
     merge->cut = UINT64_MAX;

@@ -10,8 +10,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "ma_map.h"
 
 #define RECOVERY_SPAN ((uint64_t)64 << 20) /* how far a lost trace header makes us look */
 #define ZEROS_MAX ((uint64_t)256 << 20)    /* reserved space read behind what is claimed */
@@ -288,6 +291,27 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
                       name, found);
 }
 
+/* Note the stops in the table of a mapped trace: at the end of one that is stable,
+ * since writers may have added to it, and else while its first unit is at hand. */
+static void take_stops(struct ma_reader *reader)
+{
+    const unsigned char *p;
+    struct ma_audit *audit = reader->audit;
+    if (reader->layout != MLF_LAYOUT_MAPPED || reader->recovered)
+        return;
+    size_t size = ma_source_window(reader->source, reader->origin, (size_t)reader->unit, &p);
+    size = size < reader->unit ? size : (size_t)reader->unit;
+    audit->table_stops = 0;
+    for (size_t at = MLF_HDR_STOPS; at + MLF_STOP_ENTRY <= size; at += MLF_STOP_ENTRY) {
+        const unsigned char *entry = p + at;
+        if (!mlf_get_u64(entry + MLF_STOP_PROCESS) || !mlf_get_u32(entry + MLF_STOP_REASON))
+            continue;
+        audit->table_stops++;
+        audit->table_reason = mlf_get_u32(entry + MLF_STOP_REASON);
+        audit->table_errno = mlf_get_u32(entry + MLF_STOP_ERRNO);
+    }
+}
+
 int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma_audit *audit,
                    struct ma_error *error)
 {
@@ -307,20 +331,80 @@ int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma
         return refuse(reader, start, size, field, problem, &header, error);
     }
     begin(reader, 0, &header);
+    if (!ma_source_stable(source))
+        take_stops(reader);
     return 0;
+}
+
+void ma_reader_free(struct ma_reader *reader)
+{
+    free(reader->passed);
+}
+
+/* Whether somebody may be writing what is read; a copy behind something else is
+ * written by nobody. */
+static bool may_be_written(const struct ma_reader *reader)
+{
+    return reader->layout == MLF_LAYOUT_MAPPED && !reader->recovered && reader->origin == 0 &&
+           ma_source_stable(reader->source);
+}
+
+/* Whether more units are claimed now than when we began. */
+static bool has_claimed(const struct ma_reader *reader)
+{
+    const unsigned char *p;
+    if (!may_be_written(reader) ||
+        ma_source_window(reader->source, 0, MLF_HDR_SIZE, &p) < MLF_HDR_SIZE)
+        return false;
+    uint64_t now;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* what the caller saw was claimed before */
+    __atomic_load((const uint64_t *)(const void *)(p + MLF_HDR_CLAIMED), &now, __ATOMIC_ACQUIRE);
+    return mlf_get_u64((const unsigned char *)&now) > reader->claimed;
+}
+
+/* Whether a chunk has been begun in a range that was passed. Of a file's holes
+ * nothing is looked at. */
+static bool has_begun(const struct ma_reader *reader, const struct ma_range *range)
+{
+    const uint64_t unit = reader->unit, end = range->offset + range->bytes;
+    for (uint64_t at = range->offset; at < end; at += unit) {
+        const unsigned char *p;
+        at = ma_source_next_data(reader->source, at);
+        at -= at % unit;
+        if (at >= end ||
+            ma_source_window(reader->source, at, MLF_CHUNK_HEADER, &p) < MLF_CHUNK_HEADER)
+            return false;
+        if (__atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_ACQUIRE))
+            return true;
+    }
+    return false;
+}
+
+/* Note that claimed units are passed: their writers may have been stopped. */
+static void note_passed(struct ma_reader *reader, uint64_t at, uint64_t bytes)
+{
+    if (!may_be_written(reader))
+        return;
+    struct ma_range *last = reader->n_passed ? &reader->passed[reader->n_passed - 1] : NULL;
+    if (last && last->offset + last->bytes == at)
+        last->bytes += bytes;
+    else if (MA_RESERVE(reader->passed, reader->n_passed, reader->passed_capacity))
+        reader->passed[reader->n_passed++] = (struct ma_range){.offset = at, .bytes = bytes};
+    else
+        reader->passed_unknown = true;
 }
 
 bool ma_reader_grew(const struct ma_reader *reader)
 {
-    const unsigned char *p;
-    if (reader->layout != MLF_LAYOUT_MAPPED || reader->recovered ||
-        !ma_source_stable(reader->source) ||
-        reader->origin % sizeof(uint64_t) || /* a copy: nobody writes it */
-        ma_source_window(reader->source, reader->origin, MLF_HDR_SIZE, &p) < MLF_HDR_SIZE)
-        return false;
-    uint64_t now;
-    __atomic_load((const uint64_t *)(const void *)(p + MLF_HDR_CLAIMED), &now, __ATOMIC_ACQUIRE);
-    return mlf_get_u64((const unsigned char *)&now) > reader->claimed;
+    if (has_claimed(reader) || reader->passed_unknown)
+        return true;
+    for (size_t i = 0; i < reader->n_passed; i++) {
+        if (has_begun(reader, &reader->passed[i]))
+            return true;
+    }
+    /* Or the file was made longer after it was opened, and before its header was read. */
+    return may_be_written(reader) && reader->at < reader->claimed_end &&
+           ma_source_grew(reader->source);
 }
 
 static bool all_zero(const unsigned char *p, size_t size)
@@ -437,10 +521,12 @@ static enum step step_over_zeros(struct ma_reader *reader, const unsigned char *
     next -= (next - reader->origin) % reader->unit;
     reader->at = next;
     uint64_t end = next < reader->claimed_end ? next : reader->claimed_end;
-    if (at < reader->claimed_end)
+    if (at < reader->claimed_end) {
         ma_audit_unwritten(reader->audit, at, end - at, (end - at) / reader->unit);
-    else
+        note_passed(reader, at, end - at);
+    } else {
         reader->zeros_beyond += reader->unit; /* holes cost nothing */
+    }
     return reader->zeros_beyond > ZEROS_MAX ? finish(reader, next, false) : STEP_ON;
 }
 
@@ -497,9 +583,11 @@ static enum step look(struct ma_reader *reader, struct ma_chunk *chunk)
         size = ma_source_window(reader->source, at, MLF_HDR_SIZE, &p);
     if (size == 0)
         return finish(reader, at, false);
-    if (at == reader->claimed_end && ma_reader_grew(reader))
-        return STEP_END; /* what follows is being written */
-    if (reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size))
+    const bool empty = reader->layout == MLF_LAYOUT_MAPPED && not_begun(reader, at, &p, &size);
+    /* What follows is being written, and zeros that were passed may be so by now. */
+    if (at >= reader->claimed_end && has_claimed(reader))
+        return STEP_END;
+    if (empty)
         return step_over_zeros(reader, p, size);
     if (reader->layout == MLF_LAYOUT_STREAM && size >= MLF_HDR_SIZE && begins_like_trace(p, size))
         return step_over_trace_header(reader, p, size);
@@ -519,5 +607,7 @@ int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk)
     enum step step = STEP_ON;
     while (step == STEP_ON)
         step = look(reader, chunk);
+    if (step == STEP_END && ma_source_stable(reader->source))
+        take_stops(reader);
     return step == STEP_CHUNK;
 }

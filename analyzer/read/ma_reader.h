@@ -38,6 +38,12 @@ struct ma_reader {
     uint64_t reserved_end; /* mapped: the offset up to which the file once reached */
     uint64_t zeros_beyond; /* bytes of zeros seen behind what is claimed */
     uint64_t searched;     /* bytes of payloads with a wrong CRC */
+
+    /* of a file that may be written: what was passed as claimed and not begun, by offset */
+    struct ma_range *passed;
+    size_t n_passed, passed_capacity;
+    bool passed_unknown; /* not all of it could be noted */
+
     unsigned layout, major, minor;
     unsigned waits; /* so far, for chunks that were claimed a moment ago */
     bool recovered; /* the trace header is damaged: layout and unit are guesses */
@@ -48,12 +54,15 @@ struct ma_reader {
  * sentence. Returns 0 or a negative errno. */
 int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma_audit *audit,
                    struct ma_error *error);
+void ma_reader_free(struct ma_reader *reader);
 
 /* The next chunk: 1, or 0 at the end of the trace. */
 int ma_reader_next(struct ma_reader *reader, struct ma_chunk *chunk);
 
-/* True if units were claimed since we began: the trace is being written, and
- * what lies behind those that we read is not known. */
+/* Asked when no more chunks come: true if the trace is being written and there are
+ * chunks by now that were not read. Their units were claimed since we began, or were
+ * passed before their chunk was begun. All their events are later than the base
+ * time of any chunk that was read. */
 bool ma_reader_grew(const struct ma_reader *reader);
 
 #endif

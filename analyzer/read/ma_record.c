@@ -199,7 +199,7 @@ const char *ma_loss_name(uint64_t reason)
     static const char *const names[] = {
         [MLF_LOSS_MEMORY] = "no memory",    [MLF_LOSS_SINK_FULL] = "sink full",
         [MLF_LOSS_SINK_GONE] = "sink gone", [MLF_LOSS_SIGNAL] = "signal nesting",
-        [MLF_LOSS_CHOICE] = "choice",
+        [MLF_LOSS_CHOICE] = "choice",       [MLF_LOSS_SANDBOX] = "sandboxed",
     };
     return NAME_OF(names, reason);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_pages.h"
+#include "ma_place.h"
 
 void ma_trace_init(struct ma_trace *trace)
 {
@@ -37,6 +38,8 @@ static void process_free(struct ma_process *process)
     for (size_t i = 0; i < process->n_modules; i++) {
         if (process->modules[i].borrowed)
             continue;
+        if (process->modules[i].file != process->modules[i].path)
+            free(process->modules[i].file);
         free(process->modules[i].path);
         free(process->modules[i].build_id);
         free(process->modules[i].segments);
@@ -190,6 +193,9 @@ int ma_process_add_module(struct ma_process *process, const struct ma_module_rec
         return -ENOMEM;
     }
     memcpy(module.segments, record->segments, record->n_segments * sizeof *module.segments);
+    module.file = ma_place_find(process, &module);
+    if (!module.file)
+        module.file = module.path;
     process->modules[process->n_modules++] = module;
     return 0;
 }

@@ -12,13 +12,13 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)       /* texts of a process, by what they are */
-#define MA_FORKS_DEEP 256                     /* forks within forks that are looked through */
-#define MA_PROCESSES_MAX ((size_t)1 << 17)    /* told apart */
-#define MA_STREAMS_MAX ((size_t)1 << 21)      /* by their chunks, and as many by records */
-#define MA_EXECS_MAX ((size_t)1 << 16)        /* executions kept */
-#define MA_TEXT_MAX ((size_t)16 << 20)        /* bytes kept of one text */
-#define MA_LOSS_REASONS (MLF_LOSS_CHOICE + 1) /* enum mlf_loss; 0: any other */
+#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)        /* texts of a process, by what they are */
+#define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
+#define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
+#define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
+#define MA_EXECS_MAX ((size_t)1 << 16)         /* executions kept */
+#define MA_TEXT_MAX ((size_t)16 << 20)         /* bytes kept of one text */
+#define MA_LOSS_REASONS (MLF_LOSS_SANDBOX + 1) /* enum mlf_loss; 0: any other */
 
 struct ma_text {
     char *data; /* NUL-terminated, may hold further NULs */
@@ -28,7 +28,8 @@ struct ma_text {
 struct ma_module {
     uint32_t id, flags;
     uint64_t bias, load_time, end_time; /* end_time UINT64_MAX: still loaded */
-    char *path;
+    char *path;                         /* as the loader knew it */
+    char *file; /* where it lay, as far as is known (ma_place.h): `path`, or made of it */
     unsigned char *build_id;
     size_t build_id_size;
     struct ma_segment *segments;
@@ -67,6 +68,7 @@ struct ma_process {
     struct ma_module *modules;
     size_t n_modules, module_capacity;
     struct ma_map module_of; /* id to index */
+    size_t maps_read;        /* bytes of maps that were looked through for modules */
     struct ma_node *nodes;   /* in the order of their arrival */
     size_t n_nodes, node_capacity;
     uint32_t *node_at; /* 1 + index of the node with id first_node + n; 0: none */

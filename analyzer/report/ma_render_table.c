@@ -20,16 +20,6 @@ static bool is_shown(const struct ma_value *cell)
     return cell->title && cell->type < MA_STACK;
 }
 
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-    for (; *text; width++) {
-        size_t length = ma_utf8_length(text);
-        text += length ? length : 1;
-    }
-    return width;
-}
-
 static void pad(FILE *out, size_t n)
 {
     while (n-- > 0)
@@ -52,8 +42,8 @@ static size_t measure_columns(const struct ma_value *array, size_t widths[COLUMN
             char buffer[MA_HUMAN_SIZE];
             if (!is_shown(cell))
                 continue;
-            size_t width = cell->unit == MA_BAR ? BAR : width_of(ma_human(cell, buffer));
-            size_t title = width_of(cell->title);
+            size_t width = cell->unit == MA_BAR ? BAR : ma_text_columns(ma_human(cell, buffer));
+            size_t title = ma_text_columns(cell->title);
             width = title > width ? title : width;
             if (row == array->first || width > widths[n])
                 widths[n] = width;
@@ -76,13 +66,13 @@ static void write_row(FILE *out, const struct ma_value *row, const size_t *width
         pad(out, 2);
         used += 2;
         if (number)
-            pad(out, widths[at] - width_of(text));
+            pad(out, widths[at] - ma_text_columns(text));
         if (!heading && cell->unit == MA_BAR)
             write_bar(out, cell->real);
         else
             ma_write_text(out, text, last && width > used ? width - used : (size_t)1 << 20);
         if (!number && !last)
-            pad(out, widths[at] - width_of(text));
+            pad(out, widths[at] - ma_text_columns(text));
         used += widths[at++];
     }
     putc('\n', out);
@@ -131,7 +121,7 @@ void ma_render_tree(FILE *out, const struct ma_value *array, size_t width, const
             if (!is_shown(cell) || cell->type == MA_TEXT)
                 continue;
             const char *text = ma_human(cell, buffer);
-            const size_t room = cell->type == MA_REAL ? 8 : 11, length = width_of(text);
+            const size_t room = cell->type == MA_REAL ? 8 : 11, length = ma_text_columns(text);
             pad(out, length < room ? room - length : 1);
             fputs(text, out);
             used += length < room ? room : length + 1;

@@ -124,16 +124,6 @@ static const char *const root_texts[MLF_FIRST_NODE] = {
     [MA_ROOT_UNKNOWN] = "the rest is not defined in the trace",
 };
 
-static size_t display_width(const char *text)
-{
-    size_t width = 0;
-    for (; *text; width++) {
-        size_t length = ma_utf8_length(text);
-        text += length ? length : 1;
-    }
-    return width;
-}
-
 /* Code that stands between the program's first instruction and main; where libc
  * has no names for it, any nameless code of libc. */
 static bool calls_main(const struct ma_frame *frame)
@@ -179,7 +169,7 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
     size_t shown = count < writer->frames ? count : writer->frames;
     size_t most = writer->width == ANY_WIDTH ? 60 : writer->width * 3 / 5, column = 0;
     for (size_t i = 0; i < shown; i++) {
-        size_t length = display_width(ma_frame_name(&frames[i], buffer, sizeof buffer));
+        size_t length = ma_text_columns(ma_frame_name(&frames[i], buffer, sizeof buffer));
         column = length > column ? length : column;
     }
     column = column > most ? most : column;
@@ -208,14 +198,14 @@ static void write_remark(struct writer *writer, const struct ma_value *remark)
     fputs("      ", writer->out);
     if (remark->title[0])
         fprintf(writer->out, "%s%s%s ", writer->bold, remark->title, writer->plain);
-    size_t column = remark->title[0] ? display_width(remark->title) + 1 : 0;
+    size_t column = remark->title[0] ? ma_text_columns(remark->title) + 1 : 0;
     while (*text) {
         char word[128];
         size_t length = strcspn(text, " ");
         size_t taken = length < sizeof word ? length : sizeof word - 1;
         memcpy(word, text, taken);
         word[taken] = '\0';
-        if (column && column + display_width(word) + 1 > room) {
+        if (column && column + ma_text_columns(word) + 1 > room) {
             fputs("\n      ", writer->out);
             column = 0;
         }
@@ -305,7 +295,7 @@ static void write_fields(struct writer *writer, const struct ma_value *object)
     size_t column = 0;
     for (const struct ma_value *child = object->first; child; child = child->next) {
         if (child->title && child->type < MA_STACK) {
-            size_t length = display_width(child->title);
+            size_t length = ma_text_columns(child->title);
             column = length > column ? length : column;
         }
     }
@@ -319,7 +309,7 @@ static void write_fields(struct writer *writer, const struct ma_value *object)
         fputs("  ", writer->out);
         if (child->title[0]) {
             fprintf(writer->out, "%s%s%s", writer->dim, child->title, writer->plain);
-            repeat(writer->out, " ", column - display_width(child->title) + 2);
+            repeat(writer->out, " ", column - ma_text_columns(child->title) + 2);
         }
         ma_write_text(writer->out, ma_human(child, buffer),
                       writer->width == ANY_WIDTH ? ANY_WIDTH

@@ -110,7 +110,4 @@ const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
 int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model,
                       struct ma_value *audit, struct ma_value *warnings);
 
-/* The path of the program that the trace is of; "" if it is not known. */
-const char *ma_report_executable(const struct ma_analysis *analysis);
-
 #endif

@@ -96,10 +96,17 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     const struct ma_audit *audit = &analysis->trace.audit;
     if (audit->lost_events)
         say_losses(sayer, analysis);
-    if (audit->stops)
-        SAY(sayer, "Recording stopped before the program's end: %s%s%s.",
-            ma_loss_name(audit->stop_reason), audit->stop_errno ? ", " : "",
-            audit->stop_errno ? strerror((int)(audit->stop_errno & 0x7fff)) : "");
+    uint64_t reason = ma_audit_stop_reason(audit), error = ma_audit_stop_errno(audit);
+    if (reason)
+        SAY(sayer, "Recording stopped before the program's end: %s%s%s.", ma_loss_name(reason),
+            error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
+    if (reason == MLF_LOSS_SANDBOX)
+        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
+                   "switch its sandbox off for the run to see the rest.");
+    if (reason == MLF_LOSS_MEMORY)
+        SAY(sayer,
+            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
+            "a cgroup's) left no memory for tracing; raise it for the run.");
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
@@ -350,7 +357,14 @@ static int add_symbols(struct ma_analysis *analysis, struct ma_model *model, str
         SAY(sayer, "%c%s.", toupper((unsigned char)problem[0]), problem + 1);
     for (size_t i = 0; i < n; i++) {
         struct ma_object object = ma_stacks_object(all[i]);
-        if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
+        const char *package = ma_symbols_object_package(analysis->symbols, &object);
+        if (all[i]->shown && package)
+            SAY(sayer,
+                "%s: part of its debug information lies in %s, a package that is not read "
+                "here: inlined calls may be missing. Keep the .dwo files it was made of where "
+                "they were, or build without -gsplit-dwarf.",
+                all[i]->path, package);
+        else if (all[i]->shown && ma_symbols_object_partial(analysis->symbols, &object))
             SAY(sayer,
                 "%s: part of its debug information lies in other files (.dwo, dwz) that "
                 "were not found: inlined calls may be missing.",
@@ -461,8 +475,8 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
         ma_model_null(model, object, "truncated_at");
     ma_model_text(model, object, "input_problem", NULL,
                   audit->input_problem[0] ? audit->input_problem : NULL);
-    ma_model_text(model, object, "stopped", NULL,
-                  audit->stops ? ma_loss_name(audit->stop_reason) : NULL);
+    uint64_t reason = ma_audit_stop_reason(audit);
+    ma_model_text(model, object, "stopped", NULL, reason ? ma_loss_name(reason) : NULL);
     if (audit->sampling_interval)
         ma_model_number(model, object, "sampling_interval", NULL, MA_BYTES,
                         audit->sampling_interval);

@@ -34,11 +34,11 @@ static int compare_leaks(struct ma_analysis *analysis, const struct ma_row *a,
 }
 
 /* The first frame of the program itself, where the label names another's. */
-static void add_own(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
-                    const struct ma_frame *frames, size_t n)
+static void add_own(struct ma_model *model, struct ma_value *entry, const struct ma_frame *frames,
+                    size_t n)
 {
     char buffer[256];
-    size_t own = n ? ma_label_own_frame(frames, n, ma_report_executable(analysis)) : 0;
+    size_t own = n ? ma_label_own_frame(frames, n) : 0;
     struct ma_value *one = ma_model_object(model, entry, "own_frame", NULL, MA_FIELDS);
     const struct ma_frame *frame = own < n ? &frames[own] : NULL;
     ma_model_text(model, one, "function", NULL, frame ? frame->function : NULL);
@@ -100,7 +100,7 @@ static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
     else if (leak->threads > 1)
         snprintf(thread, sizeof thread, "; by %u threads", leak->threads);
     ma_model_format(model, entry, NULL, shown[trend->kind], "%s%s", reason, thread);
-    add_own(analysis, model, entry, frames, (size_t)n);
+    add_own(model, entry, frames, (size_t)n);
     return 0;
 }
 
@@ -141,6 +141,25 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
     }
 }
 
+/* The blocks that the C and C++ runtimes keep for themselves. */
+static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_suppression *one = &analysis->leaks->runtime;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    struct ma_value *object =
+        ma_model_object(model, &model->root, "runtime", one->stacks ? "Left out" : NULL, MA_FIELDS);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, one->bytes);
+    ma_model_number(model, object, "blocks", NULL, MA_COUNT, one->blocks);
+    ma_model_number(model, object, "stacks", NULL, MA_COUNT, one->stacks);
+    if (one->stacks)
+        ma_model_format(model, object, NULL, "",
+                        "%s in %s block%s from %s stack%s: the C and C++ runtimes' own "
+                        "(--no-builtin-suppressions shows them)",
+                        ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
+                        one->blocks == 1 ? "" : "s", ma_human_count(c, one->stacks),
+                        one->stacks == 1 ? "" : "s");
+}
+
 static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
@@ -155,8 +174,12 @@ static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
     };
     if (!ma_leaks_get(analysis))
         return -ENOMEM;
-    int result = ma_report_stacks(analysis, model, &report);
+    struct ma_stack_report shown = report;
+    if (analysis->leaked_blocks)
+        shown.none = "Every block was freed but those below.";
+    int result = ma_report_stacks(analysis, model, &shown);
     add_suppressions(analysis, model);
+    add_runtime(analysis, model);
     return result;
 }
 

@@ -43,12 +43,6 @@ static int compare_rows(const void *a, const void *b, void *context)
     return x->row->stack < y->row->stack ? -1 : x->row->stack > y->row->stack;
 }
 
-const char *ma_report_executable(const struct ma_analysis *analysis)
-{
-    const struct ma_trace *trace = &analysis->trace;
-    return trace->n_processes ? ma_process_text(trace->processes[0], MLF_TEXT_EXE) : "";
-}
-
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack)
 {

@@ -57,7 +57,7 @@ static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model
         ma_model_text(model, verdict, "fix_first", "fix first", "(no stack)");
         return 0;
     }
-    size_t own = ma_label_own_frame(frames, (size_t)n, ma_report_executable(analysis));
+    size_t own = ma_label_own_frame(frames, (size_t)n);
     const struct ma_frame *frame = &frames[own];
     const char *name = ma_frame_name(frame, buffer, sizeof buffer);
     if (!frame->file || !frame->line) {
@@ -101,10 +101,15 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
         ma_model_format(model, verdict, NULL, "  suppressed", "%s in %s stack%s",
                         HUMAN(leaks->suppressed_bytes), COUNT(leaks->suppressed_stacks),
                         leaks->suppressed_stacks == 1 ? "" : "s");
+    ma_model_number(model, bytes, "runtime", NULL, MA_BYTES, leaks->runtime.bytes);
+    if (leaks->runtime.stacks)
+        ma_model_format(model, verdict, NULL, "  runtimes' own", "%s in %s stack%s",
+                        HUMAN(leaks->runtime.bytes), COUNT(leaks->runtime.stacks),
+                        leaks->runtime.stacks == 1 ? "" : "s");
 }
 
-static const char *sentence(const struct ma_analysis *analysis, const struct sums *sums,
-                            char *buffer, size_t size)
+static const char *sentence(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
+                            const struct sums *sums, char *buffer, size_t size)
 {
     const struct ma_window window = ma_analysis_window(analysis);
     const uint64_t lasted = window.to - window.from;
@@ -114,8 +119,9 @@ static const char *sentence(const struct ma_analysis *analysis, const struct sum
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
         snprintf(buffer, size, "%s",
-                 analysis->leaked_blocks ? "No leak but those that are suppressed."
-                                         : "No leak: every block was freed.");
+                 leaks->suppressed_blocks ? "No leak but those that are suppressed."
+                 : leaks->runtime.blocks  ? "No leak: every block of the program's own was freed."
+                                          : "No leak: every block was freed.");
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
                  ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
@@ -141,7 +147,8 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
     char text[256];
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
-    ma_model_text(model, verdict, "sentence", "", sentence(analysis, &sums, text, sizeof text));
+    ma_model_text(model, verdict, "sentence", "",
+                  sentence(analysis, leaks, &sums, text, sizeof text));
     ma_model_number(model, verdict, "growing_stacks", NULL, MA_COUNT,
                     sums.stacks[MA_TREND_GROWING]);
     ma_model_real(model, verdict, "growing_bytes_per_s", NULL, MA_PLAIN, sums.rate);

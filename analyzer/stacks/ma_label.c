@@ -61,9 +61,13 @@ static const char *const wrappers[] = {
     /* Rust */
     "alloc::*",
     "<alloc::*",
+    "<* as alloc::*",
     "core::*",
     "<core::*",
+    "<T as core::*",
+    "<std::*",
     "hashbrown::*",
+    "<hashbrown::*",
     "__rust_alloc*",
     "__rust_realloc",
     "__rdl_*",
@@ -88,6 +92,24 @@ static const char *const starts[] = {
 
 /* An author who gives a function such a name wants to see it. */
 static const char *const never[] = {"*leak*", "*Leak*", "*test*", "*Test*"};
+
+/* Generated code that is a runtime's own, by the names that runtimes give it in perf maps. */
+static const char *const runtimes[] = {
+    "Builtin:*",
+    "BytecodeHandler:*",
+    "Stub:*",
+    "Handler:*",
+    "RegExp:*",
+    "Interpreter*",
+    "StubRoutines*",
+    "* node:*",
+    "py::*:<frozen *",
+    "py::*:/usr/lib/python[0-9]*",
+    "py::*:/usr/local/lib/python[0-9]*",
+};
+
+/* Libraries that a user installed there are the user's. */
+static const char *const installed[] = {"*/site-packages/*", "*/dist-packages/*"};
 
 /* Does one of [set] match? *pattern, at the '[', moves behind the ']'. */
 static bool in_set(const char **pattern, char letter)
@@ -148,11 +170,36 @@ bool ma_label_is_wrapper(const char *function)
     return false;
 }
 
+static bool matches_any(const char *const *patterns, size_t n, const char *function)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (matches(patterns[i], function))
+            return true;
+    }
+    return false;
+}
+
 static bool is_start(const char *function)
 {
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        if (matches(starts[i], function))
-            return true;
+    return matches_any(starts, sizeof starts / sizeof *starts, function);
+}
+
+/* True of code that the program's own sources were made into at run time. */
+static bool is_generated(const struct ma_frame *frame)
+{
+    return frame->function && (!frame->module || !frame->module[0]) &&
+           !ma_label_is_wrapper(frame->function) &&
+           (!matches_any(runtimes, sizeof runtimes / sizeof *runtimes, frame->function) ||
+            matches_any(installed, sizeof installed / sizeof *installed, frame->function));
+}
+
+/* True of a stack in an executable that lies where systems keep theirs. */
+static bool is_of_system_program(const struct ma_frame *frames, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (frames[i].executable && frames[i].module)
+            return strncmp(frames[i].module, "/usr/", 5) == 0 ||
+                   strncmp(frames[i].module, "/bin/", 5) == 0;
     }
     return false;
 }
@@ -171,13 +218,14 @@ size_t ma_label_frame(const struct ma_frame *frames, size_t n)
     return nameless == n ? 0 : nameless;
 }
 
-static bool is_own(const struct ma_frame *frame, const char *executable)
+bool ma_label_is_own(const struct ma_frame *frame)
 {
     static const char *const places[] = {"/lib/", "/lib64/", "/lib32/", "/usr/lib", "/nix/store/"};
-    if (!frame->module || !frame->module[0] ||
-        (frame->function && ma_label_is_wrapper(frame->function)))
+    if (!frame->module || !frame->module[0])
+        return is_generated(frame);
+    if (frame->function && ma_label_is_wrapper(frame->function))
         return false;
-    if (strcmp(frame->module, executable) == 0)
+    if (frame->executable)
         return !frame->function || strcmp(frame->function, "_start") != 0;
     if (frame->module[0] != '/' || strstr(frame->module, "/libmlog.so"))
         return false;
@@ -188,16 +236,25 @@ static bool is_own(const struct ma_frame *frame, const char *executable)
     return true;
 }
 
-size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable)
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n)
 {
-    size_t label = ma_label_frame(frames, n);
-    if (is_own(&frames[label], executable))
-        return label;
-    for (size_t i = 0; i < n; i++) {
-        if (is_own(&frames[i], executable))
+    size_t label = ma_label_frame(frames, n), own = n;
+    /* An interpreter's functions are of less interest than those of the program it runs. */
+    const bool system = is_of_system_program(frames, n);
+    for (size_t i = 0; i < n && system; i++) {
+        if (is_generated(&frames[i]))
             return i;
     }
-    return label;
+    if (ma_label_is_own(&frames[label]))
+        own = label;
+    for (size_t i = 0; i < n; i++) {
+        if (!ma_label_is_own(&frames[i]))
+            continue;
+        if (frames[i].function && frames[i].file)
+            return i;
+        own = own == n ? i : own;
+    }
+    return own == n ? label : own;
 }
 
 const char *ma_label_short_path(const char *path)

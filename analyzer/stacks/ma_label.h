@@ -12,10 +12,17 @@
  * wrappers and functions that begin a program or a thread have one. */
 size_t ma_label_frame(const struct ma_frame *frames, size_t n);
 
-/* Index of the innermost frame of the program itself, no allocation wrapper: of
- * `executable` (its path), or of a library that does not lie where systems keep
- * theirs. That of ma_label_frame, if there is none. */
-size_t ma_label_own_frame(const struct ma_frame *frames, size_t n, const char *executable);
+/* Index of the frame that a person should open, among n > 0: the innermost one of the
+ * program itself with a source file; where none has one, the innermost of the program,
+ * with a name if that of ma_label_frame is such; where there is none either, that of
+ * ma_label_frame. In a program of the system's, as interpreters are, generated code of the
+ * user's comes before all of these. */
+size_t ma_label_own_frame(const struct ma_frame *frames, size_t n);
+
+/* Whether a frame is the program's own and no allocation wrapper: of the executable, or
+ * of a library that does not lie where systems keep theirs, or of generated code that has
+ * a name and is not its runtime's. */
+bool ma_label_is_own(const struct ma_frame *frame);
 
 /* A path's last two parts, within it: enough to know a source file by. */
 const char *ma_label_short_path(const char *path);

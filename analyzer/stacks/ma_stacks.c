@@ -45,7 +45,7 @@ void ma_stacks_free(struct ma_stacks *stacks)
 
 bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma_module *module)
 {
-    return object->known && strcmp(object->path, module->path) == 0 &&
+    return object->known && strcmp(object->path, module->file) == 0 &&
            object->build_id_size == module->build_id_size &&
            memcmp(object->build_id, module->build_id, module->build_id_size) == 0;
 }
@@ -53,7 +53,7 @@ bool ma_stacks_same_object(const struct ma_object_entry *object, const struct ma
 static uint64_t hash_of(const struct ma_module *module)
 {
     uint64_t hash = 0;
-    for (const char *c = module->path; *c; c++)
+    for (const char *c = module->file; *c; c++)
         hash = ma_mix(hash ^ (unsigned char)*c);
     for (size_t i = 0; i < module->build_id_size; i++)
         hash = ma_mix(hash ^ module->build_id[i]);
@@ -97,10 +97,11 @@ static int add_object(struct ma_stacks *stacks, const struct ma_process *process
         object.first_id = id;
         object.segments = module->segments;
         object.n_segments = module->n_segments;
-        object.path = module->path;
+        object.path = module->file;
         object.build_id = module->build_id;
         object.build_id_size = module->build_id_size;
         object.vdso = module->flags & MLF_MODULE_VDSO;
+        object.executable = module->flags & MLF_MODULE_MAIN;
     } else if (id) {
         stacks->trace->audit.unknown_modules++;
     }
@@ -123,6 +124,7 @@ static int find_named(struct ma_stacks *stacks, const struct ma_process *process
         *index = stacks->objects[*index].other;
     if (*index != MA_NONE) {
         struct ma_object_entry *object = &stacks->objects[*index];
+        object->executable |= (module->flags & MLF_MODULE_MAIN) != 0;
         uint64_t order = (uint64_t)process->index << 32 | (uint32_t)stacks->n_objects;
         if (order < object->order) { /* an earlier process, retired or asked for later */
             object->order = order;
@@ -176,6 +178,8 @@ struct ma_object ma_stacks_object(const struct ma_object_entry *entry)
         .process = entry->owner ? entry->owner->key : 0,
         .pid = entry->owner ? ma_process_pid(entry->owner) : 0,
         .here = entry->here,
+        .directory =
+            entry->owner ? ma_process_text(ma_process_program(entry->owner), MLF_TEXT_CWD) : NULL,
     };
 }
 
@@ -361,6 +365,7 @@ bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t index)
         .module = object->known ? object->path : NULL,
         .build_id = object->build_id_size ? object->build_id_text : NULL,
         .pc = index,
+        .executable = object->executable,
     };
     const struct ma_symbol *symbols = NULL;
     if (pc->n_resolved)
@@ -370,6 +375,7 @@ bool ma_stacks_resolve(struct ma_stacks *stacks, uint32_t index)
     for (size_t i = 0; i < (n ? n : 1); i++) {
         if (n) {
             frame.function = symbols[i].function;
+            frame.linkage = symbols[i].linkage;
             frame.file = symbols[i].file;
             frame.line = symbols[i].line;
             frame.inlined = symbols[i].inlined;
@@ -440,9 +446,15 @@ int ma_stacks_step_pc(struct ma_stacks *stacks, const struct ma_step *step, uint
 
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs)
 {
+    return ma_stacks_pcs_within(stacks, id, MLF_DEPTH_MAX, pcs);
+}
+
+long ma_stacks_pcs_within(struct ma_stacks *stacks, uint32_t id, unsigned most,
+                          const uint32_t **pcs)
+{
     struct ma_step step = ma_stacks_innermost(stacks, id);
     stacks->n_stack_pcs = 0;
-    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < MLF_DEPTH_MAX; depth++) {
+    for (unsigned depth = 0; ma_step_is_frame(&step) && depth < most; depth++) {
         uint32_t pc;
         if (ma_stacks_step_pc(stacks, &step, &pc) < 0 ||
             !MA_RESERVE(stacks->stack_pcs, stacks->n_stack_pcs, stacks->stack_pc_capacity))

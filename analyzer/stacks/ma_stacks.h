@@ -36,6 +36,7 @@ struct ma_object_entry {
     size_t build_id_size;
     char *build_id_text;        /* hexadecimal */
     bool vdso, known;           /* known: the trace defines the module */
+    bool executable;            /* a process has it as its program */
     struct ma_map pc_of;        /* offset and exactness to return address */
     uint32_t other;             /* the next with the same hash of path and build-id, or MA_NONE */
     uint64_t shown, unresolved; /* distinct frames */
@@ -66,14 +67,15 @@ struct ma_retired_node {  /* a path that retired processes had */
 
 struct ma_frame {
     uint64_t address, offset;
-    const char *module;   /* NULL: in none */
-    const char *build_id; /* hexadecimal, NULL if unknown */
-    const char *function; /* NULL if unknown */
-    const char *file;     /* NULL if unknown */
-    unsigned line;        /* 0 if unknown */
-    uint32_t pc;          /* whose frame it is */
-    uint32_t number;      /* among the frames resolved */
-    bool inlined;
+    const char *module;       /* NULL: in none */
+    const char *build_id;     /* hexadecimal, NULL if unknown */
+    const char *function;     /* NULL if unknown */
+    const char *linkage;      /* the symbol that function was made of; NULL if unknown */
+    const char *file;         /* NULL if unknown */
+    unsigned line;            /* 0 if unknown */
+    uint32_t pc;              /* whose frame it is */
+    uint32_t number;          /* among the frames resolved */
+    bool inlined, executable; /* executable: module is a process's program */
 };
 
 /* Stacks as a tree of frames, so that what is summed up along them takes work in
@@ -169,6 +171,10 @@ long ma_stacks_frames(struct ma_stacks *stacks, uint32_t id, const struct ma_fra
 /* The return addresses of a stack's frames, innermost first: as many as it has frames that
  * are not inlined. Valid until the next call; -1 if memory is short. */
 long ma_stacks_pcs(struct ma_stacks *stacks, uint32_t id, const uint32_t **pcs);
+
+/* The innermost of them, `most` at most; otherwise the same. */
+long ma_stacks_pcs_within(struct ma_stacks *stacks, uint32_t id, unsigned most,
+                          const uint32_t **pcs);
 
 /* The frames of one return address, by its number in ma_stacks_pcs; as above. */
 long ma_stacks_pc(struct ma_stacks *stacks, uint32_t pc, const struct ma_frame **frames);

@@ -151,12 +151,14 @@ static int share_module(struct ma_stacks *stacks, const struct ma_process *proce
     if (result < 0)
         return result;
     const struct ma_object_entry *object = &stacks->objects[index];
-    if (module->borrowed || object->path == module->path || !ma_stacks_same_object(object, module))
+    if (module->borrowed || object->path == module->file || !ma_stacks_same_object(object, module))
         return 0;
+    if (module->file != module->path)
+        free(module->file);
     free(module->path);
     free(module->build_id);
     free(module->segments);
-    module->path = (char *)(uintptr_t)object->path;
+    module->path = module->file = (char *)(uintptr_t)object->path;
     module->build_id = (unsigned char *)(uintptr_t)object->build_id;
     module->segments = (struct ma_segment *)(uintptr_t)object->segments;
     module->n_segments = object->n_segments;

@@ -27,17 +27,10 @@ bool ma_suppress_matches(const char *pattern, const char *name)
         }
         if (*pattern == '$')
             return !*name || star;
+        /* The first place counts, also before a "$": "ab$" is not in "abab". */
         size_t n = strcspn(pattern, "*$");
         const char *at = memmem(name, strlen(name), pattern, n);
-        if (anchored && at != name)
-            return false;
-        /* Text before a "$" has to be at the end: the last place counts. */
-        if (at && pattern[n] == '$' && !anchored) {
-            size_t length = strlen(name);
-            at = length >= n && memcmp(name + length - n, pattern, n) == 0 ? name + length - n
-                                                                           : NULL;
-        }
-        if (!at)
+        if (!at || (anchored && at != name))
             return false;
         name = at + n;
         pattern += n;
@@ -67,10 +60,17 @@ static int add_line(struct ma_suppressions *suppressions, const char *line, size
     if (!MA_RESERVE(suppressions->all, suppressions->n, suppressions->capacity))
         return ma_fail_memory(error);
     char *pattern = strndup(line + 5, length - 5);
-    if (!pattern)
+    char *squeezed = strndup(line + 5, length - 5);
+    if (!pattern || !squeezed) {
+        free(pattern);
+        free(squeezed);
         return ma_fail_memory(error);
-    suppressions->all[suppressions->n++] =
-        (struct ma_suppression){.pattern = pattern, .source = source, .line = number};
+    }
+    ma_suppress_squeeze(squeezed);
+    suppressions->all[suppressions->n++] = (struct ma_suppression){
+        .pattern = pattern, .squeezed = squeezed, .source = source, .line = number};
+    if (suppressions->n_found)
+        memset(suppressions->found, 0, suppressions->n_found * sizeof *suppressions->found);
     return 0;
 }
 
@@ -117,23 +117,65 @@ int ma_suppress_load(struct ma_suppressions *suppressions, const char *path, str
 
 void ma_suppress_free(struct ma_suppressions *suppressions)
 {
-    for (size_t i = 0; i < suppressions->n; i++)
+    for (size_t i = 0; i < suppressions->n; i++) {
         free(suppressions->all[i].pattern);
+        free(suppressions->all[i].squeezed);
+    }
     free(suppressions->all);
+    free(suppressions->found);
     *suppressions = (struct ma_suppressions){0};
 }
 
-struct ma_suppression *ma_suppress_find(const struct ma_suppressions *suppressions,
-                                        const struct ma_frame *frames, size_t n)
+/* Index of the first that matches one of these names, or n. */
+static size_t first_of(const struct ma_suppressions *suppressions, const char *const *names,
+                       size_t n_names, bool squeezed)
 {
     for (size_t k = 0; k < suppressions->n; k++) {
-        struct ma_suppression *one = &suppressions->all[k];
-        for (size_t i = 0; i < n; i++) {
-            if (ma_suppress_matches(one->pattern, frames[i].function) ||
-                ma_suppress_matches(one->pattern, frames[i].file) ||
-                ma_suppress_matches(one->pattern, frames[i].module))
-                return one;
+        const struct ma_suppression *one = &suppressions->all[k];
+        for (size_t i = 0; i < n_names; i++) {
+            if (ma_suppress_matches(squeezed ? one->squeezed : one->pattern, names[i]))
+                return k;
         }
     }
-    return NULL;
+    return suppressions->n;
+}
+
+/* 2 + index of the one that matches a frame, or 1; 0 if memory is short. */
+static uint32_t ask_frame(const struct ma_suppressions *suppressions, const struct ma_frame *frame)
+{
+    const char *module = frame->module ? frame->module : "<unknown module>";
+    size_t k = first_of(suppressions, &module, 1, false);
+    if (k == suppressions->n && frame->function) {
+        char *whole[2], *shown = strdup(frame->function);
+        if (!shown || ma_suppress_names(frame->linkage, whole) < 0) {
+            free(shown);
+            return 0;
+        }
+        ma_suppress_squeeze(shown);
+        k = first_of(suppressions, (const char *const[]){shown, whole[0], whole[1]}, 3, true);
+        free(shown);
+        free(whole[0]);
+        free(whole[1]);
+    }
+    if (k == suppressions->n)
+        k = first_of(suppressions, &frame->file, 1, false);
+    return k == suppressions->n ? 1 : (uint32_t)k + 2;
+}
+
+int ma_suppress_find(struct ma_suppressions *suppressions, const struct ma_frame *frames, size_t n,
+                     struct ma_suppression **found)
+{
+    *found = NULL;
+    for (size_t i = 0; i < n && suppressions->n; i++) {
+        if (!MA_HOLDS(suppressions->found, frames[i].number, suppressions->n_found))
+            return -ENOMEM;
+        uint32_t *known = &suppressions->found[frames[i].number];
+        if (!*known && !(*known = ask_frame(suppressions, &frames[i])))
+            return -ENOMEM;
+        if (*known > 1) {
+            *found = &suppressions->all[*known - 2];
+            return 0;
+        }
+    }
+    return 0;
 }

@@ -117,6 +117,8 @@ char *ma_demangle(const char *symbol, bool full)
     /* A Mach-O or PE name has one underscore more; so do some cross tools'. */
     if (symbol[0] == '_' && symbol[1] == '_' && (symbol[2] == 'Z' || symbol[2] == 'R'))
         symbol++;
+    if (symbol[0] == '$')
+        return ma_demangle_more(symbol);
     if (symbol[0] != '_' || !symbol[1])
         return NULL;
     size_t n = strnlen(symbol, MAX_INPUT + 1);
@@ -142,6 +144,6 @@ char *ma_demangle(const char *symbol, bool full)
         return d_is_bounded(symbol, n)
                    ? shortened(dlang_demangle(symbol, limits), full, ma_demangle_shorten_d)
                    : NULL;
-    default: return NULL;
+    default: return ma_demangle_more(symbol);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Demangling: from a linker's symbol to the name its source wrote, for C++,
- * Rust (old and v0) and D. Symbols come from untrusted objects: length,
- * nesting and output are bounded, and a name beyond the bounds stays as it is.
+ * Rust (old and v0), D, Fortran and, without types, Swift. Symbols come from untrusted objects:
+ * length, nesting and output are bounded, and a name beyond the bounds stays as it is.
  */
 #ifndef MA_DEMANGLE_H
 #define MA_DEMANGLE_H
@@ -19,6 +19,13 @@
  * are shortened as by the functions below.
  */
 char *ma_demangle(const char *symbol, bool full);
+
+/* The same for Fortran and Swift alone. */
+char *ma_demangle_more(const char *symbol);
+
+/* True of a symbol that tells more than the plain name of its function: scopes, and types in
+ * some languages. Swift's are not among them, since of these ma_demangle tells a part only. */
+bool ma_is_mangled(const char *symbol);
 
 /*
  * Shortens a C++ or Rust name in place. Template arguments that are the standard

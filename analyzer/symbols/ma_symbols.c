@@ -10,14 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "ma_demangle.h"
 #include "ma_map.h"
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
 enum {
     MAX_FRAMES = 256,       /* inlined into one function */
-    MA_ANSWERS_VERSION = 1, /* to be raised when the same files give other answers */
+    MA_ANSWERS_VERSION = 2, /* to be raised when the same files give other answers */
 };
 
 struct object {
@@ -30,6 +32,7 @@ struct object {
     struct ma_symtab *table;
     struct ma_perfmap *map;
     char *map_path;
+    char *package;           /* the .dwp beside it, once asked for; or NULL */
     const char *loaded_file; /* of loaded answers: where they came from */
     bool loaded;
     struct ma_answers answers;
@@ -101,6 +104,7 @@ static void object_free(struct ma_symbols *symbols, struct object *object)
     ma_answers_free(&object->answers);
     free(object->cached);
     free(object->map_path);
+    free(object->package);
     free((struct ma_segment *)object->key.segments);
     free((char *)object->key.path);
     free((unsigned char *)object->key.build_id);
@@ -141,6 +145,7 @@ static bool copy_key(struct ma_object *to, const struct ma_object *key)
     to->path = key->path ? strdup(key->path) : NULL;
     to->build_id = NULL;
     to->segments = NULL;
+    to->directory = NULL;
     bool copied = to->path || !key->path;
     if (key->build_id_size) {
         unsigned char *id = malloc(key->build_id_size);
@@ -296,8 +301,7 @@ static void object_open(struct ma_symbols *symbols, struct object *object,
     object->answers = (struct ma_answers){0};
     complete_key(&object->key, key);
     if (object->key.generated)
-        object->map =
-            ma_perfmap_open(&symbols->options, &object->key, &object->state, &object->map_path);
+        object->map = ma_perfmap_open(&symbols->options, key, &object->state, &object->map_path);
     else
         files_open(symbols, object);
     if (!object->loaded) {
@@ -347,7 +351,7 @@ static size_t look_up(struct ma_symbols *symbols, struct object *object, uint64_
     if (!outermost->name || outermost->scoped) {
         const struct ma_symtab *table = table_get(object);
         const char *name = table ? ma_symtab_find(table, address) : NULL;
-        if (name && (!outermost->name || name[0] == '_'))
+        if (name && (!outermost->name || ma_is_mangled(name)))
             outermost->name = name;
     }
     for (size_t i = 0; i < n; i++)
@@ -368,7 +372,7 @@ static bool resolve_answer(struct ma_symbols *symbols, struct ma_answer *answer)
         const struct ma_call *call = &answer->calls[first + i];
         const char *name =
             symbols->options.demangle ? ma_names_shown(symbols->names, call->name) : call->name;
-        answer->told[i] = (struct ma_symbol){name, call->file, call->line, i + 1 < n};
+        answer->told[i] = (struct ma_symbol){name, call->name, call->file, call->line, i + 1 < n};
     }
     answer->n_resolved = n;
     return true;
@@ -423,6 +427,25 @@ bool ma_symbols_object_partial(struct ma_symbols *symbols, const struct ma_objec
 {
     const struct object *object = object_get(symbols, key);
     return object && object->dwarf && !ma_dwarf_is_whole(object->dwarf);
+}
+
+const char *ma_symbols_object_package(struct ma_symbols *symbols, const struct ma_object *key)
+{
+    struct object *object = object_get(symbols, key);
+    if (!object || object->package || !object->dwarf || ma_dwarf_is_whole(object->dwarf))
+        return object ? object->package : NULL;
+    const char *files[] = {object->main.path, object->debug.path};
+    for (size_t i = 0; i < 2 && !object->package; i++) {
+        struct stat status;
+        char *path;
+        if (!files[i] || asprintf(&path, "%s.dwp", files[i]) < 0)
+            continue;
+        if (stat(path, &status) == 0 && S_ISREG(status.st_mode))
+            object->package = path;
+        else
+            free(path);
+    }
+    return object->package;
 }
 
 const char *ma_symbols_object_file(struct ma_symbols *symbols, const struct ma_object *key)

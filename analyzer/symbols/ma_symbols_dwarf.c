@@ -19,6 +19,7 @@
 #include <elfutils/libdw.h>
 #include <elfutils/libdwelf.h>
 
+#include "ma_demangle.h"
 #include "ma_symbols_impl.h"
 
 enum {
@@ -368,17 +369,28 @@ static bool find_function(struct ma_dwarf *dwarf, struct unit *unit, uint64_t ad
     return false;
 }
 
-/* True if names of functions have scopes: not so in C, where a lookup is all cost. */
-static bool has_scopes(const struct unit *unit)
+/* DW_LANG_C17 and DW_LANG_C23, which libdw 0.188 does not know. */
+enum { LANG_C17 = 0x2c, LANG_C23 = 0x3e };
+
+/*
+ * True if names of functions have scopes in the language that `die` was written in: not so
+ * in C, where a lookup is all cost. Any language that is not known may have them.
+ */
+static bool has_scopes(Dwarf_Die *die)
 {
-    switch (dwarf_srclang((Dwarf_Die *)&unit->split)) {
-    case DW_LANG_C_plus_plus:
-    case DW_LANG_C_plus_plus_03:
-    case DW_LANG_C_plus_plus_11:
-    case DW_LANG_C_plus_plus_14:
-    case DW_LANG_Rust:
-    case DW_LANG_D: return true;
-    default: return false;
+    Dwarf_Die written = *die;
+    ma_scopes_find_declaration(&written);
+    switch (dwarf_srclang(&written)) {
+    case DW_LANG_C89:
+    case DW_LANG_C:
+    case DW_LANG_C99:
+    case DW_LANG_C11:
+    case LANG_C17:
+    case LANG_C23:
+    case DW_LANG_UPC:
+    case DW_LANG_OpenCL:
+    case DW_LANG_Mips_Assembler: return false;
+    default: return true;
     }
 }
 
@@ -388,18 +400,22 @@ static const char *text_of(Dwarf_Die *die, unsigned name)
     return dwarf_formstring(dwarf_attr_integrate(die, name, &attribute));
 }
 
-static void name_function(struct ma_scopes *scopes, bool scoped, Dwarf_Die *die,
-                          struct ma_dwarf_frame *frame)
+static void name_function(struct ma_scopes *scopes, Dwarf_Die *die, struct ma_dwarf_frame *frame)
 {
-    /* In C the plain name is the one to read: glibc's others are like __GI___qsort_r. */
-    if (scoped)
-        frame->name = text_of(die, DW_AT_linkage_name);
-    if (scoped && !frame->name)
-        frame->name = text_of(die, DW_AT_MIPS_linkage_name);
-    if (frame->name)
+    /* A linkage name counts if it tells scopes and types, whatever the unit's language: that
+     * of a link of several (LTO) is anyone's. In C the plain name is the one to read: glibc's
+     * others are like __GI___qsort_r. */
+    const char *linkage = text_of(die, DW_AT_linkage_name);
+    if (!linkage)
+        linkage = text_of(die, DW_AT_MIPS_linkage_name);
+    if (linkage && ma_is_mangled(linkage)) {
+        frame->name = linkage;
         return;
+    }
     frame->name = text_of(die, DW_AT_name);
-    if (frame->name && scoped && scopes) {
+    if (!frame->name)
+        frame->name = linkage;
+    else if (scopes && has_scopes(die)) {
         frame->name = ma_scopes_qualify(scopes, die, frame->name);
         frame->scoped = true;
     }
@@ -466,14 +482,14 @@ static bool next_scope(Dwarf_Die *parent, uint64_t address, Dwarf_Off *passed, D
 }
 
 /* Fills frames outermost first; returns their number. */
-static size_t find_frames(struct ma_scopes *scopes, bool scoped, Dwarf_Die *function,
-                          uint64_t address, struct ma_dwarf_frame *frames, size_t room)
+static size_t find_frames(struct ma_scopes *scopes, Dwarf_Die *function, uint64_t address,
+                          struct ma_dwarf_frame *frames, size_t room)
 {
     Dwarf_Die scope = *function, inner;
     Dwarf_Off passed = 0;
     size_t n = 1;
     frames[0] = (struct ma_dwarf_frame){0};
-    name_function(scopes, scoped, function, &frames[0]);
+    name_function(scopes, function, &frames[0]);
     for (unsigned depth = 0;
          depth < 4 * MAX_DEPTH && n < room && next_scope(&scope, address, &passed, &inner, 0);
          depth++) {
@@ -482,7 +498,7 @@ static size_t find_frames(struct ma_scopes *scopes, bool scoped, Dwarf_Die *func
             continue;
         place_call(scopes, &scope, &frames[n - 1]);
         frames[n] = (struct ma_dwarf_frame){0};
-        name_function(scopes, scoped, &scope, &frames[n++]);
+        name_function(scopes, &scope, &frames[n++]);
     }
     return n;
 }
@@ -503,7 +519,7 @@ size_t ma_dwarf_find(struct ma_dwarf *dwarf, uint64_t address, struct ma_dwarf_f
             unit = candidate;
         if (find_function(dwarf, candidate, address, &function)) {
             unit = candidate;
-            n = find_frames(dwarf->scopes, has_scopes(unit), &function, address, frames, room);
+            n = find_frames(dwarf->scopes, &function, address, frames, room);
         }
     }
     if (!unit)

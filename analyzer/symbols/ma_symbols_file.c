@@ -25,6 +25,7 @@
 #include <lzma.h>
 #endif
 
+#include "ma_place.h"
 #include "ma_record.h"
 #include "ma_symbols_impl.h"
 
@@ -200,15 +201,48 @@ struct search {
     const unsigned char *id;
     size_t id_size;
     const struct ma_object *object; /* NULL: its debug file */
+    const struct ma_elf *main;      /* whose debug file; NULL or not open: not known */
+    const GElf_Word *crc;           /* that a debug file without a build-id must have, or NULL */
     enum ma_object_state state;
     struct ma_elf found;
 };
+
+/* The CRC-32 of a whole file, as .gnu_debuglink has it. */
+static bool crc_matches(Elf *elf, uint32_t wanted)
+{
+    size_t size;
+    const unsigned char *at = (const unsigned char *)elf_rawfile(elf, &size);
+    if (!at)
+        return false;
+    uint32_t table[256];
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t value = i;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
+        table[i] = value;
+    }
+    uint32_t crc = ~(uint32_t)0;
+    for (size_t i = 0; i < size; i++)
+        crc = crc >> 8 ^ table[(crc ^ at[i]) & 0xff];
+    return ~crc == wanted;
+}
+
+/* A debug file may have the object's own name: the object itself, which the same places hold,
+ * is not one, nor is a file with another checksum. */
+static bool is_wanted(const struct search *search, const struct ma_elf *file)
+{
+    const struct ma_elf *main = search->main;
+    return !(main && main->elf && main->device == file->device && main->inode == file->inode) &&
+           (!search->crc || crc_matches(file->elf, *search->crc));
+}
 
 static bool try_path(struct search *search, const char *root, const char *path)
 {
     struct ma_elf file;
     enum ma_object_state state =
         open_candidate(root, path, search->id, search->id_size, search->object, &file);
+    if (state == MA_OBJECT_SYMBOLS && !is_wanted(search, &file))
+        state = MA_OBJECT_NOT_FOUND;
     if (state == MA_OBJECT_SYMBOLS || (state > search->state && file.path)) {
         ma_elf_close(&search->found);
         search->found = file;
@@ -284,51 +318,36 @@ static void search_object(struct search *search, const struct ma_symbol_places *
     try_path(search, places->options->sysroot, path);
 }
 
+/* The name, to free, that a file had when it was mapped: without the kernel's word for an
+ * unlinked one, whose place a new one may have; its build-id tells. NULL without memory. */
+static char *file_name(const char *path)
+{
+    static const char deleted[] = " (deleted)";
+    size_t n = strlen(path), cut = sizeof(deleted) - 1;
+    return strndup(path, n > cut && !strcmp(path + n - cut, deleted) ? n - cut : n);
+}
+
 enum ma_object_state ma_elf_open_object(const struct ma_symbol_places *places,
                                         const struct ma_object *object, struct ma_elf *out)
 {
-    static const char deleted[] = " (deleted)";
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
                             .object = object,
                             .state = MA_OBJECT_NOT_FOUND};
-    /* Relative names would be looked for in the analyst's own directory. */
-    if (object->path && object->path[0] == '/') {
-        search_object(&search, places, object->path);
-        size_t n = strlen(object->path), cut = sizeof(deleted) - 1;
-        if (search.state == MA_OBJECT_NOT_FOUND && n > cut &&
-            !strcmp(object->path + n - cut, deleted)) {
-            /* The kernel's word for an unlinked file: a new one may have its place. */
-            char *path = strndup(object->path, n - cut);
-            if (path)
-                search_object(&search, places, path);
-            free(path);
-        }
+    char *path = object->path ? file_name(object->path) : NULL;
+    /* Relative names would be looked for in the analyst's own directory. What the kernel makes
+     * up under a name (/proc/self/exe, /dev/fd/3) is another file to each who asks. */
+    if (path && ma_place_is_special(path)) {
+        search.state = MA_OBJECT_NOT_REGULAR;
+        search.found.path = strdup(path);
+    } else if (path && path[0] == '/') {
+        search_object(&search, places, path);
     }
+    free(path);
     if (search.state != MA_OBJECT_SYMBOLS)
         try_build_id(&search, places, "");
     *out = search.found;
     return search.state;
-}
-
-/* The CRC-32 of a whole file, as .gnu_debuglink has it. */
-static bool crc_matches(Elf *elf, uint32_t wanted)
-{
-    size_t size;
-    const unsigned char *at = (const unsigned char *)elf_rawfile(elf, &size);
-    if (!at)
-        return false;
-    uint32_t table[256];
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t value = i;
-        for (int bit = 0; bit < 8; bit++)
-            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
-        table[i] = value;
-    }
-    uint32_t crc = ~(uint32_t)0;
-    for (size_t i = 0; i < size; i++)
-        crc = crc >> 8 ^ table[(crc ^ at[i]) & 0xff];
-    return ~crc == wanted;
 }
 
 static bool try_link(struct search *search, const struct ma_symbol_places *places,
@@ -348,25 +367,39 @@ static bool try_link(struct search *search, const struct ma_symbol_places *place
     return found;
 }
 
+/* The file that the link `name` means to an object that lies at `path`. */
+static bool try_link_at(struct search *search, const struct ma_symbol_places *places,
+                        const char *path, const char *name)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+    bool found = directory && try_link(search, places, directory, name);
+    free(directory);
+    return found;
+}
+
 bool ma_elf_open_debug(const struct ma_symbol_places *places, const struct ma_object *object,
                        const struct ma_elf *main, struct ma_elf *out)
 {
+    GElf_Word crc;
     struct search search = {.id = object->build_id_size ? object->build_id : NULL,
                             .id_size = object->build_id_size,
+                            .main = main,
                             .state = MA_OBJECT_NOT_FOUND};
     bool found = search.id && try_build_id(&search, places, ".debug");
-    GElf_Word crc;
     const char *name = !found && main->elf ? dwelf_elf_gnu_debuglink(main->elf, &crc) : NULL;
-    if (name && *name && !strchr(name, '/') &&
-        strcmp(name, base_name(object->path ? object->path : ""))) {
-        /* The folder that the object was mapped from or, packed elsewhere, lies in. */
-        const char *path = object->path && *object->path == '/' ? object->path : main->path;
-        const char *slash = strrchr(path, '/');
-        char *directory = slash ? strndup(path, (size_t)(slash - path)) : NULL;
-        found = directory && try_link(&search, places, directory, name);
-        free(directory);
-        if (found && !search.id && !crc_matches(search.found.elf, crc))
-            found = false;
+    if (name && *name && !strchr(name, '/')) {
+        /* Where the object was mapped from, or, packed elsewhere, where it lies; then its
+         * real place, if symbolic links led there. */
+        bool mapped = object->path && *object->path == '/' && !ma_place_is_special(object->path);
+        const char *path = mapped ? object->path : main->path;
+        search.crc = search.id ? NULL : &crc;
+        found = try_link_at(&search, places, path, name);
+        char *real = found || places->options->sysroot ? NULL : realpath(main->path, NULL);
+        if (real && strcmp(real, path))
+            found = try_link_at(&search, places, real, name);
+        free(real);
+        search.crc = NULL;
     }
     found = found || try_fetched(&search, places);
     if (!found)

@@ -166,6 +166,9 @@ struct ma_scopes *ma_scopes_new(void);
  */
 const char *ma_scopes_qualify(struct ma_scopes *scopes, const void *die, const char *name);
 
+/* From a function, a Dwarf_Die, to where it was declared, which may be another unit. */
+void ma_scopes_find_declaration(void *die);
+
 /* "directory/file" for a file name of libdw's, whose address stands for both; as above. */
 const char *ma_scopes_path(struct ma_scopes *scopes, const char *directory, const char *file);
 void ma_scopes_free(struct ma_scopes *scopes);
@@ -269,13 +272,23 @@ void ma_cache_write(struct ma_cache *cache, const struct ma_object *object, cons
                     struct ma_answers *answers);
 void ma_cache_free(struct ma_cache *cache);
 
-/* ---- perfmap: functions of generated code, /tmp/perf-PID.map ---- */
+/* ---- jitdump: functions of generated code, jit-PID.dump ---- */
+
+/* Takes one function, loaded at `time` (ns of the monotonic clock, most often); the name lies
+ * in the text that is read. False ends the reading. */
+typedef bool ma_jitdump_take(void *context, uint64_t low, uint64_t size, uint64_t time,
+                             const char *name);
+
+/* Reads a whole file, at most 4 GiB. False if it is no jitdump of this machine's byte order. */
+bool ma_jitdump_read(const char *text, size_t size, ma_jitdump_take *take, void *context);
+
+/* ---- perfmap: functions of generated code, from perf-PID.map and jit-PID.dump ---- */
 
 struct ma_perfmap;
 
 /*
- * Reads the map of the object's process. NULL if there is none to be trusted;
- * *state says why, *path (to free, may be NULL) which file was looked at.
+ * Reads the map and the dump of the object's process. NULL if there is none to be
+ * trusted; *state says why, *path (to free, may be NULL) which file was looked at.
  */
 struct ma_perfmap *ma_perfmap_open(const struct ma_symbol_options *options,
                                    const struct ma_object *object, enum ma_object_state *state,

@@ -75,7 +75,7 @@ const char *ma_names_shown(struct ma_names *names, const char *raw)
         return NULL;
     /* Names that are not mangled have the form already; only long C++ names gain by
      * another. */
-    if (raw[0] != '_' && (names->full || !strpbrk(raw, ":<{")))
+    if (raw[0] != '_' && raw[0] != '$' && (names->full || !strpbrk(raw, ":<{")))
         return raw;
     size_t length = strlen(raw);
     uint64_t hash = ma_hash_bytes(0xcbf29ce484222325u, raw, length);

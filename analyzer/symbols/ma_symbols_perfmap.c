@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Functions of generated code, from the perf-PID.map files that just-in-time
- * compilers write: lines of start, size (both hexadecimal) and a name. Anybody
+ * Functions of generated code, from the files that just-in-time compilers write
+ * for perf: perf-PID.map, lines of start, size (both hexadecimal) and a name, and
+ * jit-PID.dump (ma_symbols_jitdump.c). Anybody
  * may write to /tmp, and pids come round again: a map is used only if it is a
  * regular file of the user's or root's own, was written after its process
- * began, and, in the usual place, if the trace is from this machine. Of
+ * began, and, in the usual places, if the trace is from this machine. Of
  * functions that lie over each other the later line counts, since code is
- * replaced at the same place.
+ * replaced at the same place; in a dump, whose times it tells, the later time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +27,14 @@ enum {
 
 struct function {
     uint64_t low, high;
-    size_t line; /* order in the file */
+    uint64_t line; /* order in the map; of a dump AFTER_MAP and the time */
     const char *name;
 };
 
+#define AFTER_MAP ((uint64_t)1 << 63)
+
 struct ma_perfmap {
-    char *text;                 /* the file; names are cut out of it */
+    char *map, *dump;           /* the files, or NULL; names are cut out of them */
     struct function *functions; /* by address; none overlap */
     size_t n, room;
 };
@@ -39,7 +42,9 @@ struct ma_perfmap {
 static int by_line(const void *a_, const void *b_)
 {
     const struct function *a = a_, *b = b_;
-    return a->line > b->line ? -1 : a->line < b->line;
+    if (a->line != b->line)
+        return a->line > b->line ? -1 : 1;
+    return a->name > b->name ? -1 : a->name < b->name;
 }
 
 static int by_address(const void *a_, const void *b_)
@@ -50,22 +55,8 @@ static int by_address(const void *a_, const void *b_)
     return by_line(a, b);
 }
 
-static bool add_function(struct ma_perfmap *map, char *line, size_t number)
+static bool add_function(struct ma_perfmap *map, struct function function)
 {
-    char *rest;
-    struct function function = {.line = number};
-    errno = 0;
-    function.low = strtoull(line, &rest, 16);
-    if (rest == line || *rest != ' ')
-        return true;
-    char *size_at = rest + 1;
-    uint64_t size = strtoull(size_at, &rest, 16);
-    if (rest == size_at || *rest != ' ' || !rest[1] || !size || errno ||
-        __builtin_add_overflow(function.low, size, &function.high))
-        return true;
-    function.name = rest + 1;
-    if (strnlen(function.name, MAX_NAME) == MAX_NAME)
-        rest[MAX_NAME] = 0;
     if (map->n == map->room) {
         size_t room = map->room ? 2 * map->room : 1024;
         struct function *functions = reallocarray(map->functions, room, sizeof(*functions));
@@ -76,6 +67,47 @@ static bool add_function(struct ma_perfmap *map, char *line, size_t number)
     }
     map->functions[map->n++] = function;
     return true;
+}
+
+/* Behind the blanks at `at`; NULL if there is none. */
+static char *skip_blanks(char *at)
+{
+    size_t n = strspn(at, " \t");
+    return n ? at + n : NULL;
+}
+
+/* Adds what a line tells, if it is one of a map. Blanks may be several or tabs, and the line
+ * end as on other systems. False if memory is short. */
+static bool add_line(struct ma_perfmap *map, char *line, uint64_t number)
+{
+    char *rest;
+    struct function function = {.line = number};
+    line += strspn(line, " \t");
+    errno = 0;
+    function.low = strtoull(line, &rest, 16);
+    char *size_at = rest == line || *line == '-' ? NULL : skip_blanks(rest);
+    if (!size_at || *size_at == '-')
+        return true;
+    uint64_t size = strtoull(size_at, &rest, 16);
+    char *name = rest == size_at ? NULL : skip_blanks(rest);
+    if (!name || !size || errno || __builtin_add_overflow(function.low, size, &function.high))
+        return true;
+    size_t n = strnlen(name, MAX_NAME);
+    while (n > 0 && strchr(" \t\r", name[n - 1]))
+        n--;
+    if (!n)
+        return true;
+    name[n] = 0;
+    function.name = name;
+    return add_function(map, function);
+}
+
+static bool add_dumped(void *map, uint64_t low, uint64_t size, uint64_t time, const char *name)
+{
+    struct function function = {.low = low, .line = AFTER_MAP | time, .name = name};
+    if (!*name || !size || __builtin_add_overflow(low, size, &function.high))
+        return true;
+    return add_function(map, function);
 }
 
 /*
@@ -107,27 +139,21 @@ static void settle(struct ma_perfmap *map)
     map->n = kept;
 }
 
-static struct ma_perfmap *parse_map(char *text, size_t size)
+/* Without memory the functions found so far will do, here and below. */
+static void parse_map(struct ma_perfmap *map, char *text, size_t size)
 {
-    struct ma_perfmap *map = calloc(1, sizeof(*map));
-    if (!map)
-        return NULL;
-    map->text = text;
+    uint64_t number = 0;
     text[size] = 0;
-    size_t number = 0;
     for (char *line = text, *end = text + size; line < end; number++) {
         char *next = memchr(line, '\n', (size_t)(end - line));
         if (next)
             *next = 0;
         else
             next = end;
-        /* Without memory the functions found so far will do. */
-        if (!add_function(map, line, number))
+        if (!add_line(map, line, number))
             break;
         line = next + 1;
     }
-    settle(map);
-    return map;
 }
 
 /* May the file be used for this process? */
@@ -151,6 +177,52 @@ static char *read_file(int fd, size_t size, size_t *n)
     return text;
 }
 
+/* Reads a file that is to be trusted; NULL if there is none, and *state may say why. */
+static char *read_trusted(const char *path, const struct ma_object *object, size_t *size,
+                          enum ma_object_state *state)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            *state = MA_OBJECT_MAP_REFUSED;
+        return NULL;
+    }
+    struct stat status;
+    char *text = NULL;
+    if (fstat(fd, &status) != 0 || !is_trusted(&status, object)) {
+        *state = MA_OBJECT_MAP_REFUSED;
+    } else {
+        text = read_file(fd, (size_t)status.st_size, size);
+        if (!text)
+            *state = MA_OBJECT_NO_MEMORY;
+    }
+    close(fd);
+    return text;
+}
+
+/* As above, of the process's map or dump in a folder below `root`. The first file that is there is
+ * *path. */
+static char *read_of_process(const char *root, const char *directory, bool dump,
+                             const struct ma_object *object, size_t *size,
+                             enum ma_object_state *state, char **path)
+{
+    char *whole = NULL;
+    if (asprintf(&whole, "%s%s/%s-%llu.%s", root, directory, dump ? "jit" : "perf",
+                 (unsigned long long)object->pid, dump ? "dump" : "map") < 0) {
+        *state = MA_OBJECT_NO_MEMORY;
+        return NULL;
+    }
+    enum ma_object_state before = *state;
+    char *text = read_trusted(whole, object, size, state);
+    if (!*path || ((text || *state != before) && access(*path, F_OK) != 0)) {
+        free(*path);
+        *path = whole;
+    } else {
+        free(whole);
+    }
+    return text;
+}
+
 struct ma_perfmap *ma_perfmap_open(const struct ma_symbol_options *options,
                                    const struct ma_object *object, enum ma_object_state *state,
                                    char **path)
@@ -159,34 +231,28 @@ struct ma_perfmap *ma_perfmap_open(const struct ma_symbol_options *options,
     *path = NULL;
     if (!object->pid || (!options->perf_map_dir && !options->sysroot && !object->here))
         return NULL;
-    if (asprintf(path, "%s%s/perf-%llu.map",
-                 options->perf_map_dir || !options->sysroot ? "" : options->sysroot,
-                 options->perf_map_dir ? options->perf_map_dir : "/tmp",
-                 (unsigned long long)object->pid) < 0) {
-        *path = NULL;
+    struct ma_perfmap *map = calloc(1, sizeof(*map));
+    if (!map) {
         *state = MA_OBJECT_NO_MEMORY;
         return NULL;
     }
-    int fd = open(*path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        if (errno != ENOENT)
-            *state = MA_OBJECT_MAP_REFUSED;
-        return NULL;
+    const char *own = options->perf_map_dir, *directory = own ? own : "/tmp";
+    const char *root = own || !options->sysroot ? "" : options->sysroot;
+    size_t size;
+    map->map = read_of_process(root, directory, false, object, &size, state, path);
+    if (map->map)
+        parse_map(map, map->map, size);
+    map->dump = read_of_process(root, directory, true, object, &size, state, path);
+    if (!map->dump && !own && object->directory && object->directory[0] == '/')
+        map->dump = read_of_process(root, object->directory, true, object, &size, state, path);
+    bool dumped = map->dump && ma_jitdump_read(map->dump, size, add_dumped, map);
+    if (map->map || dumped) {
+        *state = MA_OBJECT_PERF_MAP;
+        settle(map);
+        return map;
     }
-    struct stat status;
-    struct ma_perfmap *map = NULL;
-    if (fstat(fd, &status) != 0 || !is_trusted(&status, object)) {
-        *state = MA_OBJECT_MAP_REFUSED;
-    } else {
-        size_t n;
-        char *text = read_file(fd, (size_t)status.st_size, &n);
-        map = text ? parse_map(text, n) : NULL;
-        if (!map)
-            free(text);
-        *state = map ? MA_OBJECT_PERF_MAP : MA_OBJECT_NO_MEMORY;
-    }
-    close(fd);
-    return map;
+    ma_perfmap_close(map);
+    return NULL;
 }
 
 const char *ma_perfmap_find(const struct ma_perfmap *map, uint64_t address)
@@ -208,6 +274,7 @@ void ma_perfmap_close(struct ma_perfmap *map)
     if (!map)
         return;
     free(map->functions);
-    free(map->text);
+    free(map->map);
+    free(map->dump);
     free(map);
 }

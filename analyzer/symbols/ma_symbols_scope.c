@@ -117,6 +117,9 @@ static void read_level(struct scope *parent)
         int tag = dwarf_tag(&die);
         switch (tag) {
         case DW_TAG_namespace:
+        case DW_TAG_module:
+        case DW_TAG_interface_type:
+        case DW_TAG_enumeration_type:
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
@@ -183,9 +186,9 @@ static const char *scope_name(Dwarf_Die *die, const char *inner)
     return strcmp(inner, "operator()") ? "{unnamed}" : "{lambda}";
 }
 
-/* The DIE that sits where the function was declared. */
-static void find_declaration(Dwarf_Die *die)
+void ma_scopes_find_declaration(void *die_)
 {
+    Dwarf_Die *die = die_;
     for (int i = 0; i < 16; i++) {
         Dwarf_Attribute attribute;
         Dwarf_Die next;
@@ -220,7 +223,7 @@ static char *keep(struct ma_scopes *scopes, const void *key, size_t length)
 const char *ma_scopes_qualify(struct ma_scopes *scopes, const void *die_, const char *name)
 {
     Dwarf_Die die = *(const Dwarf_Die *)die_;
-    find_declaration(&die);
+    ma_scopes_find_declaration(&die);
     const char *known = find_told(scopes, die.addr);
     if (known)
         return known;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_demangle.h"
 #include "ma_symbols_impl.h"
 
 struct symbol {
@@ -45,10 +46,13 @@ static int add_symbol(struct ma_symtab *table, struct symbol symbol)
     return 0;
 }
 
-/* Assemblers' and linkers' own marks are no names of functions. */
-static bool is_marker(const char *name)
+/* Assemblers' and linkers' own marks are no names of functions: ARM's $a, $d, $t and $x, with
+ * something after a dot or not, and RISC-V's $xrv…. Names of Swift's functions begin with $s. */
+static bool is_marker(const char *name, bool function)
 {
-    return !*name || *name == '$' || (name[0] == '.' && name[1] == 'L');
+    bool mapping = *name == '$' && !function && name[1] && strchr("adtx", name[1]) &&
+                   (!name[2] || name[2] == '.' || !strncmp(name, "$xrv", 4));
+    return !*name || mapping || (name[0] == '.' && name[1] == 'L');
 }
 
 static int add_table(struct ma_symtab *table, Elf *elf, Elf_Scn *section, const GElf_Shdr *header,
@@ -78,7 +82,7 @@ static int add_table(struct ma_symtab *table, Elf *elf, Elf_Scn *section, const 
         if (!(home.sh_flags & SHF_EXECINSTR))
             continue;
         const char *name = elf_strptr(elf, header->sh_link, symbol.st_name);
-        if (!name || is_marker(name))
+        if (!name || is_marker(name, function))
             continue;
         uint64_t low = arm && function ? symbol.st_value & ~(uint64_t)1 : symbol.st_value;
         uint64_t limit = home.sh_addr + home.sh_size;
@@ -113,10 +117,8 @@ int ma_symtab_add(struct ma_symtab *table, Elf *elf)
 
 static size_t underscores(const char *name)
 {
-    /* Mangled names start with one by rule. */
-    if (name[0] == '_' && (name[1] == 'Z' || name[1] == 'R' || name[1] == 'D'))
-        return 0;
-    return strspn(name, "_");
+    /* Mangled names start with some by rule. */
+    return ma_is_mangled(name) ? 0 : strspn(name, "_");
 }
 
 /*

@@ -25,10 +25,20 @@ static void suppressions(const char *text)
     struct ma_error error = {0};
     ma_suppress_parse(&all, text, "fuzz", &error);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct ma_frame frame = {.function = names[i], .file = "/a/b.c", .module = "/lib/a.so"};
-        ma_suppress_find(&all, &frame, 1);
+        struct ma_frame frame = {.function = names[i],
+                                 .linkage = text,
+                                 .file = "/a/b.c",
+                                 .module = "/lib/a.so",
+                                 .number = (uint32_t)i};
+        struct ma_suppression *found;
+        ma_suppress_find(&all, &frame, 1, &found);
     }
     ma_suppress_free(&all);
+    char *whole[2];
+    if (ma_suppress_names(text, whole) == 0) {
+        free(whole[0]);
+        free(whole[1]);
+    }
 }
 
 /* A line is the number of an option, as a letter from "a", and its value. */

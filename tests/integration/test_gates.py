@@ -312,6 +312,88 @@ def test_sarif_paths_below_the_working_directory_are_relative(made, tmp_path):
     assert artifact == {"uri": "source.c", "uriBaseId": "SRCROOT"}
 
 
+def stripped_of(folder, *flags):
+    """The traces of a program without names or lines, of two leaks, run twice."""
+    program = compiled(folder, SOURCE, "program", "-s", *flags)
+    program.with_name("source.c").unlink()
+    for name in "ab":
+        (folder / name).mkdir()
+        assert support.trace([program, 984, 2345], folder / name / "t").returncode == 0
+    return folder
+
+
+def test_programs_without_names_have_places_and_fingerprints(tmp_path):
+    """GIVEN a stripped program with two leaks of one function, at other addresses in each run
+    THEN SARIF and JUnit say object and offset, and fingerprints tell the two leaks apart and
+    are the same in both runs, and in a build of the same code."""
+    prints = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        stripped_of(folder)
+        for name in "ab":
+            one = check_sarif(sarif(folder / name / "t", tmp_path / "s.json", cwd=folder))
+            assert [r["properties"]["bytes"] for r in one["results"]] == [2345, 984]
+            place = one["results"][0]["locations"][0]
+            physical = place["physicalLocation"]
+            assert physical["artifactLocation"]["uri"] == "program"
+            offset = physical["address"]["relativeAddress"]
+            assert physical["address"]["fullyQualifiedName"] == f"program+{offset:#x}"
+            assert re.fullmatch("[0-9a-f]{16,}", place["properties"]["buildId"])
+            prints.append([r["partialFingerprints"]["mlogStack/v1"] for r in one["results"]])
+            root = junit(folder / name / "t", tmp_path / "j.xml")
+            assert f"{folder}/program+{offset:#x}" in root.find("testsuite/system-out").text
+    assert len({tuple(p) for p in prints}) == 1 and len(set(prints[0])) == 2, prints
+
+
+def test_two_traces_of_one_name_are_told_apart(tmp_path):
+    """GIVEN a/t and b/t in one job THEN their test cases and their runs have names of their own,
+    the same in every checkout."""
+    folder = stripped_of(tmp_path / "p")
+    for name in "ab":
+        for path in (f"{name}/t", f"./{name}/t", folder / name / "t"):
+            one = sarif(path, tmp_path / "s.json", cwd=folder)["runs"][0]
+            assert one["automationDetails"]["id"] == f"mlog/{name}/t/"
+            done = gate(path, "--junit", tmp_path / "j.xml", cwd=folder)
+            assert done.returncode == 0, done
+            (case,) = xml.parse(tmp_path / "j.xml").getroot().iter("testcase")
+            assert case.get("classname") == f"mlog.{name}/t"
+
+
+def test_rules_say_what_to_do(made, tmp_path):
+    (rule,) = sarif(made / "one", tmp_path / "s.json")["runs"][0]["tool"]["driver"]["rules"]
+    assert rule["fullDescription"]["text"] and "--suppressions" in rule["help"]["text"]
+    assert "`mlog-analyze --leaks`" in rule["help"]["markdown"]
+
+
+def library_of(folder, *flags):
+    """A program whose own library leaks 77 * 13 bytes: own.c:3, called in main.c:2."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "own.c").write_text("#include <stdlib.h>\nvoid *volatile kept;\n"
+                                  "void own_leak(int n) { kept = malloc(n); kept = 0; }\n")
+    (folder / "main.c").write_text("void own_leak(int n);\n"
+                                   "int main(void) { own_leak(77 * 13); return 0; }\n")
+    for args in (["-shared", "-fPIC", *flags, "own.c", "-o", "libown.so"],
+                 ["-g", "main.c", "-L.", "-lown", "-Wl,-rpath,$ORIGIN", "-o", "main"]):
+        done = run(["gcc", "-O0", *args], cwd=folder)
+        assert done.returncode == 0, done
+    assert support.trace([folder / "main"], folder / "t").returncode == 0
+    return folder / "t"
+
+
+@pytest.mark.parametrize("flags, place", [(["-g"], "own.c:3"), ([], "main.c:2")])
+def test_report_and_sarif_blame_the_same_line(tmp_path, flags, place):
+    """GIVEN a leak in the program's own library, with a source line there or only in main
+    WHEN the report and SARIF say where it is
+    THEN both name the innermost line of the program itself."""
+    trace = library_of(tmp_path / "p", *flags)
+    (entry,) = [e for e in support.report(trace, "--leaks")["leaks"] if e["bytes"] == 77 * 13]
+    own = entry["own_frame"]
+    assert f"{os.path.basename(own['file'])}:{own['line']}" == place
+    one = check_sarif(sarif(trace, tmp_path / "s.json", cwd=tmp_path / "p"))
+    (result,) = [r for r in one["results"] if r["properties"]["bytes"] == 77 * 13]
+    physical = result["locations"][0]["physicalLocation"]
+    assert f"{physical['artifactLocation']['uri']}:{physical['region']['startLine']}" == place
+
+
 def test_hostile_names(tmp_path):
     """Bytes that would end a string, a tag or a URI."""
     plain, odd = b"hostile_name_of_a_function_32_by", b"]]>\"'\n\x01\xff,;<b>&#+\\\xc3\xa9%n@\te2(\x7f\xef\xbf\xbe\xe2\x80"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Stacks are whole, exact, and blame the right function of the right file."""
+import platform
+
 import pytest
 
 import support
@@ -119,3 +121,25 @@ def test_constructor_called_by_the_loader(tmp_path):
     assert "ld-linux" in entry["stack"][-1]["module"]
     assert not any(whole["audit"]["truncated_stacks"].values()), whole["audit"]
     assert whole["audit"]["complete"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="liar.c is x86-64 assembly")
+@pytest.mark.parametrize("way", ["number", "far", "deref", "aligned", "bare"])
+def test_unwind_information_that_lies_harms_nobody(tmp_path, way):
+    """
+    GIVEN assembly that claims its frame where it is not, or tells nothing of it
+    WHEN  malloc is called below it
+    THEN  the program ends as without the library, all blocks are seen, and the stack
+          is called cut; it is whole only where a frame pointer leads on to main
+    """
+    path = tmp_path / "trace"
+    done = support.trace([PROGRAMS / "liar", way], path)
+    assert done.returncode == 5, done
+    whole = support.report(path, "--leaks")
+    leak = next(entry for entry in whole["leaks"] if entry["bytes"] == 100 * 123 * 8)
+    names, cut = support.functions(leak), whole["audit"]["truncated_stacks"]
+    assert names[:2] == ["allocate", "liar_" + way], names
+    if way == "bare":
+        assert "main" in names and not any(cut.values()), (names, cut)
+    else:
+        assert "main" not in names and any(cut.values()), (names, cut)

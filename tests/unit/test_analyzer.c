@@ -458,6 +458,13 @@ static void test_labels(void)
     CHECK(!ma_label_is_wrapper("main") && !ma_label_is_wrapper("leak_malloc") &&
               !ma_label_is_wrapper("sqlite3Step"),
           "other functions are not taken for wrappers");
+    CHECK(ma_label_is_wrapper("<T as alloc::vec::spec_from_elem::SpecFromElem>::from_elem") &&
+              ma_label_is_wrapper("<u8 as alloc::slice::hack::ConvertVec>::to_vec") &&
+              ma_label_is_wrapper("<alloc::vec::Vec<T> as core::clone::Clone>::clone") &&
+              ma_label_is_wrapper("<T as core::convert::Into<U>>::into") &&
+              !ma_label_is_wrapper("<shop::Till as core::fmt::Display>::fmt") &&
+              !ma_label_is_wrapper("<shop::Till as shop::Open>::open"),
+          "what Rust's library does for all types, not what a type does itself");
     struct ma_frame frames[] = {{.function = "xmalloc"}, {.function = "load"}};
     CHECK(ma_label_frame(frames, 2) == 1 && ma_label_frame(frames, 1) == 0,
           "the label is the first frame that is none, or the first");
@@ -470,6 +477,59 @@ static void test_labels(void)
           "a frame without a name tells more than where every program begins");
     stripped[2].function = "load";
     CHECK(ma_label_frame(stripped, 4) == 2, "and less than a function's name");
+    struct ma_frame generated[] = {
+        {.function = "malloc", .module = "/lib/libc.so.6"},
+        {.function = "list_resize", .module = "/usr/bin/python3", .executable = true},
+        {.function = "py::load:<frozen importlib._bootstrap>"},
+        {.function = "py::dump:/usr/lib/python3.12/json/__init__.py"},
+        {.function = "Builtin:ArrayPush"},
+        {.function = "JS:*open node:fs:12"},
+        {.function = NULL},
+        {.function = "py::caf\u00e9:/srv/app.py"},
+        {.function = "main", .module = "/usr/bin/python3", .executable = true},
+    };
+    CHECK(ma_label_own_frame(generated, 9) == 7,
+          "generated code is the program's own, before an interpreter's, unless it is a runtime's");
+    CHECK(ma_label_own_frame(generated, 7) == 1, "without any of its own it is the interpreter's");
+    generated[3].function = "py::dump:/usr/lib/python3/dist-packages/shop.py";
+    CHECK(ma_label_own_frame(generated, 9) == 3, "packages are the user's");
+    generated[1].module = generated[8].module = "/srv/game";
+    CHECK(ma_label_own_frame(generated, 9) == 1, "in a program of the user's the innermost counts");
+    CHECK(ma_label_own_frame(generated + 4, 5) == 3, "also without an executable's");
+}
+
+/* True if a text has so many columns, and is written like this in `room` of them. */
+static bool is_cut(const char *text, size_t columns, size_t room, const char *wanted)
+{
+    char *shown = NULL;
+    size_t size;
+    FILE *out = open_memstream(&shown, &size);
+    const size_t n = ma_write_text(out, text, room);
+    fclose(out);
+    const bool same = strcmp(shown, wanted) == 0 && n == ma_text_columns(wanted) && n <= room &&
+                      ma_text_columns(text) == columns;
+    if (!same)
+        printf("# %zu columns: '%s' in %zu of %zu\n", ma_text_columns(text), shown, n, room);
+    free(shown);
+    return same;
+}
+
+static void test_columns(void)
+{
+    CHECK(is_cut("abc", 3, 3, "abc") && is_cut("abcd", 4, 3, "ab…") && is_cut("", 0, 3, "") &&
+              is_cut("abc", 3, 0, ""),
+          "a text is cut to its room");
+    CHECK(is_cut("漢字", 4, 4, "漢字") && is_cut("漢字", 4, 3, "漢…") &&
+              is_cut("漢字x", 5, 4, "漢…") && is_cut("한글か", 6, 6, "한글か") &&
+              is_cut("ＡＢ", 4, 9, "ＡＢ") && is_cut("😀a", 3, 3, "😀a"),
+          "wide characters have two columns");
+    CHECK(is_cut("e\xcc\x81t\xcc\x81x", 3, 3, "e\xcc\x81t\xcc\x81x") &&
+              is_cut("naïve µs █", 10, 10, "naïve µs █"),
+          "accents of their own have none, other letters one");
+    CHECK(is_cut("a\xff", 5, 5, "a\\xff") && is_cut("a\xff", 5, 4, "a…") &&
+              is_cut("\n\tb", 5, 5, "\\n\\tb") && is_cut("\xe2\x80\xae", 12, 11, "…") &&
+              is_cut("\x1b[1m", 7, 9, "\\x1b[1m"),
+          "escaped bytes have four and are not cut");
 }
 
 /* The output of a writer, as a string to free. */
@@ -588,6 +648,7 @@ int main(void)
     test_timeline_is_bounded_and_keeps_the_peak();
     test_clock();
     test_labels();
+    test_columns();
     test_text();
     test_output();
     test_rows_of_retired_are_built_once();

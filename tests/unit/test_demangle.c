@@ -47,6 +47,65 @@ static void test_demangle(void)
     CHECK(demangles("_D4main3fooFiZv", false, "main.foo"), "D without parameters");
 }
 
+static void test_fortran(void)
+{
+    CHECK(demangles("__alpha_MOD_setup", false, "alpha::setup") &&
+              demangles("__a_b2_MOD_grow_MOD_", true, "a_b2::grow_MOD_"),
+          "gfortran's modules");
+    CHECK(demangles("_QMalphaPsetup", false, "alpha::setup") &&
+              demangles("_QMalphaFouterPinner_2", false, "alpha::outer::inner_2"),
+          "flang's modules");
+    CHECK(demangles("___MOD_x", false, NULL) && demangles("__a_MOD_", false, NULL) &&
+              demangles("__A_MOD_b", false, NULL) && demangles("_QQmain", false, NULL) &&
+              demangles("_QM", false, NULL) && demangles("_QMaX", false, NULL) &&
+              demangles("__libc_malloc", false, NULL),
+          "what only looks so");
+    CHECK(ma_is_mangled("__alpha_MOD_setup") && ma_is_mangled("_ZN1a1bEv") &&
+              ma_is_mangled("_D4main3fooFiZv") && ma_is_mangled("_RNvCs1_1a1b") &&
+              !ma_is_mangled("__GI___qsort_r") && !ma_is_mangled("_Dealloc") &&
+              !ma_is_mangled("_Read") && !ma_is_mangled("") && !ma_is_mangled("_"),
+          "names that tell scopes");
+}
+
+static void test_swift(void)
+{
+    static const char *const names[][2] = {
+        {"$s4test12MemoryLeakerCACycfC", "test.MemoryLeaker.init()"},
+        {"$s4test12MemoryLeakerC4sizeACSi_tcfc", "test.MemoryLeaker.init(size:)"},
+        {"$s4test12MemoryLeakerCfD", "test.MemoryLeaker.deinit"},
+        {"$sSa6appendyyxnF", "Swift.Array.append()"},
+        {"_$s4test5StoreC3add4item_5countySi_S2itF", "test.Store.add(item:_:count:)"},
+        {"$s4test5StoreC3add4with10Foundation4DataV_tF", "test.Store.add(with:)"},
+        {"$s4test5StoreV5countSivg", "test.Store.count.getter"},
+        {"$s4test3runyyFyycfU0_", "closure in test.run()"},
+        {"$s4test3runyyYaFTY0_", "test.run()"},
+        {"$s4test3runyyFTm.cold.1", "test.run()"},
+        {"$sSS4testE5twiceSSyF", "Swift.String.twice()"},
+        {"$ss5printyyypd_S2StF", "Swift.print()"},
+        {"$s4test9TestStoreC03addB0yyF", "test.TestStore"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        CHECK(demangles(names[i][0], false, names[i][1]), "%s", names[i][1]);
+    CHECK(demangles("$s", false, NULL) && demangles("$s4tes", false, NULL) &&
+              demangles("$s99999999999999999999a", false, NULL) && demangles("$x", false, NULL) &&
+              demangles("$s4test", false, NULL) && demangles("$sS", false, NULL) &&
+              demangles("$start", false, NULL) && demangles("$", false, NULL),
+          "what only looks so");
+    /* Every cut and many labels: no byte is read or written behind the end. */
+    char cut[64], many[4096] = "$s4test3run", *to = many + strlen(many);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        for (size_t n = 0; n < strlen(names[i][0]); n++) {
+            snprintf(cut, sizeof(cut), "%.*s", (int)n, names[i][0]);
+            free(ma_demangle(cut, false));
+        }
+    for (size_t i = 0; i < 1000; i++)
+        to = stpcpy(to, "_1a");
+    strcpy(to, "yF");
+    char *text = ma_demangle(many, false);
+    CHECK(text && strlen(text) < 100, "many labels: %s", text);
+    free(text);
+}
+
 static void test_shorten(void)
 {
     static const char *const names[][2] = {
@@ -177,6 +236,8 @@ static void test_hostile_names(void)
 int main(void)
 {
     test_demangle();
+    test_fortran();
+    test_swift();
     test_shorten();
     test_hostile_names();
     return TAP_DONE();

@@ -201,6 +201,54 @@ static void test_svg(void)
     ma_flame_free(flame);
 }
 
+/* The frames' lightness is in their class: k0 of others, k1 the program's own. */
+static void test_own_frames_and_places(void)
+{
+    struct ma_flame *flame = ma_flame_begin("Leaks", MA_FLAME_BYTES);
+    uint32_t name, file, other_file, own, library;
+    ma_flame_name(flame, "src/<a>.c", &file);
+    ma_flame_name(flame, "src/b.c", &other_file);
+    ma_flame_name(flame, "parse", &name);
+    ma_flame_node(flame, 0, name, &own);
+    ma_flame_tell(flame, own, true, file, 12);
+    ma_flame_name(flame, "g_hash_insert", &name);
+    ma_flame_node(flame, own, name, &library);
+    ma_flame_tell(flame, library, false, other_file, 34);
+    ma_flame_tell(flame, library, false, other_file, 56);
+    ma_flame_count(flame, library, 123 * 8);
+    char *text = svg(flame, NULL);
+    CHECK(count(text, "<g class=\"k1") == 2, "the program's own frame is of the dark kind");
+    CHECK(strstr(text, "<title>parse\nsrc/&lt;a&gt;.c:12\n984 bytes"), "a tooltip has the place");
+    CHECK(strstr(text, "<title>g_hash_insert\nsrc/b.c:34 and others\n"), "and tells of others");
+    CHECK(strstr(text, "role=\"tree\" aria-label=") && strstr(text, "tabindex=\"0\""),
+          "it can be used without a mouse");
+    free(text);
+    ma_flame_free(flame);
+}
+
+static void test_bound(void)
+{
+    struct ma_flame *flame = ma_flame_begin("Leaks", MA_FLAME_BYTES);
+    uint32_t name, node, deeper;
+    ma_flame_bound(flame, 3);
+    add(flame, 100, "malloc", "first", NULL);
+    ma_flame_name(flame, "malloc", &name);
+    CHECK(ma_flame_node(flame, 0, name, &node) == 0, "a frame that is there is found");
+    ma_flame_name(flame, "second", &name);
+    CHECK(ma_flame_node(flame, node, name, &deeper) == 1, "one more is not told apart");
+    ma_flame_count(flame, deeper, 20);
+    ma_flame_name(flame, "third", &name);
+    CHECK(ma_flame_node(flame, node, name, &deeper) == 1, "nor the next");
+    ma_flame_count(flame, deeper, 3);
+    char *text = folded(flame);
+    CHECK(!strcmp(text, "malloc;(more frames) 23\nmalloc;first 100\n"), "they are united");
+    free(text);
+    text = svg(flame, &(struct ma_flame_look){.note = "2 stacks are united"});
+    CHECK(strstr(text, ">2 stacks are united<"), "and the picture says so");
+    free(text);
+    ma_flame_free(flame);
+}
+
 static void test_large(void)
 {
     enum { DEEP = 5000, MANY = 50000 };
@@ -253,6 +301,8 @@ int main(void)
     test_escapes();
     test_differential();
     test_svg();
+    test_own_frames_and_places();
+    test_bound();
     test_large();
     test_errors();
     return TAP_DONE();

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Programs that lock themselves in by seccomp: behind the filter the library makes
+no system call, and the trace says that it ends there."""
+import subprocess
+
+import pytest
+
+import support
+from support import PROGRAMS, bash
+from test_stops import audit_of
+
+SINKS = {"file": '1022>"$3"', "pipe": '1022> >(cat >"$3")'}
+
+
+def boxed(tmp_path, sink, *arguments):
+    script = f'''exec "$1" {' '.join(arguments)}'''
+    untraced = bash(script, PROGRAMS / "boxed")
+    done = bash(f'''LD_PRELOAD=$LIB bash -c '{script.replace("$1", "$0")}' "$1" {SINKS[sink]}
+                status=$?; {"sleep 0.3;" if sink == "pipe" else ""} exit $status''',
+                PROGRAMS / "boxed", "", tmp_path / "t")
+    assert done.visible == untraced.visible == (7, "caught 0\n", ""), (done, untraced)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize("by", ["prctl", "syscall"])
+@pytest.mark.parametrize("how", ["kill", "trap", "errno", "strict"])
+def test_a_filter_ends_tracing_and_nothing_else(tmp_path, sink, by, how):
+    """GIVEN a filter that lets nothing through but write and exit WHEN the program goes
+    on allocating THEN it is as untraced, and the trace has all before and says why."""
+    boxed(tmp_path, sink, how, by)
+    audit = audit_of(tmp_path / "t")
+    assert audit["stopped"] == "sandboxed"
+    assert "sandbox" in " ".join(audit["warnings"])
+    done = support.run([support.ANALYZE, tmp_path / "t", "--json", "--summary"])
+    assert '"leaked_blocks": 12' in done.stdout
+
+
+@pytest.mark.parametrize("by", ["prctl", "syscall"])
+def test_a_question_for_what_filters_there_are_is_no_filter(tmp_path, by):
+    """GIVEN a filter at address 0, which is how libseccomp asks THEN tracing goes on."""
+    boxed(tmp_path, "file", "kill", by, "refused")
+    assert audit_of(tmp_path / "t")["stopped"] is None
+
+
+def test_a_program_executed_behind_the_filter_is_not_traced(tmp_path):
+    """GIVEN a filter that kills at what the library's start needs and no program does
+    WHEN another program is executed behind it THEN that is as untraced."""
+    kill = ", ".join(f"'{name}'" for name in ("fallocate", "statfs", "fstatfs", "getppid"))
+    try:
+        subprocess.run([support.PYTHON, "-c", "import ctypes; ctypes.CDLL('libseccomp.so.2')"],
+                       check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("no libseccomp.so.2 to set a filter with")
+    script = f"""import ctypes, os
+s = ctypes.CDLL('libseccomp.so.2')
+s.seccomp_init.restype = ctypes.c_void_p
+c = ctypes.c_void_p(s.seccomp_init(0x7fff0000))
+for name in ({kill}):
+    assert s.seccomp_rule_add(c, 0x80000000, s.seccomp_syscall_resolve_name(name.encode()), 0) == 0
+assert s.seccomp_load(c) == 0
+os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
+"""
+    done = bash('LD_PRELOAD=$LIB exec "$1" -c "$2" 1022>"$3"', support.PYTHON, script,
+                tmp_path / "t")
+    assert done.returncode == bash('exec "$1" 50', PROGRAMS / "churn").returncode, done
+    assert audit_of(tmp_path / "t")["stopped"] == "sandboxed"

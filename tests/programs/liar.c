@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Assembly whose unwind information is wrong, as tracers' and codecs' own has been:
+ * harmless to a program that is never unwound there. Each way calls malloc(123 * 8)
+ * a hundred times below its thunk.
+ *
+ *     number   the frame is said to be found by r12, which holds a number
+ *     far      ... by rbp, which does
+ *     deref    ... by a word at the address that rbx holds, a number
+ *     aligned  the stack was aligned behind the information's back
+ *     bare     a thunk without any, which keeps a frame pointer
+ *
+ * The stack of `number` is aligned to 8 bytes only. Ends with status 5.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *volatile keep;
+
+__attribute__((noinline)) static void allocate(void)
+{
+    keep = malloc(123 * 8);
+    __asm__ volatile("" ::: "memory");
+}
+
+void liar_number(void (*f)(void));
+void liar_far(void (*f)(void));
+void liar_deref(void (*f)(void));
+void liar_aligned(void (*f)(void));
+void liar_bare(void (*f)(void));
+
+#define THUNK(name, body)                                                                          \
+    __asm__(".text\n.globl " name "\n.type " name ", @function\n" name ":\n" body ".size " name    \
+            ", .-" name "\n")
+
+THUNK("liar_number", ".cfi_startproc\n"
+                     "push %r12\n.cfi_def_cfa_offset 16\n"
+                     "mov $0x1234, %r12\n.cfi_def_cfa %r12, 24\n"
+                     "sub $8, %rsp\ncall *%rdi\nadd $8, %rsp\n"
+                     "pop %r12\n.cfi_def_cfa %rsp, 8\n"
+                     "ret\n.cfi_endproc\n");
+THUNK("liar_far", ".cfi_startproc\n"
+                  "push %rbp\n.cfi_def_cfa_offset 16\n"
+                  "mov $0x12345678, %rbp\n.cfi_def_cfa %rbp, 16\n"
+                  "call *%rdi\n"
+                  "pop %rbp\n.cfi_def_cfa %rsp, 8\n"
+                  "ret\n.cfi_endproc\n");
+THUNK("liar_deref", ".cfi_startproc\n"
+                    "push %rbx\n.cfi_def_cfa_offset 16\n"
+                    "mov $0x12345678, %rbx\n.cfi_escape 0x0f, 3, 0x73, 0, 0x06\n"
+                    "call *%rdi\n"
+                    "pop %rbx\n.cfi_def_cfa %rsp, 8\n"
+                    "ret\n.cfi_endproc\n");
+THUNK("liar_aligned", ".cfi_startproc\n"
+                      "sub $48, %rsp\n.cfi_adjust_cfa_offset 48\n"
+                      "mov %rsp, %rdx\nand $-16, %rsp\npush %rdx\npush %rax\n"
+                      "call *%rdi\n"
+                      "pop %rax\npop %rsp\n"
+                      "add $48, %rsp\n.cfi_adjust_cfa_offset -48\n"
+                      "ret\n.cfi_endproc\n");
+THUNK("liar_bare", "push %rbp\nmov %rsp, %rbp\nsub $64, %rsp\n"
+                   "call *%rdi\n"
+                   "leave\nret\n");
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*thunk)(void (*)(void));
+    } ways[] = {
+        {"number", liar_number},   {"far", liar_far},   {"deref", liar_deref},
+        {"aligned", liar_aligned}, {"bare", liar_bare},
+    };
+    for (size_t i = 0; argc == 2 && i < sizeof ways / sizeof *ways; i++) {
+        if (strcmp(argv[1], ways[i].name) != 0)
+            continue;
+        for (int k = 0; k < 100; k++)
+            ways[i].thunk(allocate);
+        return 5;
+    }
+    fprintf(stderr, "usage: liar number|far|deref|aligned|bare\n");
+    return 2;
+}
