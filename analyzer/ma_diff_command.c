@@ -11,6 +11,7 @@
 #include "ma_ci.h"
 #include "ma_diff.h"
 #include "ma_flamegraph.h"
+#include "ma_nothing.h"
 #include "ma_render.h"
 
 /* Read one trace to its rows, and let go of what only the reading needed. */
@@ -116,6 +117,11 @@ int ma_diff_command(const struct ma_request *request, struct ma_error *error)
             result =
                 ma_fail(error, -EILSEQ, "%s: %s: the conditions of --fail-on cannot be trusted",
                         diff.sides[side]->request->trace, damage);
+    }
+    if (result == 0 && ma_nothing_matches(&new)) {
+        char text[480];
+        result = ma_fail(error, -ENOMSG, "%s: %s", request->trace,
+                         ma_nothing_sentence(&new, text, sizeof text));
     }
 out:
     ma_diff_free(&diff);

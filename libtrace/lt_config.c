@@ -6,12 +6,16 @@
 #include "lt_config.h"
 
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lt_sys.h"
 
 #define ZSTD_LEVEL 3 /* zstd's own default */
 #define ZSTD_LEVEL_MAX 19
+#define LT_PIECE_MAX sizeof(struct utsname) /* longer than any part of a name */
 
 struct lt_config lt_config;
 
@@ -26,30 +30,76 @@ static void complain(const char *text, const char *value)
     }
 }
 
-static void set_out(const char *value, int pid)
+static void set_out(const char *value)
 {
-    size_t at = 0, room = sizeof lt_config.out;
-    for (; *value; value++) {
-        char piece[LT_DIGITS_MAX];
-        size_t n = 1;
-        if (value[0] == '%' && value[1] == 'p') {
-            n = (size_t)(lt_put_decimal(piece, (uint64_t)pid) - piece);
-            lt_config.out_per_process = true;
-            value++;
-        } else {
-            if (value[0] == '%' && value[1] == '%')
-                value++;
-            piece[0] = *value;
-        }
-        if (at + n >= room) {
-            complain("MLOG_OUT is too long, ignored", NULL);
-            at = 0;
-            break;
-        }
-        memcpy(lt_config.out + at, piece, n);
-        at += n;
+    size_t size = strlen(value) + 1;
+    if (size > sizeof lt_config.out) {
+        complain("MLOG_OUT is too long, ignored", NULL);
+        return;
     }
-    lt_config.out[at] = 0;
+    memcpy(lt_config.out, value, size);
+    for (; *value; value++) {
+        if (value[0] != '%' || !value[1])
+            continue;
+        value++;
+        lt_config.out_per_process |= *value == 'p' || *value == 'c';
+        lt_config.out_numbered |= *value == 'n';
+    }
+}
+
+/* What stands for a character behind '%'; NULL: itself. Parts of a file's name: a
+ * slash in them becomes '_'. */
+static const char *piece_of(char of, char *piece, unsigned number)
+{
+    struct utsname host;
+    struct timespec now = {0};
+    char name[16] = "";
+    switch (of) {
+    case 'p': *lt_put_decimal(piece, (uint64_t)lt_getpid()) = 0; return piece;
+    case 'n': *lt_put_decimal(piece, number) = 0; return piece;
+    case 't':
+        lt_syscall2(SYS_clock_gettime, CLOCK_REALTIME, &now);
+        *lt_put_decimal(piece, (uint64_t)now.tv_sec) = 0;
+        return piece;
+    case 'h': strcpy(piece, lt_syscall1(SYS_uname, &host) ? "" : host.nodename); break;
+    case 'c':
+        lt_syscall2(SYS_prctl, PR_GET_NAME, name);
+        strcpy(piece, name);
+        break;
+    case '%': return "%";
+    default: return NULL;
+    }
+    for (char *p = piece; *p; p++)
+        if (*p == '/')
+            *p = '_';
+    return piece;
+}
+
+bool lt_config_out_name(char *to, size_t size, unsigned number, unsigned suffix)
+{
+    char piece[LT_PIECE_MAX];
+    size_t at = 0;
+    for (const char *p = lt_config.out; *p; p++) {
+        char itself[2] = {*p, 0};
+        const char *text = *p == '%' ? piece_of(p[1], piece, number) : NULL;
+        if (text)
+            p++;
+        else
+            text = itself;
+        size_t length = strlen(text);
+        if (length >= size - at)
+            return false;
+        memcpy(to + at, text, length);
+        at += length;
+    }
+    if (suffix) {
+        if (size - at < LT_DIGITS_MAX + 2)
+            return false;
+        to[at++] = '.';
+        at = (size_t)(lt_put_decimal(to + at, suffix) - to);
+    }
+    to[at] = 0;
+    return true;
 }
 
 /* One of two words, the first being the default: true for the second. */
@@ -80,7 +130,7 @@ static int zstd_level(const char *value)
     return level;
 }
 
-static void set(const char *entry, int pid)
+static void set(const char *entry)
 {
     static const char prefix[] = "MLOG_";
     if (strncmp(entry, prefix, sizeof prefix - 1))
@@ -90,7 +140,7 @@ static void set(const char *entry, int pid)
         return;
     size_t length = (size_t)(value++ - name);
     if (length == 3 && !memcmp(name, "OUT", 3))
-        set_out(value, pid);
+        set_out(value);
     else if (length == 5 && !memcmp(name, "DEBUG", 5))
         lt_config.debug = *value && strcmp(value, "0");
     else if (length == 6 && !memcmp(name, "UNWIND", 6))
@@ -107,7 +157,7 @@ static void set(const char *entry, int pid)
         lt_config.zstd_level = zstd_level(value);
 }
 
-void lt_config_read(int pid)
+void lt_config_read(void)
 {
     memset(&lt_config, 0, sizeof lt_config);
     size_t size = 0, capacity = 0;
@@ -115,11 +165,11 @@ void lt_config_read(int pid)
     complaint = NULL;
     if (environ) {
         for (char **entry = environ; *entry; entry++)
-            set(*entry, pid);
+            set(*entry);
     } else {
         text = lt_read_file("/proc/self/environ", &size, &capacity);
         for (const char *entry = text; entry && entry < text + size; entry += strlen(entry) + 1)
-            set(entry, pid);
+            set(entry);
     }
     if (complaint && lt_config.debug)
         lt_say(complaint, complaint_value, 0);

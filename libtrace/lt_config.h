@@ -12,8 +12,9 @@
 #include "lt_unwind.h"
 
 struct lt_config {
-    char out[1024];             /* MLOG_OUT with %p and %% replaced; "" not given */
-    bool out_per_process;       /* it had a %p */
+    char out[1024];             /* MLOG_OUT as it was given; "" not given */
+    bool out_per_process;       /* it has a %p or %c: each program image has a file */
+    bool out_numbered;          /* it has a %n */
     bool debug;                 /* MLOG_DEBUG set and not "" or "0" */
     enum lt_unwind_mode unwind; /* MLOG_UNWIND=cfi|fp */
     bool drop;                  /* MLOG_ON_FULL=drop: lose events rather than wait */
@@ -22,6 +23,9 @@ struct lt_config {
 };
 extern struct lt_config lt_config;
 
-void lt_config_read(int pid);
+void lt_config_read(void);
+/* The name that MLOG_OUT stands for, %n being `number`, with ".suffix" behind it
+ * unless that is 0. False: it is too long. */
+bool lt_config_out_name(char *to, size_t size, unsigned number, unsigned suffix);
 
 #endif

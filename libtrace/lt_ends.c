@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ static bool is_ours(void)
  * lock, which a fork's child may find held for ever. */
 #define LT_ENDS(X)                                                                                 \
     X(quick_exit)                                                                                  \
+    X(mlockall)                                                                                    \
     X(abort)                                                                                       \
     X(execve)                                                                                      \
     X(execv)                                                                                       \
@@ -317,6 +319,17 @@ LT_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_
 {
     return spawn((spawn_function)next_of(END_posix_spawnp), pid, file, actions, attributes, argv,
                  envp);
+}
+
+/* Our memory does not count in the program's limit of locked memory. */
+LT_EXPORT int mlockall(int flags)
+{
+    typedef int (*function)(int);
+    LT_FORWARD(function, mlockall);
+    int result = next(flags);
+    if (result == 0 && lt_page.active == LT_ACTIVE)
+        lt_unlock_memory(flags & MCL_FUTURE);
+    return result;
 }
 
 LT_EXPORT int dlclose(void *handle)

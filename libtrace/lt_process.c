@@ -91,7 +91,7 @@ static void start_image(void)
         return; /* a trial, or an allocation inside the start itself */
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
-        lt_config_read(lt_process.pid);
+        lt_config_read();
         bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
@@ -279,13 +279,33 @@ static void at_exit(int status, void *unused)
  * starts, so that it runs after all its handlers and destructors. */
 int on_exit(void (*function)(int, void *), void *argument) __attribute__((weak));
 
+/* A shell without numbered redirections of four digits (dash, zsh, ksh: so make, and
+ * every system()) makes an argument of the 1022 and lets `>file` be standard output.
+ * The user sees an empty trace, or none, so say what happened. */
+static void say_if_misread(int argc, char **argv)
+{
+    if (argc > 1 && argv && !strcmp(argv[argc - 1], "1022") && !is_asked())
+        lt_say("not tracing: this shell took 1022>FILE for an argument \"1022\" and >FILE; use "
+               "MLOG_OUT=FILE before the command, or bash -c '... 1022>FILE'",
+               NULL, 0);
+}
+
+#ifdef __GLIBC__ /* which tells constructors the arguments */
+__attribute__((constructor)) static void begin(int argc, char **argv)
+#else
 __attribute__((constructor)) static void begin(void)
+#endif
 {
     int saved = errno;
     if (lt_page.active == LT_UNKNOWN) {
         lt_allocator_probe();
         start_image();
     }
+#ifdef __GLIBC__
+    say_if_misread(argc, argv);
+#else
+    say_if_misread(0, NULL);
+#endif
     if (lt_page.active == LT_ACTIVE) {
         lt_sink->constructed();
         deliver_beginning();

@@ -82,7 +82,8 @@ enum lt_put_back {
 enum lt_put_back lt_sink_put_back(void);
 void lt_sink_take_away(enum lt_put_back changed);
 
-#define LT_ZSTD_MAGIC 0xfd2fb528u /* the first four bytes of a zstd frame */
+#define LT_FILE_BEGUN_MAX (256u << 10) /* a mapped file is no larger before its header */
+#define LT_ZSTD_MAGIC 0xfd2fb528u      /* the first four bytes of a zstd frame */
 
 /* Take over the trace; 0 or a negative errno. file: the descriptor of a
  * regular file open for reading and writing, path: its name or NULL. */

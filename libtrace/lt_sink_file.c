@@ -31,7 +31,7 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define STEP_MIN (256u << 10) /* file space reserved at a time */
+#define STEP_MIN LT_FILE_BEGUN_MAX /* file space reserved at a time */
 #define STEP_MAX (8u << 20)
 #define WARM_MIN (16u << 10)
 #define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */
@@ -223,8 +223,21 @@ static enum lt_refusal forsake(void)
     return LT_REFUSED_GONE;
 }
 
+/* Whether a file that was cut is yet what is left of our trace: not if another run has
+ * begun there, which has put a chunk, or reserved zeros, where our witness stood. */
+static bool is_rest_of_ours(const unsigned char *header)
+{
+    unsigned char ours[MLF_HDR_SIZE] = {0}, key[8] = {0};
+    lt_trace_header(ours, MLF_LAYOUT_MAPPED, sink.unit_log2);
+    if (memcmp(header, ours, MLF_HDR_CRC + 4) != 0)
+        return false;
+    return lt_pread(sink.file.fd, key, sizeof key, sink.witness + MLF_CHUNK_PROCESS) !=
+               sizeof key ||
+           mlf_get_u64(key) == sink.witness_key;
+}
+
 /* Say it in the table of stops. That of a file which was cut is not mapped any more,
- * and may be another's: written to only where a trace header like ours stands yet. */
+ * and written to only where it is ours yet. */
 static void file_stopped(int reason, int error, bool told)
 {
     unsigned char *table = sink.header,
@@ -233,10 +246,7 @@ static void file_stopped(int reason, int error, bool told)
     if (told && !sink.forsaken)
         return;
     if (sink.forsaken) {
-        unsigned char ours[MLF_HDR_SIZE] = {0};
-        lt_trace_header(ours, MLF_LAYOUT_MAPPED, sink.unit_log2);
-        if (lt_pread(sink.file.fd, cut, sizeof cut, 0) != sizeof cut ||
-            memcmp(cut, ours, MLF_HDR_CRC + 4) != 0)
+        if (lt_pread(sink.file.fd, cut, sizeof cut, 0) != sizeof cut || !is_rest_of_ours(cut))
             return;
         table = cut;
         size = sizeof cut;

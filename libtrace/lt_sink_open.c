@@ -15,14 +15,15 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <termios.h>
 
 #include "lt_config.h"
+#include "lt_filesystem.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
 
 #define TRACE_FD_NAME "/proc/self/fd/1022"
+#define NAMES_MAX 9999 /* names tried until one is free */
 
 /* What descriptor 1022 was when the sink was chosen. */
 static struct {
@@ -35,43 +36,42 @@ static struct {
 
 enum holds { HOLDS_UNKNOWN, HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
 
-/* The kind of a file, by its first bytes. Zeros: another process is just beginning
- * to map it. */
+/* True if the file is as one that another process is just beginning to map: short,
+ * and nothing but zeros. */
+static bool is_just_begun(int fd)
+{
+    unsigned char piece[4096];
+    uint64_t at = 0;
+    long got;
+    while ((got = lt_pread(fd, piece, sizeof piece, at)) > 0 && at < LT_FILE_BEGUN_MAX) {
+        for (long i = 0; i < got; i++)
+            if (piece[i])
+                return false;
+        at += (uint64_t)got;
+    }
+    return got == 0;
+}
+
+/* The kind of a file, by its first bytes. */
 static enum holds what_it_holds(int fd)
 {
     static const unsigned char zeros[MLF_HDR_CRC];
     unsigned char found[MLF_HDR_CRC] = {0};
-    long got = lt_pread(fd, found, sizeof found, 0);
-    if (got <= 0)
-        return HOLDS_NOTHING;
-    if (mlf_get_u32(found) == LT_ZSTD_MAGIC)
-        return HOLDS_ZSTD;
-    if (!memcmp(found, zeros, sizeof zeros))
-        return HOLDS_MAPPED;
-    if (memcmp(found + MLF_HDR_MAGIC, MLF_MAGIC, MLF_MAGIC_SIZE))
-        return HOLDS_OTHER;
-    return found[MLF_HDR_LAYOUT] == MLF_LAYOUT_STREAM ? HOLDS_STREAM : HOLDS_MAPPED;
-}
-
-/* File systems on which fallocate is no promise, or whose pages come by way of
- * a server or another process: a store into a mapping may fail there. */
-static bool mapping_is_unsafe(int fd)
-{
-    static const uint32_t types[] = {
-        0x00006969 /* nfs */,   0x0000517b /* smb */,      0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */,  0x01021997 /* 9p */,       0x65735546 /* fuse */,
-        0x00c36400 /* ceph */,  0x5346414f /* afs */,      0x6b414653 /* kafs */,
-        0x73757245 /* coda */,  0x0bd00bd0 /* lustre */,   0x01161970 /* gfs2 */,
-        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */,   0x9123683e /* btrfs */,
-        0x2fc12fc1 /* zfs */,   0xca451a4e /* bcachefs */,
-    };
-    struct statfs fs;
-    if (lt_fstatfs(fd, &fs, sizeof fs))
-        return true;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if ((uint32_t)fs.f_type == types[i])
-            return true;
-    return false;
+    bool begun = false;
+    for (;;) {
+        long got = lt_pread(fd, found, sizeof found, 0);
+        if (got <= 0)
+            return HOLDS_NOTHING;
+        if (mlf_get_u32(found) == LT_ZSTD_MAGIC)
+            return HOLDS_ZSTD;
+        if (!memcmp(found + MLF_HDR_MAGIC, MLF_MAGIC, MLF_MAGIC_SIZE))
+            return found[MLF_HDR_LAYOUT] == MLF_LAYOUT_STREAM ? HOLDS_STREAM : HOLDS_MAPPED;
+        if (begun || memcmp(found, zeros, sizeof zeros))
+            return HOLDS_OTHER;
+        if (is_just_begun(fd))
+            return HOLDS_MAPPED;
+        begun = true; /* perhaps meanwhile: then its header stands there now */
+    }
 }
 
 /* True if a regular file that holds `holds` is to be mapped. */
@@ -81,7 +81,7 @@ static bool to_map(int fd, enum holds holds)
         return false;
     if (holds == HOLDS_MAPPED)
         return true;
-    return !lt_config.write_file && !lt_config.zstd_level && !mapping_is_unsafe(fd);
+    return !lt_config.write_file && !lt_config.zstd_level && lt_filesystem_may_map(fd);
 }
 
 /* Open fd as a stream, compressed if it is to be. A file that is written on
@@ -95,68 +95,118 @@ static int open_stream(int fd, enum holds holds)
     return lt_sink_stream_open(fd);
 }
 
-/* Open the file that MLOG_OUT names. Without %p one file serves the process
- * tree: it takes the trace's descriptor number, so that children find it there,
- * and a file left by an earlier run (nobody holds its lock) is begun anew. */
-static int open_out(void)
+/* A relative name of a file for each process is one in the folder where the tree
+ * began, wherever its programs go: descriptor 1022 stands for that folder. */
+static int folder_of_tree(void)
 {
     struct stat st;
-    int fd = lt_open(lt_config.out, O_RDWR | O_CREAT | O_NOCTTY, 0666);
-    if (fd < 0 || lt_fstat(fd, &st)) {
-        if (fd >= 0)
-            lt_close(fd);
-        return fd < 0 ? fd : -EBADF;
-    }
-    if (!S_ISREG(st.st_mode)) { /* a FIFO open for reading too would never report its reader gone */
-        lt_close(fd);
-        fd = lt_open(lt_config.out, O_WRONLY | O_NOCTTY, 0);
+    if (!lt_config.out_per_process || lt_config.out[0] == '/')
+        return AT_FDCWD;
+    if (lt_fstat(LT_TRACE_FD, &st)) {
+        int fd = lt_open(".", O_PATH | O_DIRECTORY, 0);
         if (fd < 0)
-            return fd;
-    } else if (lt_syscall2(SYS_flock, fd, LOCK_EX | LOCK_NB) == 0) {
-        lt_ftruncate(fd, 0);
-        lt_syscall2(SYS_flock, fd, LOCK_SH);
-    } else {
-        lt_syscall2(SYS_flock, fd, LOCK_SH | LOCK_NB);
-    }
-    if (!lt_config.out_per_process)
+            return AT_FDCWD;
         lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0);
-    return lt_move_fd(fd, LT_LOWEST_FD);
+        lt_close(fd);
+        return LT_TRACE_FD;
+    }
+    return S_ISDIR(st.st_mode) ? LT_TRACE_FD : AT_FDCWD;
+}
+
+/* Open what MLOG_OUT names: with %n the first name that is not taken. *name is what
+ * was opened. Returns a descriptor or a negative errno. */
+static int open_out(int folder, unsigned suffix, char *name, size_t size, struct stat *st)
+{
+    int flags = O_RDWR | O_CREAT | O_NOCTTY | (lt_config.out_numbered ? O_EXCL : 0);
+    int fd = -EEXIST;
+    for (unsigned number = 1; fd == -EEXIST && number <= NAMES_MAX; number++) {
+        if (!lt_config_out_name(name, size, number, suffix))
+            return -ENAMETOOLONG;
+        fd = lt_open_at(folder, name, flags, 0666);
+        if (!lt_config.out_numbered)
+            break;
+    }
+    if (fd >= 0 && lt_fstat(fd, st)) {
+        lt_close(fd);
+        return -EBADF;
+    }
+    if (fd >= 0 && S_ISFIFO(st->st_mode)) { /* open for reading too, it would never report its
+                                               reader gone */
+        lt_close(fd);
+        fd = lt_open_at(folder, name, O_WRONLY | O_NOCTTY, 0);
+    }
+    return fd < 0 ? fd : lt_move_fd(fd, LT_LOWEST_FD);
+}
+
+/* Trace into a regular file that MLOG_OUT names. What stands in it stays: a trace,
+ * whoever wrote it, is continued, all else is refused. */
+static int trace_into(int fd, enum holds holds)
+{
+    char path[1100];
+    if (holds == HOLDS_OTHER)
+        return -EEXIST;
+    if (to_map(fd, holds)) {
+        lt_name_of_fd(fd, path, sizeof path); /* absolute: the program may go elsewhere */
+        int error = lt_sink_file_open(fd, path);
+        if (!error || holds != HOLDS_NOTHING || error == -ENOSPC || error == -EDQUOT ||
+            error == -EFBIG)
+            return error;
+    }
+    /* Others may write to it by descriptions of their own. */
+    lt_syscall3(LT_SYS_FCNTL, fd, F_SETFL, O_APPEND);
+    return open_stream(fd, holds);
 }
 
 static int choose_out(void)
 {
+    char name[1100];
     struct stat st;
-    int fd = open_out();
-    if (fd < 0) {
-        lt_say("cannot open MLOG_OUT, not tracing:", lt_config.out, fd);
-        return fd;
-    }
-    int error = lt_fstat(fd, &st);
-    enum holds holds = HOLDS_NOTHING;
-    if (!error && S_ISREG(st.st_mode)) {
-        holds = what_it_holds(fd);
-        error = holds == HOLDS_OTHER ? -EEXIST
-                : to_map(fd, holds)  ? lt_sink_file_open(fd, lt_config.out)
-                                     : open_stream(fd, holds);
-        if (error && error != -EEXIST && holds == HOLDS_NOTHING && error != -ENOSPC &&
-            error != -EDQUOT && error != -EFBIG)
+    struct termios terminal;
+    int folder = folder_of_tree();
+    for (unsigned suffix = 0;; suffix++) {
+        enum holds holds = HOLDS_NOTHING;
+        int fd = open_out(folder, suffix, name, sizeof name, &st), error = fd < 0 ? fd : 0;
+        if (error) {
+            lt_say("cannot open MLOG_OUT, not tracing:", lt_config.out, error);
+            return error;
+        }
+        if (S_ISREG(st.st_mode)) {
+            holds = what_it_holds(fd);
+            error = trace_into(fd, holds);
+        } else if (S_ISCHR(st.st_mode) && !lt_syscall3(SYS_ioctl, fd, TCGETS, &terminal)) {
+            lt_close(fd);
+            lt_say("MLOG_OUT is a terminal, not tracing: give a file or a FIFO:", name, 0);
+            return -EINVAL;
+        } else {
             error = open_stream(fd, holds);
-    } else if (!error) {
-        error = open_stream(fd, holds);
-    }
-    given.spare = fd;
-    if (error) {
+        }
+        if (!error && suffix)
+            lt_say("MLOG_OUT names a trace of another machine or version, left as it is, "
+                   "tracing into:",
+                   name, 0);
+        if (!error && !lt_config.out_per_process)
+            lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0); /* where children find it */
+        if (!error) {
+            given.spare = fd;
+            return 0;
+        }
         lt_close(fd);
-        lt_say("cannot trace into MLOG_OUT, not tracing:", lt_config.out, error);
+        if (error == -EEXIST && suffix < NAMES_MAX && (suffix || holds == HOLDS_MAPPED))
+            continue;
+        if (error == -EEXIST)
+            lt_say("MLOG_OUT names a file that holds something other than a trace, left as it "
+                   "is, not tracing: give another name, or remove it:",
+                   name, 0);
+        else
+            lt_say("cannot trace into MLOG_OUT, not tracing:", name, error);
+        return error;
     }
-    return error;
 }
 
 static int choose_file(enum holds *holds)
 {
     char path[512];
-    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, TRACE_FD_NAME, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = 0;
+    lt_name_of_fd(LT_TRACE_FD, path, sizeof path);
     int fd = lt_open(TRACE_FD_NAME, O_RDWR, 0);
     if (fd >= 0)
         fd = lt_move_fd(fd, LT_LOWEST_FD);
@@ -201,6 +251,12 @@ static int choose(void)
         return choose_out();
     if (!is_open)
         return 1;
+    bool is_special = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode);
+    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
+    if ((S_ISREG(st.st_mode) || is_special) && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) {
+        lt_say("descriptor 1022 is not open for writing, not tracing", NULL, 0);
+        return -EBADF;
+    }
     if (S_ISREG(st.st_mode)) {
         int error = choose_file(&holds);
         if (error != -EAGAIN)
@@ -211,7 +267,7 @@ static int choose(void)
                    NULL, 0);
             return -EACCES;
         }
-    } else if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode)) {
+    } else if (!is_special) {
         lt_say("descriptor 1022 is neither a file, a pipe, a socket nor a character device, "
                "not tracing",
                NULL, 0);
@@ -219,11 +275,6 @@ static int choose(void)
     } else if (S_ISCHR(st.st_mode) && !lt_syscall3(SYS_ioctl, LT_TRACE_FD, TCGETS, &terminal)) {
         lt_say("descriptor 1022 is a terminal, not tracing: give a file or a pipe", NULL, 0);
         return -EINVAL;
-    }
-    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
-    if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) {
-        lt_say("descriptor 1022 is not open for writing, not tracing", NULL, 0);
-        return -EBADF;
     }
     int fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, LT_LOWEST_FD);
     if (fd < 0) /* a lower limit of descriptors */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The system calls that need more than one line; see lt_sys.h. Nothing here
- * keeps state but the count of memory held.
+ * keeps state but what memory is held, and where.
  */
 #include "lt_sys.h"
 
@@ -13,11 +13,73 @@
 
 static size_t memory_held;
 
+/* Mappings of the library's own, for lt_unlock_memory; those that find no room
+ * are not in it. */
+#define MAPPINGS_MAX 256
+static struct mapping {
+    uintptr_t at; /* atomic; 0: free */
+    size_t size;  /* atomic */
+} mappings[MAPPINGS_MAX];
+static bool locks_new; /* the program had all memory to come locked */
+
+static void note_mapping(uintptr_t at, size_t size)
+{
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        uintptr_t none = 0;
+        if (!__atomic_compare_exchange_n(&mappings[i].at, &none, at, 0, __ATOMIC_RELAXED,
+                                         __ATOMIC_RELAXED))
+            continue;
+        __atomic_store_n(&mappings[i].size, size, __ATOMIC_RELEASE);
+        return;
+    }
+}
+
+/* Zeroed memory or a file, readable and writable; 0 if refused. Where the program has all
+ * memory locked, ours counts for a moment only, and without a page of it being there. */
+static uintptr_t map(size_t size, int flags, int fd, uint64_t offset)
+{
+    bool locked = __atomic_load_n(&locks_new, __ATOMIC_RELAXED);
+    int rights = PROT_READ | PROT_WRITE;
+    long at = lt_mmap(NULL, size, locked ? PROT_NONE : rights, flags, fd, offset);
+    if (at < 0 && at > -4096)
+        return 0;
+    if (locked) {
+        lt_syscall2(SYS_munlock, at, size);
+        if (lt_syscall3(SYS_mprotect, at, size, rights)) {
+            lt_syscall2(SYS_munmap, at, size);
+            return 0;
+        }
+    }
+    note_mapping((uintptr_t)at, size);
+    return (uintptr_t)at;
+}
+
+static void forget_mapping(uintptr_t at)
+{
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        if (__atomic_load_n(&mappings[i].at, __ATOMIC_RELAXED) != at)
+            continue;
+        __atomic_store_n(&mappings[i].size, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&mappings[i].at, 0, __ATOMIC_RELEASE);
+        return;
+    }
+}
+
+void lt_unlock_memory(bool new_too)
+{
+    __atomic_store_n(&locks_new, new_too, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        uintptr_t at = __atomic_load_n(&mappings[i].at, __ATOMIC_ACQUIRE);
+        size_t size = __atomic_load_n(&mappings[i].size, __ATOMIC_ACQUIRE);
+        if (at && size)
+            lt_syscall2(SYS_munlock, at, size);
+    }
+}
+
 void *lt_memory(size_t size)
 {
-    long at = lt_mmap(NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at < 0 && at > -4096)
+    uintptr_t at = map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!at)
         return NULL;
     if (size >= (2u << 20)) /* a huge page costs more to clear than these tables save by it */
         lt_syscall3(SYS_madvise, at, size, MADV_NOHUGEPAGE);
@@ -40,22 +102,37 @@ size_t lt_memory_held(void)
 
 void *lt_map_file(int fd, uint64_t offset, size_t size)
 {
-    long at = lt_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
-    return at < 0 && at > -4096 ? NULL : (void *)at;
+    return (void *)map(size, MAP_SHARED, fd, offset);
 }
 
 void lt_unmap(void *memory, size_t size)
 {
+    forget_mapping((uintptr_t)memory);
     lt_syscall2(SYS_munmap, memory, size);
+}
+
+int lt_open_at(int folder, const char *path, int flags, int mode)
+{
+    long fd;
+    do
+        fd = lt_syscall4(SYS_openat, folder, path, flags | O_CLOEXEC, mode);
+    while (fd == -EINTR);
+    return (int)fd;
 }
 
 int lt_open(const char *path, int flags, int mode)
 {
-    long fd;
-    do
-        fd = lt_syscall4(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
-    while (fd == -EINTR);
-    return (int)fd;
+    return lt_open_at(AT_FDCWD, path, flags, mode);
+}
+
+void lt_name_of_fd(int fd, char *to, size_t size)
+{
+    static const char folder[] = "/proc/self/fd/";
+    char link[sizeof folder + LT_DIGITS_MAX];
+    memcpy(link, folder, sizeof folder - 1);
+    *lt_put_decimal(link + sizeof folder - 1, (uint64_t)fd) = 0;
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, link, to, size - 1);
+    to[n > 0 ? n : 0] = 0;
 }
 
 void lt_close(int fd)

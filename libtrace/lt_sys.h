@@ -159,9 +159,15 @@ size_t lt_memory_held(void);
 /* Map size bytes of fd at offset, shared and writable; NULL if refused. */
 void *lt_map_file(int fd, uint64_t offset, size_t size);
 void lt_unmap(void *memory, size_t size);
+/* The program had its memory locked (mlockall): take ours out of it, and, with
+ * `new_too`, what is mapped from now on as well. */
+void lt_unlock_memory(bool new_too);
 
 int lt_open(const char *path, int flags, int mode); /* descriptor or -errno, retried on EINTR */
+int lt_open_at(int folder, const char *path, int flags, int mode);
 void lt_close(int fd);
+/* The absolute name of what fd refers to, or "", from /proc. */
+void lt_name_of_fd(int fd, char *to, size_t size);
 /* Move fd to a number of at least `lowest`, or as high as the limit of
  * descriptors lets it, close-on-exec; the new number or -errno, with fd closed
  * in either case. */

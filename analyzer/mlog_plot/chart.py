@@ -53,6 +53,8 @@ STYLE = {
 PNG_DPI = 160
 WARNINGS_MAX = 4
 SMALLEST_STEP = 0.115       # inches from one legend entry to the next
+RESIDENT_APART = "resident memory, right axis"
+QUIET = "#a8a8a8"           # of the resident size, which is not what the page is about
 DASHES, DOTS = (0, (4, 2)), (0, (1, 2))
 
 
@@ -155,7 +157,10 @@ def draw(heap: Heap, width: float, height: float) -> Figure:
     FigureCanvasAgg(figure)
     page = Page(figure, width, height)
     own_axis = resident_has_own_axis(heap)
-    legend_width = min(3.1, 0.3 * width)
+    # No wider than what stands in it: the rest is the panels'.
+    longest = max(page.text_width(text, 8.5)
+                  for text in [RESIDENT_APART] + [area.label for area in heap.areas])
+    legend_width = min(3.1, 0.3 * width, longest + 0.95)
     legend_left = width - page.margin - legend_width
     left, right = 1.05, legend_left - (0.75 if own_axis else 0.3)
     top = height - 0.95
@@ -247,6 +252,8 @@ def draw_bytes(page: Page, heap: Heap, axes: Axes, own_axis: bool) -> None:
         draw_resident(heap, axes.twinx() if own_axis else axes, own_axis)
     if heap.peak:
         mark_peak(page, axes, heap.peak)
+    if heap.leaked:
+        mark_leaks(page, heap, axes)
 
 
 def draw_resident(heap: Heap, axes: Axes, own_axis: bool) -> None:
@@ -259,8 +266,8 @@ def draw_resident(heap: Heap, axes: Axes, own_axis: bool) -> None:
         axes.spines["right"].set_linestyle(DASHES)
         axes.tick_params(labelbottom=False)
         plain(axes.set_ylabel(f"resident memory ({axis.unit})"))
-    axes.plot([time for time, _ in heap.rss], [value for _, value in heap.rss], color=SOFT,
-              linewidth=0.8, linestyle=DASHES)
+    axes.plot([time for time, _ in heap.rss], [value for _, value in heap.rss], color=QUIET,
+              linewidth=0.6, linestyle=DASHES, zorder=1)
 
 
 def mark_peak(page: Page, axes: Axes, peak: tuple[float, float]) -> None:
@@ -280,6 +287,21 @@ def mark_peak(page: Page, axes: Axes, peak: tuple[float, float]) -> None:
         label, (time, value), xytext=(72 * (centre - here), 7), textcoords="offset points",
         ha="center", va="bottom", color=ACCENT, fontsize=9.5, fontweight="bold", zorder=7,
         annotation_clip=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2}))
+
+
+def mark_leaks(page: Page, heap: Heap, axes: Axes) -> None:
+    """A bar at the end of the time as high as what was never freed, and how much it is: beside
+    the peak's label, or below it where they would meet."""
+    axes.plot([heap.end, heap.end], [0, heap.leaked], color=ACCENT, linewidth=3.5,
+              solid_capstyle="butt", zorder=5, clip_on=False)
+    panel = axes.get_position().height * page.height
+    height = panel * heap.leaked / axes.get_ylim()[1]
+    label = f"{scales.format_bytes(heap.leaked)} never freed"
+    plain(axes.annotate(
+        label, (heap.end, heap.leaked), xytext=(-7, -9 if height > 0.3 else 7),
+        textcoords="offset points", ha="right", va="top" if height > 0.3 else "bottom",
+        color=ACCENT, fontsize=8.5, fontweight="bold", zorder=7, annotation_clip=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2}))
 
 
@@ -319,12 +341,14 @@ def legend(page: Page, heap: Heap, left: float, top: float, width: float, room: 
         y -= step
     for area, face in [(area, OTHER_COLOUR) for area in heap.areas if area.rest] + shown[::-1]:
         page.box(left, y - step * 0.3, 0.13, step * 0.6, face)
-        row(labels.function_name(area.label, fits), scales.format_bytes(area.values[at]))
+        # What held nothing at the peak has no "0 B" beside it.
+        row(labels.function_name(area.label, fits),
+            scales.format_bytes(area.values[at]) if area.values[at] >= 1 else "–")
         y -= step
     y -= step * 0.5
     page.line(left, y, 0.13, color=INK, linewidth=0.9)
     row("live heap", "")
     if heap.rss:
         y -= step
-        page.line(left, y, 0.13, color=SOFT, linewidth=0.9, linestyle=(0, (2.5, 1.5)))
-        row("resident memory" + (", right axis" if own_axis else ""), "")
+        page.line(left, y, 0.13, color=QUIET, linewidth=0.7, linestyle=(0, (2.5, 1.5)))
+        row(RESIDENT_APART if own_axis else "resident memory", "")

@@ -33,6 +33,7 @@ class Heap:
     rss: list[tuple[float, float]] = field(default_factory=list)
     areas: list[Area] = field(default_factory=list)             # largest first, the rest last
     peak: tuple[float, float] | None = None                     # ns, bytes
+    leaked: float = 0.0                                         # bytes never freed
     begin: float = 0.0                                          # ns, of the window if it has one
     end: float = 0.0                                            # ns
     title: str = ""
@@ -83,6 +84,7 @@ def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any],
         heap.times.append(heap.end)
         heap.total.append(heap.total[-1])
         heap.blocks.append(heap.blocks[-1])
+    heap.leaked = float(summary.get("leaked_bytes") or 0) if heap.times else 0.0
     if heap.total and summary.get("peak_bytes"):
         heap.peak = float(summary["peak_time_ns"]), float(summary["peak_bytes"])
 
@@ -140,18 +142,28 @@ def insert_peak(heap: Heap, groups: list[list[float]]) -> None:
 
 
 def program_title(report: dict[str, Any]) -> str:
-    """Program and arguments of the first process."""
+    """Program and arguments of the process that held the memory, be it started by a wrapper."""
     processes = report.get("processes") or []
     if not processes:
         return "heap over time"
-    first = processes[0]
+    first = main_process(report)
     executable = str(first.get("executable") or "")
     arguments = [str(argument) for argument in first.get("arguments") or []]
     name = executable.rsplit("/", 1)[-1] or (arguments[0] if arguments else "unknown program")
     title = " ".join([name] + [shlex.quote(argument) for argument in arguments[1:]])
     if len(processes) > 1:
-        title = f"{name} and {len(processes) - 1} more processes"
+        others = len(processes) - 1
+        title = f"{name} and {others} more process{'es' if others > 1 else ''}"
     return printable(title)
+
+
+def main_process(report: dict[str, Any]) -> dict[str, Any]:
+    """The process with the highest heap; the first one where the report does not tell."""
+    processes = report["processes"]
+    peaks = [(int(one.get("peak_bytes") or 0), -int(one.get("process") or 0))
+             for one in report.get("per_process") or []]
+    index = -max(peaks)[1] if peaks else 0
+    return processes[index] if 0 <= index < len(processes) else processes[0]
 
 
 def facts(report: dict[str, Any], heap: Heap) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from .errors import AnalyzerFailed, PlotError
 
 SCHEMA = "mlog-report/"
-REPORTS = ["--json", "--summary", "--timeline", "--peak"]
+REPORTS = ["--json", "--summary", "--timeline", "--peak", "--per-process"]
 WRONG_USAGE = 2     # the analyser's exit status
 
 

@@ -261,6 +261,17 @@ static bool recover(struct ma_reader *reader)
     return true;
 }
 
+/* Whether bytes may be the beginning of a text for people, colours included. */
+static bool is_text(const unsigned char *p, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (p[i] < 0x80 && !isprint(p[i]) && !(p[i] && strchr("\n\r\t\f\b\033", p[i])))
+            return false;
+    }
+    return size > 0;
+}
+
+/* p: the first bytes of the input, as many of a trace header as there are. */
 static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size, unsigned field,
                   const char *problem, const struct trace_header *header, struct ma_error *error)
 {
@@ -280,12 +291,18 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
                           "%s: is not an mlog trace: it begins with zeros, as when the program is "
                           "killed before anything is recorded",
                           name);
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size && i < MLF_MAGIC_SIZE; i++) {
         if (isprint(p[i]) && p[i] != '\\')
             *to++ = (char)p[i];
         else
             to += sprintf(to, "\\x%02x", p[i]);
     }
+    if (is_text(p, size))
+        return ma_fail_at(error, -EPROTO, 0,
+                          "%s: is not an mlog trace but text (\"%s\"): the program's output, if a "
+                          "shell other than bash took 1022>FILE for an argument and >FILE; what "
+                          "works in every shell is MLOG_OUT=FILE LD_PRELOAD=libmlog.so COMMAND",
+                          name, found);
     return ma_fail_at(error, -EPROTO, 0,
                       "%s: is not an mlog trace: expected \\x89mlog at offset 0, found \"%s\"",
                       name, found);
@@ -323,7 +340,7 @@ int ma_reader_init(struct ma_reader *reader, struct ma_source *source, struct ma
     unsigned field;
     const char *problem = parse_trace_header(reader, p, size, &header, &field);
     if (problem) {
-        unsigned char start[MLF_MAGIC_SIZE];
+        unsigned char start[MLF_HDR_SIZE];
         size = size < sizeof start ? size : sizeof start;
         memcpy(start, p, size);
         if ((field == 0 || field == MLF_HDR_CRC) && recover(reader))

@@ -51,7 +51,9 @@ void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
 {
     struct ma_history *history = &account->history;
     if (!history->until) {
-        history->origin = ticks;
+        const struct ma_process *process = account->process;
+        const bool started = process->known && process->record.start <= ticks;
+        history->origin = started ? process->record.start : ticks;
         history->shift = FIRST_SHIFT;
     }
     while ((ticks - history->origin) >> history->shift >= MA_SLOTS) {

@@ -26,9 +26,10 @@ struct ma_alloc_site;
 #define MA_SLOTS 64
 
 struct ma_history {
-    uint64_t origin, until; /* ticks: of the first event; where the open slot ends (0: none yet) */
-    unsigned shift;         /* a slot is 2^shift ticks */
-    uint32_t slot;          /* the open one */
+    uint64_t origin, until;    /* ticks: of the process's start, or of the first event
+                                  if that is not known; where the open slot ends (0: none yet) */
+    unsigned shift;            /* a slot is 2^shift ticks */
+    uint32_t slot;             /* the open one */
     float (*floors)[MA_SLOTS]; /* those of one site after the other */
     size_t n_floors, floor_capacity;
     uint32_t *floors_of; /* by site: 1 + index in floors; 0: all is in the site itself */
@@ -42,7 +43,7 @@ void ma_history_catch_up(struct ma_account *account, struct ma_alloc_site *site)
 
 void ma_history_free(struct ma_history *history);
 
-/* The floors of a site from the process's first event to `end` (ticks), in
+/* The floors of a site from the process's start to `end` (ticks), in
  * `floors`: its slots become the result, their width in ticks *width. 0 if
  * nothing is known. Changes nothing, so it may be asked during the pass. */
 unsigned ma_history_read(const struct ma_account *account, const struct ma_alloc_site *site,

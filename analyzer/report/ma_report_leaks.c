@@ -166,7 +166,7 @@ static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
         .key = "leaks",
         .title = "Leaks",
         .blocks_title = "blocks",
-        .none = "Every block was freed.",
+        .none = "No block was left.",
         .measure = leaked_measure,
         .leaves_out = is_suppressed,
         .compare = compare_leaks,

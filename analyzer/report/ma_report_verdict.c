@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ma_audit.h"
 #include "ma_label.h"
 #include "ma_leaks.h"
+#include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -108,6 +110,28 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
                         leaks->runtime.stacks == 1 ? "" : "s");
 }
 
+/* Of a trace in which no block is left: what can be said of it. */
+static void say_clean(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
+                      char *buffer, size_t size)
+{
+    const struct ma_audit *audit = &analysis->trace.audit;
+    char damage[400];
+    if (ma_nothing_matches(analysis))
+        snprintf(buffer, size, "Nothing was looked at: no call in the trace passes the filter.");
+    else if (ma_audit_is_damaged(audit, damage, sizeof damage))
+        snprintf(buffer, size,
+                 "No leak in what could be read, but the trace is not whole: see the audit.");
+    else if (!ma_analysis_books(analysis)->totals.allocations)
+        snprintf(buffer, size, "No block was allocated: there is nothing to judge.");
+    else if (audit->lost_events || audit->sampling_interval)
+        snprintf(buffer, size, "No leak in what was recorded, which is not all: see the audit.");
+    else
+        snprintf(buffer, size, "%s",
+                 leaks->suppressed_blocks ? "No leak but those that are suppressed."
+                 : leaks->runtime.blocks  ? "No leak: every block of the program's own was freed."
+                                          : "No leak: every block was freed.");
+}
+
 static const char *sentence(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
                             const struct sums *sums, char *buffer, size_t size)
 {
@@ -118,10 +142,7 @@ static const char *sentence(const struct ma_analysis *analysis, const struct ma_
         stacks += sums->stacks[kind];
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
-        snprintf(buffer, size, "%s",
-                 leaks->suppressed_blocks ? "No leak but those that are suppressed."
-                 : leaks->runtime.blocks  ? "No leak: every block of the program's own was freed."
-                                          : "No leak: every block was freed.");
+        say_clean(analysis, leaks, buffer, size);
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
                  ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
@@ -147,8 +168,10 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
     char text[256];
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
+    verdict->again = true;
     ma_model_text(model, verdict, "sentence", "",
                   sentence(analysis, leaks, &sums, text, sizeof text));
+    ma_model_boolean(model, verdict, "nothing_matches", NULL, ma_nothing_matches(analysis));
     ma_model_number(model, verdict, "growing_stacks", NULL, MA_COUNT,
                     sums.stacks[MA_TREND_GROWING]);
     ma_model_real(model, verdict, "growing_bytes_per_s", NULL, MA_PLAIN, sums.rate);

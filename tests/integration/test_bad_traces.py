@@ -3,6 +3,7 @@
 a damaged trace, everything that can be read."""
 import json
 import random
+import shutil
 import subprocess
 
 import pytest
@@ -45,6 +46,25 @@ def test_empty_file(tmp_path):
 
 def test_text_file():
     refused(run([ANALYZE, support.ROOT / "meson.build"]), "meson.build", "not")
+
+
+@pytest.mark.parametrize("printed", ["printf 'served 123 requests\\n'", "echo; echo later",
+                                     "printf '\\033[31mred\\n'", "printf '\\303\\244 umlaut'"])
+def test_output_of_a_program_in_the_place_of_a_trace(tmp_path, printed):
+    """GIVEN a shell that takes 1022>t for an argument and a redirection
+    WHEN the file is read as a trace
+    THEN one sentence says what happened, and what works in every shell."""
+    done = run(["dash" if shutil.which("dash") else "sh", "-c", f"{{ {printed}; }} >\"$1\"", "sh",
+                tmp_path / "t"])
+    assert done.returncode == 0, done
+    refused(run([ANALYZE, tmp_path / "t"]), "not an mlog trace but text", "MLOG_OUT=",
+            "other than bash")
+
+
+def test_binary_in_the_place_of_a_trace():
+    done = run([ANALYZE, ANALYZE])
+    refused(done, "expected \\x89mlog")
+    assert "text" not in done.stderr
 
 
 def test_empty_standard_input():

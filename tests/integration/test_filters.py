@@ -200,7 +200,8 @@ def test_a_thread_by_number_and_by_name(traces):
     assert both["allocations"] == counts[0] + counts[1] and both["threads"] == 2
     everything = support.summary(path)["allocations"]
     assert report(path, "--tid", "thr*")["summary"]["allocations"] == everything
-    assert report(path, "--tid", "nobody")["summary"]["allocations"] == 0
+    assert json.loads(analyze(path, "--json", "--tid", "nobody", status=2).stdout)[
+        "summary"]["allocations"] == 0
 
 
 def test_a_thread_by_the_name_it_gave_itself(tmp_path):
@@ -224,7 +225,8 @@ def test_a_process(traces):
     for pid in pids:
         seen = check(path, "--pid", pid, accept=lambda b: b["pid"] == pid)
         assert all(p["pid"] == pid or not p["allocations"] for p in seen["processes"])
-    assert report(path, "--pid", "1")["summary"]["allocations"] == 0
+    assert json.loads(analyze(path, "--json", "--pid", "1", status=2).stdout)[
+        "summary"]["allocations"] == 0
 
 
 def test_a_forked_child_counts_its_own_blocks(tmp_path):
@@ -582,3 +584,21 @@ def test_wrong_values(traces, options, says):
     done = analyze(traces / "marks", *options, status=2)
     assert says in done.stderr and not done.stdout, done
     assert len(done.stderr.splitlines()) == 1, done
+
+
+@pytest.mark.parametrize("options,told", [
+    (("--function", "chrun"), "functions with the nearest names: "),
+    (("--module", "libnowhere"), "modules: "),
+    (("--pid", "1"), "processes: "),
+    (("--tid", "no_such_thread"), "threads: "),
+    (("--from", "40m"), "the trace lasts "),
+])
+def test_filter_that_nothing_matches(traces, options, told):
+    """GIVEN a trace WHEN a filter names what is not in it THEN the status is 2, a line
+    lists what there is, a gate does not pass, and no report says all was freed."""
+    done = analyze(traces / "threads", *options, "--fail-on", "leaked_bytes>0", status=2)
+    assert "nothing in the trace matches the filter" in done.stderr and told in done.stderr
+    assert "Nothing was looked at" in done.stdout and "was freed" not in done.stdout
+    text = analyze(traces / "threads", *options, "--json", status=2).stdout
+    assert json.loads(text)["verdict"]["nothing_matches"] is True
+    assert report(traces / "threads")["verdict"]["nothing_matches"] is False

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Programs that lock themselves in by seccomp: behind the filter the library makes
-no system call, and the trace says that it ends there."""
+no system call, and the trace says that it ends there. And those that lock their
+memory, within a limit."""
+import os
 import subprocess
 
 import pytest
@@ -64,3 +66,17 @@ os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
                 tmp_path / "t")
     assert done.returncode == bash('exec "$1" 50', PROGRAMS / "churn").returncode, done
     assert audit_of(tmp_path / "t")["stopped"] == "sandboxed"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, to whom the limit applies")
+@pytest.mark.parametrize("kib", [12 << 10, 24 << 10])
+def test_memory_of_the_library_does_not_stay_locked(tmp_path, kib):
+    """GIVEN a program that locks all its memory, what is to come too, and threads that
+    begin after it WHEN its limit leaves room for its own THEN none of its calls fails."""
+    tmp_path.chmod(0o755)
+    untraced = support.run([PROGRAMS / "locked", str(kib)])
+    if untraced.returncode != 7:
+        pytest.skip(f"cannot lock its memory here: {untraced}")
+    done = support.trace([PROGRAMS / "locked", str(kib)], tmp_path / "t")
+    assert done.visible == untraced.visible == (7, "refused 0\n", "")
+    assert audit_of(tmp_path / "t")["complete"]

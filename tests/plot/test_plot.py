@@ -130,6 +130,34 @@ def test_resident_memory(tmp_path: Path, factor: float, words: str):
     assert words in text and ("resident memory (MiB)" in text) == ("right axis" in words)
 
 
+def test_leaks_are_marked_and_what_held_nothing_has_no_0_b(tmp_path: Path):
+    """GIVEN a heap of which 984 bytes are never freed and a function that holds nothing at the
+    peak, THEN the panel has a mark for the leaks and the column no "0 B"."""
+    made = report()
+    late = [0] * 50
+    late[49] = 777
+    made["timeline"]["stacks"].append({"label": "comes_late", "stack": 99, "bytes": late})
+    text = text_of(draw(made, tmp_path / "heap.pdf"))
+    assert text.count("984 B never freed") == 2     # below the title, and at its place
+    assert re.search(r"comes_late +–", text) and not re.search(r"(?<!\d)0 B", text)
+    made["summary"]["leaked_bytes"] = 0
+    assert text_of(draw(made, tmp_path / "none.pdf")).count("never freed") == 1
+
+
+@pytest.mark.parametrize("others, words", [
+    (1, "prog --input 'a file'"), (2, "prog and 1 more process"), (3, "prog and 2 more processes")])
+def test_the_title_names_the_process_that_held_the_memory(tmp_path: Path, others: int, words: str):
+    """GIVEN a shell that starts the program, THEN the program is in the title."""
+    made = report()
+    shell = {"pid": 6, "executable": "/bin/bash", "arguments": ["bash", "-c", "prog"]}
+    prog = made["processes"][0]
+    made["processes"] = [prog] if others == 1 else [shell] * (others - 1) + [prog]
+    made["per_process"] = [{"process": i, "peak_bytes": 1 + 5 * MIB * (one is prog)}
+                           for i, one in enumerate(made["processes"])]
+    text = text_of(draw(made, tmp_path / "heap.pdf"))
+    assert words in text and "bash" not in text
+
+
 def test_options_choose_title_functions_and_size(tmp_path: Path):
     pdf = draw(report(), tmp_path / "heap.pdf", "--title", "a $title$", "--top", "1",
                "--width", "200", "--height", "150")

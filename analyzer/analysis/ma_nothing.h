@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A filter that nothing in the trace matches, most often for a mistyped name: what
+ * there is instead, so that nobody takes a report about nothing for a healthy heap.
+ */
+#ifndef MA_NOTHING_H
+#define MA_NOTHING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ma_analysis.h"
+
+/* True if a filter names processes, threads, functions, modules or a window behind the
+ * trace's end (with --fail-on: any window), and no call of the trace passes it. Filters
+ * by size, by age and by what is left out may well leave nothing: no mistake is seen in
+ * them. Requires: the trace has been read. */
+bool ma_nothing_matches(const struct ma_analysis *analysis);
+
+/* What the trace has instead, as a sentence in buffer: processes, threads, the
+ * functions whose names are nearest, modules, the duration. Returns buffer. */
+const char *ma_nothing_sentence(struct ma_analysis *analysis, char *buffer, size_t size);
+
+#endif
