@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ma_bundle.h"
@@ -28,6 +29,7 @@ static int report(struct ma_analysis *analysis, FILE *out, bool terminal, struct
     const struct ma_request *request = analysis->request;
     struct ma_render_options look = {
         .frames = request->frames,
+        .fold = !request->frames_given,
         .terminal = terminal,
     };
     struct ma_model model;
@@ -151,6 +153,39 @@ spooled:
     return result;
 }
 
+/* True if the output is a regular file that is also the input, by whatever names. */
+static bool is_same_file(const char *output, const char *input, int input_fd)
+{
+    struct stat in, out;
+    if (!output || strcmp(output, "-") == 0 || stat(output, &out) < 0 || !S_ISREG(out.st_mode))
+        return false;
+    int found = input_fd > 0              ? fstat(input_fd, &in)
+                : !input                  ? -1
+                : strcmp(input, "-") == 0 ? fstat(STDIN_FILENO, &in)
+                                          : stat(input, &in);
+    return found == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+}
+
+/* Returns the option whose file would replace what is to be read, which cannot be got
+ * again; or NULL. */
+static const char *overwriting(const struct ma_request *request, const char **file)
+{
+    const struct {
+        const char *option, *file;
+    } fixed[] = {{"--bundle", request->bundle_output}, /* becomes the output */
+                 {"-o", request->output},
+                 {"--junit", request->junit},
+                 {"--sarif", request->sarif}};
+    const size_t n = sizeof fixed / sizeof *fixed;
+    for (size_t i = 0; i < n + request->n_exports; i++) {
+        *file = i < n ? fixed[i].file : request->exports[i - n].file;
+        if (is_same_file(*file, request->trace, request->trace_fd) ||
+            is_same_file(*file, request->diff_old, 0) || is_same_file(*file, request->baseline, 0))
+            return i < n ? fixed[i].option : "--export";
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct ma_request request;
@@ -159,9 +194,19 @@ int main(int argc, char **argv)
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays grow in place, and go when freed */
 #endif
+    const char *option, *file;
     int status = 0, result;
     switch (ma_options_parse(&request, argc, argv)) {
     case MA_OPTIONS_RUN:
+        option = overwriting(&request, &file);
+        if (option) {
+            fprintf(stderr,
+                    "mlog-analyze: %s: is what is to be read, and would be replaced: give %s "
+                    "another name\n",
+                    file, option);
+            status = 2;
+            break;
+        }
         result = request.diff     ? ma_diff_command(&request, &error)
                  : request.follow ? ma_follow(&request, write_result, &error)
                                   : work(&request, &error);

@@ -426,6 +426,7 @@ static enum ma_options_result take_option(struct ma_request *request, int option
         why = parse_count(optarg, &request->top, "expected a number of entries, 0 for all");
         break;
     case OPT_FRAMES:
+        request->frames_given = true;
         why = parse_count(optarg, &request->frames, "expected a number of frames, 0 for all");
         break;
     case OPT_JOBS:

@@ -236,6 +236,8 @@ class Trace:
                         shared=values["shared"])
         elif item.name == "CLOCK":
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
+        elif item.name == "EXEC":
+            line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
         elif item.name == "COUNTERS":
             line["counters"] = values["counters"]
         return line
@@ -272,7 +274,7 @@ class Trace:
 LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
-              "COUNTERS": "counters"}
+              "COUNTERS": "counters", "EXEC": "exec"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

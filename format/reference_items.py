@@ -412,6 +412,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x22: ("COUNTERS", "DE", decode_counters),
     0x25: ("FILLED", "DE", fields(("of_stream", "vu"), ("of_kind", "vu"), ("of_sequence", "vu"),
                                   ("bytes", "vu"))),
+    0x26: ("EXEC", "DE", fields(("time", "vu"), ("pid", "vu"), ("state", "vu"),
+                                ("path", "string"))),
 }
 
 

@@ -8,11 +8,16 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "lt_exec.h"
 #include "lt_module.h"
 #include "lt_real.h"
 #include "lt_trace.h"
@@ -31,7 +36,20 @@ static bool is_ours(void)
 #define LT_ENDS(X)                                                                                 \
     X(quick_exit)                                                                                  \
     X(mlockall)                                                                                    \
-    X(abort) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(dlclose) X(dlopen)
+    X(abort)                                                                                       \
+    X(execve)                                                                                      \
+    X(execv)                                                                                       \
+    X(execvp)                                                                                      \
+    X(execvpe)                                                                                     \
+    X(fexecve)                                                                                     \
+    X(execveat)                                                                                    \
+    X(__assert_fail)                                                                               \
+    X(__assert_perror_fail)                                                                        \
+    X(__stack_chk_fail)                                                                            \
+    X(posix_spawn)                                                                                 \
+    X(posix_spawnp)                                                                                \
+    X(dlclose)                                                                                     \
+    X(dlopen)
 enum {
 #define LT_END_ENUM(name) END_##name,
     LT_ENDS(LT_END_ENUM)
@@ -48,6 +66,7 @@ __attribute__((constructor)) static void resolve(void)
 {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         resolved[i] = lt_real_symbol(names[i]);
+    lt_exec_setup();
 }
 
 static void *next_of(int end)
@@ -91,52 +110,128 @@ LT_EXPORT __attribute__((noreturn)) void abort(void)
     __builtin_unreachable();
 }
 
+/* libc's own ways to abort, which do not come by our abort: the program calls these. */
+LT_EXPORT __attribute__((noreturn)) void __assert_fail(const char *condition, const char *file,
+                                                       unsigned line, const char *function);
+LT_EXPORT __attribute__((noreturn)) void __assert_fail(const char *condition, const char *file,
+                                                       unsigned line, const char *function)
+{
+    typedef void (*assert_function)(const char *, const char *, unsigned, const char *);
+    LT_FORWARD(assert_function, __assert_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next(condition, file, line, function);
+    __builtin_unreachable();
+}
+
+LT_EXPORT __attribute__((noreturn)) void __assert_perror_fail(int error, const char *file,
+                                                              unsigned line, const char *function);
+LT_EXPORT __attribute__((noreturn)) void __assert_perror_fail(int error, const char *file,
+                                                              unsigned line, const char *function)
+{
+    typedef void (*assert_function)(int, const char *, unsigned, const char *);
+    LT_FORWARD(assert_function, __assert_perror_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next(error, file, line, function);
+    __builtin_unreachable();
+}
+
+LT_EXPORT __attribute__((noreturn)) void __stack_chk_fail(void);
+LT_EXPORT __attribute__((noreturn)) void __stack_chk_fail(void)
+{
+    typedef void (*fail_function)(void);
+    LT_FORWARD(fail_function, __stack_chk_fail);
+    if (is_ours())
+        lt_process_end(MLF_END_ABORT, 0);
+    next();
+    __builtin_unreachable();
+}
+
+/* As glibc's and musl's, whose parent would leave by an exit that is not ours. */
+LT_EXPORT int daemon(int keep_directory, int keep_descriptors)
+{
+    pid_t child = fork();
+    if (child < 0)
+        return -1;
+    if (child > 0)
+        _exit(0);
+    if (setsid() < 0 || (!keep_directory && chdir("/") < 0))
+        return -1;
+    if (keep_descriptors)
+        return 0;
+    struct stat st;
+    int fd = open("/dev/null", O_RDWR);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
+        close(fd);
+        errno = ENODEV;
+        return -1;
+    }
+    for (int to = 0; to <= 2; to++)
+        dup2(fd, to);
+    if (fd > 2)
+        close(fd);
+    return 0;
+}
+
 /* execve replaces the image: what is buffered goes out first. If it fails the
  * program goes on and so do we: PROCESS_END is a hint. */
-static void before_exec(void)
+static struct lt_exec before_exec(const char *path, char *const env[])
 {
+    struct lt_exec exec;
+    lt_exec_prepare(&exec, env);
+    lt_exec_record(&exec, lt_getpid(), path);
     if (is_ours())
         lt_process_end(MLF_END_EXEC, 0);
+    return exec;
+}
+
+static int after_failed_exec(const struct lt_exec *exec, int result)
+{
+    lt_exec_failed(exec, lt_getpid());
+    return result;
 }
 
 LT_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
     typedef int (*function)(const char *, char *const[], char *const[]);
     LT_FORWARD(function, execve);
-    before_exec();
-    return next(path, argv, envp);
+    struct lt_exec exec = before_exec(path, envp);
+    return after_failed_exec(&exec, next(path, argv, envp));
 }
 
 LT_EXPORT int execv(const char *path, char *const argv[])
 {
     typedef int (*function)(const char *, char *const[]);
     LT_FORWARD(function, execv);
-    before_exec();
-    return next(path, argv);
+    struct lt_exec exec = before_exec(path, environ);
+    return after_failed_exec(&exec, next(path, argv));
 }
 
 LT_EXPORT int execvp(const char *file, char *const argv[])
 {
     typedef int (*function)(const char *, char *const[]);
     LT_FORWARD(function, execvp);
-    before_exec();
-    return next(file, argv);
+    struct lt_exec exec = before_exec(file, environ);
+    return after_failed_exec(&exec, next(file, argv));
 }
 
 LT_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
     typedef int (*function)(const char *, char *const[], char *const[]);
     LT_FORWARD(function, execvpe);
-    before_exec();
-    return next(file, argv, envp);
+    struct lt_exec exec = before_exec(file, envp);
+    return after_failed_exec(&exec, next(file, argv, envp));
 }
 
 LT_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
     typedef int (*function)(int, char *const[], char *const[]);
     LT_FORWARD(function, fexecve);
-    before_exec();
-    return next(fd, argv, envp);
+    struct lt_exec exec = before_exec("", envp);
+    return after_failed_exec(&exec, next(fd, argv, envp));
 }
 
 LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags);
@@ -144,9 +239,10 @@ LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const
 {
     typedef int (*function)(int, const char *, char *const[], char *const[], int);
     LT_FORWARD(function, execveat);
-    before_exec();
+    struct lt_exec exec = before_exec(path, envp);
     if (next)
-        return next(fd, path, argv, envp, flags);
+        return after_failed_exec(&exec, next(fd, path, argv, envp, flags));
+    lt_exec_failed(&exec, lt_getpid());
     errno = ENOSYS; /* who links against us in place of a libc without it */
     return -1;
 }
@@ -185,6 +281,44 @@ LT_EXPORT int execle(const char *path, const char *first, ...)
 {
     LT_GATHER(first, envp);
     return execve(path, argv, envp);
+}
+
+typedef int (*spawn_function)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                              const posix_spawnattr_t *, char *const[], char *const[]);
+
+/* The child is libc's and runs nothing of ours: its descriptors are those of the caller,
+ * less what its file actions close. */
+static int spawn(spawn_function next, pid_t *pid, const char *path,
+                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const argv[], char *const envp[])
+{
+    struct lt_exec exec;
+    pid_t child = 0;
+    lt_exec_prepare(&exec, envp);
+    int result = next(&child, path, actions, attributes, argv, envp);
+    lt_exec_undo(&exec);
+    if (result)
+        return result;
+    lt_exec_record(&exec, child, path);
+    if (pid)
+        *pid = child;
+    return 0;
+}
+
+LT_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                          const posix_spawnattr_t *attributes, char *const argv[],
+                          char *const envp[])
+{
+    return spawn((spawn_function)next_of(END_posix_spawn), pid, path, actions, attributes, argv,
+                 envp);
+}
+
+LT_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                           const posix_spawnattr_t *attributes, char *const argv[],
+                           char *const envp[])
+{
+    return spawn((spawn_function)next_of(END_posix_spawnp), pid, file, actions, attributes, argv,
+                 envp);
 }
 
 /* Our memory does not count in the program's limit of locked memory. */

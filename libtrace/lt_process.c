@@ -73,6 +73,18 @@ static bool write_header(int how)
     return !lt_process.stopped;
 }
 
+/* A process that dies without a word was there all the same: what a stream has so
+ * far, its PROCESS record at least, goes out at once. */
+static void deliver_beginning(void)
+{
+    struct lt_context *c =
+        lt_sink->buffers ? lt_begin_slow((uintptr_t)__builtin_frame_address(0)) : NULL;
+    if (c) {
+        lt_sink->flush(c);
+        lt_finish(c, 0);
+    }
+}
+
 static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
@@ -136,7 +148,8 @@ static void start_child(void)
     lt_records_after_fork();
     lt_page.active = LT_ACTIVE;
     starting = 0;
-    write_header(MLF_HOW_FORK);
+    if (write_header(MLF_HOW_FORK))
+        deliver_beginning();
 }
 
 /* The process's first context announces itself by PROCESS before STREAM. */
@@ -295,6 +308,7 @@ __attribute__((constructor)) static void begin(void)
 #endif
     if (lt_page.active == LT_ACTIVE) {
         lt_sink->constructed();
+        deliver_beginning();
         lt_allocator_check_operators();
         (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
         if (on_exit)

@@ -70,6 +70,18 @@ extern const struct lt_sink *lt_sink; /* the one in use */
  * reason said, or 1: nothing asked for. */
 int lt_sink_choose(void);
 
+/* Before another program is executed, in the process that will be it or that starts
+ * it: see that descriptor 1022 is the trace and stays open. Does not touch a number
+ * that is somebody else's. */
+enum lt_put_back {
+    LT_PUT_NOTHING, /* it is as it should be, or the trace did not come by it */
+    LT_PUT_OPENED,
+    LT_PUT_KEPT,   /* was close-on-exec */
+    LT_PUT_FAILED, /* the number is taken, or there is no way to the trace any more */
+};
+enum lt_put_back lt_sink_put_back(void);
+void lt_sink_take_away(enum lt_put_back changed);
+
 #define LT_FILE_BEGUN_MAX (256u << 10) /* a mapped file is no larger before its header */
 #define LT_ZSTD_MAGIC 0xfd2fb528u      /* the first four bytes of a zstd frame */
 

@@ -15,15 +15,24 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <termios.h>
 
 #include "lt_config.h"
+#include "lt_filesystem.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
 
 #define TRACE_FD_NAME "/proc/self/fd/1022"
 #define NAMES_MAX 9999 /* names tried until one is free */
+
+/* What descriptor 1022 was when the sink was chosen. */
+static struct {
+    struct lt_file file;
+    bool taken; /* the trace came by it, or went there for the children */
+    int spare;  /* the sink's own descriptor of the same file */
+    int mode;   /* to open it again by name; -1 not */
+    char path[512];
+} given = {.spare = -1, .mode = -1};
 
 enum holds { HOLDS_UNKNOWN, HOLDS_NOTHING, HOLDS_MAPPED, HOLDS_STREAM, HOLDS_ZSTD, HOLDS_OTHER };
 
@@ -65,27 +74,6 @@ static enum holds what_it_holds(int fd)
     }
 }
 
-/* File systems on which fallocate is no promise, or whose pages come by way of
- * a server or another process: a store into a mapping may fail there. */
-static bool mapping_is_unsafe(int fd)
-{
-    static const uint32_t types[] = {
-        0x00006969 /* nfs */,   0x0000517b /* smb */,      0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */,  0x01021997 /* 9p */,       0x65735546 /* fuse */,
-        0x00c36400 /* ceph */,  0x5346414f /* afs */,      0x6b414653 /* kafs */,
-        0x73757245 /* coda */,  0x0bd00bd0 /* lustre */,   0x01161970 /* gfs2 */,
-        0x7461636f /* ocfs2 */, 0x786f4256 /* vboxsf */,   0x9123683e /* btrfs */,
-        0x2fc12fc1 /* zfs */,   0xca451a4e /* bcachefs */,
-    };
-    struct statfs fs;
-    if (lt_fstatfs(fd, &fs, sizeof fs))
-        return true;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if ((uint32_t)fs.f_type == types[i])
-            return true;
-    return false;
-}
-
 /* True if a regular file that holds `holds` is to be mapped. */
 static bool to_map(int fd, enum holds holds)
 {
@@ -93,7 +81,7 @@ static bool to_map(int fd, enum holds holds)
         return false;
     if (holds == HOLDS_MAPPED)
         return true;
-    return !lt_config.write_file && !lt_config.zstd_level && !mapping_is_unsafe(fd);
+    return !lt_config.write_file && !lt_config.zstd_level && lt_filesystem_may_map(fd);
 }
 
 /* Open fd as a stream, compressed if it is to be. A file that is written on
@@ -198,8 +186,10 @@ static int choose_out(void)
                    name, 0);
         if (!error && !lt_config.out_per_process)
             lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0); /* where children find it */
-        if (!error)
+        if (!error) {
+            given.spare = fd;
             return 0;
+        }
         lt_close(fd);
         if (error == -EEXIST && suffix < NAMES_MAX && (suffix || holds == HOLDS_MAPPED))
             continue;
@@ -226,8 +216,10 @@ static int choose_file(enum holds *holds)
         error = *holds == HOLDS_OTHER ? -EEXIST
                 : to_map(fd, *holds)  ? lt_sink_file_open(fd, path)
                                       : -EINVAL;
-        if (!error)
+        if (!error) {
+            given.spare = fd;
             return 0;
+        }
         lt_close(fd);
     }
     if (error == -EEXIST)
@@ -249,15 +241,15 @@ static bool may_write_unseen(const struct stat *st)
            lt_syscall3(SYS_lseek, LT_TRACE_FD, 0, SEEK_CUR) == (long)st->st_size;
 }
 
-int lt_sink_choose(void)
+static int choose(void)
 {
     struct stat st;
     struct termios terminal;
     enum holds holds = HOLDS_UNKNOWN;
-    bool given = lt_fstat(LT_TRACE_FD, &st) == 0;
-    if (lt_config.out[0] && (!given || lt_config.out_per_process))
+    bool is_open = lt_fstat(LT_TRACE_FD, &st) == 0;
+    if (lt_config.out[0] && (!is_open || lt_config.out_per_process))
         return choose_out();
-    if (!given)
+    if (!is_open)
         return 1;
     bool is_special = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode);
     long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
@@ -288,10 +280,95 @@ int lt_sink_choose(void)
     if (fd < 0) /* a lower limit of descriptors */
         fd = (int)lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_DUPFD_CLOEXEC, 3);
     int error = fd < 0 ? fd : open_stream(fd, holds);
+    given.spare = fd;
     if (error) {
         if (fd >= 0)
             lt_close(fd);
         lt_say("cannot trace into descriptor 1022, not tracing", NULL, error);
     }
     return error;
+}
+
+/* A file into which the place to write moves, shared by all who inherited it, is only
+ * opened again where each write finds the end by itself. */
+static int mode_to_open(const struct stat *st)
+{
+    if (S_ISFIFO(st->st_mode))
+        return O_WRONLY | O_NONBLOCK; /* without a reader: an error and no wait */
+    if (!S_ISREG(st->st_mode))
+        return -1;
+    if (!lt_sink->buffers)
+        return O_RDWR;
+    long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFL, 0);
+    return flags >= 0 && flags & O_APPEND ? O_RDWR | O_APPEND : -1;
+}
+
+static void remember_given(void)
+{
+    struct stat st;
+    if (lt_config.out_per_process || lt_fstat(LT_TRACE_FD, &st) ||
+        !lt_file_adopt(&given.file, LT_TRACE_FD))
+        return;
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, TRACE_FD_NAME, given.path, sizeof given.path);
+    if (n > 0 && n < (long)sizeof given.path && given.path[0] == '/')
+        given.mode = mode_to_open(&st);
+    given.path[n > 0 && n < (long)sizeof given.path ? n : 0] = 0;
+    given.taken = true;
+}
+
+int lt_sink_choose(void)
+{
+    int result = choose();
+    if (result == 0)
+        remember_given();
+    return result;
+}
+
+static bool open_by_name(void)
+{
+    if (given.mode < 0)
+        return false;
+    int fd = lt_open(given.path, given.mode | O_NOCTTY, 0);
+    if (fd < 0)
+        return false;
+    const struct lt_file found = {fd, given.file.device, given.file.inode};
+    bool right = lt_file_is_ours(&found);
+    if (right && given.mode & O_NONBLOCK)
+        right = lt_syscall3(LT_SYS_FCNTL, fd, F_SETFL, O_WRONLY) == 0;
+    if (right && fd != LT_TRACE_FD)
+        right = lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0) == LT_TRACE_FD;
+    else if (right)
+        right = lt_syscall3(LT_SYS_FCNTL, fd, F_SETFD, 0) == 0;
+    if (!right || fd != LT_TRACE_FD)
+        lt_close(fd);
+    return right;
+}
+
+enum lt_put_back lt_sink_put_back(void)
+{
+    struct stat st;
+    if (!given.taken)
+        return LT_PUT_NOTHING;
+    if (lt_fstat(LT_TRACE_FD, &st) == 0) {
+        if (!lt_file_is_ours(&given.file))
+            return LT_PUT_FAILED;
+        long flags = lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_GETFD, 0);
+        if (flags < 0 || !(flags & FD_CLOEXEC))
+            return LT_PUT_NOTHING;
+        lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_SETFD, flags & ~FD_CLOEXEC);
+        return LT_PUT_KEPT;
+    }
+    const struct lt_file spare = {given.spare, given.file.device, given.file.inode};
+    if (spare.fd >= 0 && lt_file_is_ours(&spare) &&
+        lt_syscall3(SYS_dup3, spare.fd, LT_TRACE_FD, 0) == LT_TRACE_FD)
+        return LT_PUT_OPENED;
+    return open_by_name() ? LT_PUT_OPENED : LT_PUT_FAILED;
+}
+
+void lt_sink_take_away(enum lt_put_back changed)
+{
+    if (changed == LT_PUT_OPENED)
+        lt_close(LT_TRACE_FD);
+    else if (changed == LT_PUT_KEPT)
+        lt_syscall3(LT_SYS_FCNTL, LT_TRACE_FD, F_SETFD, FD_CLOEXEC);
 }

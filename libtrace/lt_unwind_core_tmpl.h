@@ -45,7 +45,8 @@
  * during the event. (3) The 8-bit generation of a cached rule may wrap while a
  * thread is inside a single event: the caches are emptied at the wrap, so that
  * thread would have to sleep there through 254 more flushes. (4) Rules are true:
- * where assembly lies about its frame, we follow it as exception handling would.
+ * where assembly lies about its frame, we follow it as exception handling would,
+ * but read nothing that need not be stack (may_reach, the bounds of lt_cfi_apply).
  * Beyond a signal frame they are not believed that far (may_read), since libgcc
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.

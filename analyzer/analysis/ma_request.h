@@ -59,6 +59,7 @@ struct ma_request {
     size_t top; /* entries of a report, SIZE_MAX: all */
     bool top_given;
     size_t frames; /* of a stack in text, SIZE_MAX: all */
+    bool frames_given;
     enum ma_sort sort[MA_SORT_KEYS];
     size_t n_sort;
     struct ma_symbol_options symbol_options;

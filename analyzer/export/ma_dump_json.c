@@ -97,7 +97,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_CLOCK] = "clock",       [MLF_REC_PROCESS_END] = "process_end",
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
-        [MLF_REC_COUNTERS] = "counters",
+        [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -124,6 +124,11 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     case MLF_REC_MARK:
         fprintf(out, ",\"kind\":\"%s\"", ma_mark_name(brief->mark.kind));
         write_string(out, "name", brief->mark.name);
+        break;
+    case MLF_REC_EXEC:
+        fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
+                brief->exec.state);
+        write_string(out, "path", brief->exec.path);
         break;
     default: write_counters(out, brief->counters.pairs); break;
     }

@@ -26,6 +26,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_MARK] = IN_EVENTS,
     [MLF_REC_COUNTERS] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -135,6 +136,11 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->mark.name = read_string(cursor);
         break;
     case MLF_REC_COUNTERS: brief->counters.pairs = rest(cursor); break;
+    case MLF_REC_EXEC:
+        brief->exec.pid = ma_cursor_vu(cursor);
+        brief->exec.state = ma_cursor_vu(cursor);
+        brief->exec.path = read_string(cursor);
+        break;
     default: /* SYNC: nothing but its time */ break;
     }
 }

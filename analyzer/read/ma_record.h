@@ -79,6 +79,10 @@ struct ma_short_record {
         struct {
             uint64_t stream, kind, sequence, bytes;
         } filled;
+        struct {
+            uint64_t pid, state; /* MLF_EXEC_* */
+            struct ma_bytes path;
+        } exec;
     };
 };
 

@@ -51,6 +51,9 @@ static void process_free(struct ma_process *process)
 
 void ma_trace_free(struct ma_trace *trace)
 {
+    for (size_t i = 0; i < trace->n_execs; i++)
+        free(trace->execs[i].path);
+    free(trace->execs);
     for (size_t i = 0; i < trace->n_processes; i++)
         process_free(trace->processes[i]);
     for (size_t i = 0; i < trace->n_streams; i++) {
@@ -324,4 +327,34 @@ const struct ma_process *ma_process_program(const struct ma_process *process)
     while (process->parent && depth++ < MA_FORKS_DEEP && !ma_process_text(process, MLF_TEXT_EXE)[0])
         process = process->parent;
     return process;
+}
+
+int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
+                      const struct ma_short_record *record)
+{
+    if (record->exec.state & MLF_EXEC_FAILED) {
+        for (size_t i = trace->n_execs; i-- > 0;)
+            if (trace->execs[i].pid == record->exec.pid) {
+                free(trace->execs[i].path);
+                memmove(&trace->execs[i], &trace->execs[i + 1],
+                        (--trace->n_execs - i) * sizeof *trace->execs);
+                break;
+            }
+        return 0;
+    }
+    if (trace->n_execs == MA_EXECS_MAX)
+        return 0;
+    char *path = strndup((const char *)record->exec.path.data, record->exec.path.size);
+    if (!path || !MA_RESERVE(trace->execs, trace->n_execs, trace->exec_capacity)) {
+        free(path);
+        return -ENOMEM;
+    }
+    trace->execs[trace->n_execs++] = (struct ma_exec){
+        .starter = starter,
+        .pid = record->exec.pid,
+        .time = record->time,
+        .state = record->exec.state,
+        .path = path,
+    };
+    return 0;
 }

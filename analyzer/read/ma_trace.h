@@ -16,6 +16,7 @@
 #define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
 #define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
+#define MA_EXECS_MAX ((size_t)1 << 16)         /* executions kept */
 #define MA_TEXT_MAX ((size_t)16 << 20)         /* bytes kept of one text */
 #define MA_LOSS_REASONS (MLF_LOSS_SANDBOX + 1) /* enum mlf_loss; 0: any other */
 
@@ -83,6 +84,13 @@ struct ma_process {
     uint64_t counters[16];
 };
 
+/* A program that a process of the trace executed, itself or in a child. */
+struct ma_exec {
+    const struct ma_process *starter; /* whose record it is */
+    uint64_t pid, time, state;        /* MLF_EXEC_* */
+    char *path;                       /* as it was named; may be empty */
+};
+
 struct ma_trace {
     struct ma_process **processes;
     size_t n_processes, process_capacity;
@@ -92,6 +100,8 @@ struct ma_trace {
     size_t n_streams, stream_capacity;
     struct ma_map stream_of; /* process index << 32 | number */
     struct ma_map thread_of; /* process index << 32 | tid, to the latest stream not nested */
+    struct ma_exec *execs;   /* in the order in which they were replayed */
+    size_t n_execs, exec_capacity;
     struct ma_audit audit;
 };
 
@@ -116,6 +126,10 @@ int ma_process_add_module(struct ma_process *process, const struct ma_module_rec
 int ma_process_add_node(struct ma_process *process, const struct ma_node *node);
 int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
                      const struct ma_stream_record *record);
+/* Note an execution; one that failed takes the last of its pid back. Beyond
+ * MA_EXECS_MAX none is kept. */
+int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
+                      const struct ma_short_record *record);
 void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record);
 
 /* The index in nodes of a node that the process itself defined, or MA_NONE. */

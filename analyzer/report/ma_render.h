@@ -13,6 +13,7 @@
 
 struct ma_render_options {
     size_t frames; /* of a stack in text, SIZE_MAX: all */
+    bool fold;     /* on a terminal, runs of library frames into a line */
     bool terminal; /* out is one: fit its width, use colours unless NO_COLOR is set */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The text renderer, for people: human units, stacks innermost first with
- * where in the source they are. On a terminal lines fit its width and titles
- * are bold; elsewhere nothing is cut and nothing coloured.
+ * where in the source they are. On a terminal lines fit its width, titles are bold,
+ * and a report that scrolls away ends with what is worth most, once more; elsewhere
+ * nothing is cut, folded or coloured.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,11 +12,13 @@
 #include <unistd.h>
 
 #include "ma_render.h"
+#include "ma_render_fit.h"
 #include "ma_render_table.h"
 #include "ma_text.h"
 
 #define CHART_ROWS 24
 #define CHART_BAR 40
+#define NARROWEST 40
 #define ANY_WIDTH ((size_t)1 << 20)
 
 struct writer {
@@ -23,6 +26,7 @@ struct writer {
     struct ma_stacks *stacks;
     size_t frames;
     size_t width; /* ANY_WIDTH if it is no terminal */
+    bool fold;
     const char *bold, *dim, *plain;
     bool begun; /* something was written */
     bool failed;
@@ -34,10 +38,20 @@ static size_t width_of(const struct ma_render_options *options, FILE *out)
     if (!options->terminal)
         return ANY_WIDTH;
     if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col)
-        return size.ws_col < 60 ? 60 : size.ws_col;
+        return size.ws_col < NARROWEST ? NARROWEST : size.ws_col;
     const char *columns = getenv("COLUMNS");
     long n = columns ? strtol(columns, NULL, 10) : 80;
-    return n < 60 ? 60 : (size_t)n;
+    return n < NARROWEST ? NARROWEST : (size_t)n;
+}
+
+static size_t rows_of(FILE *out)
+{
+    struct winsize size;
+    if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_row)
+        return size.ws_row;
+    const char *lines = getenv("LINES");
+    long n = lines ? strtol(lines, NULL, 10) : 24;
+    return n < 8 ? 8 : (size_t)n;
 }
 
 static void repeat(FILE *out, const char *what, size_t times)
@@ -88,32 +102,60 @@ const char *ma_human(const struct ma_value *value, char buffer[MA_HUMAN_SIZE])
     }
 }
 
+/* Write a text from `column` on, on a terminal on as many lines as its words need, all
+ * indented alike. */
+static void write_wrapped(struct writer *writer, const char *text, size_t column, size_t indent)
+{
+    bool begun = false;
+    while (*text) {
+        const size_t blanks = strspn(text, " "), length = strcspn(text + blanks, " ");
+        char *word = strndup(text + blanks, length);
+        if (!word) {
+            writer->failed = true;
+            return;
+        }
+        if (begun && length && column + blanks + ma_text_columns(word) > writer->width) {
+            fprintf(writer->out, "\n%*s", (int)indent, "");
+            column = indent;
+        } else {
+            fprintf(writer->out, "%*s", (int)blanks, "");
+            column += blanks;
+        }
+        column += ma_write_text(writer->out, word, ANY_WIDTH);
+        begun = true;
+        text += blanks + length;
+        free(word);
+    }
+    putc('\n', writer->out);
+}
+
 static void write_note(struct writer *writer, const struct ma_value *value)
 {
     if (!value->note)
         return;
     fputs("  ", writer->out);
-    ma_write_text(writer->out, value->note, writer->width - 2);
-    putc('\n', writer->out);
+    write_wrapped(writer, value->note, 2, 2);
 }
 
 /* The file and line of a frame, or its module: the last two parts of the path
- * are enough to know it. */
-static void write_place(struct writer *writer, const struct ma_frame *frame)
+ * are enough to know it. Returns text, which is empty if neither is known. */
+#define PLACE_SIZE 512
+static const char *place_of(const struct ma_frame *frame, char text[PLACE_SIZE])
 {
     const char *path = frame->file ? frame->file : frame->module;
+    char line[16] = "";
+    text[0] = '\0';
     if (!path)
-        return;
+        return text;
     const char *from = path + strlen(path);
     for (int parts = 0; from > path; from--) {
         if (from[-1] == '/' && ++parts == (frame->file ? 2 : 1))
             break;
     }
-    ma_write_text(writer->out, from, ANY_WIDTH);
     if (frame->file && frame->line)
-        fprintf(writer->out, ":%u", frame->line);
-    if (frame->inlined)
-        fputs(" (inlined)", writer->out);
+        snprintf(line, sizeof line, ":%u", frame->line);
+    snprintf(text, PLACE_SIZE, "%s%s%s", from, line, frame->inlined ? " (inlined)" : "");
+    return text;
 }
 
 static const char *const root_texts[MLF_FIRST_NODE] = {
@@ -154,10 +196,83 @@ static size_t up_to_main(const struct ma_frame *frames, size_t n)
     return is_main ? kept : n;
 }
 
+/* The widths of the columns of a stack: of names, and of places. */
+struct stack_columns {
+    size_t name, place;
+};
+
+/* Write a frame, or measure it if `widest` is not NULL. */
+static void put_frame(struct writer *writer, const struct ma_frame *frame,
+                      const struct stack_columns *columns, struct stack_columns *widest)
+{
+    char buffer[256], text[PLACE_SIZE], fitted[1024];
+    const char *name = ma_frame_name(frame, buffer, sizeof buffer);
+    const char *place = place_of(frame, text);
+    if (widest) {
+        const size_t n = ma_text_columns(name), p = ma_text_columns(place);
+        widest->name = n > widest->name ? n : widest->name;
+        widest->place = p > widest->place ? p : widest->place;
+        return;
+    }
+    if (writer->width != ANY_WIDTH)
+        name = ma_fit_name(name, columns->name, fitted, sizeof fitted);
+    fputs("      ", writer->out);
+    const size_t wrote = ma_write_text(writer->out, name, ANY_WIDTH);
+    repeat(writer->out, " ", wrote < columns->name ? columns->name - wrote + 2 : 2);
+    if (writer->width != ANY_WIDTH)
+        place = ma_fit_place(place, columns->place, fitted, sizeof fitted);
+    fputs(writer->dim, writer->out);
+    ma_write_text(writer->out, place, ANY_WIDTH);
+    fprintf(writer->out, "%s\n", writer->plain);
+}
+
+static const char *base_name(const struct ma_frame *frame)
+{
+    const char *slash = frame->module ? strrchr(frame->module, '/') : NULL;
+    return slash ? slash + 1 : frame->module ? frame->module : "no module";
+}
+
+/* "… 7 frames in libstdc++.so.6" */
+static void write_fold(struct writer *writer, const struct ma_frame *frames, size_t n)
+{
+    const char *first = base_name(&frames[0]), *second = NULL;
+    bool more = false;
+    for (size_t i = 1; i < n; i++) {
+        const char *name = base_name(&frames[i]);
+        if (strcmp(name, first) == 0 || (second && strcmp(name, second) == 0))
+            continue;
+        more = second != NULL;
+        second = second ? second : name;
+    }
+    fprintf(writer->out, "      %s… %zu frames in ", writer->dim, n);
+    ma_write_text(writer->out, first, writer->width / 3);
+    if (second) {
+        fputs(more ? ", " : " and ", writer->out);
+        ma_write_text(writer->out, second, writer->width / 3);
+    }
+    fprintf(writer->out, "%s%s\n", more ? " and others" : "", writer->plain);
+}
+
+/* Write the lines of a stack, or measure them if `widest` is not NULL. Returns how many
+ * frames they tell. */
+static size_t put_frames(struct writer *writer, const struct ma_frame *frames, size_t count,
+                         const struct stack_columns *columns, struct stack_columns *widest)
+{
+    size_t at = 0;
+    for (size_t line = 0; at < count && line < writer->frames; line++) {
+        const size_t run = writer->fold ? ma_fold_run(frames, count, at) : 0;
+        if (!run)
+            put_frame(writer, &frames[at], columns, widest);
+        else if (!widest)
+            write_fold(writer, &frames[at], run);
+        at += run ? run : 1;
+    }
+    return at;
+}
+
 static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_t id)
 {
     const struct ma_frame *frames;
-    char buffer[256];
     long n = ma_stacks_frames(stacks, id, &frames);
     if (n < 0) {
         writer->failed = true;
@@ -166,25 +281,22 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
     size_t count = (size_t)n;
     if (count && writer->frames != SIZE_MAX)
         count = up_to_main(frames, count);
-    size_t shown = count < writer->frames ? count : writer->frames;
-    size_t most = writer->width == ANY_WIDTH ? 60 : writer->width * 3 / 5, column = 0;
-    for (size_t i = 0; i < shown; i++) {
-        size_t length = ma_text_columns(ma_frame_name(&frames[i], buffer, sizeof buffer));
-        column = length > column ? length : column;
+    struct stack_columns widest = {0, 0};
+    put_frames(writer, frames, count, NULL, &widest);
+    if (writer->width == ANY_WIDTH) {
+        widest.name = widest.name < 60 ? widest.name : 60;
+    } else {
+        const size_t room = writer->width - 8;
+        const size_t least = room * 2 / 5; /* of a place, unless names leave it more */
+        size_t left = room > widest.name ? room - widest.name : 0;
+        left = left < least ? least : left;
+        widest.place = widest.place < left ? widest.place : left;
+        const size_t most = room - widest.place;
+        widest.name = widest.name < most ? widest.name : most;
     }
-    column = column > most ? most : column;
-    for (size_t i = 0; i < shown; i++) {
-        const char *name = ma_frame_name(&frames[i], buffer, sizeof buffer);
-        fputs("      ", writer->out);
-        size_t wrote =
-            ma_write_text(writer->out, name, writer->width == ANY_WIDTH ? ANY_WIDTH : column);
-        repeat(writer->out, " ", wrote < column ? column - wrote + 2 : 2);
-        fputs(writer->dim, writer->out);
-        write_place(writer, &frames[i]);
-        fprintf(writer->out, "%s\n", writer->plain);
-    }
-    if (shown < count)
-        fprintf(writer->out, "      … and %zu outer frames\n", count - shown);
+    const size_t told = put_frames(writer, frames, count, &widest, NULL);
+    if (told < count)
+        fprintf(writer->out, "      … and %zu outer frames\n", count - told);
     uint32_t root = ma_stacks_root(stacks, id);
     if (id >= MLF_FIRST_NODE && root)
         fprintf(writer->out, "      (%s)\n", root_texts[root] ? root_texts[root] : "cut here");
@@ -193,31 +305,34 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
 /* A sentence of an entry, on lines of its own that fit. */
 static void write_remark(struct writer *writer, const struct ma_value *remark)
 {
-    const char *text = remark->text;
-    const size_t room = writer->width == ANY_WIDTH ? ANY_WIDTH : writer->width - 6;
     fputs("      ", writer->out);
     if (remark->title[0])
         fprintf(writer->out, "%s%s%s ", writer->bold, remark->title, writer->plain);
-    size_t column = remark->title[0] ? ma_text_columns(remark->title) + 1 : 0;
-    while (*text) {
-        char word[128];
-        size_t length = strcspn(text, " ");
-        size_t taken = length < sizeof word ? length : sizeof word - 1;
-        memcpy(word, text, taken);
-        word[taken] = '\0';
-        if (column && column + ma_text_columns(word) + 1 > room) {
-            fputs("\n      ", writer->out);
-            column = 0;
-        }
-        column += ma_write_text(writer->out, word, ANY_WIDTH);
-        text += taken;
-        if (*text == ' ') {
-            putc(' ', writer->out);
-            column++;
-            text++;
-        }
+    write_wrapped(writer, remark->text,
+                  6 + (remark->title[0] ? ma_text_columns(remark->title) + 1 : 0), 6);
+}
+
+/* What an entry goes by: behind its numbers, which end at `column`, or where it has no
+ * room there on a line of its own. */
+static void write_label(struct writer *writer, const struct ma_value *label, size_t column)
+{
+    char fitted[1024];
+    const char *name = label->text, *place = label->note ? label->note : "";
+    const size_t behind = place[0] ? ma_text_columns(place) + 2 : 0;
+    if (writer->width == ANY_WIDTH || column + 2 + ma_text_columns(name) + behind <= writer->width)
+        fputs("  ", writer->out);
+    else {
+        const size_t room = writer->width - 6;
+        name = ma_fit_name(name, room > behind + 12 ? room - behind : 12, fitted, sizeof fitted);
+        fputs("\n      ", writer->out);
     }
-    putc('\n', writer->out);
+    fputs(writer->bold, writer->out);
+    ma_write_text(writer->out, name, ANY_WIDTH);
+    fputs(writer->plain, writer->out);
+    if (place[0]) {
+        fputs(", ", writer->out);
+        ma_write_text(writer->out, place, ANY_WIDTH);
+    }
 }
 
 /* "1.  1.00 MiB, 60.9 %, 17 blocks, 20 calls: name" and the stack below. */
@@ -225,24 +340,21 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
 {
     char buffer[MA_HUMAN_SIZE];
     const char *separator = "";
-    fprintf(writer->out, "\n%4zu. ", number);
+    size_t column = (size_t)fprintf(writer->out, "\n%4zu. ", number) - 1;
     for (const struct ma_value *child = entry->first; child; child = child->next) {
         if (!child->title || child->type > MA_REAL)
             continue;
         size_t title = strlen(child->title);
         bool one = (child->unit == MA_COUNT && child->number == 1) ||
                    (child->unit == MA_COUNT_CHANGE && child->number + 1 <= 2 && child->number);
-        fprintf(writer->out, "%s%s%s%.*s", separator, ma_human(child, buffer), title ? " " : "",
-                (int)(title - (one && title)), child->title); /* one block, two blocks */
+        column += (size_t)fprintf(writer->out, "%s%s%s%.*s", separator, ma_human(child, buffer),
+                                  title ? " " : "", (int)(title - (one && title)),
+                                  child->title); /* one block, two blocks */
         separator = ", ";
     }
     const struct ma_value *label = ma_model_find(entry, "label");
-    if (label && label->type == MA_TEXT) {
-        fprintf(writer->out, "  %s", writer->bold);
-        ma_write_text(writer->out, label->text,
-                      writer->width == ANY_WIDTH ? ANY_WIDTH : writer->width * 2 / 3);
-        fputs(writer->plain, writer->out);
-    }
+    if (label && label->type == MA_TEXT)
+        write_label(writer, label, column);
     putc('\n', writer->out);
     for (const struct ma_value *child = entry->first; child; child = child->next) {
         if (child->type == MA_TEXT && child->title)
@@ -311,11 +423,8 @@ static void write_fields(struct writer *writer, const struct ma_value *object)
             fprintf(writer->out, "%s%s%s", writer->dim, child->title, writer->plain);
             repeat(writer->out, " ", column - ma_text_columns(child->title) + 2);
         }
-        ma_write_text(writer->out, ma_human(child, buffer),
-                      writer->width == ANY_WIDTH ? ANY_WIDTH
-                      : child->title[0]          ? writer->width - column - 4
-                                                 : ANY_WIDTH);
-        putc('\n', writer->out);
+        const size_t begin = child->title[0] ? column + 4 : 2;
+        write_wrapped(writer, ma_human(child, buffer), begin, begin);
     }
 }
 
@@ -353,11 +462,19 @@ static void write_container(struct writer *writer, const struct ma_value *value)
     default:
         for (const struct ma_value *child = value->first; child; child = child->next) {
             fputs("  ", writer->out);
-            ma_write_text(writer->out, child->text ? child->text : "–", ANY_WIDTH);
-            putc('\n', writer->out);
+            write_wrapped(writer, child->text ? child->text : "–", 2, 2);
         }
         break;
     }
+}
+
+static size_t count_lines(const char *text, size_t size)
+{
+    size_t lines = 0;
+    for (const char *at = text, *end = text + size;
+         (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+        lines++;
+    return lines;
 }
 
 int ma_render_text(const struct ma_model *model, struct ma_stacks *stacks,
@@ -370,12 +487,30 @@ int ma_render_text(const struct ma_model *model, struct ma_stacks *stacks,
         .stacks = stacks,
         .frames = options->frames,
         .width = width_of(options, out),
+        .fold = options->terminal && options->fold,
         .bold = color ? "\033[1m" : "",
         .dim = color ? "\033[2m" : "",
         .plain = color ? "\033[0m" : "",
     };
+    char *text = NULL;
+    size_t size = 0;
+    if (options->terminal && !(writer.out = open_memstream(&text, &size)))
+        return -ENOMEM;
     for (const struct ma_value *child = model->root.first; child; child = child->next) {
         if (child->title)
+            write_container(&writer, child);
+    }
+    if (!options->terminal)
+        return writer.failed ? -ENOMEM : 0;
+    if (fclose(writer.out) != 0)
+        writer.failed = true;
+    else
+        fwrite(text, 1, size, out);
+    writer.out = out;
+    const bool scrolls = !writer.failed && count_lines(text, size) >= rows_of(out);
+    free(text);
+    for (const struct ma_value *child = model->root.first; scrolls && child; child = child->next) {
+        if (child->title && child->again)
             write_container(&writer, child);
     }
     return writer.failed ? -ENOMEM : 0;

@@ -105,4 +105,9 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
  * enough to be worth a word (its `unseen`); NULL: none did. */
 const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
 
+/* Add to the audit, and to its warnings, which programs were executed that are not in
+ * the trace. Returns 0 or -ENOMEM. */
+int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model,
+                      struct ma_value *audit, struct ma_value *warnings);
+
 #endif

@@ -224,19 +224,22 @@ static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
 
 /* Processes of whose last events a stream may lack some: who is killed delivers no more,
  * and where a stream is cut between two pieces nothing else tells it. */
+static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
+{
+    const struct ma_reader *reader = &analysis->merge.reader;
+    return analysis->merge.finished && reader->layout == MLF_LAYOUT_STREAM &&
+           (!process->ended || (process->unsettled && reader->minor > 0));
+}
+
 static uint64_t count_unended(const struct ma_analysis *analysis)
 {
-    const struct ma_trace *trace = &analysis->trace;
     uint64_t n = 0;
-    const struct ma_reader *reader = &analysis->merge.reader;
-    if (!analysis->merge.finished || reader->layout != MLF_LAYOUT_STREAM)
-        return 0;
-    for (size_t i = 0; i < trace->n_processes; i++) {
-        const struct ma_process *process = trace->processes[i];
-        n += !process->ended || (process->unsettled && reader->minor > 0);
-    }
+    for (size_t i = 0; i < analysis->trace.n_processes; i++)
+        n += is_unended(analysis, analysis->trace.processes[i]);
     return n;
 }
+
+#define UNENDED_SHOWN 5
 
 static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
 {
@@ -244,8 +247,20 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
     if (n)
         SAY(sayer,
             "%s process%s no end in the trace: killed, or the trace is cut; what was last "
-            "may be missing.",
+            "may be missing. A file in place of a pipe keeps it.",
             COUNT(n), n == 1 ? " has" : "es have");
+    unsigned shown = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes && shown < UNENDED_SHOWN; i++) {
+        const struct ma_process *process = analysis->trace.processes[i];
+        if (!is_unended(analysis, process) || !process->known)
+            continue;
+        const char *program = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
+        shown++;
+        SAY(sayer, "  process %llu%s%s", (unsigned long long)ma_process_pid(process),
+            *program ? ", " : "", program);
+    }
+    if (n > UNENDED_SHOWN)
+        SAY(sayer, "  and %s more", COUNT(n - UNENDED_SHOWN));
 }
 
 static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
@@ -256,6 +271,25 @@ static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
     if (audit->unknown_stacks)
         SAY(sayer, "%s stack%s not defined in the trace.", COUNT(audit->unknown_stacks),
             audit->unknown_stacks == 1 ? " is" : "s are");
+}
+
+/* Steps that the library took by a frame pointer, for want of unwind information. */
+static uint64_t count_guesses(const struct ma_analysis *analysis)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes; i++)
+        n += analysis->trace.processes[i]->counters[MLF_COUNT_FP_GUESSES];
+    return n;
+}
+
+static void say_guesses(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const uint64_t n = count_guesses(analysis);
+    if (n)
+        SAY(sayer,
+            "%s step%s over code without unwind information (generated code, assembly) went "
+            "by the frame pointer, within the bounds of the stack: its callers may be missing.",
+            COUNT(n), n == 1 ? "" : "s");
 }
 
 /* Of the stacks that allocated, those whose outer end is not in the trace. */
@@ -402,6 +436,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"unended_processes", count_unended(analysis)},
         {"unwritten_units", audit->unwritten_units},
         {"skipped_bytes", audit->skipped_bytes},
+        {"frame_pointer_steps", count_guesses(analysis)},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
@@ -508,10 +543,13 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);
+    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
+        return -ENOMEM;
     size_t doubts = sayer.warnings->n;
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
+    say_guesses(&sayer, analysis);
     say_cut_stacks(&sayer, cut);
     if (add_symbols(analysis, model, object, &sayer) < 0)
         return -ENOMEM;

@@ -168,6 +168,7 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
     char text[256];
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
+    verdict->again = true;
     ma_model_text(model, verdict, "sentence", "",
                   sentence(analysis, leaks, &sums, text, sizeof text));
     ma_model_boolean(model, verdict, "nothing_matches", NULL, ma_nothing_matches(analysis));

@@ -26,7 +26,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
-MEMORY, MARK, COUNTERS, FILLED = 0x20, 0x21, 0x22, 0x25
+MEMORY, MARK, COUNTERS, FILLED, EXEC = 0x20, 0x21, 0x22, 0x25, 0x26
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -242,6 +242,10 @@ class ChunkWriter:
     def counters(self, ticks: int, values: dict[int, int]) -> None:
         self.record(COUNTERS, vu(ticks), *(vu(k) + vu(v) for k, v in values.items()))
         self.line("counters", ticks, counters={str(k): v for k, v in values.items()})
+
+    def executed(self, ticks: int, pid: int, state: int, path: str) -> None:
+        self.record(EXEC, vu(ticks), vu(pid), vu(state), string(path.encode()))
+        self.line("exec", ticks, executing_pid=pid, state=state, path=path)
 
     def filled(self, of: "ChunkWriter") -> int:
         """Say how far a chunk is filled by now."""

@@ -423,13 +423,30 @@ def large_units(unit_log2: int = 13) -> Trace:
     return trace
 
 
+def executed() -> Trace:
+    """Version 1.2: programs that are executed and not in the trace, in definitions and in
+    events; one whose call failed."""
+    trace = Trace(minor=2)
+    process, definitions = program(trace)
+    definitions.executed(8, 1007, 0, "/usr/bin/static")
+    definitions.write()
+    events = process.events(1, 9)
+    events.executed(10, 1008, 1, "/usr/bin/child")
+    events.executed(11, 1009, 2, "")
+    events.executed(12, 1010, 3, "/usr/local/bin/absent")
+    events.executed(13, 1010, 4, "")
+    events.process_end(16, "exit", 1, 0)
+    events.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
     "numbers": numbers,
     "handover": handover, "nested": nested, "fork-and-exec": fork_and_exec, "reload": reload,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
-    "later-minor": later_minor, "mapped": mapped, "filled": filled,
+    "later-minor": later_minor, "mapped": mapped, "filled": filled, "executed": executed,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -95,3 +95,35 @@ def test_plot_with_another_python_first_on_the_path(trace, tmp_path):
     env["PATH"] = f"{tmp_path / 'bin'}:{env['PATH']}"
     done = run([PLOT, trace, "-o", tmp_path / "heap.pdf"], env=env)
     assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("options", [
+    ["-o", "{}"], ["--dump=text", "-o", "{}"], ["--flamegraph=leaks", "-o", "{}"],
+    ["--export=csv={}"], ["--bundle", "{}"], ["--junit", "{}", "--fail-on", "leaked_bytes>0"],
+    ["--sarif", "{}", "--fail-on", "leaked_bytes>0"], ["--follow", "-o", "{}"]])
+def test_an_output_does_not_replace_the_trace_that_is_read(trace, tmp_path, options):
+    """GIVEN an output that is the trace, also by another name WHEN asked for THEN it is
+    refused as wrong usage, and the trace is as it was."""
+    content = trace.read_bytes()
+    own, linked, symbolic = (tmp_path / name for name in ("own", "linked", "symbolic"))
+    own.write_bytes(content)
+    linked.hardlink_to(own)
+    symbolic.symlink_to(own)
+    for name in (own, linked, symbolic):
+        done = support.run([support.ANALYZE, own, *(o.format(name) for o in options)])
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert len(done.stderr.splitlines()) == 1 and "another name" in done.stderr
+        assert own.read_bytes() == content and symbolic.is_symlink()
+
+
+def test_an_output_does_not_replace_what_is_compared_or_comes_by_redirection(trace, tmp_path):
+    """GIVEN an output that is the old side, the baseline or standard input THEN likewise."""
+    content = trace.read_bytes()
+    own = tmp_path / "own"
+    own.write_bytes(content)
+    for arguments in (["--diff", own, trace, "-o", own],
+                      [trace, "--baseline", own, "--fail-on", "peak_bytes>+5%", "-o", own]):
+        assert support.run([support.ANALYZE, *arguments]).returncode == 2
+    done = support.bash('"$1" - -o "$2" <"$2"', support.ANALYZE, own)
+    assert done.returncode == 2
+    assert own.read_bytes() == content

@@ -141,5 +141,6 @@ def test_unwind_information_that_lies_harms_nobody(tmp_path, way):
     assert names[:2] == ["allocate", "liar_" + way], names
     if way == "bare":
         assert "main" in names and not any(cut.values()), (names, cut)
+        assert whole["audit"]["frame_pointer_steps"] >= 1, whole["audit"]
     else:
         assert "main" not in names and any(cut.values()), (names, cut)

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Programs that were executed and are not in the trace, with the reason as far as
+ * their starter could tell it: a part of the audit.
+ */
+#include <errno.h>
+
+#include "ma_report.h"
+#include "ma_text.h"
+
+#define SHOWN 5
+
+/* The program image of each pid that began last. */
+struct latest {
+    struct ma_map of_pid; /* pid to index */
+    const struct ma_process **starts;
+    size_t n, capacity;
+};
+
+static int note_start(struct latest *latest, const struct ma_process *process)
+{
+    uint32_t at = ma_map_get(&latest->of_pid, process->record.pid);
+    if (at != MA_NONE) {
+        if (latest->starts[at]->record.start < process->record.start)
+            latest->starts[at] = process;
+        return 0;
+    }
+    if (!MA_RESERVE(latest->starts, latest->n, latest->capacity))
+        return -ENOMEM;
+    latest->starts[latest->n] = process;
+    return ma_map_set(&latest->of_pid, process->record.pid, (uint32_t)latest->n++);
+}
+
+/* True if a program image with its pid began behind the execution. Other clocks
+ * cannot be compared. */
+static bool is_there(const struct latest *latest, const struct ma_exec *exec)
+{
+    uint32_t at = ma_map_get(&latest->of_pid, exec->pid);
+    if (at == MA_NONE)
+        return false;
+    const struct ma_process_record *of = &latest->starts[at]->record, *by = &exec->starter->record;
+    return of->clock != by->clock || of->tick_shift != by->tick_shift || of->start >= exec->time;
+}
+
+static const char *reason(const struct ma_exec *exec)
+{
+    if (exec->state & MLF_EXEC_NO_LIBRARY)
+        return "LD_PRELOAD was not in its environment: have its starter keep it";
+    if (exec->state & MLF_EXEC_NO_TRACE)
+        return "its starter had closed descriptor 1022, and the trace could not be opened again: "
+               "trace into a file";
+    return "it is static or set-user-ID, has an allocator of its own, or descriptor 1022 was "
+           "closed as it began: see libmlog(7), \"Not every program\"";
+}
+
+static void add(struct ma_model *model, struct ma_value *array, struct ma_value *warnings,
+                const struct ma_exec *exec, uint64_t n)
+{
+    struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+    ma_model_number(model, one, "pid", NULL, MA_PLAIN, exec->pid);
+    ma_model_number(model, one, "starter_pid", NULL, MA_PLAIN, ma_process_pid(exec->starter));
+    ma_model_text(model, one, "program", NULL, exec->path[0] ? exec->path : NULL);
+    ma_model_text(model, one, "reason", NULL, reason(exec));
+    if (n <= SHOWN)
+        ma_model_format(model, warnings, NULL, NULL, "  %s, process %llu: %s.",
+                        exec->path[0] ? exec->path : "a program", (unsigned long long)exec->pid,
+                        reason(exec));
+}
+
+static int add_all(const struct ma_trace *trace, struct ma_model *model, struct ma_value *audit,
+                   struct ma_value *warnings, const struct latest *latest)
+{
+    uint64_t n = 0;
+    char text[MA_HUMAN_SIZE];
+    for (size_t i = 0; i < trace->n_execs; i++)
+        n += !is_there(latest, &trace->execs[i]);
+    ma_model_number(model, audit, "missing_programs", NULL, MA_COUNT, n);
+    struct ma_value *array = ma_model_array(model, audit, "missing", NULL, MA_TABLE);
+    if (n)
+        ma_model_format(model, warnings, NULL, NULL,
+                        "%s program%s executed that %s not in the trace:", ma_human_count(text, n),
+                        n == 1 ? " was" : "s were", n == 1 ? "is" : "are");
+    uint64_t at = 0;
+    for (size_t i = 0; i < trace->n_execs; i++)
+        if (!is_there(latest, &trace->execs[i]))
+            add(model, array, warnings, &trace->execs[i], ++at);
+    if (n > SHOWN)
+        ma_model_format(model, warnings, NULL, NULL, "  and %s more (see --json)",
+                        ma_human_count(text, n - SHOWN));
+    return 0;
+}
+
+int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model,
+                      struct ma_value *audit, struct ma_value *warnings)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    struct latest latest = {0};
+    int result = 0;
+    for (size_t i = 0; i < trace->n_processes && result == 0; i++)
+        if (trace->processes[i]->known && trace->processes[i]->record.how == MLF_HOW_START)
+            result = note_start(&latest, trace->processes[i]);
+    if (result == 0)
+        result = add_all(trace, model, audit, warnings, &latest);
+    ma_map_free(&latest.of_pid);
+    free(latest.starts);
+    return result;
+}
