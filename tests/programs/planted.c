@@ -5,7 +5,8 @@
  * after what it is: grow_* grows to the end, plateau_* reaches a level and stays,
  * startup_* is made once, young_* is a moment old, tiny_* grows to the end by what
  * healthy programs grow by. All run at once, a thread each, paced by the clock:
- * step n of STEPS is at its part of the run, however busy the machine is. Nothing is freed at the end. Called by test_leak_score.py.
+ * step n of STEPS is at its part of the run, however busy the machine is. Nothing is freed at the
+ * end. Called by test_leak_score.py.
  */
 #include <pthread.h>
 #include <stdint.h>
