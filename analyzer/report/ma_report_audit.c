@@ -292,9 +292,50 @@ static void say_guesses(struct sayer *sayer, const struct ma_analysis *analysis)
             COUNT(n), n == 1 ? "" : "s");
 }
 
-/* Of the stacks that allocated, those whose outer end is not in the trace. */
-static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE])
+/* How many of the bytes lie under stacks whose outer end is not in the trace. */
+struct cut_bytes {
+    uint64_t allocated, all_allocated;
+    uint64_t peak, all_peak;
+    uint64_t leaked, all_leaked;
+};
+
+static struct cut_bytes sum_cut_bytes(struct ma_analysis *analysis)
 {
+    struct cut_bytes sum = {0};
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const struct ma_row *row = &analysis->rows[i];
+        sum.all_allocated += row->bytes;
+        sum.all_peak += row->peak_bytes;
+        sum.all_leaked += row->leaked_bytes;
+        if (row->stack < MLF_FIRST_NODE || !ma_stacks_root(&analysis->stacks, row->stack))
+            continue;
+        sum.allocated += row->bytes;
+        sum.peak += row->peak_bytes;
+        sum.leaked += row->leaked_bytes;
+    }
+    return sum;
+}
+
+static void add_cut_bytes(struct ma_model *model, struct ma_value *audit,
+                          const struct cut_bytes *bytes)
+{
+    struct ma_value *object =
+        ma_model_object(model, audit, "truncated_stack_bytes", NULL, MA_FIELDS);
+    ma_model_number(model, object, "allocated", NULL, MA_BYTES, bytes->allocated);
+    ma_model_number(model, object, "peak", NULL, MA_BYTES, bytes->peak);
+    ma_model_number(model, object, "leaked", NULL, MA_BYTES, bytes->leaked);
+}
+
+static double percent(uint64_t part, uint64_t all)
+{
+    return all ? 100.0 * (double)part / (double)all : 0;
+}
+
+/* Of the stacks that allocated, those whose outer end is not in the trace. */
+static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE],
+                           const struct cut_bytes *bytes)
+{
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     if (cut[MLF_ROOT_NO_RULE])
         SAY(sayer,
             "%s stack%s cut where code has no unwind information (generated code, "
@@ -307,6 +348,13 @@ static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NOD
             "of room).",
             COUNT(other), other == 1 ? " is" : "s are", COUNT(cut[MLF_ROOT_DEPTH_LIMIT]),
             COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
+    if (count_cut(cut))
+        SAY(sayer,
+            "  Under cut stacks lie %.1f %% of the bytes allocated (%s), %.1f %% of the peak's "
+            "(%s) and %.1f %% of those never freed (%s).",
+            percent(bytes->allocated, bytes->all_allocated), ma_human_bytes(a, bytes->allocated),
+            percent(bytes->peak, bytes->all_peak), ma_human_bytes(b, bytes->peak),
+            percent(bytes->leaked, bytes->all_leaked), ma_human_bytes(c, bytes->leaked));
 }
 
 /* The object as a person names it. Writes to buffer, or not. */
@@ -536,6 +584,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     }
     struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
     add_counts(model, object, analysis, cut);
+    const struct cut_bytes cut_bytes = sum_cut_bytes(analysis);
+    add_cut_bytes(model, object, &cut_bytes);
     add_ranges(model, object, audit);
     add_losses(model, object, &analysis->trace);
     struct sayer sayer = {model, ma_model_array(model, object, "warnings", "", MA_LINES)};
@@ -550,7 +600,7 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
     say_guesses(&sayer, analysis);
-    say_cut_stacks(&sayer, cut);
+    say_cut_stacks(&sayer, cut, &cut_bytes);
     if (add_symbols(analysis, model, object, &sayer) < 0)
         return -ENOMEM;
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);

@@ -142,5 +142,11 @@ def test_unwind_information_that_lies_harms_nobody(tmp_path, way):
     if way == "bare":
         assert "main" in names and not any(cut.values()), (names, cut)
         assert whole["audit"]["frame_pointer_steps"] >= 1, whole["audit"]
+        assert not any(whole["audit"]["truncated_stack_bytes"].values()), whole["audit"]
     else:
         assert "main" not in names and any(cut.values()), (names, cut)
+        # The bytes under cut stacks are told too, in text and as numbers.
+        cut_bytes = whole["audit"]["truncated_stack_bytes"]
+        for key in ("allocated", "peak", "leaked"):
+            assert leak["bytes"] <= cut_bytes[key] <= whole["summary"][key + "_bytes"], cut_bytes
+        assert any("Under cut stacks lie" in line for line in whole["audit"]["warnings"])
