@@ -102,6 +102,7 @@ static int show(struct follow *follow, struct ma_analysis *analysis, bool last)
 {
     struct ma_audit *audit = &analysis->trace.audit;
     const uint64_t truncated_at = audit->truncated_at;
+    analysis->ongoing = !last;
     if (!last)
         audit->truncated_at = UINT64_MAX; /* of course it has no end yet */
     if (follow->fd < 0) { /* of a stream, names may have come for stacks of the report before */

@@ -69,7 +69,8 @@ struct ma_analysis {
     bool (*poll)(void *context, struct ma_analysis *analysis);
     void *poll_context;
     struct ma_progress progress;
-    bool silent; /* a report is in sight already: no progress of the pass */
+    bool ongoing; /* followed, and the input has not ended: who has no end is running */
+    bool silent;  /* a report is in sight already: no progress of the pass */
 };
 
 /* A client of the pass beside the replay: it sees each event just after the replay

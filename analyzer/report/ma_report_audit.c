@@ -227,7 +227,7 @@ static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
 static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
 {
     const struct ma_reader *reader = &analysis->merge.reader;
-    return analysis->merge.finished && reader->layout == MLF_LAYOUT_STREAM &&
+    return !analysis->ongoing && analysis->merge.finished && reader->layout == MLF_LAYOUT_STREAM &&
            (!process->ended || (process->unsettled && reader->minor > 0));
 }
 
@@ -261,6 +261,24 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
     }
     if (n > UNENDED_SHOWN)
         SAY(sayer, "  and %s more", COUNT(n - UNENDED_SHOWN));
+}
+
+/* Processes of an input that is followed and has not ended: their end is to come. */
+static uint64_t count_running(const struct ma_analysis *analysis)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; analysis->ongoing && i < analysis->trace.n_processes; i++)
+        n += !analysis->trace.processes[i]->ended;
+    return n;
+}
+
+/* What runs casts no doubt on the numbers so far. */
+static void say_running(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    uint64_t n = count_running(analysis);
+    if (n)
+        SAY(sayer, "%s process%s still running, as far as the trace tells.", COUNT(n),
+            n == 1 ? " is" : "es are");
 }
 
 static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
@@ -482,6 +500,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"missing_chunks", audit->missing_chunks},
         {"duplicate_chunks", audit->duplicate_chunks},
         {"unended_processes", count_unended(analysis)},
+        {"running_processes", count_running(analysis)},
         {"unwritten_units", audit->unwritten_units},
         {"skipped_bytes", audit->skipped_bytes},
         {"frame_pointer_steps", count_guesses(analysis)},
@@ -596,6 +615,7 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
     size_t doubts = sayer.warnings->n;
+    say_running(&sayer, analysis);
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";

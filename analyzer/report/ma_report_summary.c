@@ -40,7 +40,10 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
                  trace->n_processes > 2 ? "es" : "");
     ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
                     program[0] ? program : "unknown", (unsigned long long)ma_process_pid(first),
-                    first->ended ? "" : ", no end recorded", more);
+                    first->ended        ? ""
+                    : analysis->ongoing ? ", running"
+                                        : ", no end recorded",
+                    more);
 }
 
 static void add_calls(struct ma_model *model, struct ma_value *summary,

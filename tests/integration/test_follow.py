@@ -215,6 +215,37 @@ def test_follow_a_stream_prints_what_has_happened_so_far():
     assert (status, err) == (0, "") and events_of(after)[-1] == 40
 
 
+def without_end():
+    trace = Trace()
+    process = start(trace, 1000)
+    pairs(process, 10)
+    sync(process, 100)
+    return trace.bytes()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_process_that_goes_on_is_called_running(tmp_path, kind):
+    """GIVEN a stream that has not ended, in a pipe or in a file that is written, WHEN it
+    is followed, THEN its process is running and nothing is in doubt; at the end of the
+    pipe it has no end."""
+    with open(tmp_path / "t", "wb") as file:
+        file.write(without_end())
+        file.flush()
+        source = subprocess.PIPE if kind == "pipe" else None
+        followed = follow("--summary", "-" if kind == "pipe" else tmp_path / "t", stdin=source)
+        if kind == "pipe":
+            followed.stdin.write(without_end())
+            followed.stdin.flush()
+        text = until(followed, lambda text: "\n=== report 2" in text and 20 in events_of(text))
+        if kind == "file":
+            followed.send_signal(signal.SIGINT)
+        after, err, status = finished_with(followed, b"" if kind == "pipe" else None)
+    assert (status, err) == (0, "")
+    assert "(pid 1000, running)" in text and "1 process is still running" in text, text
+    assert "killed" not in text and "Warning" not in text, text
+    assert "=== last report" in after and "running" not in after.split("=== last report")[1]
+
+
 def test_a_stream_that_trickles_is_reported_on():
     """GIVEN a stream that never pauses and brings little, THEN reports come."""
     trace = Trace()
