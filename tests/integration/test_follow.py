@@ -378,6 +378,7 @@ def test_memory_for_an_endless_stream_is_bounded(option):
     doubts = out.split("\nAudit\n")[-1].splitlines()
     if option == "--follow":
         assert doubts.pop(0).startswith("  1 process has no end in the trace: killed"), out
+        assert doubts.pop(0).strip() == "process 2000", out
         assert doubts.pop().startswith("  Warning: ") and not doubts and status == 0, (out, err)
     else:
         assert status == 0 and "Complete: " in out and "Warning" not in out, (out, err)
