@@ -451,7 +451,7 @@ bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs)
     uint64_t cfa, addr;
     if (row->cfa.how == LT_CFI_REGISTER) {
         cfa = regs->r[row->cfa.reg] + (uint64_t)row->cfa_off;
-    } else if (!lt_expr_eval(s, &row->cfa, regs, NULL, &cfa)) {
+    } else if (!lt_expr_eval(s->stack, &row->cfa, regs, NULL, &cfa)) {
         return false;
     }
     s->next = *regs;
@@ -459,21 +459,16 @@ bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs)
     for (unsigned i = 0; i < LT_CFI_REGS; i++) {
         const struct lt_cfi_rule *rule = &row->reg[i];
         switch (rule->how) {
-        case LT_CFI_OFFSET:
-            addr = cfa + (uint64_t)rule->off;
-            if (!lt_expr_may_load(s, addr))
-                return false;
-            s->next.r[i] = lt_load(addr);
-            break;
+        case LT_CFI_OFFSET: s->next.r[i] = lt_load(cfa + (uint64_t)rule->off); break;
         case LT_CFI_VAL_OFFSET: s->next.r[i] = cfa + (uint64_t)rule->off; break;
         case LT_CFI_REGISTER: s->next.r[i] = regs->r[rule->reg]; break;
         case LT_CFI_EXPR:
-            if (!lt_expr_eval(s, rule, regs, &cfa, &addr) || !lt_expr_may_load(s, addr))
+            if (!lt_expr_eval(s->stack, rule, regs, &cfa, &addr))
                 return false;
             s->next.r[i] = lt_load(addr);
             break;
         case LT_CFI_VAL_EXPR:
-            if (!lt_expr_eval(s, rule, regs, &cfa, &s->next.r[i]))
+            if (!lt_expr_eval(s->stack, rule, regs, &cfa, &s->next.r[i]))
                 return false;
             break;
         default: break;

@@ -100,7 +100,6 @@ struct lt_dl_find_object {
 #define LT_CFI_STACK 32
 
 struct lt_cfi_scratch {
-    uintptr_t low, high; /* the only memory that lt_cfi_apply may read: [low, high) */
     struct lt_dl_find_object found;
     struct lt_cfi_object object;
     struct lt_cfi_fde fde;
@@ -125,9 +124,8 @@ enum lt_cfi_found lt_cfi_find(struct lt_cfi_scratch *s, uintptr_t pc);
 /* Run s->fde up to pc; fills s->row. */
 bool lt_cfi_run(struct lt_cfi_scratch *s, uintptr_t pc);
 
-/* Replace the registers by the caller's, as s->row says. Requires: [s->low, s->high)
- * is readable. False where a rule cannot be followed, or where it names a word
- * outside that: unwind information may lie. The registers are then untouched. */
+/* Replace the registers by the caller's, as s->row says. False where a rule
+ * cannot be followed; the registers are then untouched. */
 bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs);
 
 /* Frames of generated code. */

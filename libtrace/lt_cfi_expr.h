@@ -47,16 +47,10 @@ static inline uint64_t lt_expr_binary(uint8_t op, uint64_t a, uint64_t b, bool *
     }
 }
 
-static inline bool lt_expr_may_load(const struct lt_cfi_scratch *s, uint64_t addr)
-{
-    return addr >= s->low && addr < s->high && s->high - addr >= sizeof(uint64_t);
-}
-
 /* Evaluate with `first` on the stack, if there is one. */
-static bool lt_expr_eval(struct lt_cfi_scratch *s, const struct lt_cfi_rule *rule,
+static bool lt_expr_eval(uint64_t *stack, const struct lt_cfi_rule *rule,
                          const struct lt_cfi_regs *regs, const uint64_t *first, uint64_t *out)
 {
-    uint64_t *const stack = s->stack;
     const uint8_t *const begin = rule->expr;
     struct lt_reader r = {begin, begin + rule->expr_len, false};
     unsigned n = 0, steps = 0;
@@ -76,8 +70,6 @@ static bool lt_expr_eval(struct lt_cfi_scratch *s, const struct lt_cfi_rule *rul
             if (n < 1)
                 return false;
             v = stack[n - 1];
-            if ((op == 0x06 || op == 0x94) && !lt_expr_may_load(s, v))
-                return false;
             if (op == 0x06) {
                 v = lt_load(v);
             } else if (op == 0x94) {

@@ -72,9 +72,8 @@ static bool is_sigreturn_nowhere(uintptr_t pc)
 }
 
 /* Code of the loader or of libc without an FDE is where stacks begin. */
-static bool lt_arch_is_base(const struct lt_cfi_object *o, uintptr_t key)
+static bool in_libc(const struct lt_cfi_object *o)
 {
-    (void)key;
 #if !defined(__GLIBC__)
     (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
     return false;
@@ -83,10 +82,8 @@ static bool lt_arch_is_base(const struct lt_cfi_object *o, uintptr_t key)
     return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
 }
 
-static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
-                                     uintptr_t key)
+static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row)
 {
-    (void)key;
     const uint64_t full = LT_WORD(LT_KIND_FULL, 0, 0);
     const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
     const bool link = ra->how == LT_CFI_UNSPECIFIED || ra->how == LT_CFI_SAME;
@@ -118,12 +115,31 @@ static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct 
     return i == LT_WIDE_COUNT ? full : LT_WORD(LT_KIND_WIDE, 0, i);
 }
 
-static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
-                                 uintptr_t key)
+static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
 {
-    if (o->end && is_sigreturn_in(o, key + 4))
-        return true;
-    return found == LT_CFI_NO_OBJECT && is_sigreturn_nowhere(key + 4);
+    if (lt_mode == LT_UNWIND_FP)
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
+    const struct lt_cfi_object *o = &u->cfi.object;
+    if (o->end) {
+        lt_object_seen(o);
+        if (is_sigreturn_in(o, key + 4))
+            return LT_WORD(LT_KIND_SIGNAL, 0, 0);
+    }
+    switch (found) {
+    case LT_CFI_FOUND:
+        if (lt_cfi_run(&u->cfi, key))
+            return classify_row(&u->cfi.fde, &u->cfi.row);
+        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
+    case LT_CFI_NO_FDE:
+        return in_libc(o) ? LT_WORD(LT_KIND_END, 0, 0) : LT_WORD(LT_KIND_NONE, 0, LT_NONE_END);
+    case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    case LT_CFI_NO_OBJECT:
+        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
+        return is_sigreturn_nowhere(key + 4) ? LT_WORD(LT_KIND_SIGNAL, 0, 0)
+                                             : LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
+    default: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
+    }
 }
 
 /* The call before a return address may be its function's last instruction. */

@@ -45,8 +45,7 @@
  * during the event. (3) The 8-bit generation of a cached rule may wrap while a
  * thread is inside a single event: the caches are emptied at the wrap, so that
  * thread would have to sleep there through 254 more flushes. (4) Rules are true:
- * where assembly lies about its frame, we follow it as exception handling would,
- * but read nothing that need not be stack (may_reach, the bounds of lt_cfi_apply).
+ * where assembly lies about its frame, we follow it as exception handling would.
  * Beyond a signal frame they are not believed that far (may_read), since libgcc
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.
@@ -60,7 +59,7 @@
 #include <string.h>
 
 /* The kinds of code without a rule: the offset of LT_KIND_NONE. */
-enum { LT_NONE_GUESS, LT_NONE_BAD };
+enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
 
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -244,46 +243,12 @@ static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
     return (l1_index ^ (unsigned)((tag * 0x9e3779b97f4a7c15u) >> 50)) & (LT_L1_COUNT - 1);
 }
 
-/* Supplied by the machine: what a row comes down to, as kind, slot and offset; no tag,
- * no generation. */
-static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
-                                     uintptr_t key);
-/* True if the code at key is the trampoline of signals, whose frame the machine knows. */
-static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
-                                 uintptr_t key);
-/* True if stacks begin at the code at key, which has no FDE. */
-static bool lt_arch_is_base(const struct lt_cfi_object *o, uintptr_t key);
+/* Supplied by the machine: classify what holds at key into kind, slot and offset;
+ * no tag, no generation. */
+static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
 static inline uint64_t lt_arch_pack(uintptr_t key);
 /* The words that a step by slot reads: see lt_unwind_walk_tmpl.h. */
 static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
-
-static void lt_object_seen(const struct lt_cfi_object *o);
-static uint32_t lt_seen_none; /* "no rule here" was cached for a pc in no object */
-
-/* What holds at key, likewise. */
-static uint64_t lt_classify(struct lt_unwinder_all *u, uintptr_t key)
-{
-    const uint64_t guess = LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
-    const uint64_t bad = LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
-    if (lt_mode == LT_UNWIND_FP)
-        return guess;
-    const enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
-    const struct lt_cfi_object *const o = &u->cfi.object;
-    if (o->end)
-        lt_object_seen(o);
-    if (found == LT_CFI_NO_OBJECT)
-        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
-    if (lt_arch_is_sigreturn(found, o, key))
-        return LT_WORD(LT_KIND_SIGNAL, 0, 0);
-    switch (found) {
-    case LT_CFI_FOUND:
-        return lt_cfi_run(&u->cfi, key) ? lt_arch_classify_row(&u->cfi.fde, &u->cfi.row, key) : bad;
-    case LT_CFI_NO_FDE:
-    case LT_CFI_NO_TABLE: return lt_arch_is_base(o, key) ? LT_WORD(LT_KIND_END, 0, 0) : guess;
-    case LT_CFI_NO_OBJECT: return guess;
-    default: return bad;
-    }
-}
 
 static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
                                                              uintptr_t key)
@@ -301,7 +266,7 @@ static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_
         return word;
     }
     u->counters.rule_miss++;
-    word = lt_classify(u, key) | want;
+    word = lt_arch_classify(u, key) | want;
     /* An empty or outdated way, else the one that the key's low bits name. */
     unsigned way = (unsigned)(key ^ key >> 5) & (LT_L2_WAYS - 1);
     for (unsigned i = 0; i < LT_L2_WAYS; i++) {
@@ -343,6 +308,7 @@ static unsigned lt_wide_put(const struct lt_wide *w)
 #define LT_SEEN 1024
 static struct lt_cfi_object lt_seen[LT_SEEN];
 static uint32_t lt_seen_count;
+static uint32_t lt_seen_none; /* "no rule here" was cached for a pc in no object */
 
 /* The object in which a rule was looked up. A new one in an old one's place, or
  * any new one after rules for no object were kept, makes cached rules void. */
