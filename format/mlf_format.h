@@ -9,7 +9,7 @@
 #define MLF_FORMAT_H
 
 #define MLF_MAJOR 1
-#define MLF_MINOR 2
+#define MLF_MINOR 3
 #define MLF_MAGIC "\x89mlog\r\n\x1a"
 #define MLF_MAGIC_SIZE 8
 

@@ -62,6 +62,9 @@ struct ma_process {
     bool known;     /* a PROCESS record was read; without one, defaults */
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
+    bool namespaces;           /* its pid is that of another in another pid namespace, too, ... */
+    bool machines;  /* ... or of another machine, or boot; told of the pid's first process */
+    bool elsewhere; /* its pid is that of another in another place, which appeared first */
     uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 
@@ -95,6 +98,8 @@ struct ma_trace {
     struct ma_process **processes;
     size_t n_processes, process_capacity;
     struct ma_map process_of;
+    struct ma_map first_of_pid;
+    bool places; /* a pid is that of processes of several places (ma_identity.h) */
     const struct ma_process *first_known; /* of the known ones the first to appear, or NULL */
     struct ma_stream **streams;
     size_t n_streams, stream_capacity;

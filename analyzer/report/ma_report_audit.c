@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_report.h"
 #include "ma_text.h"
@@ -20,6 +21,8 @@ struct sayer {
 
 #define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
 #define S(number) ((number) == 1 ? "" : "s")
+#define NAME(analysis, process)                                                                    \
+    ma_process_name(&(analysis)->trace, process, (char[MA_PROCESS_NAME]){0})
 #define SAY(sayer, ...) ma_model_format((sayer)->model, (sayer)->warnings, NULL, NULL, __VA_ARGS__)
 
 #define RANGES_SHOWN 10
@@ -78,11 +81,10 @@ static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
             if (!stream->lost[reason])
                 continue;
             if (shown++ < LOSSES_SHOWN)
-                SAY(sayer, "  %s of thread %llu%s%s%s, process %llu: %s",
-                    COUNT(stream->lost[reason]), (unsigned long long)stream->tid,
-                    stream->name && *stream->name ? " (" : "", stream->name ? stream->name : "",
-                    stream->name && *stream->name ? ")" : "",
-                    (unsigned long long)ma_process_pid(stream->process), ma_loss_name(reason));
+                SAY(sayer, "  %s of thread %llu%s%s%s, process %s: %s", COUNT(stream->lost[reason]),
+                    (unsigned long long)stream->tid, stream->name && *stream->name ? " (" : "",
+                    stream->name ? stream->name : "", stream->name && *stream->name ? ")" : "",
+                    NAME(analysis, stream->process), ma_loss_name(reason));
             else
                 more++;
         }
@@ -185,11 +187,10 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model, str
     }
     if (account)
         SAY(sayer,
-            "Private memory of process %llu grew by %s while the heap held %s at most: %s "
+            "Private memory of process %s grew by %s while the heap held %s at most: %s "
             "came past malloc (%s).",
-            (unsigned long long)ma_process_pid(account->process),
-            ma_human_bytes(a, account->unseen.grown), ma_human_bytes(b, account->unseen.heap),
-            ma_human_bytes(c, account->unseen.bytes),
+            NAME(analysis, account->process), ma_human_bytes(a, account->unseen.grown),
+            ma_human_bytes(b, account->unseen.heap), ma_human_bytes(c, account->unseen.bytes),
             executable->n_allocators ? executable->allocators[0].name
                                      : "direct mmap, or an allocator that is not called malloc");
     return account || executable->n_allocators;
@@ -256,8 +257,7 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
             continue;
         const char *program = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
         shown++;
-        SAY(sayer, "  process %llu%s%s", (unsigned long long)ma_process_pid(process),
-            *program ? ", " : "", program);
+        SAY(sayer, "  process %s%s%s", NAME(analysis, process), *program ? ", " : "", program);
     }
     if (n > UNENDED_SHOWN)
         SAY(sayer, "  and %s more", COUNT(n - UNENDED_SHOWN));

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -87,13 +88,15 @@ static const char *executable(const struct ma_process *process)
     return text[0] ? text : NULL;
 }
 
-static void describe_process(struct ma_model *model, struct ma_value *object,
-                             const struct ma_account *account, const struct ma_process_peak *peak,
-                             bool json)
+static void describe_process(const struct ma_trace *trace, struct ma_model *model,
+                             struct ma_value *object, const struct ma_account *account,
+                             const struct ma_process_peak *peak, bool json)
 {
     const struct ma_process *process = account->process;
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    ma_model_number(model, object, "pid", "pid", MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, object, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+    ma_model_text(model, object, NULL, "pid",
+                  ma_process_name(trace, process, (char[MA_PROCESS_NAME]){0}));
     ma_model_number(model, object, "parent_pid", "child of", MA_PLAIN,
                     process->known ? process->record.parent_pid : 0);
     ma_model_text(model, object, "executable", "program", executable(process));
@@ -143,7 +146,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model, str
     struct ma_value *parent = json ? object : &model->root;
     struct ma_row *rows;
     size_t n;
-    describe_process(model, object, account, peak, json);
+    describe_process(&analysis->trace, model, object, account, peak, json);
     int result = make_rows(analysis, account, peak, &rows, &n);
     if (result == 0)
         result = ma_report_rows(analysis, model, parent, &leaks, rows, n);

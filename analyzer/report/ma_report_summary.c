@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -38,8 +39,9 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
     if (trace->n_processes > 1)
         snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
                  trace->n_processes > 2 ? "es" : "");
-    ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
-                    program[0] ? program : "unknown", (unsigned long long)ma_process_pid(first),
+    ma_model_format(model, summary, NULL, "program", "%s (pid %s%s)%s",
+                    program[0] ? program : "unknown",
+                    ma_process_name(trace, first, (char[MA_PROCESS_NAME]){0}),
                     first->ended        ? ""
                     : analysis->ongoing ? ", running"
                                         : ", no end recorded",

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -167,8 +168,13 @@ static void add_thread(struct ma_analysis *analysis, struct ma_model *model, str
     const struct thread_sum *sum = one->sum;
     const bool many = analysis->trace.n_processes > 1;
     struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-    ma_model_number(model, row, "pid", many ? "pid" : NULL, MA_PLAIN,
+    ma_model_number(model, row, "pid", many && !analysis->trace.places ? "pid" : NULL, MA_PLAIN,
                     ma_process_pid(stream->process));
+    ma_model_number(model, row, "process", NULL, MA_PLAIN, stream->process->index);
+    if (analysis->trace.places)
+        ma_model_text(
+            model, row, NULL, "pid",
+            ma_process_name(&analysis->trace, stream->process, (char[MA_PROCESS_NAME]){0}));
     ma_model_number(model, row, "tid", "thread", MA_PLAIN, stream->tid);
     ma_model_number(model, row, "allocations", "allocations", MA_COUNT, sum->allocations);
     ma_model_number(model, row, "allocated_bytes", "bytes", MA_BYTES, sum->bytes);
