@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lt_config.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
@@ -169,6 +170,25 @@ static void write_file(struct lt_context *c, int what, const char *path, bool on
     lt_close(fd);
 }
 
+/* What shapes the trace and is not as usual; nothing if there is no such thing. */
+static void write_settings(struct lt_context *c)
+{
+    char text[96], *p = text;
+    if (lt_config.depth) {
+        p = stpcpy(p, "DEPTH=");
+        p = lt_put_decimal(p, lt_config.depth);
+        *p++ = 0;
+    }
+    if (lt_config.unwind == LT_UNWIND_FP)
+        p = stpcpy(p, "UNWIND=fp") + 1;
+    if (lt_process.stream_reason) {
+        p = stpcpy(p, "STREAM=");
+        p = stpcpy(p, lt_process.stream_reason) + 1;
+    }
+    if (p > text)
+        write_text(c, MLF_TEXT_SETTINGS, text, (size_t)(p - text));
+}
+
 void lt_record_texts(struct lt_context *c)
 {
     write_link(c, MLF_TEXT_EXE, "/proc/self/exe");
@@ -178,6 +198,7 @@ void lt_record_texts(struct lt_context *c)
     write_file(c, MLF_TEXT_HOST, "/proc/sys/kernel/hostname", true);
     write_file(c, MLF_TEXT_BOOT_ID, "/proc/sys/kernel/random/boot_id", true);
     write_text(c, MLF_TEXT_WRITER, "mlog " MLOG_VERSION, sizeof "mlog " MLOG_VERSION - 1);
+    write_settings(c);
     write_file(c, MLF_TEXT_MAPS, "/proc/self/maps", false);
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "lt_config.h"
 #include "lt_maps.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
@@ -107,6 +108,8 @@ void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
 
 static struct lt_unwinder *new_unwinder(uint32_t depth)
 {
+    if (lt_config.depth && (!depth || lt_config.depth < depth))
+        depth = lt_config.depth;
     size_t size = depth ? lt_unwinder_size_depth(depth) : lt_unwinder_size();
     struct lt_unwinder *u = lt_memory(size);
     if (u && depth)

@@ -377,3 +377,13 @@ int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
     };
     return 0;
 }
+
+const char *ma_process_setting(const struct ma_process *process, const char *name)
+{
+    const struct ma_text *text = &ma_process_program(process)->texts[MLF_TEXT_SETTINGS];
+    const size_t length = strlen(name);
+    for (size_t at = 0; at < text->size; at += strlen(text->data + at) + 1)
+        if (!strncmp(text->data + at, name, length) && text->data[at + length] == '=')
+            return text->data + at + length + 1;
+    return "";
+}

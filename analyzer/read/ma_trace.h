@@ -12,7 +12,7 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)        /* texts of a process, by what they are */
+#define MA_TEXTS (MLF_TEXT_SETTINGS + 1)       /* texts of a process, by what they are */
 #define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
 #define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
@@ -164,6 +164,9 @@ uint64_t ma_process_address(const struct ma_process *process, const struct ma_no
 
 /* Text of a process; "" if the trace has none. */
 const char *ma_process_text(const struct ma_process *process, unsigned what);
+
+/* The value of a setting of the process's program, "" if it has none. */
+const char *ma_process_setting(const struct ma_process *process, const char *name);
 
 /* The process whose texts tell what this one runs: a child of a fork has none of
  * its own and runs its parent's program. */

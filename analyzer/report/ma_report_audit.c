@@ -12,6 +12,7 @@
 #include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_report.h"
+#include "ma_report_cut.h"
 #include "ma_text.h"
 
 struct sayer {
@@ -215,14 +216,6 @@ static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
         SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
 }
 
-static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
-{
-    uint64_t sum = 0;
-    for (size_t i = 1; i < MLF_FIRST_NODE; i++)
-        sum += cut[i];
-    return sum;
-}
-
 /* Processes of whose last events a stream may lack some: who is killed delivers no more,
  * and where a stream is cut between two pieces nothing else tells it. */
 static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
@@ -308,71 +301,6 @@ static void say_guesses(struct sayer *sayer, const struct ma_analysis *analysis)
             "%s step%s over code without unwind information (generated code, assembly) went "
             "by the frame pointer, within the bounds of the stack: its callers may be missing.",
             COUNT(n), n == 1 ? "" : "s");
-}
-
-/* How many of the bytes lie under stacks whose outer end is not in the trace. */
-struct cut_bytes {
-    uint64_t allocated, all_allocated;
-    uint64_t peak, all_peak;
-    uint64_t leaked, all_leaked;
-};
-
-static struct cut_bytes sum_cut_bytes(struct ma_analysis *analysis)
-{
-    struct cut_bytes sum = {0};
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        const struct ma_row *row = &analysis->rows[i];
-        sum.all_allocated += row->bytes;
-        sum.all_peak += row->peak_bytes;
-        sum.all_leaked += row->leaked_bytes;
-        if (row->stack < MLF_FIRST_NODE || !ma_stacks_root(&analysis->stacks, row->stack))
-            continue;
-        sum.allocated += row->bytes;
-        sum.peak += row->peak_bytes;
-        sum.leaked += row->leaked_bytes;
-    }
-    return sum;
-}
-
-static void add_cut_bytes(struct ma_model *model, struct ma_value *audit,
-                          const struct cut_bytes *bytes)
-{
-    struct ma_value *object =
-        ma_model_object(model, audit, "truncated_stack_bytes", NULL, MA_FIELDS);
-    ma_model_number(model, object, "allocated", NULL, MA_BYTES, bytes->allocated);
-    ma_model_number(model, object, "peak", NULL, MA_BYTES, bytes->peak);
-    ma_model_number(model, object, "leaked", NULL, MA_BYTES, bytes->leaked);
-}
-
-static double percent(uint64_t part, uint64_t all)
-{
-    return all ? 100.0 * (double)part / (double)all : 0;
-}
-
-/* Of the stacks that allocated, those whose outer end is not in the trace. */
-static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE],
-                           const struct cut_bytes *bytes)
-{
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    if (cut[MLF_ROOT_NO_RULE])
-        SAY(sayer,
-            "%s stack%s cut where code has no unwind information (generated code, "
-            "assembly).",
-            COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
-    uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
-    if (other)
-        SAY(sayer,
-            "%s stack%s cut (%s at the depth limit, %s at unreadable memory, %s for want "
-            "of room).",
-            COUNT(other), other == 1 ? " is" : "s are", COUNT(cut[MLF_ROOT_DEPTH_LIMIT]),
-            COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
-    if (count_cut(cut))
-        SAY(sayer,
-            "  Under cut stacks lie %.1f %% of the bytes allocated (%s), %.1f %% of the peak's "
-            "(%s) and %.1f %% of those never freed (%s).",
-            percent(bytes->allocated, bytes->all_allocated), ma_human_bytes(a, bytes->allocated),
-            percent(bytes->peak, bytes->all_peak), ma_human_bytes(b, bytes->peak),
-            percent(bytes->leaked, bytes->all_leaked), ma_human_bytes(c, bytes->leaked));
 }
 
 /* The object as a person names it. Writes to buffer, or not. */
@@ -479,7 +407,7 @@ static int compare_skipped(const void *a, const void *b)
 }
 
 static void add_counts(struct ma_model *model, struct ma_value *object,
-                       const struct ma_analysis *analysis, const uint64_t cut[MLF_FIRST_NODE])
+                       const struct ma_analysis *analysis)
 {
     const struct ma_audit *audit = &analysis->trace.audit;
     const struct {
@@ -507,18 +435,6 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
-    struct ma_value *stacks = ma_model_object(model, object, "truncated_stacks", NULL, MA_FIELDS);
-    static const char *const reasons[] = {
-        NULL, "no_rule", "depth_limit", "bad_memory", "table_full",
-    };
-    uint64_t other = 0;
-    for (size_t i = 1; i < MLF_FIRST_NODE; i++) {
-        if (i < sizeof reasons / sizeof *reasons)
-            ma_model_number(model, stacks, reasons[i], NULL, MA_COUNT, cut[i]);
-        else
-            other += cut[i];
-    }
-    ma_model_number(model, stacks, "undefined", NULL, MA_COUNT, other);
 }
 
 static void add_losses(struct ma_model *model, struct ma_value *object,
@@ -571,22 +487,11 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
         ma_model_null(model, object, "sampling_interval");
 }
 
-static uint64_t count_stacks(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < analysis->n_rows; i++)
-        n += analysis->rows[i].stack >= MLF_FIRST_NODE;
-    return n;
-}
-
 static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
-    uint64_t cut[MLF_FIRST_NODE] = {0};
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        if (analysis->rows[i].stack >= MLF_FIRST_NODE)
-            cut[ma_stacks_root(&analysis->stacks, analysis->rows[i].stack)]++;
-    }
+    struct ma_cut cut;
+    ma_cut_count(analysis, &cut);
     audit->unknown_processes = audit->clock_guesses = audit->foreign_clocks = 0;
     const struct ma_process *first = NULL;
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
@@ -602,9 +507,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
         audit->clock_guesses += analysis->trace.processes[i]->known && guessed;
     }
     struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
-    add_counts(model, object, analysis, cut);
-    const struct cut_bytes cut_bytes = sum_cut_bytes(analysis);
-    add_cut_bytes(model, object, &cut_bytes);
+    add_counts(model, object, analysis);
+    ma_cut_add(model, object, &cut);
     add_ranges(model, object, audit);
     add_losses(model, object, &analysis->trace);
     struct sayer sayer = {model, ma_model_array(model, object, "warnings", "", MA_LINES)};
@@ -620,21 +524,17 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
     say_guesses(&sayer, analysis);
-    say_cut_stacks(&sayer, cut, &cut_bytes);
+    ma_cut_say(model, sayer.warnings, &cut);
+    ma_report_say_streams(analysis, model, sayer.warnings);
     if (add_symbols(analysis, model, object, &sayer) < 0)
         return -ENOMEM;
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);
-    if (doubts == 0 && count_cut(cut))
+    if (doubts == 0)
         ma_model_format(model, object, "verdict", "",
                         "%s: all %s events are accounted for, every free matches an "
-                        "allocation; %s of %s stacks are cut.",
-                        scope, COUNT(analysis->replay.totals.events), COUNT(count_cut(cut)),
-                        COUNT(count_stacks(analysis)));
-    else if (doubts == 0)
-        ma_model_format(model, object, "verdict", "",
-                        "%s: all %s events are accounted for, every free matches an "
-                        "allocation, every stack is whole.",
-                        scope, COUNT(analysis->replay.totals.events));
+                        "allocation%s.",
+                        scope, COUNT(analysis->replay.totals.events),
+                        ma_cut_close(&cut, (char[MA_CUT_CLOSE]){0}));
     else
         ma_model_format(model, object, "verdict", "",
                         "Warning: %s events were read, but with the doubts above: numbers may "
