@@ -70,6 +70,40 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
 
 #define LOSSES_SHOWN 5
 
+/* A reason as a person understands it; ma_loss_name is for machines. */
+static const char *reason_in_words(uint64_t reason)
+{
+    static const char *const words[] = {
+        [MLF_LOSS_MEMORY] = "no memory was left for tracing",
+        [MLF_LOSS_SINK_FULL] = "no space was left for the trace",
+        [MLF_LOSS_SINK_GONE] = "the trace's file or reader went away",
+        [MLF_LOSS_SIGNAL] = "in signal handlers that interrupted the recording",
+        [MLF_LOSS_CHOICE] = "dropped by choice, MLOG_ON_FULL=drop, as its reader was slow",
+        [MLF_LOSS_SANDBOX] = "the program's sandbox forbids it",
+    };
+    return reason < sizeof words / sizeof *words && words[reason] ? words[reason]
+                                                                  : "for an unknown reason";
+}
+
+/* Say what to do about a recording that stopped. */
+static void say_remedy(struct sayer *sayer, uint64_t reason)
+{
+    if (reason == MLF_LOSS_SANDBOX)
+        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
+                   "switch its sandbox off for the run to see the rest.");
+    if (reason == MLF_LOSS_MEMORY)
+        SAY(sayer,
+            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
+            "a cgroup's) left no memory for tracing; raise it for the run.");
+    if (reason == MLF_LOSS_SINK_FULL)
+        SAY(sayer, "  The disk, a quota or the limit of a file's size (ulimit -f) was reached; "
+                   "trace to where there is more, or less by MLOG_COMPRESS=zstd.");
+    if (reason == MLF_LOSS_SINK_GONE)
+        SAY(sayer, "  The reader of the pipe or the connection ended, the file was cut or "
+                   "overwritten, or its name and descriptor 1022 were gone; keep the reader "
+                   "running to the end, and give each run a file of its own.");
+}
+
 static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
 {
     const struct ma_trace *trace = &analysis->trace;
@@ -85,7 +119,7 @@ static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
                 SAY(sayer, "  %s of thread %llu%s%s%s, process %s: %s", COUNT(stream->lost[reason]),
                     (unsigned long long)stream->tid, stream->name && *stream->name ? " (" : "",
                     stream->name ? stream->name : "", stream->name && *stream->name ? ")" : "",
-                    NAME(analysis, stream->process), ma_loss_name(reason));
+                    NAME(analysis, stream->process), reason_in_words(reason));
             else
                 more++;
         }
@@ -101,15 +135,9 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
         say_losses(sayer, analysis);
     uint64_t reason = ma_audit_stop_reason(audit), error = ma_audit_stop_errno(audit);
     if (reason)
-        SAY(sayer, "Recording stopped before the program's end: %s%s%s.", ma_loss_name(reason),
+        SAY(sayer, "Recording stopped before the program's end: %s%s%s.", reason_in_words(reason),
             error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
-    if (reason == MLF_LOSS_SANDBOX)
-        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
-                   "switch its sandbox off for the run to see the rest.");
-    if (reason == MLF_LOSS_MEMORY)
-        SAY(sayer,
-            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
-            "a cgroup's) left no memory for tracing; raise it for the run.");
+    say_remedy(sayer, reason);
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "

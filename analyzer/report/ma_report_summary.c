@@ -61,6 +61,31 @@ static void add_calls(struct ma_model *model, struct ma_value *summary,
         ma_model_number(model, calls, names[i], NULL, MA_COUNT, totals->calls[i]);
 }
 
+/* What processes without an end in the trace still held: no leak yet, perhaps. */
+static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *summary)
+{
+    const struct ma_replay *books = ma_analysis_books(analysis);
+    uint64_t bytes = 0, blocks = 0, n = 0;
+    for (size_t i = 0; i < books->n_accounts; i++) {
+        const struct ma_account *account = books->accounts[i];
+        if (!account || account->process->ended)
+            continue;
+        bytes += account->live_bytes;
+        blocks += account->live_blocks;
+        n++;
+    }
+    ma_model_number(model, summary, "unended_bytes", NULL, MA_BYTES, bytes);
+    ma_model_number(model, summary, "unended_blocks", NULL, MA_COUNT, blocks);
+    if (!blocks)
+        return;
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    ma_model_format(model, summary, NULL, "  of these", "%s in %s blocks alive in %s process%s %s",
+                    ma_human_bytes(a, bytes), ma_human_count(b, blocks), ma_human_count(c, n),
+                    n == 1 ? "" : "es",
+                    analysis->ongoing ? "still running" : "without an end in the trace");
+}
+
 static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
@@ -95,6 +120,7 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_format(model, summary, NULL, "never freed", "%s in %s blocks",
                     ma_human_bytes(a, analysis->leaked_bytes),
                     ma_human_count(b, analysis->leaked_blocks));
+    add_unended(analysis, model, summary);
     ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
     ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
     ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);

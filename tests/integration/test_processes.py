@@ -207,3 +207,17 @@ def test_an_exec_in_a_container_ends_the_image_before(tmp_path, hold):
     assert [p["pid"] for p in whole["processes"] if p["executable"] == str(hold)] == [1, 1]
     assert 64 * 139 * 1000 <= whole["summary"]["peak_bytes"] < 1.5 * 64 * 139 * 1000
     assert whole["audit"]["missing_programs"] == 0
+
+
+def test_what_a_process_without_an_end_held_is_told_apart(tmp_path, hold):
+    """GIVEN a process that ended with 3 leaks and one that was killed with 64 blocks; THEN what is
+    never freed of the second is a number of its own."""
+    script = '''exec 1022>"$1"; mkfifo "$1.in" "$1.out"; exec 8<>"$1.in" 9<>"$1.out"
+                LD_PRELOAD=$LIB "$3" 10
+                LD_PRELOAD=$LIB "$2" <&8 >&9 & read -r _ <&9; kill -9 $!; wait'''
+    support.bash(script, tmp_path / "t", hold, PROGRAMS / "churn")
+    summary = support.summary(tmp_path / "t")
+    assert (summary["unended_bytes"], summary["unended_blocks"]) == (64 * 139 * 1000, 64)
+    assert summary["leaked_blocks"] == 67
+    text = support.analyze(tmp_path / "t", "--summary").stdout
+    assert "8.48 MiB in 64 blocks alive in 1 process without an end in the trace" in text
