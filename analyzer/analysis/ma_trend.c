@@ -26,6 +26,7 @@
 #define LEAST_BESIDE 0.25  /* of those of the stack */
 #define DRAINED 0.9        /* of what it held before the pause: some was given back in it */
 #define EARLY_SHARE 0.1    /* of a leak's bytes are from the first quarter of its life */
+#define PILED 0.1          /* of its level, in a quarter: growth that shows under any waves */
 #define FREED 0.1          /* of what was ever allocated: the stack turns over */
 #define WORK_SHARE 0.25    /* of the work lies in the stack's life: its clock is fine enough */
 #define IDLE 0.1           /* of the usual rate of work */
@@ -212,6 +213,35 @@ static bool rises_in_waves(const double *y, unsigned n)
     return low[1] - low[0] > WAVES * span && high[1] - high[0] > WAVES * span;
 }
 
+/* Blocks that were there at the end and were allocated in a part of the view, in intervals. */
+static double born(const float *births, double from, double to)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < MA_BIRTHS; i++) {
+        const double begin = i << MA_BIRTH_SHIFT, end = (i + 1) << MA_BIRTH_SHIFT;
+        const double inside = least_of(end, to) - (begin > from ? begin : from);
+        sum += inside > 0 ? (double)births[i] * inside / (end - begin) : 0;
+    }
+    return sum;
+}
+
+/* True if what it grew by in each of the two middle quarters is there yet, whatever came
+ * and went beside it; not if all of a wave before is gone. */
+static bool has_piled_up(const struct ma_trend_input *in, const struct view *view)
+{
+    const double life = view->end - view->from;
+    if (in->made[view->from] > PILED * in->made[view->end])
+        return false;
+    for (unsigned part = 1; part < 3; part++) {
+        const double from = 0.25 * part, to = from + 0.25;
+        const double grown = at_part(view, to) - at_part(view, from);
+        if (grown < PILED * view->kept[view->end] ||
+            born(in->births->bytes, view->from + from * life, view->from + to * life) < grown / 2)
+            return false;
+    }
+    return true;
+}
+
 /* Confidence by the number of allocations: what happened a few times may have been chance. */
 static double by_number(const struct ma_trend_input *in, const struct view *view)
 {
@@ -244,7 +274,7 @@ static struct ma_trend judge_form(const struct ma_trend_input *in, const struct 
 
     const bool recent = since <= 3 || since <= 2 * view->widest;
     if ((end < 2 || kept[end - 2] - before <= 2 * noise) && /* not of one interval alone */
-        !rises_in_waves(floors, n))
+        !rises_in_waves(floors, n) && !has_piled_up(in, view))
         return view->rises && since <= 3 && kept[end] < before
                    ? answer(trend, MA_TREND_PLATEAU, MA_WHY_BEFORE, 0.8)
                    : answer(trend, MA_TREND_PLATEAU, MA_WHY_PLAIN, settled);
@@ -276,18 +306,6 @@ static unsigned find_pause(const struct ma_trend_input *in, unsigned end)
     while (at > 0 && work_at(in, at) - work_at(in, at - 1) < IDLE * usual * usual)
         at--;
     return end - at <= LONGEST_PAUSE * (end + 1) ? at : end;
-}
-
-/* Blocks that were there at the end and were allocated in a part of the view, in intervals. */
-static double born(const float *births, double from, double to)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < MA_BIRTHS; i++) {
-        const double begin = i << MA_BIRTH_SHIFT, end = (i + 1) << MA_BIRTH_SHIFT;
-        const double inside = least_of(end, to) - (begin > from ? begin : from);
-        sum += inside > 0 ? (double)births[i] * inside / (end - begin) : 0;
-    }
-    return sum;
 }
 
 /* Where a pause gave back what comes and goes, only the age of what is left tells if it

@@ -131,20 +131,6 @@ static void swapped_buffers(void)
         buffer = regrow(buffer, 9000);
 }
 
-static struct queue half;
-
-static void most_freed(void)
-{
-    void *block = take(640);
-    if (!one_in(40))
-        queue_add(&half, block, step_now + 10);
-}
-
-static void most_freed_step(void)
-{
-    queue_expire(&half);
-}
-
 static void one_of_eight(void)
 {
     unsigned worker = 1 + served % 8;
@@ -416,7 +402,6 @@ const struct pattern patterns_kept[] = {
     {"timer_batch", LEAK, nothing, timer_batch},
     {"after_warming", LEAK, after_warming, NULL},
     {"swapped_buffers", LEAK, swapped_buffers, NULL},
-    {"most_freed", LEAK, most_freed, most_freed_step},
     {"one_of_eight", LEAK, one_of_eight, NULL},
     {"seldom_and_big", LEAK, seldom_and_big, NULL},
     {"fifo_500", CACHE, fifo_500, NULL},

@@ -195,6 +195,13 @@ static void accelerating(void)
         take(64);
 }
 
+static void most_freed(void)
+{
+    void *block = take(640);
+    if (!one_in(40))
+        queue_add(&timed, block, step_now + 10);
+}
+
 /* --- caches --- */
 
 static void filled(void)
@@ -424,6 +431,7 @@ const struct pattern patterns_tuned[] = {
     {"timer", LEAK, nothing, timer},
     {"one_worker", LEAK, one_worker, NULL},
     {"accelerating", LEAK, accelerating, NULL},
+    {"most_freed", LEAK, most_freed, expire},
     {"filled", CACHE, filled, NULL},
     {"lru_64", CACHE, lru_64, NULL},
     {"lru_sizes", CACHE, lru_sizes, NULL},
