@@ -74,8 +74,8 @@ struct ma_measure {
 };
 struct ma_stack_report {
     const char *key, *title;
-    const char *blocks_title;
-    const char *none; /* the sentence if there is no row */
+    const char *blocks_title; /* a plural with s */
+    const char *none;         /* the sentence if there is no row */
     struct ma_measure (*measure)(const struct ma_row *row);
     /* The rest may be NULL. True if the report's list leaves a row out: */
     bool (*leaves_out)(struct ma_analysis *analysis, const struct ma_row *row);

@@ -131,13 +131,12 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
         ma_model_number(model, entry, "bytes", NULL, MA_BYTES, one->bytes);
         ma_model_number(model, entry, "blocks", NULL, MA_COUNT, one->blocks);
         ma_model_number(model, entry, "stacks", NULL, MA_COUNT, one->stacks);
-        char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+        char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
         if (one->stacks)
-            ma_model_format(model, object, NULL, "",
-                            "%s in %s blocks from %s stack%s: leak:%s (%s:%u)",
-                            ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
-                            ma_human_count(c, one->stacks), one->stacks == 1 ? "" : "s",
-                            one->pattern, one->source, one->line);
+            ma_model_format(
+                model, object, NULL, "", "%s in %s from %s: leak:%s (%s:%u)",
+                ma_human_bytes(a, one->bytes), ma_human_counted(b, one->blocks, "block"),
+                ma_human_counted(c, one->stacks, "stack"), one->pattern, one->source, one->line);
     }
 }
 
@@ -145,7 +144,7 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
 static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_suppression *one = &analysis->leaks->runtime;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
     struct ma_value *object =
         ma_model_object(model, &model->root, "runtime", one->stacks ? "Left out" : NULL, MA_FIELDS);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, one->bytes);
@@ -153,11 +152,10 @@ static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "stacks", NULL, MA_COUNT, one->stacks);
     if (one->stacks)
         ma_model_format(model, object, NULL, "",
-                        "%s in %s block%s from %s stack%s: the C and C++ runtimes' own "
+                        "%s in %s from %s: the C and C++ runtimes' own "
                         "(--no-builtin-suppressions shows them)",
-                        ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
-                        one->blocks == 1 ? "" : "s", ma_human_count(c, one->stacks),
-                        one->stacks == 1 ? "" : "s");
+                        ma_human_bytes(a, one->bytes), ma_human_counted(b, one->blocks, "block"),
+                        ma_human_counted(c, one->stacks, "stack"));
 }
 
 static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)

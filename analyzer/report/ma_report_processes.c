@@ -92,7 +92,7 @@ static void describe_process(struct ma_model *model, struct ma_value *object,
                              bool json)
 {
     const struct ma_process *process = account->process;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     ma_model_number(model, object, "pid", "pid", MA_PLAIN, ma_process_pid(process));
     ma_model_number(model, object, "parent_pid", "child of", MA_PLAIN,
                     process->known ? process->record.parent_pid : 0);
@@ -106,15 +106,15 @@ static void describe_process(struct ma_model *model, struct ma_value *object,
     ma_model_number(model, object, "peak_time_ns", NULL, MA_NANOSECONDS, peak->peak_ns);
     if (json)
         return;
-    ma_model_format(model, object, NULL, "allocated", "%s in %s blocks",
+    ma_model_format(model, object, NULL, "allocated", "%s in %s",
                     ma_human_bytes(a, account->allocated_bytes),
-                    ma_human_count(b, account->allocations));
-    ma_model_format(model, object, NULL, "own peak", "%s in %s blocks after %s",
-                    ma_human_bytes(a, peak->peak_bytes), ma_human_count(b, peak->peak_blocks),
-                    ma_human_time(c, peak->peak_ns));
-    ma_model_format(model, object, NULL, "never freed", "%s in %s blocks",
+                    ma_human_counted(b, account->allocations, "block"));
+    ma_model_format(
+        model, object, NULL, "own peak", "%s in %s after %s", ma_human_bytes(a, peak->peak_bytes),
+        ma_human_counted(b, peak->peak_blocks, "block"), ma_human_time(c, peak->peak_ns));
+    ma_model_format(model, object, NULL, "never freed", "%s in %s",
                     ma_human_bytes(a, account->live_bytes),
-                    ma_human_count(b, account->live_blocks));
+                    ma_human_counted(b, account->live_blocks, "block"));
 }
 
 static int add_process(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,

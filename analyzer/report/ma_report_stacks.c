@@ -4,6 +4,8 @@
  * and sorting rows and laying them out as entries.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "ma_label.h"
 #include "ma_report.h"
@@ -143,19 +145,20 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
     const size_t shown = first.n;
     qsort_r(first.choices, shown, sizeof *first.choices, compare_rows, &first.order);
     struct ma_value *array = ma_model_array(model, parent, report->key, report->title, MA_ENTRIES);
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], d[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE], d[MA_HUMAN_SIZE];
+    char noun[16], rest[64] = "";
+    snprintf(noun, sizeof noun, "%.*s", (int)strlen(report->blocks_title) - 1,
+             report->blocks_title);
+    if (shown < n)
+        snprintf(rest, sizeof rest, "; the %s %s",
+                 report->compare && !analysis->request->n_sort ? "worst" : "largest",
+                 ma_human_count(d, shown));
     if (!n)
         ma_model_note(model, array, "%s", report->none);
     else
-        ma_model_note(
-            model, array,
-            shown < n ? "%s in %s %s from %s stacks; the %s %s:" : "%s in %s %s from %s stack%s%s:",
-            ma_human_bytes(a, total.bytes), ma_human_count(b, total.blocks), report->blocks_title,
-            ma_human_count(c, n),
-            shown < n ? report->compare && !analysis->request->n_sort ? "worst" : "largest"
-            : n > 1   ? "s"
-                      : "",
-            shown < n ? ma_human_count(d, shown) : "");
+        ma_model_note(model, array, "%s in %s from %s%s:", ma_human_bytes(a, total.bytes),
+                      ma_human_counted(b, total.blocks, noun), ma_human_counted(c, n, "stack"),
+                      rest);
     int result = 0;
     for (size_t i = 0; i < shown && result == 0; i++)
         result = add_entry(analysis, model, array, report, &first.choices[i], total.bytes);

@@ -231,7 +231,7 @@ static int build_threads(struct ma_analysis *analysis, struct ma_model *model)
     const struct threads *threads = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
     struct listed *listed = malloc((threads->n_sums + 1) * sizeof *listed);
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_COUNTED_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     uint64_t given = 0, bytes = 0;
     size_t n = 0;
     if (!listed)
@@ -245,11 +245,10 @@ static int build_threads(struct ma_analysis *analysis, struct ma_model *model)
     }
     qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)request);
     struct ma_value *object = ma_model_object(model, &model->root, "threads", "Threads", MA_FIELDS);
-    ma_model_note(model, object,
-                  "%s thread%s; %s blocks with %s were freed by another than "
-                  "their allocator.",
-                  ma_human_count(a, n), n == 1 ? "" : "s", ma_human_count(b, given),
-                  ma_human_bytes(c, bytes));
+    ma_model_note(model, object, "%s; %s with %s %s freed by another than %s allocator.",
+                  ma_human_counted(a, n, "thread"), ma_human_counted(b, given, "block"),
+                  ma_human_bytes(c, bytes), given == 1 ? "was" : "were",
+                  given == 1 ? "its" : "their");
     struct ma_value *array = ma_model_array(model, object, "threads", "", MA_TABLE);
     for (size_t i = 0; i < n && i < request->top; i++)
         add_thread(analysis, model, array, &listed[i]);

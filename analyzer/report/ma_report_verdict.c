@@ -16,6 +16,7 @@
 #include "ma_text.h"
 
 #define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
+#define COUNTED(n, noun) ma_human_counted((char[MA_COUNTED_SIZE]){0}, n, noun)
 #define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){0}, bytes)
 
 struct sums {
@@ -94,9 +95,9 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
         ma_model_number(model, bytes, ma_trend_name((enum ma_trend_kind)kind), NULL, MA_BYTES,
                         sums->bytes[kind]);
         if (sums->stacks[kind])
-            ma_model_format(model, verdict, NULL, titles[kind], "%s in %s stack%s%s",
-                            HUMAN(sums->bytes[kind]), COUNT(sums->stacks[kind]),
-                            sums->stacks[kind] == 1 ? "" : "s", words[kind] ? words[kind] : "");
+            ma_model_format(model, verdict, NULL, titles[kind], "%s in %s%s",
+                            HUMAN(sums->bytes[kind]), COUNTED(sums->stacks[kind], "stack"),
+                            words[kind] ? words[kind] : "");
     }
     ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, leaks->suppressed_bytes);
     if (leaks->suppressed_stacks)
@@ -180,9 +181,9 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
         int result = add_retired_node(analysis, model, verdict, sums.worst->stack);
         if (result < 0)
             return result;
-        ma_model_format(model, verdict, NULL, "  it costs",
-                        "%s in %s blocks so far, %s an hour later", HUMAN(sums.worst->leaked_bytes),
-                        ma_human_count((char[MA_HUMAN_SIZE]){0}, sums.worst->leaked_blocks),
+        ma_model_format(model, verdict, NULL, "  it costs", "%s in %s so far, %s an hour later",
+                        HUMAN(sums.worst->leaked_bytes),
+                        COUNTED(sums.worst->leaked_blocks, "block"),
                         HUMAN((uint64_t)(sums.projected < 1e18 ? sums.projected : 1e18)));
         ma_model_format(model, verdict, NULL, "  it rose in",
                         "%u of %u intervals; its oldest block is %s old", leak->trend.rises,
