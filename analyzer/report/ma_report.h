@@ -92,9 +92,17 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows);
 
 /* The label of a stack (see ma_label.h), with module and offset where symbols
- * are missing, as text under "label". Returns 0 or -ENOMEM. */
+ * are missing, as text under "label"; its note is the file and line. Returns 0 or
+ * -ENOMEM. */
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
+
+/* Add a function, as "function" with its "file", "line" and "last_line": the lines of its
+ * calls, which people see behind it. program: of several programs' functions of this name
+ * the program whose it is, or NULL. */
+struct ma_lines;
+void ma_report_function(struct ma_model *model, struct ma_value *parent, const char *title,
+                        const char *name, const char *program, const struct ma_lines *lines);
 
 /* Add the filter, as "filter" of parent: null without one. title: NULL, not for
  * people, or "". Returns 0 or -ENOMEM. */

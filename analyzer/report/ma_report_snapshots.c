@@ -347,7 +347,7 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
         add_sums(model, one, order[i].row->values, true);
         if ((result = ma_report_label(analysis, model, one, order[i].row->stack)) < 0)
             goto out;
-        one->last->title = "stack of";
+        one->last->title = "stack of"; /* with its place, as its note */
         ma_model_stack(model, one, "stack", order[i].row->stack);
     }
 out:

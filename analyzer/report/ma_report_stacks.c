@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ma_label.h"
+#include "ma_name_tree.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -53,11 +54,38 @@ int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct
     long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    ma_model_text(
-        model, parent, "label", NULL,
-        n ? ma_frame_name(&frames[ma_label_frame(frames, (size_t)n)], buffer, sizeof buffer)
-          : "(no stack)");
+    const struct ma_frame *frame = n ? &frames[ma_label_frame(frames, (size_t)n)] : NULL;
+    struct ma_value *label =
+        ma_model_text(model, parent, "label", NULL,
+                      frame ? ma_frame_name(frame, buffer, sizeof buffer) : "(no stack)");
+    if (frame && frame->file && frame->line)
+        ma_model_note(model, label, "%s:%u", ma_label_short_path(frame->file), frame->line);
     return 0;
+}
+
+void ma_report_function(struct ma_model *model, struct ma_value *parent, const char *title,
+                        const char *name, const char *program, const struct ma_lines *lines)
+{
+    const char *slash = program ? strrchr(program, '/') : NULL;
+    struct ma_value *told = ma_model_text(model, parent, "function", program ? NULL : title, name);
+    ma_model_text(model, parent, "program", NULL, program);
+    ma_model_text(model, parent, "file", NULL, lines->file);
+    if (lines->file) {
+        ma_model_number(model, parent, "line", NULL, MA_PLAIN, lines->first);
+        ma_model_number(model, parent, "last_line", NULL, MA_PLAIN, lines->last);
+    } else {
+        ma_model_null(model, parent, "line");
+        ma_model_null(model, parent, "last_line");
+    }
+    if (program)
+        told = ma_model_format(model, parent, NULL, title, "%s [%s]", name,
+                               slash ? slash + 1 : program);
+    char last[16] = "";
+    if (lines->last > lines->first)
+        snprintf(last, sizeof last, "-%u", lines->last);
+    if (lines->file)
+        ma_model_note(model, told, "%s:%u%s%s", ma_label_short_path(lines->file), lines->first,
+                      last, lines->elsewhere ? " …" : "");
 }
 
 static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
