@@ -199,6 +199,12 @@ static int walk_account(struct ma_analysis *analysis, const struct ma_account *a
     return result;
 }
 
+const struct ma_process *ma_leak_process(const struct ma_analysis *analysis,
+                                         const struct ma_row *row)
+{
+    return analysis->trace.processes[row->held_by >> 32];
+}
+
 void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
                    size_t index, struct ma_leak *leak)
 {

@@ -356,9 +356,16 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
     if (label && label->type == MA_TEXT)
         write_label(writer, label, column);
     putc('\n', writer->out);
+    bool in_remarks = true; /* an empty line goes before those of a further stack */
     for (const struct ma_value *child = entry->first; child; child = child->next) {
-        if (child->type == MA_TEXT && child->title)
+        if (child->extra && writer->fold)
+            continue;
+        if (child->type == MA_TEXT && child->title) {
+            if (child->extra && !in_remarks)
+                putc('\n', writer->out);
             write_remark(writer, child);
+        }
+        in_remarks = child->type == MA_TEXT || (in_remarks && child->type != MA_STACK);
         if (child->type == MA_STACK)
             write_stack(writer, child->stacks ? child->stacks : writer->stacks,
                         (uint32_t)child->number);

@@ -84,6 +84,9 @@ struct ma_stack_report {
     /* Add to the entry of a row. Returns 0 or -ENOMEM. */
     int (*describe)(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
                     const struct ma_row *row);
+    /* A word for what a row is. If given, people get rows of one own function as one
+     * entry, with a table of its lines. */
+    const char *(*kind)(struct ma_analysis *analysis, const struct ma_row *row);
 };
 int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report);
@@ -96,6 +99,12 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
  * -ENOMEM. */
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
+
+/* A process's program with its arguments, cut at the size; "unknown". Briefly: without the
+ * program's folder, and cut at some 60 bytes. Returns buffer. */
+#define MA_COMMAND_SIZE 512
+const char *ma_report_command(const struct ma_process *process, bool briefly,
+                              char buffer[MA_COMMAND_SIZE]);
 
 /* Add a function, as "function" with its "file", "line" and "last_line": the lines of its
  * calls, which people see behind it. program: of several programs' functions of this name

@@ -26,20 +26,14 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
     if (!trace->n_processes)
         return;
     const struct ma_process *first = trace->processes[0];
-    const struct ma_text *arguments = &first->texts[MLF_TEXT_ARGS];
-    char command[512] = "";
-    size_t used = 0;
-    for (size_t at = 0; at < arguments->size && used < sizeof command - 1;
-         at += strlen(arguments->data + at) + 1)
-        used += (size_t)snprintf(command + used, sizeof command - used, "%s%s", at ? " " : "",
-                                 arguments->data + at);
-    const char *program = command[0] ? command : ma_process_text(first, MLF_TEXT_EXE);
+    char command[MA_COMMAND_SIZE];
     char more[48] = "";
     if (trace->n_processes > 1)
         snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
                  trace->n_processes > 2 ? "es" : "");
     ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
-                    program[0] ? program : "unknown", (unsigned long long)ma_process_pid(first),
+                    ma_report_command(first, false, command),
+                    (unsigned long long)ma_process_pid(first),
                     first->ended        ? ""
                     : analysis->ongoing ? ", running"
                                         : ", no end recorded",

@@ -91,3 +91,88 @@ def test_programs_are_told_apart(tmp_path):
     tree = analyze(tmp_path / "t", "--tree", "--function", "remember").stdout
     assert all(f" remember [{name}], " in tree for name in ("one", "two", "three")), tree
     assert tree.count(" operator new\n") == 3
+
+
+def test_leaks_of_one_function_are_one_entry(many):
+    """GIVEN a function that leaks in three lines, and another one
+    WHEN leaks are shown
+    THEN people get an entry for each, a table of the lines, and all stacks in a pipe;
+    machines an entry for each stack."""
+    text = analyze(many, "--leaks", "--function", "^(remember|number)$").stdout
+    assert re.findall(r"^ +\d\. .*  (\w+), (.+)", text, re.M)[0] == ("remember", "4 stacks")
+    table = re.findall(r"^ +[\d.]+ KiB +8  unclear  \S*many.cc:(\d+)$", text, re.M)
+    assert table == [str(FIRST_LINE + i) for i in (2, 1, 0)], text
+    assert len(re.findall(r"^      remember +\S*many.cc", text, re.M)) == 4
+    leaks = support.report(many, "--leaks")["leaks"]
+    assert len([leak for leak in leaks if leak["label"] == "remember"]) == 4
+
+
+def test_an_extrapolation_is_no_longer_than_the_run(tmp_path):
+    """GIVEN a program that leaks for a part of a second; THEN the verdict tells what as long
+    a time adds, and nothing of an hour."""
+    source = MANY.replace("i < 8; i++) {", "i < 300; i++) { usleep(2000);")
+    support.trace([built(tmp_path, "slow", "#include <unistd.h>\n" + source)], tmp_path / "t")
+    text = analyze(tmp_path / "t").stdout
+    assert re.search(r"^    it costs .* so far, .* after [\d.]+ m?s more$", text, re.M), text
+    assert "an hour" not in text
+
+
+def test_the_process_that_leaks_is_named(tmp_path):
+    """GIVEN a shell that runs one program twice, of which one leaks ten times as long
+    WHEN the report is made, and that of each process
+    THEN verdict and leaks name the pid and the arguments of that one, and a table has it
+    first."""
+    source = MANY.replace("int main()", "int main(int, char **argv)").replace(
+        "i < 8; i++) {", "i < atoi(argv[1]); i++) { usleep(2000);")
+    slow = built(tmp_path, "slow", "#include <cstdlib>\n#include <unistd.h>\n" + source)
+    support.trace(["sh", "-c", '"$0" 30 & "$0" 300 & wait', slow], tmp_path / "t")
+    whole = support.report(tmp_path / "t", "--leaks", "--per-process")
+    pid = {tuple(p["arguments"][1:]): p["pid"] for p in whole["processes"]}[("300",)]
+    assert whole["verdict"]["fix_first_pid"] == pid
+    grown = [leak for leak in whole["leaks"] if leak["kind"] == "growing"]
+    assert grown and all(leak["pid"] == pid for leak in grown)
+    [one] = [p for p in whole["per_process"] if p["pid"] == pid and p["growing_bytes"]]
+    assert one["growing_bytes"] <= one["leaked_bytes"]
+    text = analyze(tmp_path / "t").stdout
+    assert re.search(rf"^    in process  +{pid} \(slow 300\) and 1 more$", text, re.M), text
+    assert f"      process: {pid} (slow 300) holds most, 2 processes do" in text
+    table = analyze(tmp_path / "t", "--per-process").stdout.split("\n\n")[0].splitlines()
+    assert table[0] == "Processes" and re.match(rf"  +{pid} .* slow 300$", table[2]), table
+
+
+THREADS = """
+#include <pthread.h>
+#include <cstdio>
+#include <cstdlib>
+static void *work(void *number)
+{
+    char name[16];
+    snprintf(name, sizeof name, "worker-%d", (int)(long)number);
+    pthread_setname_np(pthread_self(), name);
+    return malloc(123 * 8 + (long)number);
+}
+int main()
+{
+    pthread_t threads[12];
+    void *block;
+    for (long i = 0; i < 12; i++)
+        pthread_create(&threads[i], nullptr, work, (void *)i);
+    for (int i = 0; i < 12; i++)
+        pthread_join(threads[i], &block);
+}
+"""
+
+
+def test_threads_whose_names_differ_in_a_number_are_one_row(tmp_path):
+    """GIVEN worker-0 to worker-11
+    WHEN threads are shown
+    THEN people get one row for them, with their sums, the option that opens it does, and
+    machines get each."""
+    support.trace([built(tmp_path, "threads", THREADS, "-pthread")], tmp_path / "t")
+    text = analyze(tmp_path / "t", "--threads").stdout
+    row = re.search(r"^ +12 +11\.6 KiB +0 +995 B .* worker-\*, 12 threads$", text, re.M)
+    assert row and "--tid 'worker-*' shows each." in text, text
+    opened = analyze(tmp_path / "t", "--threads", "--top", "0", "--tid", "worker-*").stdout
+    assert len(re.findall(r"^ +1 +\d+ B .* \d+, worker-\d+$", opened, re.M)) == 12, opened
+    listed = support.report(tmp_path / "t", "--threads", "--top", "0")["threads"]["threads"]
+    assert len([t for t in listed if t["name"].startswith("worker-")]) == 12
