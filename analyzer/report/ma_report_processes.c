@@ -53,6 +53,7 @@ static void unite(struct ma_row *rows, size_t *n)
         last->calls += row->calls;
         last->bytes += row->bytes;
         last->temporary += row->temporary;
+        ma_own_peak_unite(&last->own, &row->own);
     }
     *n = kept;
 }
@@ -74,6 +75,7 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
             .calls = site->allocations,
             .bytes = site->allocated_bytes,
             .temporary = site->temporary,
+            .own = ma_analysis_own_peak(analysis, account, i),
         };
         ma_process_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
         if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)

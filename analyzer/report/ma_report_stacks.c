@@ -88,6 +88,17 @@ void ma_report_function(struct ma_model *model, struct ma_value *parent, const c
                       last, lines->elsewhere ? " …" : "");
 }
 
+static void add_own_peak(struct ma_model *model, struct ma_value *entry, const struct ma_row *row)
+{
+    char bytes[MA_HUMAN_SIZE], blocks[MA_COUNTED_SIZE], time[MA_HUMAN_SIZE];
+    ma_model_number(model, entry, "own_peak_bytes", NULL, MA_BYTES, row->own.bytes);
+    ma_model_number(model, entry, "own_peak_blocks", NULL, MA_COUNT, row->own.blocks);
+    ma_model_number(model, entry, "own_peak_time_ns", NULL, MA_NANOSECONDS, row->own.ns);
+    ma_model_format(model, entry, NULL, "at most:", "%s after %s; %s at once",
+                    ma_human_bytes(bytes, row->own.bytes), ma_human_time(time, row->own.ns),
+                    ma_human_counted(blocks, row->own.blocks, "block"));
+}
+
 static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
                      const struct ma_stack_report *report, const struct choice *choice,
                      uint64_t total)
@@ -104,6 +115,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     int result = ma_report_label(analysis, model, entry, choice->row->stack);
     if (result == 0 && report->describe)
         result = report->describe(analysis, model, entry, choice->row);
+    add_own_peak(model, entry, choice->row);
     ma_model_stack(model, entry, "stack", choice->row->stack);
     return result;
 }
@@ -201,6 +213,7 @@ static int add_group(struct ma_analysis *analysis, struct ma_model *model, struc
         ma_model_number(model, line, NULL, "       bytes", MA_BYTES, choices[i].measure.bytes);
         ma_model_number(model, line, NULL, report->blocks_title, MA_COUNT,
                         choices[i].measure.blocks);
+        ma_model_number(model, line, NULL, "at most", MA_BYTES, choices[i].row->own.bytes);
         ma_model_text(model, line, NULL, "kind", report->kind(analysis, choices[i].row));
         result = add_line(analysis, model, line, "line", choices[i].row->stack);
     }
@@ -215,6 +228,7 @@ static int add_group(struct ma_analysis *analysis, struct ma_model *model, struc
                             ma_human_counted(blocks, one->measure.blocks, noun));
         if (report->describe)
             result = report->describe(analysis, model, entry, one->row);
+        add_own_peak(model, entry, one->row);
         ma_model_stack(model, entry, "stack", one->row->stack);
         for (struct ma_value *value = before->next; value && i != at; value = value->next)
             value->extra = true;
