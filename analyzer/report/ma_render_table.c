@@ -55,12 +55,16 @@ static size_t measure_columns(const struct ma_value *array, size_t widths[COLUMN
     return n;
 }
 
-/* Write a function and the place it lies at, which goes where both have no room: the name
- * is shortened as long as half of it is left. */
+/* Write a function and the place it lies at, which goes where both have no room:
+ * first the place loses its folder, then the name is shortened. */
 static void write_function(FILE *out, const struct ma_value *value, size_t room)
 {
     char fitted[1024];
-    const size_t place = ma_text_columns(value->note) + 2, name = ma_text_columns(value->text);
+    const char *lies = value->note, *slash = strrchr(lies, '/');
+    const size_t name = ma_text_columns(value->text);
+    if (slash && name + ma_text_columns(lies) + 2 > room)
+        lies = slash + 1;
+    const size_t place = ma_text_columns(lies) + 2;
     const bool both = name + place <= room || (place < room && room - place >= NAME_LEAST);
     const size_t most = both ? room - place : room;
     const char *text = value->text;
@@ -70,7 +74,7 @@ static void write_function(FILE *out, const struct ma_value *value, size_t room)
     if (!both)
         return;
     fputs(", ", out);
-    ma_write_text(out, value->note, (size_t)1 << 20);
+    ma_write_text(out, lies, (size_t)1 << 20);
 }
 
 static void write_row(FILE *out, const struct ma_value *row, const size_t *widths, size_t n,

@@ -302,6 +302,16 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
         fprintf(writer->out, "      (%s)\n", root_texts[root] ? root_texts[root] : "cut here");
 }
 
+/* All frames of a stack. */
+static void write_whole_stack(struct writer *writer, struct ma_stacks *stacks, uint32_t id)
+{
+    struct writer whole = *writer;
+    whole.frames = SIZE_MAX;
+    whole.fold = false;
+    write_stack(&whole, stacks, id);
+    writer->failed |= whole.failed;
+}
+
 /* A sentence of an entry, on lines of its own that fit. */
 static void write_remark(struct writer *writer, const struct ma_value *remark)
 {
@@ -367,8 +377,8 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
         }
         in_remarks = child->type == MA_TEXT || (in_remarks && child->type != MA_STACK);
         if (child->type == MA_STACK)
-            write_stack(writer, child->stacks ? child->stacks : writer->stacks,
-                        (uint32_t)child->number);
+            (child->whole ? write_whole_stack : write_stack)(
+                writer, child->stacks ? child->stacks : writer->stacks, (uint32_t)child->number);
         if (child->type == MA_ARRAY && child->title)
             ma_render_table(writer->out, child, writer->width, writer->dim, writer->plain);
     }

@@ -51,6 +51,7 @@ struct ma_report {
     ROW(callers)                                                                                   \
     ROW(callees)                                                                                   \
     ROW(tree)                                                                                      \
+    ROW(stack)                                                                                     \
     ROW(audit)
 
 #define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;
@@ -95,8 +96,8 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows);
 
 /* The label of a stack (see ma_label.h), with module and offset where symbols
- * are missing, as text under "label"; its note is the file and line. Returns 0 or
- * -ENOMEM. */
+ * are missing, as text under "label"; its note is the file and line. The stack's number
+ * (ma_stack_key.h) stands before it, as "stack_id". Returns 0 or -ENOMEM. */
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
 
@@ -105,6 +106,10 @@ int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct
 #define MA_COMMAND_SIZE 512
 const char *ma_report_command(const struct ma_process *process, bool briefly,
                               char buffer[MA_COMMAND_SIZE]);
+
+/* Add the own peak of a row and the number of its stack. Returns 0 or -ENOMEM. */
+int ma_report_own_peak(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
+                       const struct ma_row *row);
 
 /* Add a function, as "function" with its "file", "line" and "last_line": the lines of its
  * calls, which people see behind it. program: of several programs' functions of this name

@@ -9,6 +9,7 @@
 
 #include "ma_label.h"
 #include "ma_name_tree.h"
+#include "ma_stack_key.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -51,9 +52,13 @@ int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct
 {
     const struct ma_frame *frames;
     char buffer[256];
-    long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
-    if (n < 0)
+    uint64_t number;
+    char digits[MA_KEY_SIZE];
+    long n;
+    if (ma_stack_key(&analysis->stacks, stack, &number) < 0 ||
+        (n = ma_stacks_frames(&analysis->stacks, stack, &frames)) < 0)
         return -ENOMEM;
+    ma_model_text(model, parent, "stack_id", NULL, ma_stack_key_text(number, digits));
     const struct ma_frame *frame = n ? &frames[ma_label_frame(frames, (size_t)n)] : NULL;
     struct ma_value *label =
         ma_model_text(model, parent, "label", NULL,
@@ -88,15 +93,22 @@ void ma_report_function(struct ma_model *model, struct ma_value *parent, const c
                       last, lines->elsewhere ? " …" : "");
 }
 
-static void add_own_peak(struct ma_model *model, struct ma_value *entry, const struct ma_row *row)
+int ma_report_own_peak(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
+                       const struct ma_row *row)
 {
+    uint64_t number;
+    char digits[MA_KEY_SIZE];
+    if (ma_stack_key(&analysis->stacks, row->stack, &number) < 0)
+        return -ENOMEM;
     char bytes[MA_HUMAN_SIZE], blocks[MA_COUNTED_SIZE], time[MA_HUMAN_SIZE];
     ma_model_number(model, entry, "own_peak_bytes", NULL, MA_BYTES, row->own.bytes);
     ma_model_number(model, entry, "own_peak_blocks", NULL, MA_COUNT, row->own.blocks);
     ma_model_number(model, entry, "own_peak_time_ns", NULL, MA_NANOSECONDS, row->own.ns);
-    ma_model_format(model, entry, NULL, "at most:", "%s after %s; %s at once",
+    ma_model_format(model, entry, NULL, "at most:", "%s after %s; %s at once; stack %s",
                     ma_human_bytes(bytes, row->own.bytes), ma_human_time(time, row->own.ns),
-                    ma_human_counted(blocks, row->own.blocks, "block"));
+                    ma_human_counted(blocks, row->own.blocks, "block"),
+                    ma_stack_key_text(number, digits));
+    return 0;
 }
 
 static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
@@ -115,7 +127,8 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
     int result = ma_report_label(analysis, model, entry, choice->row->stack);
     if (result == 0 && report->describe)
         result = report->describe(analysis, model, entry, choice->row);
-    add_own_peak(model, entry, choice->row);
+    if (result == 0)
+        result = ma_report_own_peak(analysis, model, entry, choice->row);
     ma_model_stack(model, entry, "stack", choice->row->stack);
     return result;
 }
@@ -215,7 +228,12 @@ static int add_group(struct ma_analysis *analysis, struct ma_model *model, struc
                         choices[i].measure.blocks);
         ma_model_number(model, line, NULL, "at most", MA_BYTES, choices[i].row->own.bytes);
         ma_model_text(model, line, NULL, "kind", report->kind(analysis, choices[i].row));
-        result = add_line(analysis, model, line, "line", choices[i].row->stack);
+        uint64_t number;
+        char digits[MA_KEY_SIZE];
+        result = ma_stack_key(&analysis->stacks, choices[i].row->stack, &number);
+        ma_model_text(model, line, NULL, "stack", ma_stack_key_text(number, digits));
+        if (result == 0)
+            result = add_line(analysis, model, line, "line", choices[i].row->stack);
     }
     snprintf(noun, sizeof noun, "%.*s", (int)strlen(report->blocks_title) - 1,
              report->blocks_title);
@@ -228,7 +246,8 @@ static int add_group(struct ma_analysis *analysis, struct ma_model *model, struc
                             ma_human_counted(blocks, one->measure.blocks, noun));
         if (report->describe)
             result = report->describe(analysis, model, entry, one->row);
-        add_own_peak(model, entry, one->row);
+        if (result == 0)
+            result = ma_report_own_peak(analysis, model, entry, one->row);
         ma_model_stack(model, entry, "stack", one->row->stack);
         for (struct ma_value *value = before->next; value && i != at; value = value->next)
             value->extra = true;
