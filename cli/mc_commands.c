@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mc_elf.h"
+
 #define LIBRARY "libmlog.so"
 
 /* The folder of the running command; "" if the kernel does not tell. */
@@ -41,35 +43,60 @@ static bool is_in(const char *folder, size_t n, const char *name, char path[PATH
     return length > 0 && length < PATH_MAX && is_file(path);
 }
 
-/* Try the folders of a list as LD_LIBRARY_PATH and PATH are. */
-static bool is_in_list(const char *list, const char *name, char path[PATH_MAX])
+/* True if the library can be loaded into the program; of NULL any can. */
+static bool fits(const char *library, const struct mc_elf *program)
+{
+    struct mc_elf elf;
+    return !program || !program->is_elf ||
+           (mc_elf_read(library, &elf) == 0 && elf.is_elf && elf.machine == program->machine &&
+            elf.bits == program->bits);
+}
+
+/* Consider the library in a folder: true if it fits. The first of all is kept, too. */
+static bool consider(const char *folder, size_t n, const struct mc_elf *program,
+                     char path[PATH_MAX], bool *any)
+{
+    char found[PATH_MAX];
+    if (!is_in(folder, n, LIBRARY, found))
+        return false;
+    bool right = fits(found, program);
+    if (right || !*any)
+        *any |= realpath(found, path) != NULL;
+    return right;
+}
+
+static bool consider_list(const char *list, const struct mc_elf *program, char path[PATH_MAX],
+                          bool *any)
 {
     for (const char *at = list; at; at = strchr(at, ':') ? strchr(at, ':') + 1 : NULL) {
         size_t n = strcspn(at, ":");
-        if (is_in(n ? at : ".", n ? n : 1, name, path))
+        if (consider(n ? at : ".", n ? n : 1, program, path, any))
             return true;
     }
     return false;
 }
 
-bool mc_find_library(char path[PATH_MAX])
+bool mc_find_library(const struct mc_elf *program, char path[PATH_MAX])
 {
     static const char *const beside[] = {"../libtrace", ("../" MC_LIBDIR), "../lib", "../lib64",
                                          "."};
     static const char system[] =
         MC_PREFIX "/" MC_LIBDIR ":/lib/" MC_MULTIARCH ":/usr/lib/" MC_MULTIARCH
                   ":/lib:/usr/lib:/lib64:/usr/lib64:/usr/local/lib/" MC_MULTIARCH
-                  ":/usr/local/lib:/usr/local/lib64";
+                  ":/usr/local/lib:/usr/local/lib64:/usr/lib/i386-linux-gnu:/usr/lib32"
+                  ":/usr/local/lib/i386-linux-gnu:/usr/lib/aarch64-linux-gnu";
     const char *own = own_folder();
-    char near[PATH_MAX], found[PATH_MAX];
+    char near[PATH_MAX];
+    bool any = false;
     for (size_t i = 0; *own && i < sizeof beside / sizeof *beside; i++) {
         int n = snprintf(near, sizeof near, "%s/%s", own, beside[i]);
-        if (n < PATH_MAX && is_in(near, (size_t)n, LIBRARY, found))
-            return realpath(found, path) != NULL;
+        if (n < PATH_MAX && consider(near, (size_t)n, program, path, &any))
+            return true;
     }
     const char *list = getenv("LD_LIBRARY_PATH");
-    if ((list && *list && is_in_list(list, LIBRARY, found)) || is_in_list(system, LIBRARY, found))
-        return realpath(found, path) != NULL;
+    if ((list && *list && consider_list(list, program, path, &any)) ||
+        consider_list(system, program, path, &any) || any)
+        return true;
     snprintf(path, PATH_MAX, "%.4000s/../" MC_LIBDIR, own);
     return false;
 }

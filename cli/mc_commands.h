@@ -11,9 +11,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Find the library. Returns false, with the first place where it was looked for in `path`,
- * if it is nowhere: not beside the command, in LD_LIBRARY_PATH or the system's folders. */
-bool mc_find_library(char path[PATH_MAX]);
+struct mc_elf;
+
+/* Find the library, the first one for the program's processor, else the first one; program
+ * may be NULL. Returns false, with the first place where it was looked for in `path`, if
+ * there is none beside the command, in LD_LIBRARY_PATH and the system's folders. */
+bool mc_find_library(const struct mc_elf *program, char path[PATH_MAX]);
 
 /* Find mlog-analyze or mlog-plot. Returns false if there is none: then `path` is the bare
  * name. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "mc_commands.h"
+#include "mc_elf.h"
 
 /* What the process that becomes the program tells us before it does. */
 struct message {
@@ -67,7 +68,7 @@ static bool set_environment(const struct mc_job *job)
     const char *list = getenv("LD_PRELOAD");
     if (job->compress && setenv("MLOG_COMPRESS", job->compress, 1) < 0)
         return false;
-    if (list && has_library(list))
+    if (!job->library || (list && has_library(list)))
         return true;
     if (!strpbrk(job->library, " :"))
         return prepend("LD_PRELOAD", job->library);
@@ -77,6 +78,22 @@ static bool set_environment(const struct mc_job *job)
     char *slash = strrchr(folder, '/');
     *slash = 0;
     return prepend("LD_LIBRARY_PATH", folder) && prepend("LD_PRELOAD", slash + 1);
+}
+
+/* Execute as a shell does: what is no program is a script for sh, but never an ELF file.
+ * Returns errno. */
+static int execute(char **argv)
+{
+    char path[PATH_MAX];
+    struct mc_elf elf;
+    if (mc_find_program(argv[0], path)) {
+        execv(path, argv);
+        const int error = errno;
+        if (error != ENOEXEC || mc_elf_read(path, &elf) < 0 || elf.is_elf)
+            return error;
+    }
+    execvp(argv[0], argv);
+    return errno;
 }
 
 /* Become the program; what stands in the way is in the message. */
@@ -97,8 +114,7 @@ static void become(struct mc_job *job, struct message *message, int to)
     if (child_was_ignored)
         signal(SIGCHLD, SIG_IGN);
     sigprocmask(SIG_SETMASK, &job->mask, NULL);
-    execvp(job->argv[0], job->argv);
-    const int error = errno;
+    const int error = execute(job->argv);
     message->status = error == ENOENT ? 127 : 126;
     snprintf(message->problem, sizeof message->problem, "%s: %s", job->argv[0],
              error == ENOENT && !strchr(job->argv[0], '/') ? "no such command" : strerror(error));

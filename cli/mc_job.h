@@ -17,7 +17,7 @@
 struct mc_job {
     char **argv;            /* the program; found by PATH */
     struct mc_trace *trace; /* placed in the program's process; its path comes back */
-    const char *library;    /* to be preloaded */
+    const char *library;    /* to be preloaded; NULL: none can be */
     const char *compress;   /* for MLOG_COMPRESS, or NULL */
     pid_t pid;              /* once it has started */
     int status;             /* as of waitid: si_status, and: */

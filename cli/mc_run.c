@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "mc_commands.h"
+#include "mc_doctor.h"
+#include "mc_elf.h"
 #include "mc_job.h"
 #include "mc_options.h"
 #include "mc_trace.h"
@@ -77,6 +79,7 @@ struct request {
     const char *output, *tcp;
     char compress[16];
     bool pipe, force, record_only, compressed;
+    bool explained; /* why the program cannot be traced */
     struct mc_view view;
 };
 
@@ -193,9 +196,13 @@ static int finish(struct request *request, struct mc_job *job, pid_t analyser)
         return 0;
     }
     if (!mc_trace_has_begun(trace->path)) {
-        fprintf(stderr,
-                "mlog: nothing was recorded: %s did not load libmlog.so; why: mlog doctor %s\n",
-                job->argv[0], job->argv[0]);
+        if (request->explained)
+            fputs("mlog: nothing was recorded\n", stderr);
+        else
+            fprintf(stderr,
+                    "mlog: nothing was recorded: libmlog.so did not begin in %s; why: mlog doctor "
+                    "%s, and libmlog(7), \"Not every program\"\n",
+                    job->argv[0], job->argv[0]);
         if (trace->made && trace->kind == MC_TRACE_FILE)
             unlink(trace->path);
         return view->n_fail_on > 0;
@@ -205,9 +212,17 @@ static int finish(struct request *request, struct mc_job *job, pid_t analyser)
     return mc_view_end(view);
 }
 
+static const struct mc_elf *find_program(const char *name, struct mc_elf *elf)
+{
+    char path[PATH_MAX];
+    *elf = (struct mc_elf){0};
+    return mc_find_program(name, path) && mc_elf_read(path, elf) == 0 ? elf : NULL;
+}
+
 static int run_program(struct request *request, char **argv)
 {
     char library[PATH_MAX], problem[PATH_MAX + 512];
+    struct mc_elf program;
     struct mc_trace trace;
     struct mc_view *view = &request->view;
     const char *why = mc_trace_choose(&trace, request->output, request->pipe, request->tcp);
@@ -223,7 +238,7 @@ static int run_program(struct request *request, char **argv)
     trace.force = request->force;
     if (request->record_only && trace.kind == MC_TRACE_PIPE)
         return mc_wrong(&mc_verb_run, "--record-only leaves nobody who reads a pipe: give -o FILE");
-    if (!mc_find_library(library)) {
+    if (!mc_find_library(find_program(argv[0], &program), library)) {
         fprintf(stderr,
                 "mlog run: there is no libmlog.so in %s, LD_LIBRARY_PATH and the system's folders: "
                 "install mlog's library, or name its folder in LD_LIBRARY_PATH\n",
@@ -237,10 +252,15 @@ static int run_program(struct request *request, char **argv)
                 library);
         return 125;
     }
+    struct mc_findings findings = {.out = stderr, .least = MC_FAIL, .prefix = "mlog:"};
+    if (find_program(argv[0], &program))
+        mc_doctor_program(&findings, argv[0]);
+    fflush(stderr);
+    request->explained = findings.shown > 0;
     struct mc_job job = {
         .argv = argv,
         .trace = &trace,
-        .library = library,
+        .library = findings.bars ? NULL : library,
         .compress = request->compressed ? request->compress : NULL,
         .asked = asked,
         .context = view,
