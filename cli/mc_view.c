@@ -321,7 +321,8 @@ static void tell_verdict(const struct mc_view *view, const char *report)
 {
     char text[1024], bytes[48];
     const char *verdict = mc_json_find(report, "verdict"), *sum = mc_json_find(report, "summary");
-    if (mc_json_string(mc_json_find(verdict, "sentence"), text, sizeof text))
+    if (mc_json_string(mc_json_find(report, "nothing_recorded"), text, sizeof text) ||
+        mc_json_string(mc_json_find(verdict, "sentence"), text, sizeof text))
         fprintf(stderr, "mlog: %s\n", text);
     if (mc_json_string(mc_json_find(verdict, "fix_first"), text, sizeof text))
         fprintf(stderr, "mlog: fix first: %s\n", text);
