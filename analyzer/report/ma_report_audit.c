@@ -11,6 +11,7 @@
 #include "ma_clock.h"
 #include "ma_identity.h"
 #include "ma_leaks.h"
+#include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_report_cut.h"
 #include "ma_text.h"
@@ -568,6 +569,9 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
                         "Warning: %s events were read, but with the doubts above: numbers may "
                         "be off.",
                         COUNT(analysis->replay.totals.events));
+    char why[1024];
+    const bool nothing = ma_nothing_recorded(analysis, why, sizeof why);
+    ma_model_text(model, object, "nothing_recorded", nothing ? "" : NULL, nothing ? why : NULL);
     return 0;
 }
 

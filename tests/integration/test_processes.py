@@ -185,7 +185,7 @@ def test_one_pid_in_two_containers_at_once(tmp_path, hold):
     support.assert_sound(whole["audit"])
     text = support.analyze(tmp_path / "t", "--per-process", "--threads").stdout
     for process in held:
-        assert text.count(f"1 in pid namespace {process['pid_namespace']}") == 2
+        assert text.count(f"1 in pid namespace {process['pid_namespace']}") == 3
     dumped = [json.loads(line) for line in
               support.analyze(tmp_path / "t", "--dump=json").stdout.splitlines()]
     blocks = [e for e in dumped if e["type"] == "alloc" and e["size"] == 139 * 1000]
