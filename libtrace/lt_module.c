@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lt_maps.h"
+#include "lt_objects.h"
 
 struct module {
     uintptr_t start, end, bias;
@@ -311,8 +312,8 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
 static void record(struct lt_context *context)
 {
     struct walk walk = {context, 0, ""};
-    dl_iterate_phdr(visit, &walk);
-    lt_unwind_refresh();
+    lt_objects_each(visit, &walk);
+    lt_unwind_refresh(lt_objects_each);
 }
 
 void lt_module_record_all(struct lt_context *context)
@@ -387,7 +388,7 @@ static int note_present(struct dl_phdr_info *info, size_t size, void *data)
 void lt_module_check_unloaded(struct lt_context *c)
 {
     struct check check = {__atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED), unloads};
-    dl_iterate_phdr(note_present, &check);
+    lt_objects_each(note_present, &check);
     if (check.subs == unloads || !lt_lock_take(&lock))
         return;
     unloads = check.subs;
