@@ -44,7 +44,10 @@ static void take_dynamic(struct lt_elf *elf, const ElfW(Dyn) * d, bool *with_add
     enum { PLT, RELA, REL };
     switch (d->d_tag) {
     case DT_SYMTAB: elf->symbols = address_of(elf, d); break;
-    case DT_STRTAB: elf->names = address_of(elf, d); break;
+    case DT_STRTAB:
+        elf->names = address_of(elf, d);
+        elf->is_relocated = d->d_un.d_ptr >= elf->bias;
+        break;
     case DT_STRSZ: elf->names_size = d->d_un.d_val; break;
     case DT_GNU_HASH: elf->gnu_hash = address_of(elf, d); break;
     case DT_HASH: elf->hash = address_of(elf, d); break;

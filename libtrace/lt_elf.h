@@ -24,7 +24,8 @@ struct lt_elf {
     uintptr_t start, end, bias;
     uintptr_t symbols, names, gnu_hash, hash; /* tables; 0: none */
     size_t names_size;
-    bool is_symbolic; /* DF_SYMBOLIC: its own definitions come first */
+    bool is_relocated; /* glibc's loader has been here: it is no file mapped to be read */
+    bool is_symbolic;  /* DF_SYMBOLIC: its own definitions come first */
     struct {
         uintptr_t at;
         size_t size, entry;

@@ -13,6 +13,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "lt_bypass.h"
 #include "lt_maps.h"
 #include "lt_objects.h"
 
@@ -292,6 +293,7 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
 struct walk {
     struct lt_context *context;
     uint32_t seen;
+    bool is_start;
     char main_path[PATH_KEPT];
 };
 
@@ -325,12 +327,15 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
         module_add(walk->context, &d, identity);
         lt_lock_release(&lock);
     }
+    uintptr_t start, end;
+    if (walk->is_start && !(d.flags & MLF_MODULE_VDSO) && span_of(&d, &start, &end))
+        lt_bypass_look_at(walk->context, start, d.path);
     return 0;
 }
 
-static void record(struct lt_context *context)
+static void record(struct lt_context *context, bool is_start)
 {
-    struct walk walk = {context, 0, ""};
+    struct walk walk = {context, 0, is_start, ""};
     lt_objects_each(visit, &walk);
     lt_unwind_refresh(lt_objects_each);
 }
@@ -339,14 +344,14 @@ void lt_module_record_all(struct lt_context *context)
 {
     modules = lt_memory(MODULES_MAX * sizeof *modules);
     if (modules)
-        record(context);
+        record(context, true);
 }
 
 void lt_module_record_loaded(struct lt_context *context)
 {
     uint32_t known = next_id;
     if (modules)
-        record(context);
+        record(context, false);
     if (next_id == known)
         return;
     /* Paths through the new code, if any are known, lead through no module. */
