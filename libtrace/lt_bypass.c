@@ -20,8 +20,9 @@
 #define SLOTS_MAX 4
 #define MODULES_MAX 2048
 #define TOLD_MAX 256
-#define LOOK_TICKS 25    /* ticks (of 10 ms and an event) from one look to the next */
-#define RECALL_TICKS 100 /* ... at words that were empty */
+#define PAGES_NEVER_MAPPED 65536 /* what lies below is an offset */
+#define LOOK_TICKS 25            /* ticks (of 10 ms and an event) from one look to the next */
+#define RECALL_TICKS 100         /* ... at words that were empty */
 #define PATH_KEPT 400
 
 static const char *const names[] = {"malloc", "free", "calloc", "realloc", "posix_memalign"};
@@ -53,6 +54,7 @@ static uint32_t namespaces, deepbinds;
 static uint32_t special_at; /* of `opened`, of the last one that asks for a look */
 static uint32_t pending;    /* modules with empty words */
 static uint32_t ticks;
+static bool closed; /* since the last look: modules may have gone, and others come there */
 
 void lt_bypass_note_opened(enum lt_opened how)
 {
@@ -71,12 +73,7 @@ void lt_bypass_after_fork(void)
 
 void lt_bypass_note_closed(void)
 {
-    if (!work || !lt_lock_take(&lock))
-        return;
-    work->n_modules = work->n_initial;
-    pending = 0;
-    looked_at = opened - 1;
-    lt_lock_release(&lock);
+    __atomic_store_n(&closed, true, __ATOMIC_RELAXED);
 }
 
 static uint64_t hash_of(const char *text)
@@ -127,17 +124,18 @@ static enum verdict judge(struct lt_context *c, const struct module *m, size_t f
     }
     if (address >= m->start && address < m->end)
         return OPEN;
+    if (address >= work->libc_start && address < work->libc_end) {
+        tell(c, path, MLF_BYPASS_DEEPBIND, work->libc_path);
+        return BYPASSES;
+    }
+    if (address < m->start && address < PAGES_NEVER_MAPPED)
+        return OPEN; /* not relocated yet */
     if (!lt_maps_find(address, &mapping, work->target_path, PATH_KEPT) || !work->target_path[0])
-        return OPEN; /* not relocated yet, or generated */
+        return OPEN;
     bool in_libc = !strcmp(work->target_path, work->libc_path);
-    bool in_first = address >= work->libc_start && address < work->libc_end;
-    if (in_libc && !in_first && !namespaces)
+    if (in_libc && !namespaces)
         return OURS; /* LD_AUDIT's */
-    tell(c, path,
-         !in_libc   ? MLF_BYPASS_OTHER
-         : in_first ? MLF_BYPASS_DEEPBIND
-                    : MLF_BYPASS_NAMESPACE,
-         work->target_path);
+    tell(c, path, in_libc ? MLF_BYPASS_NAMESPACE : MLF_BYPASS_OTHER, work->target_path);
     return BYPASSES;
 }
 
@@ -256,15 +254,23 @@ static void visit(const struct lt_mapping *mapping, const char *path, void *data
     if (!*path)
         return;
     uint64_t name = hash_of(path);
-    for (uint32_t i = 0; i < work->n_modules; i++)
-        if (work->modules[i].start == mapping->start &&
-            (!work->modules[i].name || work->modules[i].name == name))
+    struct module *m = NULL;
+    for (uint32_t i = 0; i < work->n_modules && !m; i++) {
+        struct module *known = &work->modules[i];
+        bool is_start = mapping->start == known->start;
+        if (is_start && known->name && known->name != name)
+            m = known; /* is gone, unloaded by libc itself */
+        else if (is_start || (mapping->start > known->start && mapping->start < known->end))
             return;
+    }
     if (!lt_elf_read(&work->elf, magic, mapping->start, sizeof magic) ||
         memcmp(magic, ELFMAG, SELFMAG))
         return;
-    struct module *m = add_module(mapping->start, name);
-    if (m && !look_at(data, m, path, false))
+    if (m)
+        *m = (struct module){.start = mapping->start, .name = name};
+    else
+        m = add_module(mapping->start, name);
+    if (m && !look_at(data, m, path, false) && m == &work->modules[work->n_modules - 1])
         work->n_modules--;
 }
 
@@ -310,11 +316,17 @@ void lt_bypass_check(struct lt_context *c, enum lt_bypass_when when)
         bool can_read = lt_elf_read(&work->elf, &byte, (uintptr_t)&now, 1);
         if (looks && !can_read && (namespaces || deepbinds))
             tell(c, "", namespaces ? MLF_BYPASS_NAMESPACE : MLF_BYPASS_DEEPBIND, "");
-        if (looks && can_read)
+        if (looks && can_read) {
+            if (__atomic_exchange_n(&closed, false, __ATOMIC_RELAXED)) {
+                work->n_modules = work->n_initial;
+                pending = 0;
+            }
             lt_maps_each(visit, c, &work->maps);
-        if (recalls && can_read)
+        }
+        if (recalls && can_read && !closed)
             recall(c);
-        if (looks && looked_once == now) /* by now what was being opened then is there */
+        /* At the second look what was being opened at the first is there. */
+        if (looks && (looked_once == now || when == LT_BYPASS_CLOSE))
             looked_at = now;
         looked_once = looks ? now : looked_once;
     }

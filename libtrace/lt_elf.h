@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 
 #define LT_ELF_TABLES 3
-#define LT_ELF_BATCH 16
+#define LT_ELF_BATCH 64
 #define LT_ELF_RELOCATIONS 170 /* 4 KiB of them */
 
 /* Owned by the caller; too big for the stack of a hook. */
