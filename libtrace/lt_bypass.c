@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * See lt_bypass.h. All words of a module are looked up in the same order, so one
- * that leads to us speaks for all. A word that still leads into the module's own
+ * of its linkage that leads to us speaks for all. A word that still leads into the module's own
  * linkage table was never used, and nothing is missing as long as that is so: it is
  * looked at again, at the end too.
  */
@@ -17,7 +17,7 @@
 #include "lt_maps.h"
 #include "lt_real.h"
 
-#define SLOTS_MAX 4
+#define SLOTS_MAX 8
 #define MODULES_MAX 2048
 #define TOLD_MAX 256
 #define PAGES_NEVER_MAPPED 65536 /* what lies below is an offset */
@@ -30,10 +30,10 @@ static const char *const names[] = {"malloc", "free", "calloc", "realloc", "posi
 
 struct module {
     uintptr_t start, end;
-    uint64_t name;        /* hash of its path; 0: there from the start */
-    uintptr_t own_malloc; /* its own definition; 0: none */
-    uint32_t n_slots;     /* 0: known, or nothing to know */
-    uint32_t functions;   /* a byte for each slot: which of the names it is of */
+    uint64_t name;                      /* hash of its path; 0: there from the start */
+    uintptr_t own_malloc;               /* its own definition; 0: none */
+    uint32_t n_slots;                   /* 0: known, or nothing to know */
+    unsigned char functions[SLOTS_MAX]; /* as lt_elf_find_slots tells them */
     uintptr_t slots[SLOTS_MAX];
 };
 
@@ -42,6 +42,7 @@ static struct work {
     struct lt_maps_buffer maps;
     char libc_path[PATH_KEPT], target_path[PATH_KEPT];
     uintptr_t libc_start, libc_end;
+    uintptr_t of_libc[NAMES]; /* its definitions */
     uint32_t n_modules, n_initial;
     struct module modules[MODULES_MAX];
     uint64_t told[TOLD_MAX]; /* hashes of what was recorded */
@@ -112,19 +113,22 @@ static void tell(struct lt_context *c, const char *path, enum mlf_bypass why, co
 /* What the word of a module says of it: 0 not yet, or nothing that counts. */
 enum verdict { OPEN, OURS, BYPASSES };
 
-static enum verdict judge(struct lt_context *c, const struct module *m, size_t function,
+static enum verdict judge(struct lt_context *c, const struct module *m, unsigned function,
                           uintptr_t address, const char *path)
 {
+    bool is_data = function & LT_ELF_DATA;
+    function &= ~(unsigned)LT_ELF_DATA;
     struct lt_mapping mapping;
     if (address && leads_here(function, address))
-        return OURS;
+        return is_data ? OPEN : OURS;
     if (address && address == m->own_malloc) {
         tell(c, path, MLF_BYPASS_OWN, path);
         return BYPASSES;
     }
     if (address >= m->start && address < m->end)
         return OPEN;
-    if (address >= work->libc_start && address < work->libc_end) {
+    if (is_data ? address && address == work->of_libc[function]
+                : address >= work->libc_start && address < work->libc_end) {
         tell(c, path, MLF_BYPASS_DEEPBIND, work->libc_path);
         return BYPASSES;
     }
@@ -133,8 +137,8 @@ static enum verdict judge(struct lt_context *c, const struct module *m, size_t f
     if (!lt_maps_find(address, &mapping, work->target_path, PATH_KEPT) || !work->target_path[0])
         return OPEN;
     bool in_libc = !strcmp(work->target_path, work->libc_path);
-    if (in_libc && !namespaces)
-        return OURS; /* LD_AUDIT's */
+    if (in_libc ? !namespaces : is_data)
+        return is_data ? OPEN : OURS; /* LD_AUDIT's; a function of the program's choice */
     tell(c, path, in_libc ? MLF_BYPASS_NAMESPACE : MLF_BYPASS_OTHER, work->target_path);
     return BYPASSES;
 }
@@ -146,7 +150,7 @@ static void judge_module(struct lt_context *c, struct module *m, const char *pat
         uintptr_t address = 0;
         if (!lt_elf_read(&work->elf, &address, m->slots[i], sizeof address))
             break; /* gone */
-        if (judge(c, m, m->functions >> 8 * i & 0xff, address, path) != OPEN) {
+        if (judge(c, m, m->functions[i], address, path) != OPEN) {
             m->n_slots = 0;
             return;
         }
@@ -169,7 +173,6 @@ static bool has_hidden_malloc(const struct module *m, bool is_initial)
 static bool look_at(struct lt_context *c, struct module *m, const char *path, bool is_initial)
 {
     uint32_t numbers[NAMES] = {0}, number;
-    unsigned char which[SLOTS_MAX];
     ElfW(Sym) symbol;
     if (lt_real_is_hook((const void *)m->start) || m->start == getauxval(AT_BASE) ||
         !lt_elf_open(&work->elf, m->start, is_initial))
@@ -191,12 +194,10 @@ static bool look_at(struct lt_context *c, struct module *m, const char *path, bo
             if (i == 0)
                 m->own_malloc = work->elf.bias + symbol.st_value;
         }
-    size_t n = lt_elf_find_slots(&work->elf, numbers, NAMES, m->slots, which, SLOTS_MAX);
+    size_t n = lt_elf_find_slots(&work->elf, numbers, NAMES, m->slots, m->functions, SLOTS_MAX);
     bool calls_malloc = false;
-    for (size_t i = 0; i < n; i++) {
-        m->functions |= (uint32_t)which[i] << 8 * i;
-        calls_malloc |= which[i] == 0;
-    }
+    for (size_t i = 0; i < n; i++)
+        calls_malloc |= (m->functions[i] & ~LT_ELF_DATA) == 0;
     m->n_slots = (uint32_t)n;
     if (!calls_malloc && m->start != work->libc_start && has_hidden_malloc(m, is_initial))
         tell(c, path, MLF_BYPASS_OWN, path);
@@ -217,23 +218,32 @@ static struct module *add_module(uintptr_t start, uint64_t name)
     return m;
 }
 
+static void find_libc(struct work *new)
+{
+    struct lt_mapping mapping;
+    ElfW(Sym) symbol;
+    Dl_info libc;
+    uint32_t number;
+    if (!lt_in_libc || !dladdr((const void *)lt_in_libc, &libc) ||
+        !lt_elf_open(&new->elf, (uintptr_t)libc.dli_fbase, true))
+        return;
+    new->libc_start = (uintptr_t)libc.dli_fbase;
+    new->libc_end = new->elf.end;
+    lt_maps_find(new->libc_start, &mapping, new->libc_path, PATH_KEPT);
+    for (size_t i = 0; i < NAMES; i++)
+        if (lt_elf_find(&new->elf, names[i], &symbol, &number))
+            new->of_libc[i] = new->elf.bias + symbol.st_value;
+}
+
 static bool set_up(void)
 {
     if (work)
         return true;
     struct work *new = lt_memory(sizeof *new);
-    struct lt_mapping mapping;
-    Dl_info libc;
-    if (!new)
-        return false;
-    if (lt_in_libc && dladdr((const void *)lt_in_libc, &libc)) {
-        new->libc_start = (uintptr_t)libc.dli_fbase;
-        lt_maps_find((uintptr_t)libc.dli_fbase, &mapping, new->libc_path, PATH_KEPT);
-        if (lt_elf_open(&new->elf, new->libc_start, true))
-            new->libc_end = new->elf.end;
-    }
+    if (new)
+        find_libc(new);
     work = new;
-    return true;
+    return work;
 }
 
 void lt_bypass_look_at(struct lt_context *c, uintptr_t start, const char *path)

@@ -249,6 +249,19 @@ static uint32_t symbol_of(uintptr_t info)
     return (uint32_t)(sizeof info == 8 ? (uint64_t)info >> 32 : info >> 8);
 }
 
+/* A word through which code calls, or takes an address. */
+static bool is_linkage(uintptr_t info)
+{
+    uint32_t type = (uint32_t)(sizeof info == 8 ? info : info & 0xff);
+#if defined(__aarch64__)
+    return type == R_AARCH64_GLOB_DAT || type == R_AARCH64_JUMP_SLOT;
+#elif defined(__x86_64__)
+    return type == R_X86_64_GLOB_DAT || type == R_X86_64_JUMP_SLOT;
+#else
+    return type == R_386_GLOB_DAT || type == R_386_JMP_SLOT;
+#endif
+}
+
 size_t lt_elf_find_slots(struct lt_elf *elf, const uint32_t numbers[], size_t n, uintptr_t slots[],
                          unsigned char which[], size_t room)
 {
@@ -267,7 +280,8 @@ size_t lt_elf_find_slots(struct lt_elf *elf, const uint32_t numbers[], size_t n,
             for (size_t k = 0; symbol && k < n; k++)
                 if (numbers[k] == symbol) {
                     slots[found] = elf->bias + relocation[0];
-                    which[found++] = (unsigned char)k;
+                    which[found++] =
+                        (unsigned char)(k | (is_linkage(relocation[1]) ? 0 : LT_ELF_DATA));
                     break;
                 }
         }

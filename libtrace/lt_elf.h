@@ -48,8 +48,10 @@ bool lt_elf_find(struct lt_elf *elf, const char *name, ElfW(Sym) * symbol, uint3
 void lt_elf_find_undefined(struct lt_elf *elf, const char *const names[], size_t n,
                            uint32_t numbers[]);
 /* Addresses of words that hold the address of one of these symbols, once it is looked
- * up: at most `room` of them go to `slots`, and which of the numbers to `which`.
- * Returns how many. Numbers of 0 are no symbol. */
+ * up: at most `room` of them go to `slots`, and which of the numbers to `which`, with
+ * LT_ELF_DATA where the word is no part of the linkage, so that the program may have
+ * changed it since. Returns how many. Numbers of 0 are no symbol. */
+#define LT_ELF_DATA 0x80
 size_t lt_elf_find_slots(struct lt_elf *elf, const uint32_t numbers[], size_t n, uintptr_t slots[],
                          unsigned char which[], size_t room);
 /* Read memory of the object, or any other; false if that is not there. */

@@ -22,6 +22,7 @@ static void spend_time(void)
     struct timespec moment = {0, 1000000};
     for (int i = 0; i < 1500; i++) { free(malloc(10)); nanosleep(&moment, 0); }
 }
+void *main_take(size_t size) { return malloc(size); }
 int main(int argc, char **argv)
 {
     const char *how = argv[1], *end = argv[argc - 1];
@@ -52,6 +53,14 @@ TABLE = r"""
 struct { void *(*take)(size_t); } table = {malloc};
 void *plugin_take(size_t size) { return table.take(size); }
 """
+# ... which the program fills with what it likes, as Python does with libmpdec's.
+CHOSEN = TABLE + r"""
+void *main_take(size_t size);
+char *getenv(const char *);
+void *(*other)(size_t) = malloc;
+__attribute__((constructor)) static void choose(void)
+{ table.take = main_take; other = (void *(*)(size_t))getenv; }
+"""
 OWN = PLAIN + r"""
 static char room[1 << 20];
 static size_t used;
@@ -78,7 +87,7 @@ def audit_of(path):
 
 
 def trace(tmp_path, how, end, plug, **env):
-    opener = build(tmp_path, "opener", OPENER)
+    opener = build(tmp_path, "opener", OPENER, "-rdynamic")
     return support.trace([opener, how, plug, end], tmp_path / "t",
                          env=support.clean_environment(**env))
 
@@ -149,7 +158,8 @@ def test_a_plugin_bound_to_anothers_malloc(tmp_path):
     assert (str(plug), "another's malloc") in found and not audit["complete"]
 
 
-@pytest.mark.parametrize("source, flags", [(PLAIN, []), (OWN, []), (TABLE, ["-Wl,-z,lazy"])])
+@pytest.mark.parametrize("source, flags", [(PLAIN, []), (OWN, []), (CHOSEN, []),
+                                           (TABLE, ["-Wl,-z,lazy"])])
 def test_a_plugin_that_is_traced_is_not_named(tmp_path, source, flags):
     """Also one with a malloc of its own that nobody calls, as others' come first."""
     plug = plugin(tmp_path, source, *flags)
