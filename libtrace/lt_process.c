@@ -185,11 +185,11 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
     if (active == LT_ACTIVE)
         c = lt_context_choose(frame);
     if (c) {
-        LT_SIGNAL_FENCE();
-        bool ready = true;
-        if (c->announced != lt_process.key)
+        LT_SIGNAL_FENCE(); /* lt_yield: busy is seen before what is looked at now */
+        bool ready = lt_page.active == LT_ACTIVE;
+        if (ready && c->announced != lt_process.key)
             announce_context(c);
-        if (c->events.position > c->events.limit)
+        if (ready && c->events.position > c->events.limit)
             ready = lt_writer_room(&c->events, LT_ITEM_MAX);
         if (LT_UNLIKELY(ready && (c->lost || c->dropped || lt_process.lost))) {
             lt_context_say_losses(c, lt_now(), false);
