@@ -187,20 +187,26 @@ static inline void *record_outcome(const struct lt_frame_start *at, void *addres
     return address;
 }
 
+static LT_COLD void *malloc_refused(const struct lt_frame_start *at, size_t size)
+{
+    if (lt_yield(size))
+        return lt_real.malloc(size);
+    if (at)
+        record_failed(at, size, MLF_FN_malloc);
+    return NULL;
+}
+
 LT_EXPORT void *malloc(size_t size)
 {
     void *p = lt_real.malloc(size);
     if (!tracing() || LT_CALLED_BY_REAL())
-        return p || !lt_yield(size) ? p : lt_real.malloc(size);
+        return LT_LIKELY(p != NULL) ? p : malloc_refused(NULL, size);
     struct lt_frame_start at = caller();
-    if (LT_LIKELY(p != NULL)) {
+    if (LT_LIKELY(p != NULL))
         record_malloc(&at, p, size);
-        return p;
-    }
-    if (lt_yield(size))
-        return lt_real.malloc(size);
-    record_failed(&at, size, MLF_FN_malloc);
-    return NULL;
+    else
+        p = malloc_refused(&at, size);
+    return p;
 }
 
 LT_EXPORT void *calloc(size_t n, size_t size)

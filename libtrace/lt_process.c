@@ -17,6 +17,7 @@
 #include "lt_config.h"
 #include "lt_forward.h"
 #include "lt_module.h"
+#include "lt_probe.h"
 #include "lt_real.h"
 #include "lt_records.h"
 #include "lt_sink.h"
@@ -89,6 +90,13 @@ static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
+    if (!lt_process.started && lt_probe_is_deadly()) {
+        lt_process.started = lt_process.stopped = true;
+        __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
+        lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
+               "programs for the calls that tracing needs; start it without its sandbox",
+               NULL, 0);
+    }
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
         lt_config_read();
