@@ -162,6 +162,9 @@ void lt_unwind_set_mode(enum lt_unwind_mode mode);
  * event that begins after it. Call after dlclose and after a JIT's frames were
  * registered or withdrawn. */
 void lt_unwind_flush(void);
+/* No stack will be taken any more: the whole pages in *from of *size bytes may be
+ * unmapped by the caller, for good; false if not. */
+bool lt_unwind_give_up(void **from, size_t *size, size_t page);
 
 /* Code was mapped: known to the unwinder from now on. Nothing to do where libc
  * tells of its objects without a lock (glibc since 2.35). Takes the loader's lock,

@@ -228,6 +228,8 @@ static uint64_t lt_l1[LT_L1_COUNT] __attribute__((aligned(64)));
 static uint64_t lt_l2[LT_L1_COUNT][LT_L2_WAYS] __attribute__((aligned(64)));
 static struct lt_wide lt_wide[LT_WIDE_COUNT];
 static uint32_t lt_wide_next;
+static uint32_t lt_flushing; /* threads inside lt_unwind_flush */
+static bool lt_given_up;     /* lt_l2 is there no more */
 
 /* Call sites of one function share cache lines. The index and the bits that a
  * word keeps of the key hold every bit that a key can have. */
@@ -540,16 +542,28 @@ void lt_unwind_flush(void)
         next = old == 255 ? 1 : old + 1;
     } while (!__atomic_compare_exchange_n(&lt_generation, &old, next, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
-    if (next == 1) {
+    __atomic_fetch_add(&lt_flushing, 1, __ATOMIC_SEQ_CST);
+    if (next == 1 && !__atomic_load_n(&lt_given_up, __ATOMIC_SEQ_CST)) {
         for (unsigned i = 0; i < LT_L1_COUNT; i++) {
             __atomic_store_n(&lt_l1[i], 0, __ATOMIC_RELAXED);
             for (unsigned k = 0; k < LT_L2_WAYS; k++)
                 __atomic_store_n(&lt_l2[i][k], 0, __ATOMIC_RELAXED);
         }
     }
+    __atomic_fetch_sub(&lt_flushing, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&lt_seen_count, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&lt_seen_none, 0, __ATOMIC_RELEASE);
     __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
+}
+
+bool lt_unwind_give_up(void **from, size_t *size, size_t page)
+{
+    uintptr_t at = ((uintptr_t)lt_l2 + page - 1) & ~(uintptr_t)(page - 1);
+    uintptr_t end = ((uintptr_t)lt_l2 + sizeof lt_l2) & ~(uintptr_t)(page - 1);
+    *from = (void *)at;
+    *size = end - at;
+    __atomic_store_n(&lt_given_up, true, __ATOMIC_SEQ_CST);
+    return end > at && __atomic_load_n(&lt_flushing, __ATOMIC_SEQ_CST) == 0;
 }
 
 void lt_unwind_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *))

@@ -106,8 +106,8 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
                    "switch its sandbox off for the run to see the rest.");
     if (reason == MLF_LOSS_MEMORY)
         SAY(sayer,
-            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
-            "a cgroup's) left no memory for tracing; raise it for the run.");
+            "  A limit of the process (RLIMIT_AS, which is ulimit -v, or RLIMIT_DATA) left no "
+            "memory for tracing beside the program's own; raise it for the run.");
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
