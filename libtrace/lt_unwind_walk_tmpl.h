@@ -7,6 +7,8 @@
  *   LT_IS_CODE       may that address be one of code? not so for a return address of 0
  *   lt_arch_key      the address whose rule holds at a state
  *   lt_arch_pack     the same in LT_KEY_BITS bits
+ *   lt_arch_classify_row, lt_arch_is_sigreturn, lt_arch_is_base
+ *                    how rules are found: lt_unwind_rules_tmpl.h
  *   lt_arch_slots    the addresses that a step by a rule in a word reads
  *   lt_arch_step     that step: the outer pc and fp
  *   lt_arch_odd      a step of LT_KIND_ODD or LT_KIND_SIGNAL
