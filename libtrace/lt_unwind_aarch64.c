@@ -33,10 +33,6 @@
 
 #include "lt_unwind_core_tmpl.h"
 
-#include "lt_sys.h"
-
-#include <errno.h>
-
 /* Offsets of registers in the kernel's signal frame, from the sp at which
  * rt_sigreturn is called: behind siginfo_t (128 bytes) and the head of
  * ucontext_t (176) come the fault address, x0..x30, sp, pc. */
@@ -59,12 +55,10 @@ static bool is_sigreturn_in(const struct lt_cfi_object *o, uintptr_t pc)
 }
 
 /* Emulators put the trampoline on a page of no object. An address that is no code
- * may be no memory either, so the kernel is asked: it copies the set before it
- * looks at `how`, which is none. Once a pc, for the answer is cached. */
+ * may be no memory either, so the kernel is asked: once a pc, for the answer is cached. */
 static bool is_sigreturn_nowhere(uintptr_t pc)
 {
-    return pc % 4 == 0 && lt_syscall4(SYS_rt_sigprocmask, -1, pc, 0, 8) == -EINVAL &&
-           is_sigreturn(pc);
+    return pc % 4 == 0 && lt_cfi_readable(pc) && is_sigreturn(pc);
 }
 
 static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
@@ -114,7 +108,7 @@ static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object 
 {
     (void)key;
 #if defined(__GLIBC__)
-    return found == LT_CFI_NO_FDE && lt_begins_stacks(o);
+    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
 #else
     (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
     return false;

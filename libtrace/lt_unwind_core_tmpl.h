@@ -45,7 +45,9 @@
  * during the event. (3) The 8-bit generation of a cached rule may wrap while a
  * thread is inside a single event: the caches are emptied at the wrap, so that
  * thread would have to sleep there through 254 more flushes. (4) Rules are true:
- * where assembly lies about its frame, we follow it as exception handling would.
+ * where assembly lies about its frame, we follow it as exception handling would,
+ * but read nothing by a register other than sp that is not known to be memory
+ * (may_reach, lt_cfi_may_load), but within LT_FRAME_FAR above sp.
  * Beyond a signal frame they are not believed that far (may_read), since libgcc
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.
@@ -59,7 +61,12 @@
 #include <string.h>
 
 /* The kinds of code without a rule: the offset of LT_KIND_NONE. */
-enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
+enum {
+    LT_NONE_END,    /* libc's, which keeps no frame pointers */
+    LT_NONE_GUESS,  /* generated, or in an object without any rules */
+    LT_NONE_WITHIN, /* in an object whose other code has rules */
+    LT_NONE_BAD     /* the rule cannot be read */
+};
 
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -117,9 +124,8 @@ enum lt_kind {
 #define LT_WORD_TAG (~(uint64_t)0 >> 9 & ~((uint64_t)LT_WORD_OFF_MAX << 3))
 #define LT_WORD(kind, slot, off)                                                                   \
     ((uint64_t)(kind) << 61 | (uint64_t)(slot) << 55 | (uint64_t)(off) << 3)
-/* A frame larger than this is looked at twice: so far no rule in a word reaches
- * by sp, only an fp that points elsewhere. */
-#define LT_FRAME_FAR (1ul << 20)
+/* A frame larger than this, by fp, is looked at twice: fp may point elsewhere. */
+#define LT_FRAME_FAR (1ul << 14)
 
 /* Rules that fit no word: large frames, unusual slots. */
 struct lt_wide {

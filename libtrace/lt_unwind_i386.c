@@ -94,7 +94,7 @@ static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object 
 {
     (void)key;
 #if defined(__GLIBC__)
-    return found == LT_CFI_NO_FDE && lt_begins_stacks(o);
+    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
 #else
     (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
     return false;

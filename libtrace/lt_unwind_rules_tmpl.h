@@ -100,14 +100,19 @@ static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object 
 /* Lies in the loader, where _dl_find_object does not. */
 extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
 
-/* True in the loader and in libc, whose code without an FDE is where stacks begin:
- * _dl_start_user, __start_context, clone. */
-static bool lt_begins_stacks(const struct lt_cfi_object *o)
-{
-    const uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
-    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
-}
 #endif
+
+/* True for libc and its loader. */
+static bool lt_is_libc(const struct lt_cfi_object *o)
+{
+    const uintptr_t libc = (uintptr_t)lt_in_libc;
+#if defined(__GLIBC__)
+    const uintptr_t loader = (uintptr_t)lt_in_loader;
+    if (loader >= o->start && loader < o->end)
+        return true;
+#endif
+    return libc >= o->start && libc < o->end;
+}
 
 /* What holds at key, likewise. */
 static uint64_t lt_classify(struct lt_unwinder_all *u, uintptr_t key)
@@ -131,7 +136,10 @@ static uint64_t lt_classify(struct lt_unwinder_all *u, uintptr_t key)
     case LT_CFI_NO_TABLE:
         if (lt_arch_is_base(found, o, key))
             return LT_WORD(LT_KIND_END, 0, 0);
-        return found == LT_CFI_NO_TABLE ? guess : LT_WORD(LT_KIND_NONE, 0, LT_NONE_END);
+        if (found == LT_CFI_NO_TABLE)
+            return guess;
+        /* musl keeps neither FDEs nor frame pointers. */
+        return LT_WORD(LT_KIND_NONE, 0, lt_is_libc(o) ? LT_NONE_END : LT_NONE_WITHIN);
     case LT_CFI_NO_OBJECT: return guess;
     default: return bad;
     }

@@ -38,7 +38,7 @@ static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object 
     (void)found;
 #if defined(__GLIBC__)
     (void)key;
-    return lt_begins_stacks(o);
+    return lt_is_libc(o); /* _dl_start_user, __start_context */
 #else
     /* musl is built without FDEs. The caller of main or of a thread's function
      * hands its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */

@@ -7,6 +7,7 @@
  *     number   the frame is said to be found by r12, which holds a number
  *     far      ... by rbp, which does
  *     deref    ... by a word at the address that rbx holds, a number
+ *     near     ... by rbx, which points 256 KiB beyond the end of a small stack
  *     aligned  the stack was aligned behind the information's back
  *     bare     a thunk without any, which keeps a frame pointer
  *
@@ -15,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 static void *volatile keep;
 
@@ -27,6 +30,7 @@ __attribute__((noinline)) static void allocate(void)
 void liar_number(void (*f)(void));
 void liar_far(void (*f)(void));
 void liar_deref(void (*f)(void));
+void liar_near(void (*f)(void));
 void liar_aligned(void (*f)(void));
 void liar_bare(void (*f)(void));
 
@@ -52,6 +56,12 @@ THUNK("liar_deref", ".cfi_startproc\n"
                     "call *%rdi\n"
                     "pop %rbx\n.cfi_def_cfa %rsp, 8\n"
                     "ret\n.cfi_endproc\n");
+THUNK("liar_near", ".cfi_startproc\n"
+                   "push %rbx\n.cfi_def_cfa_offset 16\n"
+                   "lea 0x40000(%rsp), %rbx\n.cfi_def_cfa %rbx, 16\n"
+                   "call *%rdi\n"
+                   "pop %rbx\n.cfi_def_cfa %rsp, 8\n"
+                   "ret\n.cfi_endproc\n");
 THUNK("liar_aligned", ".cfi_startproc\n"
                       "sub $48, %rsp\n.cfi_adjust_cfa_offset 48\n"
                       "mov %rsp, %rdx\nand $-16, %rsp\npush %rdx\npush %rax\n"
@@ -63,14 +73,36 @@ THUNK("liar_bare", "push %rbp\nmov %rsp, %rbp\nsub $64, %rsp\n"
                    "call *%rdi\n"
                    "leave\nret\n");
 
+/* On a stack of its own, with nothing behind its end. */
+static void on_small_stack(void)
+{
+    liar_near(allocate);
+}
+
+static void near_its_end(void (*f)(void))
+{
+    static ucontext_t here, there;
+    const size_t size = 64 << 10, around = 4 << 20;
+    char *at = mmap(NULL, around, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)f;
+    mprotect(at, size, PROT_READ | PROT_WRITE);
+    getcontext(&there);
+    there.uc_stack.ss_sp = at;
+    there.uc_stack.ss_size = size;
+    there.uc_link = &here;
+    makecontext(&there, on_small_stack, 0);
+    swapcontext(&here, &there);
+    munmap(at, around);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*thunk)(void (*)(void));
     } ways[] = {
-        {"number", liar_number},   {"far", liar_far},   {"deref", liar_deref},
-        {"aligned", liar_aligned}, {"bare", liar_bare},
+        {"number", liar_number}, {"far", liar_far},         {"deref", liar_deref},
+        {"near", near_its_end},  {"aligned", liar_aligned}, {"bare", liar_bare},
     };
     for (size_t i = 0; argc == 2 && i < sizeof ways / sizeof *ways; i++) {
         if (strcmp(argv[1], ways[i].name) != 0)
@@ -79,6 +111,6 @@ int main(int argc, char **argv)
             ways[i].thunk(allocate);
         return 5;
     }
-    fprintf(stderr, "usage: liar number|far|deref|aligned|bare\n");
+    fprintf(stderr, "usage: liar number|far|deref|near|aligned|bare\n");
     return 2;
 }
