@@ -167,7 +167,7 @@ void lt_record_counters(struct lt_context *c)
         sum.full_steps += one.full_steps;
     }
     const uint64_t pairs[][2] = {
-        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE]},
+        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE] + sum.stops[LT_STOP_BAD_RULE]},
         {MLF_COUNT_DEPTH_LIMIT, sum.stops[LT_STOP_LIMIT]},
         {MLF_COUNT_BAD_MEMORY, sum.stops[LT_STOP_BAD_MEMORY]},
         {MLF_COUNT_FP_GUESSES, sum.guesses},

@@ -180,7 +180,13 @@ void lt_unwind_set_salt(uint64_t salt);
  * `hi`. Frame pointers of code without rules are followed only inside it, and
  * what lies beyond a signal frame is held against it. Not needed for the main
  * thread's stack, nor for others' own (lt_unwind_set_stack_finder); on unknown
- * stacks no frame pointer is guessed at. (0, 0): forget it. */
+ * stacks no frame pointer is guessed at. (0, 0): forget it.
+ *
+ * Such a step is a guess: both words that it reads lie between the stack pointer and
+ * `hi`, aligned, and each leads further out; what is read beyond it, by rules too,
+ * is held against the same bounds. In the loader and in libc code without an FDE is
+ * where stacks begin, and no guess is made; nor at an interrupted instruction of an
+ * object whose other code has FDEs. Guesses are counted. */
 void lt_unwind_register_stack(struct lt_unwinder *u, uintptr_t lo, uintptr_t hi);
 
 /* Finds the bounds of the calling thread's own stack, of which sp is a part: false

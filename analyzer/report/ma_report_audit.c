@@ -359,7 +359,7 @@ static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NOD
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     if (cut[MLF_ROOT_NO_RULE])
         SAY(sayer,
-            "%s stack%s cut where code has no unwind information (generated code, "
+            "%s stack%s cut where code has no unwind information, or wrong (generated code, "
             "assembly).",
             COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
     uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
