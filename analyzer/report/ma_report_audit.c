@@ -94,8 +94,8 @@ static void say_remedy(struct sayer *sayer, uint64_t reason)
                    "switch its sandbox off for the run to see the rest.");
     if (reason == MLF_LOSS_MEMORY)
         SAY(sayer,
-            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
-            "a cgroup's) left no memory for tracing; raise it for the run.");
+            "  A limit of the process (RLIMIT_AS, which is ulimit -v, or RLIMIT_DATA) left no "
+            "memory for tracing beside the program's own; raise it for the run.");
     if (reason == MLF_LOSS_SINK_FULL)
         SAY(sayer, "  The disk, a quota or the limit of a file's size (ulimit -f) was reached; "
                    "trace to where there is more, or less by MLOG_COMPRESS=zstd.");
@@ -145,11 +145,13 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             "those of the sample.",
             COUNT(audit->sampling_interval));
     if (audit->unmatched_frees)
-        SAY(sayer, "%s free%s of a block whose allocation is not in the trace.",
-            COUNT(audit->unmatched_frees), S(audit->unmatched_frees));
+        SAY(sayer, "%s free%s of a block whose allocation is not in the trace%s.",
+            COUNT(audit->unmatched_frees), S(audit->unmatched_frees),
+            analysis->trace.n_bypasses ? ", as of blocks of the modules below" : "");
     if (audit->order_repairs)
-        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address.",
-            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were");
+        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address%s.",
+            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were",
+            analysis->trace.n_bypasses ? ", as where the modules below free" : "");
     if (audit->late_events)
         SAY(sayer, "%s event%s came after later ones had been counted.", COUNT(audit->late_events),
             S(audit->late_events));
@@ -545,7 +547,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);
-    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
+    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
+        ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
     size_t doubts = sayer.warnings->n;
     say_running(&sayer, analysis);

@@ -109,7 +109,7 @@ static void say_unchosen(struct ma_model *model, struct ma_value *warnings,
     const uint64_t no_rule = cut->fp ? 0 : by_root[MLF_ROOT_NO_RULE];
     const uint64_t other = count_unchosen(cut) - no_rule;
     if (no_rule)
-        SAY("%s stack%s cut where code has no unwind information (generated code, "
+        SAY("%s stack%s cut where code has no unwind information, or wrong (generated code, "
             "assembly).",
             COUNT(no_rule), no_rule == 1 ? " is" : "s are");
     if (other)
