@@ -222,7 +222,7 @@ static void filter_touch_site(const struct ma_replay *books, struct ma_account *
 {
     struct ma_history *history = &account->history;
     if (ticks >= history->until)
-        ma_history_next_slot(account, ticks);
+        ma_history_next_slot(account, ticks, account->allocations);
     if (!site->allocations) /* it begins now */
         site->slot = history->slot;
     else if (site->slot != history->slot)

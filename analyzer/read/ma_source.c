@@ -485,9 +485,9 @@ static int start_buffer(struct ma_source *source, struct ma_error *error)
         return ma_fail(error, -ENODATA, "%s: %s", source->name, source->problem);
     if (source->length == 0)
         return ma_fail_at(error, -ENODATA, 0,
-                          "%s: is empty, expected an mlog trace; in a shell other than bash use "
-                          "MLOG_OUT=FILE instead of 1022>FILE; \"Not every program\" in "
-                          "libmlog(7) tells what cannot be traced",
+                          "%s: is empty, expected an mlog trace; 1022>FILE works in bash alone, "
+                          "mlog run PROG in every shell; mlog doctor PROG tells whether it can "
+                          "be traced",
                           source->name);
     if (!find_beginning(source))
         return 0;

@@ -485,7 +485,8 @@ static int apply_run(struct turn *turn)
             prefetch_things(account, event + THINGS_AHEAD);
         }
         if (__builtin_expect(event->time >= account->history.until, 0))
-            ma_history_next_slot(account, event->time);
+            ma_history_next_slot(account, event->time,
+                                 account->allocations + turn->sums.allocations);
         int result = event->type == MA_EVENT_FREE    ? on_free(turn, event)
                      : event->type == MA_EVENT_ALLOC ? on_alloc(turn, event)
                                                      : apply_other(turn, event);

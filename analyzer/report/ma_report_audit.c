@@ -10,6 +10,7 @@
 
 #include "ma_clock.h"
 #include "ma_leaks.h"
+#include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -640,6 +641,9 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
                         "Warning: %s events were read, but with the doubts above: numbers may "
                         "be off.",
                         COUNT(analysis->replay.totals.events));
+    char why[1024];
+    const bool nothing = ma_nothing_recorded(analysis, why, sizeof why);
+    ma_model_text(model, object, "nothing_recorded", nothing ? "" : NULL, nothing ? why : NULL);
     return 0;
 }
 

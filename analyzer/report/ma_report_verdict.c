@@ -146,16 +146,19 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
 }
 
 /* Of a trace in which no block is left: what can be said of it. */
-static void say_clean(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
-                      char *buffer, size_t size)
+static void say_clean(struct ma_analysis *analysis, const struct ma_leaks *leaks, char *buffer,
+                      size_t size)
 {
     const struct ma_audit *audit = &analysis->trace.audit;
-    char damage[400];
+    char damage[400], why[1024];
     if (ma_nothing_matches(analysis))
         snprintf(buffer, size, "Nothing was looked at: no call in the trace passes the filter.");
     else if (ma_audit_is_damaged(audit, damage, sizeof damage))
         snprintf(buffer, size,
                  "No leak in what could be read, but the trace is not whole: see the audit.");
+    else if (ma_nothing_recorded(analysis, why, sizeof why))
+        snprintf(buffer, size,
+                 "Nothing was recorded of the program: the end of the audit says why.");
     else if (!ma_analysis_books(analysis)->totals.allocations)
         snprintf(buffer, size, "No block was allocated: there is nothing to judge.");
     else if (audit->lost_events || audit->sampling_interval)
@@ -167,7 +170,7 @@ static void say_clean(const struct ma_analysis *analysis, const struct ma_leaks 
                                           : "No leak: every block was freed.");
 }
 
-static const char *sentence(const struct ma_analysis *analysis, const struct ma_leaks *leaks,
+static const char *sentence(struct ma_analysis *analysis, const struct ma_leaks *leaks,
                             const struct sums *sums, char *buffer, size_t size)
 {
     const struct ma_window window = ma_analysis_window(analysis);
