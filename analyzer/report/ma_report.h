@@ -132,4 +132,9 @@ const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
 int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model,
                       struct ma_value *audit, struct ma_value *warnings);
 
+/* Add to the audit, and to its warnings, which modules call another malloc than the
+ * traced one. Returns 0 or -ENOMEM. */
+int ma_report_bypass(const struct ma_analysis *analysis, struct ma_model *model,
+                     struct ma_value *audit, struct ma_value *warnings);
+
 #endif
