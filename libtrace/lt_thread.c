@@ -48,7 +48,9 @@ static void context_init(struct lt_context *c, uint32_t flags)
 static void context_begin_stream(struct lt_context *c)
 {
     c->stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
-    c->events.sequence = c->definitions.sequence = 0;
+    c->events.sequence = 0;
+    if (!c->definitions.chunk) /* not handed on by the thread before */
+        c->definitions.sequence = 0;
     __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
     c->announced = 0;
     c->stamp_share = 0;
@@ -298,6 +300,7 @@ void lt_thread_after_fork(void)
     lt_process.nested = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
+        c->definitions.sequence = 0;
         c->lost = 0; /* the parent says it */
     }
     /* A context whose thread is not this one: its block is free, unless it is

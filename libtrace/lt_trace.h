@@ -97,6 +97,7 @@ struct lt_writer {
     uint64_t time;           /* of the last event; base time at first */
     uint64_t base_time;
     uint32_t sequence; /* of the next chunk */
+    uint32_t stream;   /* mapped: of the chunk in hand, perhaps an ended thread's; atomic */
     uint32_t kind;     /* enum mlf_chunk_kind */
     struct lt_context *context;
 };
