@@ -231,6 +231,8 @@ void lt_process_end(int how, int status)
     if (lt_page.active != LT_ACTIVE || lt_process.finished)
         return;
     int saved = errno;
+    if (lt_config.drop && lt_sink->buffers)
+        lt_sink->end(NULL); /* what is said below is not to be dropped */
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (c) {
         lt_bypass_check(c, LT_BYPASS_END);

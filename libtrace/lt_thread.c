@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "lt_config.h"
 #include "lt_maps.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
@@ -107,8 +108,15 @@ void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
     }
 }
 
+/* The depth of an unwinder that MLOG_DEPTH may cap. */
+static uint32_t capped(uint32_t depth)
+{
+    return lt_config.depth && lt_config.depth < depth ? lt_config.depth : depth;
+}
+
 static struct lt_unwinder *new_unwinder(uint32_t depth)
 {
+    depth = capped(depth);
     struct lt_unwinder *u = lt_memory(lt_unwinder_size_depth(depth));
     if (u)
         lt_unwinder_init_depth(u, depth);
@@ -117,7 +125,7 @@ static struct lt_unwinder *new_unwinder(uint32_t depth)
 
 static void free_unwinder(struct lt_unwinder **u, uint32_t depth)
 {
-    lt_memory_free(*u, lt_unwinder_size_depth(depth));
+    lt_memory_free(*u, lt_unwinder_size_depth(capped(depth)));
     *u = NULL;
 }
 

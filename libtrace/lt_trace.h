@@ -181,6 +181,7 @@ struct lt_process {
     struct lt_moment start;
     uint64_t fork_time; /* ticks, set by the parent just before fork */
     uint64_t page_size;
+    const char *stream_reason;   /* a regular file is not mapped, unasked (FORMAT.md, TEXT) */
     struct lt_context *contexts; /* all, atomically pushed */
     struct lt_context *shared;   /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;
