@@ -8,7 +8,8 @@
  * cache until it is full, a table once; what comes and goes does not touch it.
  *
  * Two clocks: that of the wall, and the work of the process, its allocations but
- * those of the stack that stayed. A leak grows with the work, or with the time, as long as there is some of it.
+ * those of the stack that stayed. A leak grows with the work, or with the time, as long as there is
+ * some of it.
  */
 #ifndef MA_TREND_H
 #define MA_TREND_H
