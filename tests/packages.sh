@@ -61,7 +61,7 @@ for package in "$chroot"/src/*.deb; do
     cmp "$package" "$chroot/elsewhere/deep/down/${package##*/}" ||
         { echo "packages: ${package##*/} is not reproducible" >&2; exit 1; }
 done
-cp "$chroot"/src/*.deb "$chroot"/src/*.changes "$out"
+cp "$chroot"/src/*.deb "$chroot"/src/*.changes "$chroot"/src/*.buildinfo "$out"
 
 echo "packages: lintian"
 lintian --allow-root --fail-on error,warning "$out"/*.changes

@@ -258,6 +258,7 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
     filter_touch_site(books, account, site, seen->ticks);
     site->live_bytes += block->size;
     site->live_blocks++;
+    ma_account_note_most(account, block->site, seen->ticks);
     site->allocations++;
     site->allocated_bytes += block->size;
     account->live_bytes += block->size;

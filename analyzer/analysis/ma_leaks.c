@@ -169,6 +169,12 @@ static int walk_account(struct ma_analysis *analysis, const struct ma_account *a
     return result;
 }
 
+const struct ma_process *ma_leak_process(const struct ma_analysis *analysis,
+                                         const struct ma_row *row)
+{
+    return analysis->trace.processes[row->held_by >> 32];
+}
+
 /* The trend of a row whose largest holder was retired. */
 static void take_retired(const struct ma_analysis *analysis, const struct ma_row *row,
                          struct ma_leak *leak)

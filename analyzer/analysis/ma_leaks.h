@@ -43,6 +43,10 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
 /* Add ages and threads of other processes. */
 void ma_leak_unite(struct ma_leak *leak, const struct ma_leak *other);
 
+/* The process that leaked most of a row that leaked. */
+const struct ma_process *ma_leak_process(const struct ma_analysis *analysis,
+                                         const struct ma_row *row);
+
 /* The trend as a sentence without full stop: "grows by 1.2 MiB/s: …". Returns
  * buffer. */
 #define MA_REASON_SIZE 320

@@ -92,6 +92,8 @@ static int add_site(struct ma_retire *retire, const struct ma_account *account, 
     row->calls += site->allocations;
     row->bytes += site->allocated_bytes;
     row->temporary += site->temporary;
+    const struct ma_own_peak own = ma_analysis_own_peak(retire->analysis, account, index);
+    ma_own_peak_unite(&row->own, &own);
     add_peak(&retire->analysis->replay, account, site, row);
     const bool unknown = retired_node == MA_ROOT_UNKNOWN && account->stacks[index] != retired_node;
     retire->unknown += unknown;
