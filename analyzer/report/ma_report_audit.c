@@ -222,6 +222,13 @@ static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
     return sum;
 }
 
+/* Why a row's stack is cut, 0 if it is not. Of one that is not defined the audit tells
+ * elsewhere. */
+static uint32_t cut_of(const struct ma_analysis *analysis, const struct ma_row *row)
+{
+    return row->stack == MA_ROOT_UNKNOWN ? 0 : ma_stacks_root(&analysis->stacks, row->stack);
+}
+
 /* Processes of whose last events a stream may lack some: who is killed delivers no more,
  * and where a stream is cut between two pieces nothing else tells it. */
 static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
@@ -325,7 +332,7 @@ static struct cut_bytes sum_cut_bytes(struct ma_analysis *analysis)
         sum.all_allocated += row->bytes;
         sum.all_peak += row->peak_bytes;
         sum.all_leaked += row->leaked_bytes;
-        if (row->stack < MLF_FIRST_NODE || !ma_stacks_root(&analysis->stacks, row->stack))
+        if (!cut_of(analysis, row))
             continue;
         sum.allocated += row->bytes;
         sum.peak += row->peak_bytes;
@@ -583,10 +590,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
     uint64_t cut[MLF_FIRST_NODE] = {0};
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        if (analysis->rows[i].stack >= MLF_FIRST_NODE)
-            cut[ma_stacks_root(&analysis->stacks, analysis->rows[i].stack)]++;
-    }
+    for (size_t i = 0; i < analysis->n_rows; i++)
+        cut[cut_of(analysis, &analysis->rows[i])]++;
     audit->unknown_processes = audit->clock_guesses = audit->foreign_clocks = 0;
     const struct ma_process *first = NULL;
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
