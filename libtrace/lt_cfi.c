@@ -257,13 +257,13 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-void lt_cfi_refresh(void)
+void lt_cfi_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *))
 {
     if (lt_find_object)
         return;
     unsigned side = !__atomic_load_n(&object_side, __ATOMIC_RELAXED);
     object_count[side] = 0;
-    dl_iterate_phdr(note_object, &side);
+    each(note_object, &side);
     __atomic_store_n(&object_side, side, __ATOMIC_RELEASE);
 }
 

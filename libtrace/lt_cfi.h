@@ -133,8 +133,10 @@ void lt_cfi_register(const void *eh_frame);
 void lt_cfi_deregister(const void *eh_frame);
 
 /* Where libc has no _dl_find_object: take the list of objects anew. Takes the
- * loader's lock, so never in a hook. Does nothing where it is not needed. */
-void lt_cfi_refresh(void);
+ * loader's lock, so never in a hook. Does nothing where it is not needed. `each`
+ * stands for dl_iterate_phdr. */
+struct dl_phdr_info;
+void lt_cfi_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *));
 
 /* One word of the target's memory. Not instrumented by sanitizers: the words
  * that an unwinder reads include what they call out of bounds. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lt_allocator.h"
+#include "lt_bypass.h"
 #include "lt_config.h"
 #include "lt_forward.h"
 #include "lt_module.h"
@@ -142,6 +143,7 @@ static void start_child(void)
     lt_process.finished = 0;
     fill_page();
     lt_module_after_fork();
+    lt_bypass_after_fork();
     lt_thread_after_fork();
     lt_sink->after_fork();
     lt_records_after_fork();
@@ -222,6 +224,7 @@ void lt_process_end(int how, int status)
     int saved = errno;
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (c) {
+        lt_bypass_check(c, LT_BYPASS_END);
         uint64_t now = lt_now();
         lt_record_memory(c, now);
         lt_record_clock(c);
@@ -249,6 +252,7 @@ static void before_fork(void)
         return;
     struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
     if (c) {
+        lt_bypass_check(c, LT_BYPASS_FORK);
         lt_sink->flush(c); /* the child relies on our definitions */
         lt_finish(c, 0);
     }

@@ -165,8 +165,10 @@ void lt_unwind_flush(void);
 
 /* Code was mapped: known to the unwinder from now on. Nothing to do where libc
  * tells of its objects without a lock (glibc since 2.35). Takes the loader's lock,
- * so never inside an event of a thread that may be loading. */
-void lt_unwind_refresh(void);
+ * so never inside an event of a thread that may be loading. `each` stands for
+ * dl_iterate_phdr. */
+struct dl_phdr_info;
+void lt_unwind_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *));
 
 /* Mixed into the hash of every path taken from now on. */
 void lt_unwind_set_salt(uint64_t salt);

@@ -552,9 +552,9 @@ void lt_unwind_flush(void)
     __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
 }
 
-void lt_unwind_refresh(void)
+void lt_unwind_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *))
 {
-    lt_cfi_refresh();
+    lt_cfi_refresh(each);
 }
 
 void lt_unwind_set_salt(uint64_t salt)

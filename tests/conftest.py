@@ -17,7 +17,8 @@ def pytest_configure(config):
 
 def pytest_sessionstart(session):
     """End at once, with what to do, if there is nothing to test."""
-    for path in (support.LIBRARY, support.ANALYZE, support.PLOT, support.ORACLE):
+    for path in (support.LIBRARY, support.ANALYZE, support.PLOT, support.MLOG,
+                 support.ORACLE):
         if not path.exists():
             raise pytest.UsageError(f"{path} is missing; build first (tests/run.sh does), "
                                     "or name another build directory in MLOG_BUILD_DIR")

@@ -18,6 +18,7 @@ BUILD = pathlib.Path(os.environ.get("MLOG_BUILD_DIR", ROOT / "build")).resolve()
 LIBRARY = BUILD / "libtrace" / "libmlog.so"
 ANALYZE = BUILD / "analyzer" / "mlog-analyze"
 PLOT = BUILD / "analyzer" / "mlog-plot"
+MLOG = BUILD / "cli" / "mlog"
 ORACLE = BUILD / "tests" / "oracle" / "liboracle.so"
 PROGRAMS = BUILD / "tests" / "programs"
 PYTHON = (BUILD / "tests" / "python-path").read_text().strip() \

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a trace has that a filter could name; see ma_nothing.h. The filter has
- * resolved the frames of every stack that it judged: names are taken from there.
+ * What a trace has that a filter could name, and why it has nothing; see ma_nothing.h. The filter
+ * has resolved the frames of every stack that it judged: names are taken from there.
  */
 #include "ma_nothing.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -159,4 +160,60 @@ const char *ma_nothing_sentence(struct ma_analysis *analysis, char *buffer, size
     fclose(out);
     buffer[size - 1] = '\0';
     return buffer;
+}
+
+/* Returns 1 if some stack has a frame of an executable, or is cut before it could show,
+ * 0 if none has, or -ENOMEM. */
+static int comes_from_executable(struct ma_analysis *analysis)
+{
+    struct ma_stacks *stacks = &analysis->stacks;
+    for (size_t i = 0; i < analysis->n_rows; i++) {
+        const uint32_t *pcs, id = analysis->rows[i].stack;
+        if (id < MLF_FIRST_NODE || ma_stacks_root(stacks, id) != MLF_ROOT_WHOLE)
+            return 1;
+        long n = ma_stacks_pcs(stacks, id, &pcs);
+        if (n < 0)
+            return -ENOMEM;
+        for (long k = n - 1; k >= 0; k--)
+            if (stacks->objects[stacks->pcs[pcs[k]].object].executable)
+                return 1;
+    }
+    return 0;
+}
+
+/* The program as it can be typed behind a command. */
+static void quote(const char *path, char *buffer, size_t size)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_./+-=:,@%";
+    if (!*path || strchr(path, '\''))
+        snprintf(buffer, size, "PROG");
+    else if (strspn(path, plain) == strlen(path))
+        snprintf(buffer, size, "%s", path);
+    else
+        snprintf(buffer, size, "'%s'", path);
+}
+
+bool ma_nothing_recorded(struct ma_analysis *analysis, char *buffer, size_t size)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    const bool none = !analysis->replay.totals.events;
+    char damage[400];
+    if (analysis->filter || ma_audit_is_damaged(&trace->audit, damage, sizeof damage) ||
+        (!none && comes_from_executable(analysis) != 0))
+        return false;
+    char program[300];
+    quote(trace->n_processes ? ma_process_text(trace->processes[0], MLF_TEXT_EXE) : "", program,
+          sizeof program);
+    if (none)
+        snprintf(buffer, size,
+                 "Nothing was recorded of %s: %s no call of malloc's family, or has an allocator "
+                 "of its own. Which it is: mlog doctor %s",
+                 program, analysis->ongoing ? "it has made" : "it made", program);
+    else
+        snprintf(buffer, size,
+                 "No call came from %s itself, only from libraries and the loader: it has an "
+                 "allocator of its own, or another language's heap. Which it is: mlog doctor %s",
+                 program, program);
+    return true;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A filter that nothing in the trace matches, most often for a mistyped name: what
- * there is instead, so that nobody takes a report about nothing for a healthy heap.
+ * A report about nothing, which nobody should take for a healthy heap. A filter that
+ * nothing in the trace matches, most often for a mistyped name: what there is instead. A
+ * trace in which nothing came from the program: why.
  */
 #ifndef MA_NOTHING_H
 #define MA_NOTHING_H
@@ -20,5 +21,10 @@ bool ma_nothing_matches(const struct ma_analysis *analysis);
 /* What the trace has instead, as a sentence in buffer: processes, threads, the
  * functions whose names are nearest, modules, the duration. Returns buffer. */
 const char *ma_nothing_sentence(struct ma_analysis *analysis, char *buffer, size_t size);
+
+/* True if the whole trace has no call, or none with a frame of a process's executable on
+ * its stack: then the sentence in buffer says of which program, why, and which command
+ * tells more. False with a filter. Requires: the rows. */
+bool ma_nothing_recorded(struct ma_analysis *analysis, char *buffer, size_t size);
 
 #endif

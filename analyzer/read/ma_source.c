@@ -71,9 +71,10 @@ struct ma_source {
 static void lost_mapping(int signal_number)
 {
     static const char message[] =
-        "mlog-analyze: the trace became shorter while it was read, or its disk failed\n";
+        ": the trace became shorter while it was read, or its disk failed\n";
     (void)signal_number;
-    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    ssize_t written = write(STDERR_FILENO, ma_command, strlen(ma_command));
+    written += write(STDERR_FILENO, message, sizeof message - 1);
     (void)written;
     _exit(1);
 }
@@ -376,9 +377,9 @@ static bool say_searching(void *context)
 {
     struct ma_source *source = context;
     fprintf(stderr,
-            "mlog-analyze: %s: begins with neither a trace nor zstd data; looking "
-            "for them in its first %zu KiB\n",
-            source->name, SEARCH_MAX >> 10);
+            "%s: %s: begins with neither a trace nor zstd data; looking for them in its "
+            "first %zu KiB\n",
+            ma_command, source->name, SEARCH_MAX >> 10);
     source->wait = NULL;
     return false;
 }
@@ -484,9 +485,9 @@ static int start_buffer(struct ma_source *source, struct ma_error *error)
         return ma_fail(error, -ENODATA, "%s: %s", source->name, source->problem);
     if (source->length == 0)
         return ma_fail_at(error, -ENODATA, 0,
-                          "%s: is empty, expected an mlog trace; in a shell other than bash use "
-                          "MLOG_OUT=FILE instead of 1022>FILE; \"Not every program\" in "
-                          "libmlog(7) tells what cannot be traced",
+                          "%s: is empty, expected an mlog trace; 1022>FILE works in bash alone, "
+                          "mlog run PROG in every shell; mlog doctor PROG tells whether it can "
+                          "be traced",
                           source->name);
     if (!find_beginning(source))
         return 0;

@@ -10,6 +10,7 @@
 
 #include "ma_clock.h"
 #include "ma_leaks.h"
+#include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -113,11 +114,13 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             "those of the sample.",
             COUNT(audit->sampling_interval));
     if (audit->unmatched_frees)
-        SAY(sayer, "%s free%s of a block whose allocation is not in the trace.",
-            COUNT(audit->unmatched_frees), S(audit->unmatched_frees));
+        SAY(sayer, "%s free%s of a block whose allocation is not in the trace%s.",
+            COUNT(audit->unmatched_frees), S(audit->unmatched_frees),
+            analysis->trace.n_bypasses ? ", as of blocks of the modules below" : "");
     if (audit->order_repairs)
-        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address.",
-            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were");
+        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address%s.",
+            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were",
+            analysis->trace.n_bypasses ? ", as where the modules below free" : "");
     if (audit->late_events)
         SAY(sayer, "%s event%s came after later ones had been counted.", COUNT(audit->late_events),
             S(audit->late_events));
@@ -617,7 +620,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);
-    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
+    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
+        ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
     size_t doubts = sayer.warnings->n;
     say_running(&sayer, analysis);
@@ -645,6 +649,9 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
                         "Warning: %s events were read, but with the doubts above: numbers may "
                         "be off.",
                         COUNT(analysis->replay.totals.events));
+    char why[1024];
+    const bool nothing = ma_nothing_recorded(analysis, why, sizeof why);
+    ma_model_text(model, object, "nothing_recorded", nothing ? "" : NULL, nothing ? why : NULL);
     return 0;
 }
 

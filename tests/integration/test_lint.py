@@ -11,7 +11,7 @@ import pytest
 import support
 from support import BUILD, LIBRARY, ROOT, run
 
-CODE = ("format", "libtrace", "analyzer", "tests", "examples", "tools")
+CODE = ("format", "libtrace", "analyzer", "cli", "tests", "examples", "tools")
 TEXT = {".c", ".h", ".cc", ".py", ".sh", ".md", ".build", ".txt", ".map", ".js", ".css", ".html",
         ".in", ".supp", ""}
 
@@ -52,7 +52,7 @@ def test_library_exports_its_list_and_no_more():
              "free_aligned_sized"}
     assert hooks <= exported
     # What else there is: mlog's own API, and functions of libc that it wraps.
-    wrapped = {"_exit", "_Exit", "abort", "quick_exit", "fork", "_Fork", "vfork", "dlclose",
+    wrapped = {"_exit", "_Exit", "abort", "quick_exit", "fork", "_Fork", "vfork", "dlclose", "dlopen", "dlmopen",
                "execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "fexecve",
                "execveat", "posix_spawn", "daemon", "__assert_fail",
                "__assert_perror_fail", "__stack_chk_fail", "posix_spawnp",
@@ -76,18 +76,27 @@ def test_library_is_safe_to_preload():
     assert "DTPMOD64" not in relocations, "general-dynamic TLS may allocate"
 
 
-def test_libtrace_and_analyzer_share_only_format():
+def test_rooms_share_only_format():
+    """The library, the analyser and the command include what is theirs, and format/; format/
+    includes nothing of theirs."""
     own = {folder: {p.name for p in sources(".h", under=folder + "/")}
-           for folder in ("libtrace", "analyzer", "format")}
-    assert not own["libtrace"] & own["analyzer"]
-    for folder, other in (("libtrace", "analyzer"), ("analyzer", "libtrace")):
+           for folder in ("libtrace", "analyzer", "cli", "format")}
+    assert all(own.values())
+    for folder in own:
+        others = {name for other in own if other not in (folder, "format") for name in own[other]}
+        assert not own[folder] & others
         for path in sources(".c", ".h", under=folder + "/"):
             used = {name.rsplit("/", 1)[-1] for name in includes(path)}
-            assert not used & own[other], f"{path} includes from {other}/"
+            assert not used & others, f"{path} includes from another room"
             assert not [n for n in includes(path) if ".." in n], path
-    for path in sources(".c", ".h", under="format/"):
-        used = {name.rsplit("/", 1)[-1] for name in includes(path)}
-        assert not used & (own["libtrace"] | own["analyzer"]), path
+
+
+def test_the_command_needs_libc_alone():
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run(["readelf", "-dW", support.MLOG]).stdout)
+    assert needed == ["libc.so.6"], needed
+    named = re.findall(r" T (\w+)", run(["nm", support.MLOG]).stdout)
+    strays = {name for name in named if not name.startswith(("mc_", "_", "main"))}
+    assert not strays, strays
 
 
 def analyzer_layers():
@@ -248,7 +257,7 @@ def test_documents_name_what_exists(document):
     folders = {parent + "/" for name in files for parent in map(str, Path(name).parents)}
     words = words_of_the_sources()
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^    .*$", "", text, flags=re.M))
-    drawn = re.findall(r"\b(?:ma|lt|mlf)_\w+\*?", "\n".join(re.findall(r"^    .*$", text, re.M)))
+    drawn = re.findall(r"\b(?:ma|lt|mlf|mc)_\w+\*?", "\n".join(re.findall(r"^    .*$", text, re.M)))
     missing = []
     for name in {re.sub(r"^struct ", "", span) for span in spans} | set(drawn):
         pattern = re.sub(r"<\w+>|NAME", "*", name)
@@ -314,4 +323,4 @@ def test_build_finds_pythons_that_have_the_modules():
 
 
 def test_support_names_what_is_built():
-    assert support.ANALYZE.exists() and support.PLOT.exists()
+    assert support.ANALYZE.exists() and support.PLOT.exists() and support.MLOG.exists()

@@ -16,7 +16,7 @@ import re
 import pytest
 
 import support
-from support import ANALYZE, BUILD, LIBRARY, PLOT, ROOT
+from support import ANALYZE, BUILD, LIBRARY, MLOG, PLOT, ROOT
 
 HERE = pathlib.Path(__file__).resolve().parent
 RENEW = os.environ.get("MLOG_RENEW", "0") not in ("", "0")
@@ -50,7 +50,7 @@ def marked(mark, text):
 def place(folder):
     """A folder to run in, with the commands and the vectors; its environment."""
     (folder / "bin").mkdir()
-    for command in (ANALYZE, PLOT):
+    for command in (ANALYZE, PLOT, MLOG):
         (folder / "bin" / command.name).symlink_to(command)
     (folder / "v").symlink_to(ROOT / "format" / "vectors")
     env = support.clean_environment(XDG_CACHE_HOME=folder / "cache", HOME=folder, COLUMNS=80,
