@@ -150,7 +150,6 @@ static void start_child(void)
     lt_process.key = new_key(lt_process.pid);
     lt_process.finished = 0;
     fill_page();
-    lt_stack_after_fork();
     lt_module_after_fork();
     lt_bypass_after_fork();
     lt_thread_after_fork();

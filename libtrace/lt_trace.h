@@ -129,7 +129,9 @@ struct lt_context {
     unsigned char scratch[1536];
 };
 
-#define LT_ID_CACHE 2048 /* recent stacks of a thread: path hash to id */
+#ifndef LT_ID_CACHE
+#define LT_ID_CACHE 2048 /* recent stacks of a thread: path hash to id; tests have fewer */
+#endif
 struct lt_id_entry {
     uint64_t hash;
     uint64_t id;

@@ -254,6 +254,18 @@ static bool grow_nodes(struct ma_process *process)
     return nodes != NULL;
 }
 
+static uint64_t hash_path(const struct ma_process *process, const struct ma_node *node)
+{
+    const struct ma_process *owner;
+    const struct ma_node *parent = process->n_nodes ? &process->nodes[process->n_nodes - 1] : NULL;
+    if (!parent || parent->id != node->parent)
+        parent =
+            node->parent < MLF_FIRST_NODE ? NULL : ma_process_node(process, node->parent, &owner);
+    uint64_t frame =
+        node->offset + ((uint64_t)node->module << 1 | node->exact) * 0x9e3779b97f4a7c15u;
+    return ma_mix((parent ? parent->path : node->parent) + frame * 0xd6e8feb86659fd93u);
+}
+
 int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
 {
     if (ma_process_own_node(process, node->id) != MA_NONE)
@@ -261,7 +273,10 @@ int ma_process_add_node(struct ma_process *process, const struct ma_node *node)
     if ((process->n_nodes == process->node_capacity && !grow_nodes(process)) ||
         index_node(process, node->id) < 0)
         return -ENOMEM;
-    process->nodes[process->n_nodes++] = *node;
+    struct ma_node *its = &process->nodes[process->n_nodes];
+    *its = *node;
+    its->path = hash_path(process, node);
+    process->n_nodes++;
     return 0;
 }
 

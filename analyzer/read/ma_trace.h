@@ -42,6 +42,9 @@ struct ma_node {
     uint32_t id, parent, module;
     uint32_t exact; /* the frame was interrupted at this address: no call before it */
     uint64_t offset;
+    uint64_t path; /* set by ma_process_add_node: a hash of the frames from the root to this one,
+                    * the same for all nodes of a process and its forks that mean one path, as
+                    * far as parents were defined before their children */
 };
 
 struct ma_process;

@@ -44,12 +44,14 @@ struct ma_account {
     struct ma_process *process;
     struct ma_heap heap; /* its own blocks */
     struct ma_alloc_site *sites;
-    uint32_t *stacks; /* of the sites, as the next */
+    uint32_t *stacks; /* of the sites, as the next: the first id that each had */
     struct ma_site_most *most;
     size_t n_sites, site_capacity, stack_capacity, most_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
     struct ma_map site_of;            /* stack id to index, for the others */
+    struct ma_map path_of;            /* path of a stack (struct ma_node) to index: a writer
+                                       * that forgot a path defines it under another id */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;                /* latest sample, bytes */
     struct ma_unseen unseen;

@@ -34,7 +34,8 @@ void ma_cut_count(struct ma_analysis *analysis, struct ma_cut *cut)
         cut->all_allocated += row->bytes;
         cut->all_peak += row->peak_bytes;
         cut->all_leaked += row->leaked_bytes;
-        if (row->stack < MLF_FIRST_NODE)
+        if (row->stack ==
+            MA_ROOT_UNKNOWN) /* of one that is not defined the audit tells elsewhere */
             continue;
         cut->stacks++;
         const uint32_t root = ma_stacks_root(&analysis->stacks, row->stack);
