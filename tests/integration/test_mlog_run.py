@@ -469,3 +469,14 @@ def test_in_every_shell_make_and_a_pipeline(here):
         done = run(argv)
         assert done.visible == (0, out, ""), (argv, done)
     assert {"dash.mlog", "bash.mlog", "make.mlog"} <= set(traces(here))
+
+
+@pytest.mark.parametrize("shell, opens", [("bash", True), ("fish", True), ("dash", False),
+                                          ("zsh", False)])
+def test_what_each_shell_makes_of_the_descriptor(here, shell, opens):
+    """GIVEN what the README says of each shell; THEN so it is."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    env = support.clean_environment(LD_PRELOAD=support.LIBRARY)
+    run([shell, "-c", f"{PROGRAMS / 'churn'} 10 1022>t"], env=env)
+    assert (here / "t").read_bytes().startswith(b"\x89mlog") == opens
