@@ -84,8 +84,8 @@ static void verb_end(const struct mc_verb *verb)
     static const char *const operands[] = {
         [MC_COMPLETE_NOTHING] = "",
         [MC_COMPLETE_FILE] = " \\\n        '*:file:_files'",
-        [MC_COMPLETE_COMMAND] = " \\\n        '(-)1:program:_command_names -e'"
-                                " \\\n        '*::argument:_normal'",
+        [MC_COMPLETE_COMMAND] =
+            " \\\n        '(-)1:program:_command_names -e' '*::argument:_normal'",
         [MC_COMPLETE_PROCESS] = " \\\n        '1:program or process:{ _command_names -e; _pids }'",
         [MC_COMPLETE_VERB] = " \\\n        '1:verb:{ _describe verb verbs }'",
         [MC_COMPLETE_WORDS] = ""};
