@@ -190,6 +190,7 @@ int main(int argc, char **argv)
 {
     struct ma_request request;
     struct ma_error error = {0};
+    ma_command_set(argv[0]);
     setlocale(LC_CTYPE, "C.UTF-8");
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 1 << 20); /* large arrays grow in place, and go when freed */
@@ -201,9 +202,9 @@ int main(int argc, char **argv)
         option = overwriting(&request, &file);
         if (option) {
             fprintf(stderr,
-                    "mlog-analyze: %s: is what is to be read, and would be replaced: give %s "
+                    "%s: %s: is what is to be read, and would be replaced: give %s "
                     "another name\n",
-                    file, option);
+                    ma_command, file, option);
             status = 2;
             break;
         }
@@ -211,7 +212,7 @@ int main(int argc, char **argv)
                  : request.follow ? ma_follow(&request, write_result, &error)
                                   : work(&request, &error);
         if (result < 0) {
-            fprintf(stderr, "mlog-analyze: %s\n",
+            fprintf(stderr, "%s: %s\n", ma_command,
                     error.message[0] ? error.message : "an unexpected error");
             status = result == -ENOMSG ? 2 : 1; /* a filter that nothing matches is mistyped */
         } else if (result > 0) {
@@ -220,7 +221,7 @@ int main(int argc, char **argv)
         break;
     case MA_OPTIONS_DONE:
         if (fflush(stdout) != 0) {
-            fprintf(stderr, "mlog-analyze: standard output: %s\n", strerror(errno));
+            fprintf(stderr, "%s: standard output: %s\n", ma_command, strerror(errno));
             status = 1;
         }
         break;

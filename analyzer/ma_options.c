@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ma_dump.h"
+#include "ma_error.h"
 #include "ma_export.h"
 #include "ma_flamegraph.h"
 #include "ma_gate.h"
@@ -176,7 +177,7 @@ static enum ma_options_result wrong(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("mlog-analyze: ", stderr);
+    fprintf(stderr, "%s: ", ma_command);
     vfprintf(stderr, format, arguments);
     fputs("\n", stderr);
     va_end(arguments);
@@ -189,14 +190,11 @@ static enum ma_options_result wrong(const char *format, ...)
 static enum ma_options_result refuse(const char *name, int option, const char *why)
 {
     const char *value = optarg ? optarg : "";
-    bool quotes = option == OPT_FAIL_ON;
+    bool quotes = option == OPT_FAIL_ON || !value[0]; /* what is empty would not be seen */
     bool equals = option == OPT_DUMP || option == OPT_FLAMEGRAPH || option == OPT_EXPORT ||
                   option >= OPT_REPORT;
-    return wrong("--%s%s%s%s: %s", name,
-                 quotes   ? " '"
-                 : equals ? "="
-                          : " ",
-                 value, quotes ? "'" : "", why);
+    return wrong("--%s%s%s%s%s: %s", name, equals ? "=" : " ", quotes ? "'" : "", value,
+                 quotes ? "'" : "", why);
 }
 
 /* Such an end that lists names. Valid until the next call. */
@@ -297,7 +295,7 @@ static const char *parse_condition(struct ma_request *request, const char *text)
     struct ma_condition *conditions = (struct ma_condition *)request->conditions;
     _Static_assert(MA_CONDITIONS_MAX == 32, "the sentence");
     if (n == MA_CONDITIONS_MAX)
-        return "32 conditions at most";
+        return "expected 32 conditions at most";
     conditions = realloc(conditions, (n + 1) * sizeof *conditions);
     if (!conditions)
         return "memory ran out";
@@ -399,7 +397,7 @@ static const char *parse_report(struct ma_request *request, int index, const cha
 /* Refuse combinations of filters with what they cannot go with. */
 static enum ma_options_result check_filter(const struct ma_request *request)
 {
-    const char *problem = ma_filter_options_problem(&request->filter);
+    const char *problem = ma_filter_options_problem(&request->filter, "");
     if (problem)
         return wrong("%s", problem);
     if (!request->filter.active)
@@ -526,8 +524,9 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
         return wrong("expected a TRACE: a file, or - for standard input (try --help)");
     if (request->diff_window.active && !request->diff)
         return wrong("--old-from and --old-to are the window of OLD: they go with --diff OLD NEW");
-    if (request->diff_window.active && ma_filter_options_problem(&request->diff_window))
-        return wrong("--old-from, --old-to: %s", ma_filter_options_problem(&request->diff_window));
+    const char *problem = ma_filter_options_problem(&request->diff_window, "old-");
+    if (problem)
+        return wrong("%s", problem);
     if (request->diff) {
         if (optind + 2 != argc)
             return wrong("--diff: expected two traces, OLD and NEW");

@@ -9,7 +9,7 @@
 #define MLF_FORMAT_H
 
 #define MLF_MAJOR 1
-#define MLF_MINOR 2
+#define MLF_MINOR 3
 #define MLF_MAGIC "\x89mlog\r\n\x1a"
 #define MLF_MAGIC_SIZE 8
 
@@ -74,6 +74,7 @@ enum mlf_record {
     MLF_REC_COUNTERS = 0x22,
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_EXEC = 0x26,
+    MLF_REC_BYPASS = 0x27,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -96,6 +97,12 @@ enum mlf_process_end {
     MLF_END_QUICK_EXIT,
 };
 enum { MLF_EXEC_NO_TRACE = 1, MLF_EXEC_NO_LIBRARY = 2, MLF_EXEC_FAILED = 4 };
+enum mlf_bypass {
+    MLF_BYPASS_DEEPBIND = 1,
+    MLF_BYPASS_NAMESPACE,
+    MLF_BYPASS_OWN,
+    MLF_BYPASS_OTHER,
+};
 /* An entry of the table of stops in a mapped trace's first unit. */
 enum {
     MLF_STOP_PROCESS = 0, /* 0: the entry is free */

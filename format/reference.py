@@ -238,6 +238,8 @@ class Trace:
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
         elif item.name == "EXEC":
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
+        elif item.name == "BYPASS":
+            line.update(why=values["why"], path=values["path"], target=values["target"])
         elif item.name == "COUNTERS":
             line["counters"] = values["counters"]
         return line
@@ -274,7 +276,7 @@ class Trace:
 LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
-              "COUNTERS": "counters", "EXEC": "exec"}
+              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -414,6 +414,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                   ("bytes", "vu"))),
     0x26: ("EXEC", "DE", fields(("time", "vu"), ("pid", "vu"), ("state", "vu"),
                                 ("path", "string"))),
+    0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
+                                 ("target", "string"))),
 }
 
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "lt_libc.h"
+#include "lt_objects.h"
 #include "lt_real.h"
 #include "lt_sys.h"
 
@@ -70,7 +71,7 @@ static bool leads_here(const void *function)
 {
     unsigned seen = 0;
     return lt_real_is_hook(function) ||
-           (lt_libc_says_linkage(function) && dl_iterate_phdr(find_second, &seen) == 1);
+           (lt_libc_says_linkage(function) && lt_objects_each(find_second, &seen) == 1);
 }
 
 /* After a call of `function`, which others find elsewhere: did it come here? */
@@ -140,7 +141,7 @@ bool lt_allocator_serves(bool asked)
                  "libmlog.so before it, or link the program without it:";
         detail = owner;
         unsigned seen = 0;
-        if (dl_iterate_phdr(find_libc_first, &seen) == 1) {
+        if (lt_objects_each(find_libc_first, &seen) == 1) {
             reason = "loaded when the program had already started, not tracing; preload it";
             detail = NULL;
         } else if (_vgr10010ZU_VgSoSynsomalloc_malloc) {
@@ -201,7 +202,7 @@ void lt_allocator_check_operators(void)
         !dladdr((const void *)lt_real.malloc, &beneath) || new.dli_fbase != beneath.dli_fbase)
         return;
     struct cpp_search search = {beneath.dli_fbase, false};
-    dl_iterate_phdr(needs_cpp, &search);
+    lt_objects_each(needs_cpp, &search);
     if (search.found)
         lt_say("C++'s new and delete are not in this trace: preload libstdc++.so.6 right after "
                "libmlog.so, before the operators of",

@@ -153,6 +153,9 @@ static void set(const char *entry)
     else if (length == 4 && !memcmp(name, "FILE", 4))
         lt_config.write_file =
             second_of(value, "map", "write", "MLOG_FILE is \"map\" or \"write\", not");
+    else if (length == 8 && !memcmp(name, "DEEPBIND", 8))
+        lt_config.drop_deepbind =
+            second_of(value, "keep", "drop", "MLOG_DEEPBIND is \"keep\" or \"drop\", not");
     else if (length == 8 && !memcmp(name, "COMPRESS", 8))
         lt_config.zstd_level = zstd_level(value);
 }

@@ -19,6 +19,7 @@ struct lt_config {
     enum lt_unwind_mode unwind; /* MLOG_UNWIND=cfi|fp */
     bool drop;                  /* MLOG_ON_FULL=drop: lose events rather than wait */
     bool write_file;            /* MLOG_FILE=write: never map a regular file */
+    bool drop_deepbind;         /* MLOG_DEEPBIND=drop: dlopen without RTLD_DEEPBIND */
     int zstd_level;             /* MLOG_COMPRESS=zstd[:LEVEL]; 0: not compressed */
 };
 extern struct lt_config lt_config;

@@ -4,7 +4,7 @@
  * program image ends without running destructors, so that a stream sink can
  * deliver its tail, and dlclose, after which code may be gone. Each forwards
  * unchanged. So does dlopen, after which there is more, but only in front of a
- * libc that does not look at who calls it: glibc's takes the caller's RUNPATH.
+ * libc that does not look at who calls it: in front of glibc's stands lt_opens.c.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "lt_bypass.h"
 #include "lt_exec.h"
 #include "lt_module.h"
 #include "lt_real.h"
@@ -336,6 +337,14 @@ LT_EXPORT int dlclose(void *handle)
 {
     typedef int (*function)(void *);
     LT_FORWARD(function, dlclose);
+    int before = errno;
+    struct lt_context *opening =
+        lt_page.active == LT_ACTIVE ? lt_begin((uintptr_t)__builtin_frame_address(0)) : NULL;
+    if (opening) {
+        lt_bypass_check(opening, LT_BYPASS_CLOSE);
+        lt_finish(opening, 0);
+    }
+    errno = before;
     bool told = lt_page.active == LT_ACTIVE && lt_module_closing();
     int result = next(handle);
     if (lt_page.active == LT_ACTIVE) {
@@ -343,6 +352,7 @@ LT_EXPORT int dlclose(void *handle)
         struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
         if (c) {
             lt_module_check_unloaded(c);
+            lt_bypass_note_closed();
             lt_finish(c, 0);
         }
         errno = saved;
@@ -358,6 +368,7 @@ LT_EXPORT void *dlopen(const char *path, int mode)
     typedef void *(*function)(const char *, int);
     LT_FORWARD(function, dlopen);
     void *handle = next(path, mode);
+    lt_bypass_note_opened(LT_OPENED);
     if (handle && lt_page.active == LT_ACTIVE) {
         int saved = errno;
         struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));

@@ -51,10 +51,31 @@ static bool take_byte(struct line *line, char ch, uintptr_t inside)
     return false;
 }
 
+bool lt_maps_each(void (*visit)(const struct lt_mapping *, const char *path, void *data),
+                  void *data, struct lt_maps_buffer *buffer)
+{
+    struct line line = {.path = buffer->path, .room = sizeof buffer->path};
+    long n;
+    int fd = lt_open("/proc/self/maps", O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    while ((n = lt_syscall3(SYS_read, fd, buffer->text, sizeof buffer->text)) > 0 || n == -EINTR)
+        for (long i = 0; i < n; i++) {
+            if (!take_byte(&line, buffer->text[i], 0))
+                continue;
+            struct lt_mapping mapping = {line.bounds[0], line.bounds[1]};
+            line.path[line.length] = 0;
+            visit(&mapping, line.path, data);
+            line = (struct line){.path = buffer->path, .room = sizeof buffer->path};
+        }
+    lt_close(fd);
+    return true;
+}
+
 bool lt_maps_find(uintptr_t inside, struct lt_mapping *found, char *path, size_t room)
 {
     struct line line = {.path = path, .room = room};
-    char text[256];
+    char text[128];
     long n;
     bool done = false;
     int fd = lt_open("/proc/self/maps", O_RDONLY, 0);

@@ -18,4 +18,13 @@ struct lt_mapping {
 };
 bool lt_maps_find(uintptr_t inside, struct lt_mapping *found, char *path, size_t room);
 
+/* Call `visit` for every mapping, in the order of addresses, with the name of its file,
+ * or "". False if they cannot be read. */
+struct lt_maps_buffer {
+    char text[4096];
+    char path[400];
+};
+bool lt_maps_each(void (*visit)(const struct lt_mapping *, const char *path, void *data),
+                  void *data, struct lt_maps_buffer *buffer);
+
 #endif

@@ -13,7 +13,9 @@
 #include <link.h>
 #include <string.h>
 
+#include "lt_bypass.h"
 #include "lt_maps.h"
+#include "lt_objects.h"
 
 struct module {
     uintptr_t start, end, bias;
@@ -22,6 +24,7 @@ struct module {
     uint32_t seen;     /* value of `checks` when it was last known to be loaded */
 };
 
+#define PATH_KEPT 400 /* bytes of a module's name */
 #define MODULES_MAX 8192
 static struct module *modules; /* MODULES_MAX of them, touched as needed */
 static uint32_t module_count;  /* entries in use */
@@ -133,18 +136,36 @@ static bool span_of(const struct description *d, uintptr_t *start, uintptr_t *en
     return *start < *end;
 }
 
+/* The loader's name of a module may be relative to the folder that was the current one
+ * when it was opened, which may be another by now: the kernel knows better. What it
+ * says is written to the end of the scratch, which a MODULE record never needs. */
+static const char *absolute_path(struct lt_context *c, const struct description *d)
+{
+    static const char deleted[] = " (deleted)"; /* the kernel's word behind a name */
+    struct lt_mapping mapping;
+    char *found = (char *)c->scratch + sizeof c->scratch - PATH_KEPT;
+    if (d->path[0] == '/' || !d->path[0] || (d->flags & MLF_MODULE_VDSO) ||
+        !lt_maps_find((uintptr_t)d->headers, &mapping, found, PATH_KEPT) || !*found)
+        return d->path;
+    size_t size = strlen(found), cut = sizeof deleted - 1;
+    if (size > cut && !strcmp(found + size - cut, deleted))
+        found[size - cut] = 0;
+    return found;
+}
+
 static void write_module(struct lt_context *c, uint32_t id, const struct description *d)
 {
     unsigned char *p = c->scratch;
     const unsigned char *build_id;
     unsigned build_id_size = build_id_of(d, &build_id);
-    size_t path_size = strnlen(d->path, 400);
+    const char *path = absolute_path(c, d);
+    size_t path_size = strnlen(path, PATH_KEPT);
     p = mlf_put_vu(p, id);
     p = mlf_put_vu(p, lt_now());
     mlf_put_u64(p, d->bias);
     p = mlf_put_vu(p + 8, d->flags);
     p = lt_put_string(p, build_id, build_id_size);
-    p = lt_put_string(p, d->path, path_size);
+    p = lt_put_string(p, path, path_size);
     unsigned segments = 0;
     for (unsigned i = 0; i < d->count; i++)
         segments += d->headers[i].p_type == PT_LOAD;
@@ -272,7 +293,8 @@ struct lt_module_place lt_module_place(struct lt_context *c, uintptr_t pc, bool 
 struct walk {
     struct lt_context *context;
     uint32_t seen;
-    char main_path[400];
+    bool is_start;
+    char main_path[PATH_KEPT];
 };
 
 /* The path of the executable, which the loader does not tell: that of the file
@@ -305,28 +327,31 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data)
         module_add(walk->context, &d, identity);
         lt_lock_release(&lock);
     }
+    uintptr_t start, end;
+    if (walk->is_start && !(d.flags & MLF_MODULE_VDSO) && span_of(&d, &start, &end))
+        lt_bypass_look_at(walk->context, start, d.path);
     return 0;
 }
 
-static void record(struct lt_context *context)
+static void record(struct lt_context *context, bool is_start)
 {
-    struct walk walk = {context, 0, ""};
-    dl_iterate_phdr(visit, &walk);
-    lt_unwind_refresh();
+    struct walk walk = {context, 0, is_start, ""};
+    lt_objects_each(visit, &walk);
+    lt_unwind_refresh(lt_objects_each);
 }
 
 void lt_module_record_all(struct lt_context *context)
 {
     modules = lt_memory(MODULES_MAX * sizeof *modules);
     if (modules)
-        record(context);
+        record(context, true);
 }
 
 void lt_module_record_loaded(struct lt_context *context)
 {
     uint32_t known = next_id;
     if (modules)
-        record(context);
+        record(context, false);
     if (next_id == known)
         return;
     /* Paths through the new code, if any are known, lead through no module. */
@@ -387,7 +412,7 @@ static int note_present(struct dl_phdr_info *info, size_t size, void *data)
 void lt_module_check_unloaded(struct lt_context *c)
 {
     struct check check = {__atomic_add_fetch(&checks, 1, __ATOMIC_RELAXED), unloads};
-    dl_iterate_phdr(note_present, &check);
+    lt_objects_each(note_present, &check);
     if (check.subs == unloads || !lt_lock_take(&lock))
         return;
     unloads = check.subs;

@@ -14,9 +14,11 @@
 #include <unistd.h>
 
 #include "lt_allocator.h"
+#include "lt_bypass.h"
 #include "lt_config.h"
 #include "lt_forward.h"
 #include "lt_module.h"
+#include "lt_probe.h"
 #include "lt_real.h"
 #include "lt_records.h"
 #include "lt_sink.h"
@@ -89,6 +91,13 @@ static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
+    if (!lt_process.started && lt_probe_is_deadly()) {
+        lt_process.started = lt_process.stopped = true;
+        __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
+        lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
+               "programs for the calls that tracing needs; start it without its sandbox",
+               NULL, 0);
+    }
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
         lt_config_read();
@@ -143,6 +152,7 @@ static void start_child(void)
     fill_page();
     lt_stack_after_fork();
     lt_module_after_fork();
+    lt_bypass_after_fork();
     lt_thread_after_fork();
     lt_sink->after_fork();
     lt_records_after_fork();
@@ -185,11 +195,11 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
     if (active == LT_ACTIVE)
         c = lt_context_choose(frame);
     if (c) {
-        LT_SIGNAL_FENCE();
-        bool ready = true;
-        if (c->announced != lt_process.key)
+        LT_SIGNAL_FENCE(); /* lt_yield: busy is seen before what is looked at now */
+        bool ready = lt_page.active == LT_ACTIVE;
+        if (ready && c->announced != lt_process.key)
             announce_context(c);
-        if (c->events.position > c->events.limit)
+        if (ready && c->events.position > c->events.limit)
             ready = lt_writer_room(&c->events, LT_ITEM_MAX);
         if (LT_UNLIKELY(ready && (c->lost || c->dropped || lt_process.lost))) {
             lt_context_say_losses(c, lt_now(), false);
@@ -223,6 +233,7 @@ void lt_process_end(int how, int status)
     int saved = errno;
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (c) {
+        lt_bypass_check(c, LT_BYPASS_END);
         uint64_t now = lt_now();
         lt_record_memory(c, now);
         lt_record_clock(c);
@@ -250,6 +261,7 @@ static void before_fork(void)
         return;
     struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
     if (c) {
+        lt_bypass_check(c, LT_BYPASS_FORK);
         lt_sink->flush(c); /* the child relies on our definitions */
         lt_finish(c, 0);
     }

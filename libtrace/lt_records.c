@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lt_bypass.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
@@ -166,7 +167,7 @@ void lt_record_counters(struct lt_context *c)
         sum.full_steps += one.full_steps;
     }
     const uint64_t pairs[][2] = {
-        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE]},
+        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE] + sum.stops[LT_STOP_BAD_RULE]},
         {MLF_COUNT_DEPTH_LIMIT, sum.stops[LT_STOP_LIMIT]},
         {MLF_COUNT_BAD_MEMORY, sum.stops[LT_STOP_BAD_MEMORY]},
         {MLF_COUNT_FP_GUESSES, sum.guesses},
@@ -191,6 +192,7 @@ void lt_tick(struct lt_context *c, uint64_t now)
                                                   0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return;
     lt_record_memory(c, now);
+    lt_bypass_check(c, LT_BYPASS_TICK);
     if (lt_clock_monotonic() >= next_clock_ns)
         lt_record_clock(c);
     static uint64_t next_flush; /* by the clock: a process that allocates seldom is late enough */

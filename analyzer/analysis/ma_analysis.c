@@ -244,6 +244,17 @@ static struct ma_row *row_of(struct ma_analysis *analysis, uint32_t stack)
     return &analysis->rows[stack];
 }
 
+struct ma_own_peak ma_analysis_own_peak(const struct ma_analysis *analysis,
+                                        const struct ma_account *account, size_t index)
+{
+    const struct ma_site_most *most = &account->most[index];
+    return (struct ma_own_peak){
+        .bytes = most->bytes,
+        .ns = ma_clock_ns(&analysis->trace, account->process, most->ticks),
+        .blocks = most->blocks,
+    };
+}
+
 static int add_site(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
 {
     const struct ma_alloc_site *site = &account->sites[index];
@@ -264,6 +275,8 @@ static int add_site(struct ma_analysis *analysis, const struct ma_account *accou
     row->calls += site->allocations;
     row->bytes += site->allocated_bytes;
     row->temporary += site->temporary;
+    const struct ma_own_peak own = ma_analysis_own_peak(analysis, account, index);
+    ma_own_peak_unite(&row->own, &own);
     const uint64_t who = (uint64_t)account->process->index << 32 | index;
     if (site->live_blocks && (!row->holders++ || site->live_bytes > row->held ||
                               (site->live_bytes == row->held && who < row->held_by))) {
@@ -293,6 +306,7 @@ static int add_retired(struct ma_analysis *analysis, const struct ma_retired *re
     row->calls += retired->calls;
     row->bytes += retired->bytes;
     row->temporary += retired->temporary;
+    ma_own_peak_unite(&row->own, &retired->own);
     row->retired = retired->leak;
     if (retired->holders && (!row->holders || retired->held > row->held ||
                              (retired->held == row->held && retired->held_by < row->held_by))) {

@@ -17,12 +17,18 @@
 #include "ma_suppress.h"
 #include "ma_timeline.h"
 
+/* The most that a stack held at once: bytes, and when; blocks. */
+struct ma_own_peak {
+    uint64_t bytes, ns, blocks;
+};
+
 struct ma_row {
     uint32_t stack; /* id in ma_stacks */
     uint64_t leaked_bytes, leaked_blocks;
     uint64_t peak_bytes, peak_blocks;
     uint64_t calls, bytes; /* allocations and what they asked for */
     uint64_t temporary;
+    struct ma_own_peak own; /* in one process */
     /* the process that leaked most of it, its number for the stack, and how much;
      * how many did */
     const struct ma_account *holder; /* NULL: one that was retired */
@@ -30,6 +36,17 @@ struct ma_row {
     uint64_t held, held_by; /* held_by: its index << 32 | holder_site */
     uint32_t retired;       /* 1 + index of what ma_retire.h keeps of leaks; 0: nothing */
 };
+
+/* Take what is more, and of two moments with as much the earlier. */
+static inline void ma_own_peak_unite(struct ma_own_peak *own, const struct ma_own_peak *other)
+{
+    if (!own->blocks || other->bytes > own->bytes ||
+        (other->bytes == own->bytes && other->ns < own->ns)) {
+        own->bytes = other->bytes;
+        own->ns = other->ns;
+    }
+    own->blocks = other->blocks > own->blocks ? other->blocks : own->blocks;
+}
 
 /* An observer's data: gathered during the pass, read when its report is built. */
 struct ma_observer_data {
@@ -121,6 +138,10 @@ struct ma_window {
     uint64_t from, to;
 };
 struct ma_window ma_analysis_window(const struct ma_analysis *analysis);
+
+/* The own peak of a site. */
+struct ma_own_peak ma_analysis_own_peak(const struct ma_analysis *analysis,
+                                        const struct ma_account *account, size_t index);
 
 /* Build the rows; anew, if they were built before, which requires that no process
  * was retired (ma_analysis_retire). */

@@ -222,7 +222,7 @@ static void filter_touch_site(const struct ma_replay *books, struct ma_account *
 {
     struct ma_history *history = &account->history;
     if (ticks >= history->until)
-        ma_history_next_slot(account, ticks);
+        ma_history_next_slot(account, ticks, account->allocations);
     if (!site->allocations) /* it begins now */
         site->slot = history->slot;
     else if (site->slot != history->slot)
@@ -258,6 +258,7 @@ static int begin_block(struct ma_filter *filter, const struct ma_seen *seen,
     filter_touch_site(books, account, site, seen->ticks);
     site->live_bytes += block->size;
     site->live_blocks++;
+    ma_account_note_most(account, block->site, seen->ticks);
     site->allocations++;
     site->allocated_bytes += block->size;
     account->live_bytes += block->size;

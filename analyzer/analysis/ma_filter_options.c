@@ -99,12 +99,15 @@ static bool parse_moment(const char *text, struct ma_moment *moment)
     return *text && !isdigit((unsigned char)*first) && *first != '.';
 }
 
+_Static_assert(MA_FILTER_MANY == 32, "the sentence");
+static const char too_many[] = "expected 32 of this option at most";
+
 static const char *add_pattern(struct ma_patterns *patterns, const char *text)
 {
     static char problem[192];
     struct ma_pattern *pattern = &patterns->all[patterns->n];
     if (patterns->n == MA_FILTER_MANY)
-        return "32 such options at most";
+        return too_many;
     pattern->text = text;
     int result = text[0] ? regcomp(&pattern->regex, text, REG_EXTENDED | REG_NOSUB) : 0;
     if (!text[0])
@@ -132,13 +135,13 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
     case MA_FILTER_TO: return parse_moment(value, &spec->to) ? NULL : moment;
     case MA_FILTER_PID:
         if (spec->n_pids == MA_FILTER_MANY)
-            return "32 such options at most";
+            return too_many;
         return parse_number(value, &spec->pids[spec->n_pids++])
                    ? NULL
                    : "expected the number of a process, as \"processes\" of --json lists them";
     case MA_FILTER_TID:
         if (spec->n_threads == MA_FILTER_MANY)
-            return "32 such options at most";
+            return too_many;
         spec->threads[spec->n_threads++] = value;
         return value[0] ? NULL : "expected the number of a thread or a name, such as 'worker*'";
     case MA_FILTER_MIN_SIZE: return parse_size(value, &spec->min_size) ? NULL : size;
@@ -157,14 +160,19 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
     return NULL;
 }
 
-const char *ma_filter_options_problem(const struct ma_filter_options *spec)
+const char *ma_filter_options_problem(const struct ma_filter_options *spec, const char *of)
 {
+    static char problem[160];
     const struct ma_moment *from = &spec->from, *to = &spec->to;
     if ((from->kind == MA_MOMENT_NS && to->kind == MA_MOMENT_NS && from->ns >= to->ns) ||
         (from->kind == MA_MOMENT_PERCENT && to->kind == MA_MOMENT_PERCENT &&
-         from->percent >= to->percent))
-        return "--from and --to: expected a window that begins before it ends, as in "
-               "--from 1.5 --to 3";
+         from->percent >= to->percent)) {
+        snprintf(problem, sizeof problem,
+                 "--%sfrom and --%sto: expected a window that begins before it ends, as in "
+                 "--%sfrom 1.5 --%sto 3",
+                 of, of, of, of);
+        return problem;
+    }
     if (spec->has_max_size && spec->min_size > spec->max_size)
         return "--min-size and --max-size: expected the smaller size first, as in "
                "--min-size 1K --max-size 1M";

@@ -69,8 +69,9 @@ extern const char *const ma_filter_names[MA_FILTER_OPTIONS];
 const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filter_option option,
                                     const char *value);
 
-/* The fault of the options together, as a sentence (static), or NULL. */
-const char *ma_filter_options_problem(const struct ma_filter_options *spec);
+/* The fault of the options together, as a sentence, or NULL. `of` stands before the names
+ * of the window's options: "", or "old-". Valid until the next call. */
+const char *ma_filter_options_problem(const struct ma_filter_options *spec, const char *of);
 
 /* True if it cannot be applied before the end of the trace has been seen. */
 bool ma_filter_options_looks_ahead(const struct ma_filter_options *spec);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ages, threads and trends of leaks; see ma_leaks.h.
+ * Trends of leaks, and their words; see ma_leaks.h.
  */
 #include "ma_leaks.h"
 
@@ -12,30 +12,10 @@
 #include "ma_clock.h"
 #include "ma_retire.h"
 #include "ma_runtime.h"
+#include "ma_survey.h"
 #include "ma_text.h"
 
 #define HOUR 3600.0
-
-/* Bytes that one thread has in one row. */
-struct part {
-    uint32_t row, thread;
-    uint64_t bytes;
-};
-
-/* Of one site of the process at hand. */
-struct ages {
-    uint32_t row;
-    uint32_t latest;      /* its part that was added to last, or MA_NONE */
-    uint64_t first, last; /* ticks */
-};
-
-/* Over the blocks of one process. */
-struct walk {
-    struct part *parts;
-    size_t n_parts, part_capacity;
-    struct ma_map part_of; /* row and thread */
-    struct ages *ages;
-};
 
 void ma_leaks_free(struct ma_leaks *leaks)
 {
@@ -54,56 +34,6 @@ static uint64_t end_of(const struct ma_analysis *analysis, const struct ma_proce
 {
     uint64_t end = process->ended ? process->end_time : process->last_time;
     return analysis->filter ? ma_filter_end(analysis->filter, process, end) : end;
-}
-
-static int add_part(struct walk *walk, struct ages *its, const struct ma_block *block)
-{
-    uint32_t index = its->latest;
-    if (index == MA_NONE || walk->parts[index].thread != block->thread) {
-        uint64_t key = (uint64_t)its->row << 32 | block->thread;
-        index = ma_map_get(&walk->part_of, key);
-        if (index == MA_NONE) {
-            if (!MA_RESERVE(walk->parts, walk->n_parts, walk->part_capacity))
-                return -ENOMEM;
-            index = (uint32_t)walk->n_parts++;
-            walk->parts[index] = (struct part){its->row, block->thread, 0};
-            if (ma_map_set(&walk->part_of, key, index) < 0)
-                return -ENOMEM;
-        }
-        its->latest = index;
-    }
-    walk->parts[index].bytes += block->size;
-    return 0;
-}
-
-static int add_block(struct walk *walk, const struct ma_block *block)
-{
-    struct ages *its = &walk->ages[block->site];
-    if (its->row == MA_NONE)
-        return 0;
-    its->first = block->time < its->first ? block->time : its->first;
-    its->last = block->time > its->last ? block->time : its->last;
-    return add_part(walk, its, block);
-}
-
-/* Some at a time, whose ages are brought near together. */
-static int walk_blocks(struct walk *walk, const struct ma_account *account)
-{
-    struct ma_block blocks[64];
-    const size_t places = ma_heap_places(&account->heap), most = sizeof blocks / sizeof *blocks;
-    for (size_t i = 0; i < places;) {
-        size_t n = 0;
-        for (; n < most && i < places; i++) {
-            if (!ma_heap_at(&account->heap, i, &blocks[n]) || blocks[n].site >= account->n_sites)
-                continue;
-            ma_prefetch(&walk->ages[blocks[n++].site]);
-        }
-        for (size_t k = 0; k < n; k++) {
-            if (add_block(walk, &blocks[k]) < 0)
-                return -ENOMEM;
-        }
-    }
-    return 0;
 }
 
 /* Of two threads with as many bytes, the one of the later process is told. */
@@ -125,54 +55,90 @@ void ma_leak_unite(struct ma_leak *leak, const struct ma_leak *other)
     }
 }
 
-static void note_ages(const struct ma_analysis *analysis, const struct ma_account *account,
-                      const struct ages *ages, struct ma_leak *leaks)
+static void note_ages(const struct ma_analysis *analysis, const struct ma_process *process,
+                      const struct ma_survivors *survivors, struct ma_leak *leak)
 {
-    const struct ma_process *process = account->process;
-    uint64_t end = ma_clock_ns(&analysis->trace, process, end_of(analysis, process));
-    for (size_t i = 0; i < account->n_sites; i++) {
-        if (ages[i].row == MA_NONE || ages[i].first > ages[i].last)
-            continue;
-        uint64_t first = ma_clock_ns(&analysis->trace, process, ages[i].first);
-        uint64_t last = ma_clock_ns(&analysis->trace, process, ages[i].last);
-        ma_leak_unite(&leaks[ages[i].row], &(struct ma_leak){
-                                               .oldest = first < end ? end - first : 0,
-                                               .youngest = last < end ? end - last : 0,
-                                           });
+    const uint64_t end = ma_clock_ns(&analysis->trace, process, end_of(analysis, process));
+    const uint64_t first = ma_clock_ns(&analysis->trace, process, survivors->first);
+    const uint64_t last = ma_clock_ns(&analysis->trace, process, survivors->last);
+    struct ma_leak ages = {
+        .oldest = first < end ? end - first : 0,
+        .youngest = last < end ? end - last : 0,
+    };
+    ma_leak_unite(leak, &ages);
+}
+
+static void note_threads(const struct ma_trace *trace, const struct ma_survivors *survivors,
+                         struct ma_leak *leak)
+{
+    leak->threads += survivors->threads;
+    const struct ma_stream *thread =
+        survivors->thread < trace->n_streams ? trace->streams[survivors->thread] : NULL;
+    if (thread && tells_more(leak, thread, survivors->thread_bytes)) {
+        leak->thread = thread;
+        leak->thread_bytes = survivors->thread_bytes;
     }
 }
 
-static void note_threads(const struct ma_trace *trace, const struct walk *walk,
-                         struct ma_leak *leaks)
+/* The interval in which the last thread that allocated these blocks ended; `n` of a
+ * process of one thread, or if one goes on. */
+static unsigned ended_in(const struct ma_survivors *survivors, uint64_t origin, uint64_t width,
+                         unsigned n)
 {
-    for (size_t i = 0; i < walk->n_parts; i++) {
-        const struct part *part = &walk->parts[i];
-        struct ma_leak *leak = &leaks[part->row];
-        leak->threads++;
-        if (part->thread < trace->n_streams &&
-            tells_more(leak, trace->streams[part->thread], part->bytes)) {
-            leak->thread = trace->streams[part->thread];
-            leak->thread_bytes = part->bytes;
-        }
+    if (survivors->ended == UINT64_MAX || survivors->ended < origin)
+        return n;
+    const uint64_t at = (survivors->ended - origin) / width;
+    return at < n ? (unsigned)at : n;
+}
+
+/* Set life and trend to those of one site. */
+static void judge(const struct ma_analysis *analysis, const struct ma_account *account,
+                  size_t index, const struct ma_survivors *survivors, struct ma_leak *leak)
+{
+    const struct ma_alloc_site *site = &account->sites[index];
+    const struct ma_process *process = account->process;
+    const struct ma_account *whole = analysis->replay.accounts[process->index]; /* unfiltered */
+    const uint64_t origin = account->history.origin, end = end_of(analysis, process);
+    struct ma_site_history history;
+    ma_history_read(account, site, end, &history);
+    struct ma_trend_input in = {
+        .n = history.n,
+        .level = (double)(float)site->live_bytes,
+        .peak = (double)analysis->replay.peak_bytes,
+        .blocks = site->live_blocks,
+        .last = (unsigned)(((uint64_t)site->slot << account->history.shift) / history.width),
+        .ended = ended_in(survivors, origin, history.width, history.n),
+        .thread_work = survivors->thread_work,
+        .births = survivors->births,
+    };
+    for (unsigned i = 0; i < history.n; i++) {
+        in.floors[i] = (double)history.slots.floors[i];
+        in.made[i] = (double)history.slots.made[i];
+        in.work[i] = ma_history_work(whole, origin + (i + 1) * history.width - 1);
     }
+    const uint64_t from = ma_clock_ns(&analysis->trace, process, origin);
+    const uint64_t until = ma_clock_ns(&analysis->trace, process, end);
+    in.life = leak->life = until > from ? (double)(until - from) / 1e9 : 0;
+    in.width = in.life * ((double)history.width / (end > origin ? (double)(end - origin) : 1));
+    leak->trend = ma_trend_judge(&in);
 }
 
 int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
-                  const uint32_t *rows, struct ma_leak *leaks)
+                  const uint32_t *rows, const bool *wanted, struct ma_leak *leaks)
 {
-    struct walk walk = {.ages = malloc((account->n_sites + 1) * sizeof *walk.ages)};
-    if (!walk.ages)
-        return -ENOMEM;
-    for (size_t i = 0; i < account->n_sites; i++)
-        walk.ages[i] = (struct ages){rows[i], MA_NONE, UINT64_MAX, 0};
-    int result = walk_blocks(&walk, account);
-    if (result == 0) {
-        note_ages(analysis, account, walk.ages, leaks);
-        note_threads(&analysis->trace, &walk, leaks);
+    struct ma_survey survey;
+    int result = ma_survey_make(&survey, &analysis->replay, account, rows,
+                                end_of(analysis, account->process));
+    for (size_t i = 0; i < account->n_sites && result == 0; i++) {
+        struct ma_survivors survivors;
+        if (rows[i] == MA_NONE || !ma_survey_get(&survey, i, &survivors))
+            continue;
+        note_ages(analysis, account->process, &survivors, &leaks[rows[i]]);
+        note_threads(&analysis->trace, &survivors, &leaks[rows[i]]);
+        if (wanted[i])
+            judge(analysis, account, i, &survivors, &leaks[rows[i]]);
     }
-    free(walk.ages);
-    free(walk.parts);
-    ma_map_free(&walk.part_of);
+    ma_survey_free(&survey);
     return result;
 }
 
@@ -180,7 +146,8 @@ static int walk_account(struct ma_analysis *analysis, const struct ma_account *a
                         struct ma_leak *leaks)
 {
     uint32_t *rows = malloc((account->n_sites + 1) * sizeof *rows);
-    int result = rows ? 0 : -ENOMEM;
+    bool *wanted = calloc(account->n_sites + 1, sizeof *wanted);
+    int result = rows && wanted ? 0 : -ENOMEM;
     for (size_t i = 0; i < account->n_sites && result == 0; i++) {
         uint32_t stack;
         rows[i] = MA_NONE;
@@ -190,46 +157,30 @@ static int walk_account(struct ma_analysis *analysis, const struct ma_account *a
         const struct ma_row *row = result < 0 ? NULL
                                               : bsearch(&stack, analysis->rows, analysis->n_rows,
                                                         sizeof *analysis->rows, by_stack);
-        if (row)
-            rows[i] = (uint32_t)(row - analysis->rows);
+        if (!row)
+            continue;
+        rows[i] = (uint32_t)(row - analysis->rows);
+        wanted[i] = row->holder == account && row->holder_site == i;
     }
     if (result == 0)
-        result = ma_leaks_walk(analysis, account, rows, leaks);
+        result = ma_leaks_walk(analysis, account, rows, wanted, leaks);
     free(rows);
+    free(wanted);
     return result;
 }
 
-void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
-                   size_t index, struct ma_leak *leak)
+const struct ma_process *ma_leak_process(const struct ma_analysis *analysis,
+                                         const struct ma_row *row)
 {
-    const struct ma_alloc_site *site = &account->sites[index];
-    const uint64_t origin = account->history.origin, end = end_of(analysis, account->process);
-    double floors[MA_SLOTS];
-    uint64_t width = 1;
-    unsigned n = ma_history_read(account, site, end, floors, &width);
-    uint64_t from = ma_clock_ns(&analysis->trace, account->process, origin);
-    uint64_t until = ma_clock_ns(&analysis->trace, account->process, end);
-    leak->life = until > from ? (double)(until - from) / 1e9 : 0;
-    double ticks = end > origin ? (double)(end - origin) : 1;
-    leak->trend = ma_trend_judge(&(struct ma_trend_input){
-        .floors = floors,
-        .n = n,
-        .width = leak->life * ((double)width / ticks),
-        .life = leak->life,
-        .level = (double)site->live_bytes,
-        .peak = (double)analysis->replay.peak_bytes,
-        .last = (unsigned)(((uint64_t)site->slot << account->history.shift) / width),
-    });
+    return analysis->trace.processes[row->held_by >> 32];
 }
 
-/* The trend of a row, by the one that holds most of it. */
-static void judge_row(const struct ma_analysis *analysis, const struct ma_row *row,
-                      struct ma_leak *leak)
+/* The trend of a row whose largest holder was retired. */
+static void take_retired(const struct ma_analysis *analysis, const struct ma_row *row,
+                         struct ma_leak *leak)
 {
-    const struct ma_leak *told = row->retired ? &analysis->retire->leaks[row->retired - 1] : NULL;
-    if (row->holder) {
-        ma_leak_judge(analysis, row->holder, row->holder_site, leak);
-    } else {
+    if (!row->holder) {
+        const struct ma_leak *told = &analysis->retire->leaks[row->retired - 1];
         leak->life = told->life;
         leak->trend = told->trend;
     }
@@ -318,7 +269,7 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
     }
     for (size_t i = 0; i < n && result == 0; i++) {
         if (analysis->rows[i].holders)
-            judge_row(analysis, &analysis->rows[i], &leaks->of[i]);
+            take_retired(analysis, &analysis->rows[i], &leaks->of[i]);
     }
     if (result == 0)
         result = suppress(analysis, leaks);
@@ -369,16 +320,24 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
         snprintf(ages, sizeof ages, "; its block is %s old", ma_human_time(b, leak->oldest));
     switch (trend->kind) {
     case MA_TREND_GROWING:
-        snprintf(buffer, size, "grows by %s, in %u of %u intervals%s",
-                 ma_leak_rate(trend->slope, a, sizeof a), trend->rises, trend->intervals, ages);
+        snprintf(buffer, size, "%s by %s%s, in %u of %u intervals%s",
+                 trend->why == MA_WHY_PLAIN ? "grows" : "grew",
+                 ma_leak_rate(trend->slope, a, sizeof a),
+                 trend->why == MA_WHY_ENDED    ? " until its thread ended"
+                 : trend->why == MA_WHY_PAUSED ? " until the program's work paused"
+                                               : "",
+                 trend->rises, trend->intervals, ages);
         break;
     case MA_TREND_PLATEAU:
         if (trend->why == MA_WHY_BEFORE)
             snprintf(buffer, size, "comes and goes: it held as much before and gave it back%s",
                      ages);
-        else if (trend->why == MA_WHY_SLOWED)
-            snprintf(buffer, size, "filling up: the last quarter of its time added %.1f %%%s",
-                     100 * trend->last_quarter, ages);
+        else if (trend->why == MA_WHY_SLOWED || trend->why == MA_WHY_SLOWED_WORK)
+            snprintf(buffer, size, "filling up: the last quarter of its %s added %.1f %%%s",
+                     trend->why == MA_WHY_SLOWED ? "time" : "work", 100 * trend->last_quarter,
+                     ages);
+        else if (trend->why == MA_WHY_TURNS)
+            snprintf(buffer, size, "turns over: its blocks live no longer than before%s", ages);
         else
             snprintf(buffer, size, "reached its level %s into a run of %s%s",
                      seconds(a, trend->settled), seconds(d, leak->life), ages);
@@ -399,6 +358,9 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
         else if (trend->why == MA_WHY_TINY)
             snprintf(buffer, size, "grew by %s in %s: too little to tell%s",
                      ma_human_bytes(a, (uint64_t)trend->grown), seconds(d, leak->life), ages);
+        else if (trend->why == MA_WHY_FEW)
+            snprintf(buffer, size, "grew by %s in a few blocks: too few to tell%s",
+                     ma_human_bytes(a, (uint64_t)trend->grown), ages);
         else if (trend->why == MA_WHY_SHORT)
             snprintf(buffer, size, "the process lasted %s: too short to tell%s",
                      seconds(a, leak->life), ages);

@@ -35,17 +35,17 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis);
 void ma_leaks_free(struct ma_leaks *leaks);
 
 /* Add ages and threads of the blocks of one process: of site i to leaks[rows[i]],
- * unless that is MA_NONE. A leak begins with `youngest` at its most. Returns 0 or
- * -ENOMEM. */
+ * unless that is MA_NONE, and set life and trend there to the site's if wanted[i]. A leak
+ * begins with `youngest` at its most. Returns 0 or -ENOMEM. */
 int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account,
-                  const uint32_t *rows, struct ma_leak *leaks);
+                  const uint32_t *rows, const bool *wanted, struct ma_leak *leaks);
 
 /* Add ages and threads of other processes. */
 void ma_leak_unite(struct ma_leak *leak, const struct ma_leak *other);
 
-/* Set life and trend to those of one site. */
-void ma_leak_judge(const struct ma_analysis *analysis, const struct ma_account *account,
-                   size_t site, struct ma_leak *leak);
+/* The process that leaked most of a row that leaked. */
+const struct ma_process *ma_leak_process(const struct ma_analysis *analysis,
+                                         const struct ma_row *row);
 
 /* The trend as a sentence without full stop: "grows by 1.2 MiB/s: …". Returns
  * buffer. */

@@ -48,6 +48,7 @@ struct ma_request {
     size_t n_reports;
     uint64_t temporary_within;     /* --temporary: allocations of the thread between */
     const char *snapshots;         /* --snapshots: when; it has been checked */
+    const char *stack;             /* --stack: a number or its beginning */
     const char *callers, *callees; /* names or patterns of functions */
     bool tree_bottom_up;
     unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */

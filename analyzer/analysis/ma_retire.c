@@ -73,9 +73,9 @@ static bool holds_more(const struct ma_retired *row, uint64_t bytes, uint64_t wh
 }
 
 /* Add a site to its stack's row. *leak: the index of the row's leak, MA_NONE if
- * the site holds nothing. */
+ * the site holds nothing; *wanted: whether its trend is to be the row's. */
 static int add_site(struct ma_retire *retire, const struct ma_account *account, size_t index,
-                    uint32_t *leak)
+                    uint32_t *leak, bool *wanted)
 {
     const struct ma_process *process = account->process;
     const struct ma_alloc_site *site = &account->sites[index];
@@ -92,6 +92,8 @@ static int add_site(struct ma_retire *retire, const struct ma_account *account, 
     row->calls += site->allocations;
     row->bytes += site->allocated_bytes;
     row->temporary += site->temporary;
+    const struct ma_own_peak own = ma_analysis_own_peak(retire->analysis, account, index);
+    ma_own_peak_unite(&row->own, &own);
     add_peak(&retire->analysis->replay, account, site, row);
     const bool unknown = retired_node == MA_ROOT_UNKNOWN && account->stacks[index] != retired_node;
     retire->unknown += unknown;
@@ -107,7 +109,7 @@ static int add_site(struct ma_retire *retire, const struct ma_account *account, 
     if (holds_more(row, site->live_bytes, who)) {
         row->held = site->live_bytes;
         row->held_by = who;
-        ma_leak_judge(retire->analysis, account, index, its);
+        *wanted = true;
     }
     row->holders++;
     return 0;
@@ -119,12 +121,14 @@ int ma_retire_account(void *context, struct ma_account *account)
     assert(!retire->sorted);
     struct ma_analysis *analysis = retire->analysis;
     uint32_t *leaks = malloc((account->n_sites + 1) * sizeof *leaks);
-    int result = leaks ? 0 : -ENOMEM;
+    bool *wanted = calloc(account->n_sites + 1, sizeof *wanted);
+    int result = leaks && wanted ? 0 : -ENOMEM;
     for (size_t i = 0; i < account->n_sites && result == 0; i++)
-        result = add_site(retire, account, i, &leaks[i]);
+        result = add_site(retire, account, i, &leaks[i], &wanted[i]);
     if (result == 0 && account->heap.count)
-        result = ma_leaks_walk(analysis, account, leaks, retire->leaks);
+        result = ma_leaks_walk(analysis, account, leaks, wanted, retire->leaks);
     free(leaks);
+    free(wanted);
     /* A process that defined nodes and never allocated keeps them: no report asks
      * for its stacks. */
     if (result == 0 && (account->n_sites || !account->process->n_nodes)) {

@@ -28,6 +28,7 @@ struct ma_retired { /* of one stack; as in struct ma_row */
     uint64_t first; /* process index << 32 | site: the first of those that had it */
     uint64_t leaked_bytes, leaked_blocks, calls, bytes, temporary;
     uint64_t peak_bytes, peak_blocks, peak_epoch;
+    struct ma_own_peak own;
     uint64_t held, held_by; /* what the largest holder leaked; who, as above */
     uint32_t holders;
     uint32_t leak;         /* 1 + index; 0: none */

@@ -7,6 +7,17 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+const char *ma_command = "mlog-analyze";
+
+void ma_command_set(const char *argv0)
+{
+    const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
+    const char *base = slash ? slash + 1 : argv0;
+    if (base && base[0])
+        ma_command = base;
+}
 
 static void set(struct ma_error *error, const char *format, va_list arguments)
 {

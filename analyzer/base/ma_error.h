@@ -11,6 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The command that messages are signed with: the base name of argv[0] once that was
+ * given. Another command that runs this one has its own name there. */
+extern const char *ma_command;
+void ma_command_set(const char *argv0);
+
 struct ma_error {
     char message[1024]; /* empty: no error */
     uint64_t offset;    /* of the byte at fault, if has_offset */

@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "ma_error.h"
+
 void ma_progress_begin(struct ma_progress *progress, const char *doing)
 {
     const char *terminal = getenv("TERM");
@@ -62,7 +64,7 @@ void ma_progress_show(struct ma_progress *progress, uint64_t done, uint64_t size
     const size_t room = columns();
     int n = -1;
     for (int all = 1; all >= 0 && (n < 0 || (size_t)n >= room); all--)
-        n = snprintf(line, sizeof line, "mlog-analyze: %s%s%s%s%s",
+        n = snprintf(line, sizeof line, "%s: %s%s%s%s%s", ma_command,
                      progress->doing ? progress->doing : "", progress->doing ? ": " : "", part,
                      all || !left[0] ? amount : "", all || !left[0] ? left : left + 2);
     if ((size_t)n >= room)

@@ -57,6 +57,18 @@ const char *ma_human_count(char buffer[MA_HUMAN_SIZE], uint64_t count)
     return buffer;
 }
 
+const char *ma_human_counted(char buffer[MA_COUNTED_SIZE], uint64_t count, const char *noun)
+{
+    char number[MA_HUMAN_SIZE];
+    const size_t length = strlen(noun);
+    const bool hisses = length && noun[length - 1] == 's';
+    snprintf(buffer, MA_COUNTED_SIZE, "%s %.20s%s", ma_human_count(number, count), noun,
+             count == 1 ? ""
+             : hisses   ? "es"
+                        : "s");
+    return buffer;
+}
+
 size_t ma_utf8_length(const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;

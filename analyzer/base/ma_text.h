@@ -17,6 +17,10 @@ const char *ma_human_bytes(char buffer[MA_HUMAN_SIZE], uint64_t bytes);
 const char *ma_human_time(char buffer[MA_HUMAN_SIZE], uint64_t nanoseconds);
 /* "1,234,567" */
 const char *ma_human_count(char buffer[MA_HUMAN_SIZE], uint64_t count);
+/* "1 block", "1,234 blocks", "2 processes": a regular noun, of 20 letters at most,
+ * behind its number. */
+#define MA_COUNTED_SIZE 56
+const char *ma_human_counted(char buffer[MA_COUNTED_SIZE], uint64_t count, const char *noun);
 
 /* The length of the well-formed UTF-8 character at text (NUL-terminated), or 0. */
 size_t ma_utf8_length(const char *text);

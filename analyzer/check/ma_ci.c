@@ -109,7 +109,7 @@ int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error
     int result = ma_gate_judge(gate, &metrics, ci->has_baseline ? &ci->baseline : NULL, error);
     for (size_t i = 0; result == 0 && i < gate->n; i++) {
         if (gate->judged[i].failed)
-            fprintf(stderr, "mlog-analyze: %s: --fail-on '%s'\n", gate->judged[i].sentence,
+            fprintf(stderr, "%s: %s: --fail-on '%s'\n", ma_command, gate->judged[i].sentence,
                     gate->conditions[i].text);
     }
     if (result == 0)

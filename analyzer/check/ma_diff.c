@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ma_stack_key.h"
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -30,21 +32,6 @@ static const char *only_program(const struct ma_trace *trace)
         program = path;
     }
     return program;
-}
-
-/* The length of a function's name as its source has it, without the suffixes of
- * compilers' clones. */
-static size_t source_length(const char *function)
-{
-    static const char *const clones[] = {".constprop.", ".isra.", ".part.", ".cold",
-                                         ".lto_priv.",  ".llvm.", " [clone"};
-    size_t length = strlen(function);
-    for (size_t i = 0; i < sizeof clones / sizeof *clones; i++) {
-        const char *at = strstr(function, clones[i]);
-        if (at && at > function && (size_t)(at - function) < length)
-            length = (size_t)(at - function);
-    }
-    return length;
 }
 
 static bool has_build(const struct ma_stacks *stacks, const char *build_id)
@@ -65,19 +52,9 @@ static void put_module(const struct ma_diff *diff, int side, const char *module,
                strcmp(module, diff->program[side]) == 0) {
         putc('*', out); /* the program, whatever its file is called */
     } else {
-        const char *name = base_name(module), *version = strstr(name, ".so");
-        fwrite(name, 1, version ? (size_t)(version - name) : strlen(name), out);
+        const char *name = base_name(module);
+        fwrite(name, 1, ma_key_module_length(name), out);
     }
-}
-
-/* Frames that are the same in every program: those that call main. */
-static size_t up_to_main(const struct ma_frame *frames, size_t n)
-{
-    for (size_t i = n; i-- > 0;) {
-        if (frames[i].function && strcmp(frames[i].function, "main") == 0)
-            return i + 1;
-    }
-    return n;
 }
 
 static int write_key(struct ma_diff *diff, int side, uint32_t stack, FILE *out)
@@ -90,7 +67,7 @@ static int write_key(struct ma_diff *diff, int side, uint32_t stack, FILE *out)
     long n = ma_stacks_frames(&analysis->stacks, stack, &frames);
     if (n < 0)
         return -ENOMEM;
-    size_t count = up_to_main(frames, (size_t)n);
+    size_t count = ma_key_depth(frames, (size_t)n);
     for (size_t i = 0; i < count; i++) {
         const struct ma_frame *frame = &frames[i];
         bool alone = !frame->function && !(frame->build_id && has_build(other, frame->build_id));
@@ -101,7 +78,7 @@ static int write_key(struct ma_diff *diff, int side, uint32_t stack, FILE *out)
         after = alone;
         last = module;
         if (frame->function)
-            fwrite(frame->function, 1, source_length(frame->function), out);
+            fwrite(frame->function, 1, ma_key_source_length(frame->function), out);
         else if (!alone)
             fprintf(out, "+%llx", (unsigned long long)frame->offset);
         putc('\1', out);

@@ -116,6 +116,9 @@ static int add_entry(struct ma_diff *diff, struct ma_model *model, struct ma_val
     ma_model_number(model, entry, "new_blocks", NULL, MA_COUNT, change->new->blocks);
     uint32_t stack = change->row->stack[side];
     int result = ma_report_label(diff->sides[side], model, entry, stack);
+    const struct ma_value *number = ma_model_find(entry, "stack_id");
+    if (number)
+        ma_model_text(model, entry, NULL, "stack:", number->text);
     ma_model_stack_of(model, entry, "stack", &diff->sides[side]->stacks, stack);
     return result;
 }

@@ -98,6 +98,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
+        [MLF_REC_BYPASS] = "bypass",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -129,6 +130,11 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
                 brief->exec.state);
         write_string(out, "path", brief->exec.path);
+        break;
+    case MLF_REC_BYPASS:
+        fprintf(out, ",\"why\":%" PRIu64, brief->bypass.why);
+        write_string(out, "path", brief->bypass.path);
+        write_string(out, "target", brief->bypass.target);
         break;
     default: write_counters(out, brief->counters.pairs); break;
     }

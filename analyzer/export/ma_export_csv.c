@@ -124,9 +124,10 @@ static int write_row(struct ma_analysis *analysis, struct names *names, const st
     static const struct ma_frame none = {.function = MA_NO_STACK};
     const struct ma_frame *label = n ? &frames[ma_label_frame(frames, (size_t)n)] : &none;
     fprintf(out,
-            "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
+            "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+            ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
             row->leaked_bytes, row->leaked_blocks, row->peak_bytes, row->peak_blocks, row->bytes,
-            row->calls, row->temporary);
+            row->calls, row->temporary, row->own.bytes, row->own.blocks, row->own.ns);
     int result = write_cell(out, ma_frame_name(label, buffer, sizeof buffer));
     putc(',', out);
     if (result == 0)
@@ -156,7 +157,8 @@ static int write_csv(struct ma_analysis *analysis, void *state, FILE *out)
         rows[i] = &analysis->rows[i];
     qsort(rows, analysis->n_rows, sizeof *rows, by_weight);
     fputs("leaked_bytes,leaked_blocks,peak_bytes,peak_blocks,allocated_bytes,allocations,"
-          "temporary_blocks,function,file,line,module,stack\r\n",
+          "temporary_blocks,own_peak_bytes,own_peak_blocks,own_peak_time_ns,function,file,line,"
+          "module,stack\r\n",
           out);
     struct names names = {0};
     int result = 0;

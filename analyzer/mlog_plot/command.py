@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 
 from . import environment, labels, model, report
@@ -78,6 +79,16 @@ def format_of(output: str) -> str:
     return extension
 
 
+def is_input(output: str, source: str | None) -> bool:
+    """Whether the file to write is the one to read, by whatever names."""
+    try:
+        written = os.stat(output)
+        read = os.fstat(0) if source == "-" else os.stat(source) if source else None
+    except OSError:
+        return False
+    return read is not None and os.path.samestat(written, read) and stat.S_ISREG(read.st_mode)
+
+
 def draw(options: argparse.Namespace, analyze: str) -> bool:
     """Returns whether what was drawn is all of the trace."""
     file_format = format_of(options.output)
@@ -103,6 +114,10 @@ def main(analyze: str, version: str) -> int:
     if options.from_json is not None and filters_of(options):
         options_parser.error("a report is filtered already or not: give the filters to "
                              "mlog-analyze, which makes it")
+    if is_input(options.output, options.trace or options.from_json):
+        print(f"mlog-plot: {labels.printable(options.output)}: is what is to be read, and would be "
+              "replaced: give -o another name", file=sys.stderr)
+        return 2
     try:
         return 0 if draw(options, analyze) else 1
     except AnalyzerFailed as failure:

@@ -16,6 +16,7 @@ from .errors import AnalyzerFailed, PlotError
 SCHEMA = "mlog-report/"
 REPORTS = ["--json", "--summary", "--timeline", "--peak", "--per-process"]
 WRONG_USAGE = 2     # the analyser's exit status
+SIGNED = "mlog-plot"    # argv[0]: with which the analyser signs its messages
 
 
 def from_analyzer(analyze: str, trace: str, filters: list[str]) -> tuple[dict[str, Any], bool]:
@@ -26,8 +27,8 @@ def from_analyzer(analyze: str, trace: str, filters: list[str]) -> tuple[dict[st
     straight to standard error.
     """
     try:
-        run = subprocess.run([analyze, *REPORTS, *filters, "--", trace], stdout=subprocess.PIPE,
-                             check=False)
+        run = subprocess.run([SIGNED, *REPORTS, *filters, "--", trace], executable=analyze,
+                             stdout=subprocess.PIPE, check=False)
     except OSError as error:
         raise PlotError(f"cannot run {analyze}: {error.strerror}") from None
     if run.returncode < 0:

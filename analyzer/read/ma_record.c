@@ -27,6 +27,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_COUNTERS] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_BYPASS] = IN_DEFINITIONS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -140,6 +141,11 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->exec.pid = ma_cursor_vu(cursor);
         brief->exec.state = ma_cursor_vu(cursor);
         brief->exec.path = read_string(cursor);
+        break;
+    case MLF_REC_BYPASS:
+        brief->bypass.why = ma_cursor_vu(cursor);
+        brief->bypass.path = read_string(cursor);
+        brief->bypass.target = read_string(cursor);
         break;
     default: /* SYNC: nothing but its time */ break;
     }

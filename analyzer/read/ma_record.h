@@ -83,6 +83,10 @@ struct ma_short_record {
             uint64_t pid, state; /* MLF_EXEC_* */
             struct ma_bytes path;
         } exec;
+        struct {
+            uint64_t why; /* enum mlf_bypass */
+            struct ma_bytes path, target;
+        } bypass;
     };
 };
 

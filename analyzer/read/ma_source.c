@@ -71,9 +71,10 @@ struct ma_source {
 static void lost_mapping(int signal_number)
 {
     static const char message[] =
-        "mlog-analyze: the trace became shorter while it was read, or its disk failed\n";
+        ": the trace became shorter while it was read, or its disk failed\n";
     (void)signal_number;
-    ssize_t written = write(STDERR_FILENO, message, sizeof message - 1);
+    ssize_t written = write(STDERR_FILENO, ma_command, strlen(ma_command));
+    written += write(STDERR_FILENO, message, sizeof message - 1);
     (void)written;
     _exit(1);
 }
@@ -376,9 +377,9 @@ static bool say_searching(void *context)
 {
     struct ma_source *source = context;
     fprintf(stderr,
-            "mlog-analyze: %s: begins with neither a trace nor zstd data; looking "
-            "for them in its first %zu KiB\n",
-            source->name, SEARCH_MAX >> 10);
+            "%s: %s: begins with neither a trace nor zstd data; looking for them in its "
+            "first %zu KiB\n",
+            ma_command, source->name, SEARCH_MAX >> 10);
     source->wait = NULL;
     return false;
 }

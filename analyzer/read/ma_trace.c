@@ -54,6 +54,11 @@ void ma_trace_free(struct ma_trace *trace)
     for (size_t i = 0; i < trace->n_execs; i++)
         free(trace->execs[i].path);
     free(trace->execs);
+    for (size_t i = 0; i < trace->n_bypasses; i++) {
+        free(trace->bypasses[i].path);
+        free(trace->bypasses[i].target);
+    }
+    free(trace->bypasses);
     for (size_t i = 0; i < trace->n_processes; i++)
         process_free(trace->processes[i]);
     for (size_t i = 0; i < trace->n_streams; i++) {
@@ -355,6 +360,41 @@ int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
         .time = record->time,
         .state = record->exec.state,
         .path = path,
+    };
+    return 0;
+}
+
+static bool is_text(const char *text, struct ma_bytes bytes)
+{
+    size_t size = strnlen((const char *)bytes.data, bytes.size);
+    return strlen(text) == size && memcmp(text, bytes.data, size) == 0;
+}
+
+int ma_trace_add_bypass(struct ma_trace *trace, const struct ma_short_record *record)
+{
+    for (size_t i = 0; i < trace->n_bypasses; i++) {
+        struct ma_bypass *known = &trace->bypasses[i];
+        if (known->why == record->bypass.why && is_text(known->path, record->bypass.path) &&
+            is_text(known->target, record->bypass.target)) {
+            known->processes++;
+            return 0;
+        }
+    }
+    if (trace->n_bypasses == MA_BYPASSES_MAX)
+        return 0;
+    char *path = strndup((const char *)record->bypass.path.data, record->bypass.path.size);
+    char *target = strndup((const char *)record->bypass.target.data, record->bypass.target.size);
+    if (!path || !target ||
+        !MA_RESERVE(trace->bypasses, trace->n_bypasses, trace->bypass_capacity)) {
+        free(path);
+        free(target);
+        return -ENOMEM;
+    }
+    trace->bypasses[trace->n_bypasses++] = (struct ma_bypass){
+        .why = record->bypass.why,
+        .processes = 1,
+        .path = path,
+        .target = target,
     };
     return 0;
 }

@@ -16,6 +16,7 @@
 #define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
 #define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
+#define MA_BYPASSES_MAX ((size_t)1 << 12)      /* modules past the library */
 #define MA_EXECS_MAX ((size_t)1 << 16)         /* executions kept */
 #define MA_TEXT_MAX ((size_t)16 << 20)         /* bytes kept of one text */
 #define MA_LOSS_REASONS (MLF_LOSS_SANDBOX + 1) /* enum mlf_loss; 0: any other */
@@ -91,6 +92,13 @@ struct ma_exec {
     char *path;                       /* as it was named; may be empty */
 };
 
+/* A module whose malloc is not the traced one. */
+struct ma_bypass {
+    uint64_t why;        /* enum mlf_bypass, or one of a later version */
+    uint64_t processes;  /* that say so */
+    char *path, *target; /* of the module, and of whose malloc it calls; may be empty */
+};
+
 struct ma_trace {
     struct ma_process **processes;
     size_t n_processes, process_capacity;
@@ -102,6 +110,8 @@ struct ma_trace {
     struct ma_map thread_of; /* process index << 32 | tid, to the latest stream not nested */
     struct ma_exec *execs;   /* in the order in which they were replayed */
     size_t n_execs, exec_capacity;
+    struct ma_bypass *bypasses;
+    size_t n_bypasses, bypass_capacity;
     struct ma_audit audit;
 };
 
@@ -130,6 +140,8 @@ int ma_stream_define(struct ma_trace *trace, struct ma_stream *stream,
  * MA_EXECS_MAX none is kept. */
 int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
                       const struct ma_short_record *record);
+/* Note a module, once for all processes. Beyond MA_BYPASSES_MAX none is kept. */
+int ma_trace_add_bypass(struct ma_trace *trace, const struct ma_short_record *record);
 void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record);
 
 /* The index in nodes of a node that the process itself defined, or MA_NONE. */

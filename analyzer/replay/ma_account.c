@@ -37,7 +37,10 @@ void ma_account_forget(struct ma_account *account)
     account->stacks = NULL;
     ma_pages_free(account->sites, account->site_capacity * sizeof *account->sites);
     account->sites = NULL;
+    ma_pages_free(account->most, account->most_capacity * sizeof *account->most);
+    account->most = NULL;
     account->n_sites = account->site_capacity = account->stack_capacity = 0;
+    account->most_capacity = 0;
 }
 
 void ma_account_free(struct ma_account *account)
@@ -81,11 +84,20 @@ static bool grow_stacks(struct ma_account *account)
     return stacks != NULL;
 }
 
+static bool grow_most(struct ma_account *account)
+{
+    void *most = ma_pages_more(account->most, &account->most_capacity, sizeof *account->most, 0);
+    if (most)
+        account->most = most;
+    return most != NULL;
+}
+
 uint32_t ma_account_add_site(struct ma_account *account, uint32_t stack)
 {
     if (account->n_sites >= MA_NONE ||
         (account->n_sites == account->site_capacity && !grow_sites(account)) ||
-        (account->n_sites == account->stack_capacity && !grow_stacks(account)))
+        (account->n_sites == account->stack_capacity && !grow_stacks(account)) ||
+        (account->n_sites == account->most_capacity && !grow_most(account)))
         return MA_NONE;
     account->stacks[account->n_sites] = stack;
     account->sites[account->n_sites].slot = account->history.slot;

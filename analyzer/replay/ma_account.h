@@ -23,6 +23,13 @@ struct ma_alloc_site { /* one cache line */
     uint64_t peak_epoch : 56;
 } __attribute__((aligned(64)));
 
+/* The most that a site held at once: bytes, and when that was; blocks. Beside the sites,
+ * which stay one cache line. */
+struct ma_site_most {
+    uint64_t bytes, ticks;
+    uint32_t blocks;
+};
+
 /* Memory samples of a process against its heap: growth of its private memory
  * (resident less shared) since the first sample, less what the heap held at its
  * largest so far, with room for the allocator's own needs. */
@@ -37,8 +44,9 @@ struct ma_account {
     struct ma_process *process;
     struct ma_heap heap; /* its own blocks */
     struct ma_alloc_site *sites;
-    uint32_t *stacks; /* of the sites */
-    size_t n_sites, site_capacity, stack_capacity;
+    uint32_t *stacks; /* of the sites, as the next */
+    struct ma_site_most *most;
+    size_t n_sites, site_capacity, stack_capacity, most_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
     struct ma_map site_of;            /* stack id to index, for the others */
@@ -79,6 +87,19 @@ static inline struct ma_alloc_site *ma_account_site(struct ma_account *account, 
     if (__builtin_expect(stack < account->n_direct && account->direct[stack], 1))
         return &account->sites[account->direct[stack] - 1];
     return ma_account_new_site(account, stack);
+}
+
+/* A site has gained a block. */
+static inline void ma_account_note_most(struct ma_account *account, uint32_t index, uint64_t ticks)
+{
+    const struct ma_alloc_site *site = &account->sites[index];
+    struct ma_site_most *most = &account->most[index];
+    if (site->live_bytes > most->bytes || !most->blocks) {
+        most->bytes = site->live_bytes;
+        most->ticks = ticks;
+    }
+    if (site->live_blocks > most->blocks)
+        most->blocks = site->live_blocks;
 }
 
 /* Prefetch the lookup of a stack's site; and, a few events before it is needed,

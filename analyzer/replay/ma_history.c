@@ -14,11 +14,11 @@
 
 #define FIRST_SHIFT 10 /* ticks of a few nanoseconds at most */
 
-/* The floors of a site, or NULL: all is in the site itself. */
-static float *known_floors(const struct ma_history *history, size_t site)
+/* The slots of a site, or NULL: all is in the site itself. */
+static struct ma_slots *known_slots(const struct ma_history *history, size_t site)
 {
-    uint32_t index = site < history->n_floors_of ? history->floors_of[site] : 0;
-    return index ? history->floors[index - 1] : NULL;
+    uint32_t index = site < history->n_slots_of ? history->slots_of[site] : 0;
+    return index ? &history->slots[index - 1] : NULL;
 }
 
 static float lower(float a, float b)
@@ -32,22 +32,29 @@ static void widen_slots(struct ma_account *account)
     struct ma_history *history = &account->history;
     for (size_t i = 0; i < account->n_sites; i++) {
         struct ma_alloc_site *site = &account->sites[i];
-        float *floors = known_floors(history, i);
-        if (floors) {
+        struct ma_slots *slots = known_slots(history, i);
+        if (slots) {
+            float *floors = slots->floors;
+            const uint32_t half = site->slot / 2;
             if (site->slot & 1 && floors[site->slot - 1] < (float)site->floor)
                 site->floor = (uint64_t)floors[site->slot - 1];
-            for (uint32_t k = 0; k < site->slot / 2; k++)
+            for (uint32_t k = 0; k < half; k++) {
                 floors[k] = lower(floors[2 * k], floors[2 * k + 1]);
-            memset(floors + site->slot / 2, 0, (MA_SLOTS - site->slot / 2) * sizeof *floors);
+                slots->made[k] = slots->made[2 * k + 1];
+            }
+            memset(floors + half, 0, (MA_SLOTS - half) * sizeof *floors);
+            memset(slots->made + half, 0, (MA_SLOTS - half) * sizeof *slots->made);
         } else if (site->slot & 1) {
             site->floor = 0; /* began in this slot: it held nothing in the one before */
         }
         site->slot /= 2;
     }
+    for (uint32_t k = 0; k < MA_SLOTS / 2; k++)
+        history->work[k] = history->work[2 * k + 1];
     history->shift++;
 }
 
-void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
+void ma_history_next_slot(struct ma_account *account, uint64_t ticks, uint64_t made)
 {
     struct ma_history *history = &account->history;
     if (!history->until) {
@@ -56,6 +63,8 @@ void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
         history->origin = started ? process->record.start : ticks;
         history->shift = FIRST_SHIFT;
     }
+    for (uint32_t k = history->slot; k < MA_SLOTS; k++)
+        history->work[k] = made;
     while ((ticks - history->origin) >> history->shift >= MA_SLOTS) {
         widen_slots(account);
         history->slot /= 2;
@@ -67,73 +76,92 @@ void ma_history_next_slot(struct ma_account *account, uint64_t ticks)
 }
 
 /* As above, made if there are none; NULL if memory is short. */
-static float *floors_of(struct ma_account *account, size_t site)
+static struct ma_slots *slots_of(struct ma_account *account, size_t site)
 {
     struct ma_history *history = &account->history;
-    if (site >= history->n_floors_of) {
+    if (site >= history->n_slots_of) {
         uint32_t *of =
-            ma_pages_more(history->floors_of, &history->n_floors_of, sizeof *of, account->n_sites);
+            ma_pages_more(history->slots_of, &history->n_slots_of, sizeof *of, account->n_sites);
         if (!of)
             return NULL;
-        history->floors_of = of;
+        history->slots_of = of;
     }
-    if (history->floors_of[site])
-        return history->floors[history->floors_of[site] - 1];
-    if (history->n_floors == history->floor_capacity) {
-        void *floors =
-            ma_pages_more(history->floors, &history->floor_capacity, sizeof *history->floors, 0);
-        if (!floors)
+    if (history->slots_of[site])
+        return &history->slots[history->slots_of[site] - 1];
+    if (history->n_slots == history->slot_capacity) {
+        void *slots =
+            ma_pages_more(history->slots, &history->slot_capacity, sizeof *history->slots, 0);
+        if (!slots)
             return NULL;
-        history->floors = floors;
+        history->slots = slots;
     }
-    history->floors_of[site] = (uint32_t)++history->n_floors;
-    return history->floors[history->n_floors - 1];
+    history->slots_of[site] = (uint32_t)++history->n_slots;
+    return &history->slots[history->n_slots - 1];
 }
 
 void ma_history_catch_up(struct ma_account *account, struct ma_alloc_site *site)
 {
     struct ma_history *history = &account->history;
-    float *floors = history->failed ? NULL : floors_of(account, (size_t)(site - account->sites));
-    if (floors) {
-        floors[site->slot] = (float)site->floor;
+    struct ma_slots *slots =
+        history->failed ? NULL : slots_of(account, (size_t)(site - account->sites));
+    if (slots) {
+        slots->floors[site->slot] = (float)site->floor;
         for (uint32_t k = site->slot + 1; k < history->slot; k++)
-            floors[k] = (float)site->live_bytes;
+            slots->floors[k] = (float)site->live_bytes;
+        for (uint32_t k = site->slot; k < history->slot; k++)
+            slots->made[k] = (float)site->allocations;
     }
-    history->failed |= !floors;
+    history->failed |= !slots;
     site->slot = history->slot;
     site->floor = site->live_bytes;
 }
 
 void ma_history_free(struct ma_history *history)
 {
-    ma_pages_free(history->floors, history->floor_capacity * sizeof *history->floors);
-    ma_pages_free(history->floors_of, history->n_floors_of * sizeof *history->floors_of);
+    ma_pages_free(history->slots, history->slot_capacity * sizeof *history->slots);
+    ma_pages_free(history->slots_of, history->n_slots_of * sizeof *history->slots_of);
 }
 
-unsigned ma_history_read(const struct ma_account *account, const struct ma_alloc_site *site,
-                         uint64_t end, double out[MA_SLOTS], uint64_t *width)
+unsigned ma_history_shift(const struct ma_account *account, uint64_t end)
 {
     const struct ma_history *history = &account->history;
-    size_t index = (size_t)(site - account->sites);
-    const float *floors = known_floors(history, index);
-    const uint64_t slot = site->slot; /* folds may be more than its bits are */
-    if (!history->until || history->failed)
-        return 0;
-    if (end < history->origin)
-        end = history->origin;
-    uint64_t last = (end - history->origin) >> history->shift;
+    uint64_t last = end > history->origin ? (end - history->origin) >> history->shift : 0;
     last = last < history->slot ? history->slot : last;
     unsigned fold = 0; /* the program went on without events: wider slots for all */
     while (last >> fold >= MA_SLOTS)
         fold++;
-    unsigned n = (unsigned)(last >> fold) + 1;
-    for (unsigned i = 0; i < n; i++)
-        out[i] = i <= slot >> fold ? INFINITY : (double)site->live_bytes;
-    for (uint64_t k = 0; k <= slot; k++) {
-        double value = k == slot ? (double)site->floor : floors ? (double)floors[k] : 0;
-        if (value < out[k >> fold])
-            out[k >> fold] = value;
+    return history->shift + fold;
+}
+
+void ma_history_read(const struct ma_account *account, const struct ma_alloc_site *site,
+                     uint64_t end, struct ma_site_history *out)
+{
+    const struct ma_history *history = &account->history;
+    const struct ma_slots *slots = known_slots(history, (size_t)(site - account->sites));
+    const uint64_t slot = site->slot; /* folds may be more than its bits are */
+    const unsigned shift = ma_history_shift(account, end), fold = shift - history->shift;
+    *out = (struct ma_site_history){.width = (uint64_t)1 << shift};
+    if (!history->until || history->failed)
+        return;
+    uint64_t last = end > history->origin ? (end - history->origin) >> shift : 0;
+    last = last < history->slot >> fold ? history->slot >> fold : last;
+    out->n = (unsigned)last + 1;
+    for (unsigned i = 0; i < out->n; i++) {
+        out->slots.floors[i] = i <= slot >> fold ? INFINITY : (float)site->live_bytes;
+        out->slots.made[i] = i < slot >> fold ? 0 : (float)site->allocations;
     }
-    *width = (uint64_t)1 << (history->shift + fold);
-    return n;
+    for (uint64_t k = 0; k <= slot; k++) {
+        float value = k == slot ? (float)site->floor : slots ? slots->floors[k] : 0;
+        if (value < out->slots.floors[k >> fold])
+            out->slots.floors[k >> fold] = value;
+        if (k >> fold < slot >> fold)
+            out->slots.made[k >> fold] = slots ? slots->made[k] : 0;
+    }
+}
+
+double ma_history_work(const struct ma_account *account, uint64_t ticks)
+{
+    const struct ma_history *history = &account->history;
+    const uint64_t slot = ticks > history->origin ? (ticks - history->origin) >> history->shift : 0;
+    return (double)(slot < history->slot ? history->work[slot] : account->allocations);
 }

@@ -316,6 +316,7 @@ static inline int begin_block(struct turn *turn, const struct ma_event *event,
         (result = ma_replay_return(replay, account, turn->run, event->time)) < 0)
         return result;
     credit(turn, site, event->size);
+    ma_account_note_most(account, block->site, event->time);
     site->allocations++;
     site->allocated_bytes += event->size;
     turn->sums.allocations++;
@@ -444,7 +445,9 @@ static inline void prefetch_things(const struct ma_account *account, const struc
     const struct ma_block *slot = ma_heap_slot(&account->heap, event->address);
     const bool frees = event->type == MA_EVENT_FREE;
     uint32_t site = frees ? slot->site : ma_account_likely(account, event->stack);
-    ma_prefetch(&account->sites[site == MA_HEAP_FREE ? 0 : site]);
+    site = site == MA_HEAP_FREE ? 0 : site;
+    ma_prefetch(&account->sites[site]);
+    ma_prefetch(&account->most[site]);
     if (__builtin_expect(slot->address != event->address, 0) && frees)
         ma_heap_prefetch_entry(&account->heap, event->address);
 }
@@ -482,7 +485,8 @@ static int apply_run(struct turn *turn)
             prefetch_things(account, event + THINGS_AHEAD);
         }
         if (__builtin_expect(event->time >= account->history.until, 0))
-            ma_history_next_slot(account, event->time);
+            ma_history_next_slot(account, event->time,
+                                 account->allocations + turn->sums.allocations);
         int result = event->type == MA_EVENT_FREE    ? on_free(turn, event)
                      : event->type == MA_EVENT_ALLOC ? on_alloc(turn, event)
                                                      : apply_other(turn, event);

@@ -336,6 +336,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
+    case MLF_REC_BYPASS: return ma_trace_add_bypass(replay->trace, brief);
     case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;
     default: return 0;
     }

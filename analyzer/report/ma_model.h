@@ -46,8 +46,10 @@ struct ma_stacks;
 struct ma_value {
     const char *key;   /* NULL: an element of an array, or for people only */
     const char *title; /* NULL: not shown to people */
-    const char *note;  /* a sentence for people below the title, or NULL; of an entry's
-                        * label: the place it lies at */
+    const char *note;  /* a sentence for people below the title, or NULL; of a function,
+                        * as an entry's label or in a table: the place it lies at */
+    bool extra;        /* people do not get it where frames are folded */
+    bool whole;        /* of a stack: people get all its frames */
     bool again;        /* people get it once more behind what their screen does not hold */
     enum ma_type type;
     enum ma_unit unit;

@@ -8,11 +8,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ma_render_fit.h"
 #include "ma_render_table.h"
 #include "ma_text.h"
 
 #define COLUMNS 16
 #define BAR 20
+#define NAME_LEAST 16  /* columns of a name that is shortened for its place */
 #define HIDDEN_LEAST 3 /* lines that are worth a line that says so */
 
 static bool is_shown(const struct ma_value *cell)
@@ -53,6 +55,28 @@ static size_t measure_columns(const struct ma_value *array, size_t widths[COLUMN
     return n;
 }
 
+/* Write a function and the place it lies at, which goes where both have no room:
+ * first the place loses its folder, then the name is shortened. */
+static void write_function(FILE *out, const struct ma_value *value, size_t room)
+{
+    char fitted[1024];
+    const char *lies = value->note, *slash = strrchr(lies, '/');
+    const size_t name = ma_text_columns(value->text);
+    if (slash && name + ma_text_columns(lies) + 2 > room)
+        lies = slash + 1;
+    const size_t place = ma_text_columns(lies) + 2;
+    const bool both = name + place <= room || (place < room && room - place >= NAME_LEAST);
+    const size_t most = both ? room - place : room;
+    const char *text = value->text;
+    if (name > most)
+        text = ma_fit_name(text, most > 2 ? most : 2, fitted, sizeof fitted);
+    ma_write_text(out, text, (size_t)1 << 20);
+    if (!both)
+        return;
+    fputs(", ", out);
+    ma_write_text(out, lies, (size_t)1 << 20);
+}
+
 static void write_row(FILE *out, const struct ma_value *row, const size_t *widths, size_t n,
                       size_t width, bool heading)
 {
@@ -69,6 +93,8 @@ static void write_row(FILE *out, const struct ma_value *row, const size_t *width
             pad(out, widths[at] - ma_text_columns(text));
         if (!heading && cell->unit == MA_BAR)
             write_bar(out, cell->real);
+        else if (last && cell->note && !heading)
+            write_function(out, cell, width > used ? width - used : 0);
         else
             ma_write_text(out, text, last && width > used ? width - used : (size_t)1 << 20);
         if (!number && !last)
@@ -131,9 +157,14 @@ void ma_render_tree(FILE *out, const struct ma_value *array, size_t width, const
         const size_t indent = 2 + 2 * (size_t)row->number;
         pad(out, indent < most ? indent : most);
         used += indent < most ? indent : most;
-        const struct ma_value *name = ma_model_find(row, "function");
-        ma_write_text(out, name && name->text ? name->text : "–",
-                      width > used + 8 ? width - used : 8);
+        const struct ma_value *name = row->first;
+        while (name && !(name->type == MA_TEXT && name->title))
+            name = name->next;
+        const size_t left = width > used + 8 ? width - used : 8;
+        if (name && name->note)
+            write_function(out, name, left);
+        else
+            ma_write_text(out, name ? name->text : "–", left);
         putc('\n', out);
     }
 }

@@ -302,6 +302,16 @@ static void write_stack(struct writer *writer, struct ma_stacks *stacks, uint32_
         fprintf(writer->out, "      (%s)\n", root_texts[root] ? root_texts[root] : "cut here");
 }
 
+/* All frames of a stack. */
+static void write_whole_stack(struct writer *writer, struct ma_stacks *stacks, uint32_t id)
+{
+    struct writer whole = *writer;
+    whole.frames = SIZE_MAX;
+    whole.fold = false;
+    write_stack(&whole, stacks, id);
+    writer->failed |= whole.failed;
+}
+
 /* A sentence of an entry, on lines of its own that fit. */
 static void write_remark(struct writer *writer, const struct ma_value *remark)
 {
@@ -356,12 +366,19 @@ static void write_entry(struct writer *writer, const struct ma_value *entry, siz
     if (label && label->type == MA_TEXT)
         write_label(writer, label, column);
     putc('\n', writer->out);
+    bool in_remarks = true; /* an empty line goes before those of a further stack */
     for (const struct ma_value *child = entry->first; child; child = child->next) {
-        if (child->type == MA_TEXT && child->title)
+        if (child->extra && writer->fold)
+            continue;
+        if (child->type == MA_TEXT && child->title) {
+            if (child->extra && !in_remarks)
+                putc('\n', writer->out);
             write_remark(writer, child);
+        }
+        in_remarks = child->type == MA_TEXT || (in_remarks && child->type != MA_STACK);
         if (child->type == MA_STACK)
-            write_stack(writer, child->stacks ? child->stacks : writer->stacks,
-                        (uint32_t)child->number);
+            (child->whole ? write_whole_stack : write_stack)(
+                writer, child->stacks ? child->stacks : writer->stacks, (uint32_t)child->number);
         if (child->type == MA_ARRAY && child->title)
             ma_render_table(writer->out, child, writer->width, writer->dim, writer->plain);
     }

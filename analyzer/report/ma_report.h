@@ -51,6 +51,7 @@ struct ma_report {
     ROW(callers)                                                                                   \
     ROW(callees)                                                                                   \
     ROW(tree)                                                                                      \
+    ROW(stack)                                                                                     \
     ROW(audit)
 
 #define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;
@@ -74,8 +75,8 @@ struct ma_measure {
 };
 struct ma_stack_report {
     const char *key, *title;
-    const char *blocks_title;
-    const char *none; /* the sentence if there is no row */
+    const char *blocks_title; /* a plural with s */
+    const char *none;         /* the sentence if there is no row */
     struct ma_measure (*measure)(const struct ma_row *row);
     /* The rest may be NULL. True if the report's list leaves a row out: */
     bool (*leaves_out)(struct ma_analysis *analysis, const struct ma_row *row);
@@ -84,6 +85,9 @@ struct ma_stack_report {
     /* Add to the entry of a row. Returns 0 or -ENOMEM. */
     int (*describe)(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
                     const struct ma_row *row);
+    /* A word for what a row is. If given, people get rows of one own function as one
+     * entry, with a table of its lines. */
+    const char *(*kind)(struct ma_analysis *analysis, const struct ma_row *row);
 };
 int ma_report_stacks(struct ma_analysis *analysis, struct ma_model *model,
                      const struct ma_stack_report *report);
@@ -92,9 +96,27 @@ int ma_report_rows(struct ma_analysis *analysis, struct ma_model *model, struct 
                    const struct ma_stack_report *report, const struct ma_row *rows, size_t n_rows);
 
 /* The label of a stack (see ma_label.h), with module and offset where symbols
- * are missing, as text under "label". Returns 0 or -ENOMEM. */
+ * are missing, as text under "label"; its note is the file and line. The stack's number
+ * (ma_stack_key.h) stands before it, as "stack_id". Returns 0 or -ENOMEM. */
 int ma_report_label(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *parent,
                     uint32_t stack);
+
+/* A process's program with its arguments, cut at the size; "unknown". Briefly: without the
+ * program's folder, and cut at some 60 bytes. Returns buffer. */
+#define MA_COMMAND_SIZE 512
+const char *ma_report_command(const struct ma_process *process, bool briefly,
+                              char buffer[MA_COMMAND_SIZE]);
+
+/* Add the own peak of a row and the number of its stack. Returns 0 or -ENOMEM. */
+int ma_report_own_peak(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *entry,
+                       const struct ma_row *row);
+
+/* Add a function, as "function" with its "file", "line" and "last_line": the lines of its
+ * calls, which people see behind it. program: of several programs' functions of this name
+ * the program whose it is, or NULL. */
+struct ma_lines;
+void ma_report_function(struct ma_model *model, struct ma_value *parent, const char *title,
+                        const char *name, const char *program, const struct ma_lines *lines);
 
 /* Add the filter, as "filter" of parent: null without one. title: NULL, not for
  * people, or "". Returns 0 or -ENOMEM. */
@@ -109,5 +131,10 @@ const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
  * the trace. Returns 0 or -ENOMEM. */
 int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model,
                       struct ma_value *audit, struct ma_value *warnings);
+
+/* Add to the audit, and to its warnings, which modules call another malloc than the
+ * traced one. Returns 0 or -ENOMEM. */
+int ma_report_bypass(const struct ma_analysis *analysis, struct ma_model *model,
+                     struct ma_value *audit, struct ma_value *warnings);
 
 #endif

@@ -106,19 +106,21 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
                    "switch its sandbox off for the run to see the rest.");
     if (reason == MLF_LOSS_MEMORY)
         SAY(sayer,
-            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
-            "a cgroup's) left no memory for tracing; raise it for the run.");
+            "  A limit of the process (RLIMIT_AS, which is ulimit -v, or RLIMIT_DATA) left no "
+            "memory for tracing beside the program's own; raise it for the run.");
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
             "those of the sample.",
             COUNT(audit->sampling_interval));
     if (audit->unmatched_frees)
-        SAY(sayer, "%s free%s of a block whose allocation is not in the trace.",
-            COUNT(audit->unmatched_frees), S(audit->unmatched_frees));
+        SAY(sayer, "%s free%s of a block whose allocation is not in the trace%s.",
+            COUNT(audit->unmatched_frees), S(audit->unmatched_frees),
+            analysis->trace.n_bypasses ? ", as of blocks of the modules below" : "");
     if (audit->order_repairs)
-        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address.",
-            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were");
+        SAY(sayer, "%s free%s missing or late, made up for at the next use of the address%s.",
+            COUNT(audit->order_repairs), audit->order_repairs == 1 ? " was" : "s were",
+            analysis->trace.n_bypasses ? ", as where the modules below free" : "");
     if (audit->late_events)
         SAY(sayer, "%s event%s came after later ones had been counted.", COUNT(audit->late_events),
             S(audit->late_events));
@@ -357,7 +359,7 @@ static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NOD
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
     if (cut[MLF_ROOT_NO_RULE])
         SAY(sayer,
-            "%s stack%s cut where code has no unwind information (generated code, "
+            "%s stack%s cut where code has no unwind information, or wrong (generated code, "
             "assembly).",
             COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
     uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
@@ -613,7 +615,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);
-    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0)
+    if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
+        ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
     size_t doubts = sayer.warnings->n;
     say_running(&sayer, analysis);

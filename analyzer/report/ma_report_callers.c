@@ -26,6 +26,7 @@ struct neighbour {
     uint32_t name;
     uint32_t on_the_way; /* how often, to where we are */
     struct sums sums;
+    struct ma_lines lines; /* of its calls */
 };
 
 struct neighbours {
@@ -105,7 +106,12 @@ static int neighbour_at(const struct walk *walk, uint32_t node, uint32_t *at)
     if (walk->callers ? !walk->wanted[name] : outer == OUTSIDE || !walk->wanted[outer])
         return 0;
     *at = find_neighbour(walk->neighbours, walk->callers ? outer : name);
-    return *at == MA_NONE ? -ENOMEM : 0;
+    if (*at == MA_NONE)
+        return -ENOMEM;
+    if (!walk->callers || parent != MA_NONE)
+        ma_lines_add(&walk->neighbours->all[*at].lines,
+                     ma_name_tree_frame(name_tree, walk->callers ? parent : node));
+    return 0;
 }
 
 /* Go down to a node, or (down false) come back from it. The stacks below count for
@@ -218,8 +224,9 @@ static void add_all(struct ma_model *model, struct ma_value *object,
         ma_model_real(model, row, "share", "", MA_PERCENT,
                       all ? 100.0 * (double)one->sums.costs[MA_COST_ALLOCATED] / (double)all : 0);
         if (one->name != OUTSIDE) {
-            ma_model_text(model, row, "function", callers ? "called by" : "calls",
-                          name_tree->names[one->name]);
+            ma_report_function(model, row, callers ? "called by" : "calls",
+                               name_tree->names[one->name], name_tree->programs[one->name],
+                               &one->lines);
             continue;
         }
         ma_model_null(model, row, "function");

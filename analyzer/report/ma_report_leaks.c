@@ -58,6 +58,24 @@ static void add_own(struct ma_model *model, struct ma_value *entry, const struct
         ma_model_text(model, entry, NULL, "your code:", name);
 }
 
+/* Of several processes' blocks: which one holds most of them. */
+static void add_process(const struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *entry, const struct ma_row *row)
+{
+    const struct ma_process *process = ma_leak_process(analysis, row);
+    char command[MA_COMMAND_SIZE], others[MA_COUNTED_SIZE];
+    if (analysis->trace.n_processes < 2)
+        return;
+    ma_report_command(process, true, command);
+    if (row->holders > 1)
+        ma_model_format(model, entry, NULL, "process:", "%llu (%s) holds most, %s do",
+                        (unsigned long long)ma_process_pid(process), command,
+                        ma_human_counted(others, row->holders, "process"));
+    else
+        ma_model_format(model, entry, NULL, "process:", "%llu (%s)",
+                        (unsigned long long)ma_process_pid(process), command);
+}
+
 static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
                          struct ma_value *entry, const struct ma_row *row)
 {
@@ -84,6 +102,9 @@ static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
     else
         ma_model_null(model, entry, "thread");
     ma_model_number(model, entry, "processes", NULL, MA_COUNT, row->holders);
+    const struct ma_process *process = ma_leak_process(analysis, row);
+    ma_model_number(model, entry, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, entry, "process", NULL, MA_PLAIN, process->index);
     ma_model_text(model, entry, "reason", NULL, reason);
     const struct ma_frame *frames;
     long n = ma_stacks_frames(&analysis->stacks, row->stack, &frames);
@@ -100,8 +121,15 @@ static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,
     else if (leak->threads > 1)
         snprintf(thread, sizeof thread, "; by %u threads", leak->threads);
     ma_model_format(model, entry, NULL, shown[trend->kind], "%s%s", reason, thread);
+    add_process(analysis, model, entry, row);
     add_own(model, entry, frames, (size_t)n);
     return 0;
+}
+
+static const char *kind_of(struct ma_analysis *analysis, const struct ma_row *row)
+{
+    const enum ma_trend_kind kind = leak_of(analysis, row)->trend.kind;
+    return kind == MA_TREND_GROWING ? "GROWING" : ma_trend_name(kind);
 }
 
 static bool is_suppressed(struct ma_analysis *analysis, const struct ma_row *row)
@@ -131,13 +159,12 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
         ma_model_number(model, entry, "bytes", NULL, MA_BYTES, one->bytes);
         ma_model_number(model, entry, "blocks", NULL, MA_COUNT, one->blocks);
         ma_model_number(model, entry, "stacks", NULL, MA_COUNT, one->stacks);
-        char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+        char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
         if (one->stacks)
-            ma_model_format(model, object, NULL, "",
-                            "%s in %s blocks from %s stack%s: leak:%s (%s:%u)",
-                            ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
-                            ma_human_count(c, one->stacks), one->stacks == 1 ? "" : "s",
-                            one->pattern, one->source, one->line);
+            ma_model_format(
+                model, object, NULL, "", "%s in %s from %s: leak:%s (%s:%u)",
+                ma_human_bytes(a, one->bytes), ma_human_counted(b, one->blocks, "block"),
+                ma_human_counted(c, one->stacks, "stack"), one->pattern, one->source, one->line);
     }
 }
 
@@ -145,7 +172,7 @@ static void add_suppressions(struct ma_analysis *analysis, struct ma_model *mode
 static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_suppression *one = &analysis->leaks->runtime;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
     struct ma_value *object =
         ma_model_object(model, &model->root, "runtime", one->stacks ? "Left out" : NULL, MA_FIELDS);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, one->bytes);
@@ -153,11 +180,10 @@ static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, object, "stacks", NULL, MA_COUNT, one->stacks);
     if (one->stacks)
         ma_model_format(model, object, NULL, "",
-                        "%s in %s block%s from %s stack%s: the C and C++ runtimes' own "
+                        "%s in %s from %s: the C and C++ runtimes' own "
                         "(--no-builtin-suppressions shows them)",
-                        ma_human_bytes(a, one->bytes), ma_human_count(b, one->blocks),
-                        one->blocks == 1 ? "" : "s", ma_human_count(c, one->stacks),
-                        one->stacks == 1 ? "" : "s");
+                        ma_human_bytes(a, one->bytes), ma_human_counted(b, one->blocks, "block"),
+                        ma_human_counted(c, one->stacks, "stack"));
 }
 
 static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
@@ -171,6 +197,7 @@ static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
         .leaves_out = is_suppressed,
         .compare = compare_leaks,
         .describe = describe_leak,
+        .kind = kind_of,
     };
     if (!ma_leaks_get(analysis))
         return -ENOMEM;

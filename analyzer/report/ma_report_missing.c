@@ -42,6 +42,15 @@ static bool is_there(const struct latest *latest, const struct ma_exec *exec)
     return of->clock != by->clock || of->tick_shift != by->tick_shift || of->start >= exec->time;
 }
 
+/* True if it is not in the trace and will not be. While the trace is followed, what was
+ * executed a moment ago may be about to begin, unless its starter knows that it cannot be. */
+static bool is_missing(const struct ma_analysis *analysis, const struct latest *latest,
+                       const struct ma_exec *exec)
+{
+    const bool certain = exec->state & (MLF_EXEC_NO_LIBRARY | MLF_EXEC_NO_TRACE);
+    return (certain || !analysis->ongoing) && !is_there(latest, exec);
+}
+
 static const char *reason(const struct ma_exec *exec)
 {
     if (exec->state & MLF_EXEC_NO_LIBRARY)
@@ -67,13 +76,14 @@ static void add(struct ma_model *model, struct ma_value *array, struct ma_value 
                         reason(exec));
 }
 
-static int add_all(const struct ma_trace *trace, struct ma_model *model, struct ma_value *audit,
-                   struct ma_value *warnings, const struct latest *latest)
+static int add_all(const struct ma_analysis *analysis, struct ma_model *model,
+                   struct ma_value *audit, struct ma_value *warnings, const struct latest *latest)
 {
+    const struct ma_trace *trace = &analysis->trace;
     uint64_t n = 0;
     char text[MA_HUMAN_SIZE];
     for (size_t i = 0; i < trace->n_execs; i++)
-        n += !is_there(latest, &trace->execs[i]);
+        n += is_missing(analysis, latest, &trace->execs[i]);
     ma_model_number(model, audit, "missing_programs", NULL, MA_COUNT, n);
     struct ma_value *array = ma_model_array(model, audit, "missing", NULL, MA_TABLE);
     if (n)
@@ -82,7 +92,7 @@ static int add_all(const struct ma_trace *trace, struct ma_model *model, struct 
                         n == 1 ? " was" : "s were", n == 1 ? "is" : "are");
     uint64_t at = 0;
     for (size_t i = 0; i < trace->n_execs; i++)
-        if (!is_there(latest, &trace->execs[i]))
+        if (is_missing(analysis, latest, &trace->execs[i]))
             add(model, array, warnings, &trace->execs[i], ++at);
     if (n > SHOWN)
         ma_model_format(model, warnings, NULL, NULL, "  and %s more (see --json)",
@@ -100,7 +110,7 @@ int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model
         if (trace->processes[i]->known && trace->processes[i]->record.how == MLF_HOW_START)
             result = note_start(&latest, trace->processes[i]);
     if (result == 0)
-        result = add_all(trace, model, audit, warnings, &latest);
+        result = add_all(analysis, model, audit, warnings, &latest);
     ma_map_free(&latest.of_pid);
     free(latest.starts);
     return result;

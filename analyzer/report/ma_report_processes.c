@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Each process by itself: its leaks and its own peak, by stack. In JSON one
- * array; for people three sections a process.
+ * array; for people a table of them, then three sections a process.
  */
 #include <errno.h>
+#include <string.h>
 
+#include "ma_leaks.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -51,6 +53,7 @@ static void unite(struct ma_row *rows, size_t *n)
         last->calls += row->calls;
         last->bytes += row->bytes;
         last->temporary += row->temporary;
+        ma_own_peak_unite(&last->own, &row->own);
     }
     *n = kept;
 }
@@ -72,6 +75,7 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
             .calls = site->allocations,
             .bytes = site->allocated_bytes,
             .temporary = site->temporary,
+            .own = ma_analysis_own_peak(analysis, account, i),
         };
         ma_process_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
         if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)
@@ -87,18 +91,106 @@ static const char *executable(const struct ma_process *process)
     return text[0] ? text : NULL;
 }
 
+/* Live bytes of a process in stacks that still grew. */
+static int growing_bytes(struct ma_analysis *analysis, const struct ma_account *account,
+                         uint64_t *bytes)
+{
+    const struct ma_leaks *all = ma_leaks_get(analysis);
+    const size_t n = account->n_sites;
+    uint32_t *rows = malloc((n + 1) * sizeof *rows);
+    bool *wanted = calloc(n + 1, sizeof *wanted);
+    struct ma_leak *leaks = calloc(n + 1, sizeof *leaks);
+    int result = all && rows && wanted && leaks ? 0 : -ENOMEM;
+    *bytes = 0;
+    for (size_t i = 0; i < n && result == 0; i++) {
+        struct ma_row key = {0};
+        rows[i] = MA_NONE;
+        if (!account->sites[i].live_blocks)
+            continue;
+        result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &key.stack);
+        const struct ma_row *row = result < 0 ? NULL
+                                              : bsearch(&key, analysis->rows, analysis->n_rows,
+                                                        sizeof *analysis->rows, by_stack);
+        if (row && all->of[row - analysis->rows].suppressed)
+            continue;
+        rows[i] = (uint32_t)i;
+        wanted[i] = true;
+        leaks[i].youngest = UINT64_MAX;
+    }
+    if (result == 0)
+        result = ma_leaks_walk(analysis, account, rows, wanted, leaks);
+    for (size_t i = 0; i < n && result == 0; i++)
+        if (wanted[i] && leaks[i].trend.kind == MA_TREND_GROWING)
+            *bytes += account->sites[i].live_bytes;
+    free(rows);
+    free(wanted);
+    free(leaks);
+    return result < 0 ? -ENOMEM : 0;
+}
+
+struct listed {
+    const struct ma_account *account;
+    uint64_t growing, peak;
+};
+
+/* Those first that grow, then those that leaked, then the largest. */
+static int by_leaks(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    const uint64_t p[] = {x->growing, x->account->live_bytes, x->peak};
+    const uint64_t q[] = {y->growing, y->account->live_bytes, y->peak};
+    for (size_t i = 0; i < sizeof p / sizeof *p; i++) {
+        if (p[i] != q[i])
+            return p[i] > q[i] ? -1 : 1;
+    }
+    const uint32_t m = x->account->process->index, n = y->account->process->index;
+    return m < n ? -1 : m > n;
+}
+
+/* For people: a line for each process, before what each did. */
+static void add_table(const struct ma_analysis *analysis, struct ma_model *model,
+                      struct listed *all, size_t n)
+{
+    const size_t top = analysis->request->top;
+    char count[MA_COUNTED_SIZE], first[MA_HUMAN_SIZE], command[MA_COMMAND_SIZE];
+    struct ma_value *table = ma_model_array(model, &model->root, NULL, "Processes", MA_TABLE);
+    if (n)
+        qsort(all, n, sizeof *all, by_leaks);
+    if (n > top)
+        ma_model_note(model, table,
+                      "%s; the %s that leaked most:", ma_human_counted(count, n, "process"),
+                      ma_human_count(first, top));
+    for (size_t i = 0; i < n && i < top; i++) {
+        const struct ma_account *account = all[i].account;
+        struct ma_value *row = ma_model_object(model, table, NULL, NULL, MA_FIELDS);
+        ma_model_number(model, row, NULL, "pid", MA_PLAIN, ma_process_pid(account->process));
+        ma_model_number(model, row, NULL, "growing", MA_BYTES, all[i].growing);
+        ma_model_number(model, row, NULL, "leaked", MA_BYTES, account->live_bytes);
+        ma_model_number(model, row, NULL, "peak", MA_BYTES, all[i].peak);
+        ma_model_number(model, row, NULL, "events", MA_COUNT,
+                        account->allocations + account->frees);
+        ma_model_text(model, row, NULL, "program",
+                      ma_report_command(account->process, true, command));
+    }
+}
+
 static void describe_process(struct ma_model *model, struct ma_value *object,
-                             const struct ma_account *account, const struct ma_process_peak *peak,
+                             const struct listed *listed, const struct ma_process_peak *peak,
                              bool json)
 {
+    const struct ma_account *account = listed->account;
     const struct ma_process *process = account->process;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char command[MA_COMMAND_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     ma_model_number(model, object, "pid", "pid", MA_PLAIN, ma_process_pid(process));
     ma_model_number(model, object, "parent_pid", "child of", MA_PLAIN,
                     process->known ? process->record.parent_pid : 0);
-    ma_model_text(model, object, "executable", "program", executable(process));
+    ma_model_text(model, object, "executable", NULL, executable(process));
+    ma_model_text(model, object, NULL, "program", ma_report_command(process, false, command));
     ma_model_number(model, object, "process", NULL, MA_PLAIN, process->index);
     ma_model_number(model, object, "allocations", NULL, MA_COUNT, account->allocations);
+    ma_model_number(model, object, "frees", NULL, MA_COUNT, account->frees);
+    ma_model_number(model, object, "growing_bytes", NULL, MA_BYTES, listed->growing);
     ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES, account->live_bytes);
     ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT, account->live_blocks);
     ma_model_number(model, object, "peak_bytes", NULL, MA_BYTES, peak->peak_bytes);
@@ -106,20 +198,21 @@ static void describe_process(struct ma_model *model, struct ma_value *object,
     ma_model_number(model, object, "peak_time_ns", NULL, MA_NANOSECONDS, peak->peak_ns);
     if (json)
         return;
-    ma_model_format(model, object, NULL, "allocated", "%s in %s blocks",
+    ma_model_format(model, object, NULL, "allocated", "%s in %s",
                     ma_human_bytes(a, account->allocated_bytes),
-                    ma_human_count(b, account->allocations));
-    ma_model_format(model, object, NULL, "own peak", "%s in %s blocks after %s",
-                    ma_human_bytes(a, peak->peak_bytes), ma_human_count(b, peak->peak_blocks),
-                    ma_human_time(c, peak->peak_ns));
-    ma_model_format(model, object, NULL, "never freed", "%s in %s blocks",
+                    ma_human_counted(b, account->allocations, "block"));
+    ma_model_format(
+        model, object, NULL, "own peak", "%s in %s after %s", ma_human_bytes(a, peak->peak_bytes),
+        ma_human_counted(b, peak->peak_blocks, "block"), ma_human_time(c, peak->peak_ns));
+    ma_model_format(model, object, NULL, "never freed", "%s in %s",
                     ma_human_bytes(a, account->live_bytes),
-                    ma_human_count(b, account->live_blocks));
+                    ma_human_counted(b, account->live_blocks, "block"));
 }
 
 static int add_process(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
-                       const struct ma_account *account)
+                       const struct listed *listed)
 {
+    const struct ma_account *account = listed->account;
     const struct ma_process_peak *peak =
         &analysis->process_peaks->processes[account->process->index];
     bool json = analysis->request->json;
@@ -143,7 +236,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model, str
     struct ma_value *parent = json ? object : &model->root;
     struct ma_row *rows;
     size_t n;
-    describe_process(model, object, account, peak, json);
+    describe_process(model, object, listed, peak, json);
     int result = make_rows(analysis, account, peak, &rows, &n);
     if (result == 0)
         result = ma_report_rows(analysis, model, parent, &leaks, rows, n);
@@ -157,14 +250,30 @@ static int build_processes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
     struct ma_value *array = NULL;
-    int result = 0;
-    if (analysis->request->json)
-        array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);
+    struct listed *all = malloc((replay->n_accounts + 1) * sizeof *all);
+    struct listed *sorted = malloc((replay->n_accounts + 1) * sizeof *sorted);
+    size_t n = 0;
+    int result = all && sorted ? 0 : -ENOMEM;
     for (size_t i = 0; i < replay->n_accounts && result == 0; i++) {
         const struct ma_account *account = replay->accounts[i];
-        if (account && account->n_sites)
-            result = add_process(analysis, model, array, account);
+        if (!account || !account->n_sites)
+            continue;
+        all[n] = (struct listed){
+            .account = account,
+            .peak = analysis->process_peaks->processes[account->process->index].peak_bytes,
+        };
+        result = growing_bytes(analysis, account, &all[n++].growing);
     }
+    if (analysis->request->json) {
+        array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);
+    } else if (result == 0) {
+        memcpy(sorted, all, n * sizeof *all);
+        add_table(analysis, model, sorted, n);
+    }
+    for (size_t i = 0; i < n && result == 0; i++)
+        result = add_process(analysis, model, array, &all[i]);
+    free(all);
+    free(sorted);
     return result;
 }
 

@@ -147,7 +147,7 @@ static int build_reallocs(struct ma_analysis *analysis, struct ma_model *model)
     };
     struct ma_tally_key order[MA_SORT_KEYS + 2];
     struct ma_tally_rows rows;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_COUNTED_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     size_t n = 0;
     for (; n < request->n_sort; n++)
         order[n] = keys[request->sort[n]];
@@ -164,10 +164,11 @@ static int build_reallocs(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_note(model, object, "No realloc made a block larger.");
     else
         ma_model_note(model, object,
-                      "%s chains of %s reallocs copied %s; asking for the size "
-                      "\"to reserve\" at once spares them:",
-                      ma_human_count(a, total[CHAINS]), ma_human_count(b, total[STEPS]),
-                      ma_human_bytes(c, total[COPIED]));
+                      "%s of %s copied %s; asking for the size \"to reserve\" at once spares "
+                      "%s:",
+                      ma_human_counted(a, total[CHAINS], "chain"),
+                      ma_human_counted(b, total[STEPS], "realloc"),
+                      ma_human_bytes(c, total[COPIED]), total[CHAINS] == 1 ? "it" : "them");
     ma_model_number(model, object, "chains", NULL, MA_COUNT, total[CHAINS]);
     ma_model_number(model, object, "steps", NULL, MA_COUNT, total[STEPS]);
     ma_model_number(model, object, "moved", NULL, MA_COUNT, total[MOVED]);

@@ -192,7 +192,7 @@ static int build_sizes(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct sizes *sizes = ma_analysis_observer_data(analysis, &key);
     struct power_sum total = {0};
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     unsigned first = POWERS, last = 0;
     for (unsigned i = 0; i < POWERS; i++) {
         const struct power_sum *power = &sizes->powers[i];
@@ -210,9 +210,9 @@ static int build_sizes(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_note(model, object, "No block was ever allocated.");
     else
         ma_model_note(model, object,
-                      "%s in %s calls; slack, what the allocator gave beyond: %s, "
+                      "%s in %s; slack, what the allocator gave beyond: %s, "
                       "%.1f %%",
-                      ma_human_bytes(a, total.bytes), ma_human_count(b, total.calls),
+                      ma_human_bytes(a, total.bytes), ma_human_counted(b, total.calls, "call"),
                       ma_human_bytes(c, total.slack), share(total.slack, total.bytes));
     ma_model_number(model, object, "calls", NULL, MA_COUNT, total.calls);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total.bytes);

@@ -281,12 +281,12 @@ static void add_sums(struct ma_model *model, struct ma_value *value, const uint6
         const bool bytes = i == BYTES || i == FREED_BYTES;
         ma_model_number(model, value, since[i],
                         !titled            ? NULL
+                        : i == CALLS       ? "calls"
                         : i == BYTES       ? "allocated"
                         : i == FREED_BYTES ? "freed"
                                            : NULL,
                         bytes ? MA_BYTES : MA_COUNT, values[NOW + i] - values[BEFORE + i]);
-        ma_model_number(model, value, keys[i], titled && i == BYTES ? "in all" : NULL,
-                        bytes ? MA_BYTES : MA_COUNT, values[NOW + i]);
+        ma_model_number(model, value, keys[i], NULL, bytes ? MA_BYTES : MA_COUNT, values[NOW + i]);
     }
 }
 
@@ -326,19 +326,21 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
     }
     qsort(order, rows.n, sizeof *order, compare_entries);
     struct ma_value *object = ma_model_object(model, array, NULL, "", MA_FIELDS);
-    char live[MA_HUMAN_SIZE], allocated[MA_HUMAN_SIZE], freed[MA_HUMAN_SIZE];
+    char live[MA_HUMAN_SIZE], allocated[MA_HUMAN_SIZE], freed[MA_HUMAN_SIZE],
+        calls[MA_COUNTED_SIZE];
     const uint64_t *total = rows.total;
     ma_model_number(model, object, "number", NULL, MA_COUNT, number);
     ma_model_number(model, object, "time_ns", NULL, MA_NANOSECONDS, snapshot->ns);
     ma_model_number(model, object, "churn_bytes", NULL, MA_BYTES, snapshot->churn);
     ma_model_text(model, object, "mark", NULL, snapshot->mark);
     ma_model_note(model, object,
-                  "%zu. At %s%s%s%s: %s live, since the last allocated %s and "
+                  "%zu. At %s%s%s%s: %s live, since the last allocated %s in %s and "
                   "freed %s",
                   number, ma_human_time(title, snapshot->ns), snapshot->mark ? ", \"" : "",
                   snapshot->mark ? snapshot->mark : "", snapshot->mark ? "\"" : "",
                   ma_human_bytes(live, total[NOW + BYTES] - total[NOW + FREED_BYTES]),
                   ma_human_bytes(allocated, total[NOW + BYTES] - total[BEFORE + BYTES]),
+                  ma_human_counted(calls, total[NOW + CALLS] - total[BEFORE + CALLS], "call"),
                   ma_human_bytes(freed, total[NOW + FREED_BYTES] - total[BEFORE + FREED_BYTES]));
     add_sums(model, object, rows.total, false);
     struct ma_value *stacks = ma_model_array(model, object, "stacks", "", MA_TABLE);
@@ -347,7 +349,8 @@ static int add_snapshot(struct ma_analysis *analysis, struct ma_model *model,
         add_sums(model, one, order[i].row->values, true);
         if ((result = ma_report_label(analysis, model, one, order[i].row->stack)) < 0)
             goto out;
-        one->last->title = "stack of";
+        ((struct ma_value *)ma_model_find(one, "stack_id"))->title = "stack";
+        one->last->title = "of"; /* with its place, as its note */
         ma_model_stack(model, one, "stack", order[i].row->stack);
     }
 out:

@@ -26,20 +26,14 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
     if (!trace->n_processes)
         return;
     const struct ma_process *first = trace->processes[0];
-    const struct ma_text *arguments = &first->texts[MLF_TEXT_ARGS];
-    char command[512] = "";
-    size_t used = 0;
-    for (size_t at = 0; at < arguments->size && used < sizeof command - 1;
-         at += strlen(arguments->data + at) + 1)
-        used += (size_t)snprintf(command + used, sizeof command - used, "%s%s", at ? " " : "",
-                                 arguments->data + at);
-    const char *program = command[0] ? command : ma_process_text(first, MLF_TEXT_EXE);
+    char command[MA_COMMAND_SIZE];
     char more[48] = "";
     if (trace->n_processes > 1)
         snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
                  trace->n_processes > 2 ? "es" : "");
     ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
-                    program[0] ? program : "unknown", (unsigned long long)ma_process_pid(first),
+                    ma_report_command(first, false, command),
+                    (unsigned long long)ma_process_pid(first),
                     first->ended        ? ""
                     : analysis->ongoing ? ", running"
                                         : ", no end recorded",
@@ -65,7 +59,7 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
     const struct ma_totals *totals = &replay->totals;
     struct ma_value *summary =
         ma_model_object(model, &model->root, "summary", "Summary", MA_FIELDS);
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE];
     uint64_t peak_time = replay->peak_process ? ma_clock_ns(&analysis->trace, replay->peak_process,
                                                             replay->peak_ticks)
                                               : 0;
@@ -82,17 +76,17 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_number(model, summary, "inherited_frees", NULL, MA_COUNT, totals->inherited_frees);
     ma_model_number(model, summary, "inherited_freed_bytes", NULL, MA_BYTES,
                     totals->inherited_freed_bytes);
-    ma_model_format(model, summary, NULL, "allocated", "%s in %s blocks",
+    ma_model_format(model, summary, NULL, "allocated", "%s in %s",
                     ma_human_bytes(a, totals->allocated_bytes),
-                    ma_human_count(b, totals->allocations));
-    ma_model_format(model, summary, NULL, "peak", "%s in %s blocks",
-                    ma_human_bytes(a, replay->peak_bytes), ma_human_count(b, replay->peak_blocks));
+                    ma_human_counted(b, totals->allocations, "block"));
+    ma_model_format(model, summary, NULL, "peak", "%s in %s", ma_human_bytes(a, replay->peak_bytes),
+                    ma_human_counted(b, replay->peak_blocks, "block"));
     ma_model_format(model, summary, NULL, "  reached after", "%s", ma_human_time(a, peak_time));
     ma_model_number(model, summary, "leaked_bytes", NULL, MA_BYTES, analysis->leaked_bytes);
     ma_model_number(model, summary, "leaked_blocks", NULL, MA_COUNT, analysis->leaked_blocks);
-    ma_model_format(model, summary, NULL, "never freed", "%s in %s blocks",
+    ma_model_format(model, summary, NULL, "never freed", "%s in %s",
                     ma_human_bytes(a, analysis->leaked_bytes),
-                    ma_human_count(b, analysis->leaked_blocks));
+                    ma_human_counted(b, analysis->leaked_blocks, "block"));
     ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
     ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
     ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);

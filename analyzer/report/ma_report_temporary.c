@@ -204,7 +204,7 @@ static int build_temporary(struct ma_analysis *analysis, struct ma_model *model)
     const struct temporary *temporary = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
     struct ma_tally_rows rows;
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE], within[64];
+    char a[MA_COUNTED_SIZE], b[MA_HUMAN_SIZE], c[MA_COUNTED_SIZE], within[64];
     int result = ma_tally_rows(&temporary->tally, analysis, &rows);
     if (result < 0)
         goto out;
@@ -213,20 +213,19 @@ static int build_temporary(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *object =
         ma_model_object(model, &model->root, "temporary", "Temporary blocks", MA_FIELDS);
     snprintf(within, sizeof within,
-             request->temporary_within == 0   ? "before their thread allocated again"
-             : request->temporary_within == 1 ? "within %llu allocation of their thread"
-                                              : "within %llu allocations of their thread",
+             request->temporary_within == 0   ? "before its thread allocated again"
+             : request->temporary_within == 1 ? "within %llu allocation of its thread"
+                                              : "within %llu allocations of its thread",
              (unsigned long long)request->temporary_within);
     if (!rows.n)
         ma_model_note(model, object, "No block was freed %s.", within);
     else
-        ma_model_note(model, object,
-                      "%s blocks, %.1f %% of all, with %s were freed %s; from %s "
-                      "stack%s:",
-                      ma_human_count(a, total[TEMPORARY]),
+        ma_model_note(model, object, "%s, %.1f %% of all, with %s %s freed %s; from %s:",
+                      ma_human_counted(a, total[TEMPORARY], "block"),
                       100.0 * (double)total[TEMPORARY] / (double)total[CALLS],
-                      ma_human_bytes(b, total[TEMPORARY_BYTES]), within, ma_human_count(c, rows.n),
-                      rows.n == 1 ? "" : "s");
+                      ma_human_bytes(b, total[TEMPORARY_BYTES]),
+                      total[TEMPORARY] == 1 ? "was" : "were", within,
+                      ma_human_counted(c, rows.n, "stack"));
     ma_model_number(model, object, "within", NULL, MA_COUNT, request->temporary_within);
     ma_model_number(model, object, "temporary", NULL, MA_COUNT, total[TEMPORARY]);
     ma_model_number(model, object, "bytes", NULL, MA_BYTES, total[TEMPORARY_BYTES]);

@@ -131,10 +131,79 @@ static int observe_threads(struct ma_analysis *analysis)
                                threads_free);
 }
 
+#define PATTERN_SIZE 64
+
 struct listed {
     const struct thread_sum *sum;
     const struct ma_stream *stream;
+    size_t of;                  /* threads that the row stands for; */
+    struct thread_sum together; /* of more than one: their sums, of peaks the largest */
+    char pattern[PATTERN_SIZE]; /* what their names have in common, as --tid takes it */
 };
+
+/* A name with its runs of digits as "*"; empty if it has none, is long, or would be
+ * taken for another pattern. */
+static void find_pattern(const char *name, char pattern[PATTERN_SIZE])
+{
+    size_t used = 0;
+    bool digits = false;
+    pattern[0] = '\0';
+    if (!name || strlen(name) >= PATTERN_SIZE || strpbrk(name, "*?[\\"))
+        return;
+    for (const char *c = name; *c; c++) {
+        const bool digit = *c >= '0' && *c <= '9';
+        if (!digit)
+            pattern[used++] = *c;
+        else if (!used || pattern[used - 1] != '*')
+            pattern[used++] = '*';
+        digits |= digit;
+    }
+    pattern[digits && used > 1 ? used : 0] = '\0';
+}
+
+static int by_pattern(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    const int order = strcmp(x->pattern, y->pattern);
+    return order ? order : x->stream->index < y->stream->index ? -1 : 1;
+}
+
+/* Make threads one whose names differ in a number alone. Returns how many rows there are. */
+static size_t unite(struct listed *listed, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        find_pattern(listed[i].stream->name, listed[i].pattern);
+    if (n)
+        qsort(listed, n, sizeof *listed, by_pattern);
+    for (size_t i = 0; i < n; i++) {
+        struct listed *one = kept ? &listed[kept - 1] : NULL;
+        if (!one || !one->pattern[0] || strcmp(one->pattern, listed[i].pattern) != 0) {
+            listed[kept++] = listed[i];
+            continue;
+        }
+        const struct thread_sum *sum = listed[i].sum;
+        if (one->of == 1)
+            one->together = *one->sum;
+        struct thread_sum *all = &one->together;
+        one->of++;
+        all->allocations += sum->allocations;
+        all->bytes += sum->bytes;
+        all->frees += sum->frees;
+        all->freed_bytes += sum->freed_bytes;
+        all->live_blocks += sum->live_blocks;
+        all->live_bytes += sum->live_bytes;
+        all->peak_bytes = sum->peak_bytes > all->peak_bytes ? sum->peak_bytes : all->peak_bytes;
+        all->given += sum->given;
+        all->given_bytes += sum->given_bytes;
+    }
+    return kept;
+}
+
+static const struct thread_sum *sums_of(const struct listed *listed)
+{
+    return listed->of > 1 ? &listed->together : listed->sum;
+}
 
 static int compare_threads(const void *a, const void *b, void *context)
 {
@@ -142,8 +211,8 @@ static int compare_threads(const void *a, const void *b, void *context)
     const struct ma_request *request = context;
     for (size_t i = 0; i <= request->n_sort; i++) {
         bool bytes = i == request->n_sort || request->sort[i] == MA_SORT_BYTES;
-        uint64_t p = bytes ? x->sum->bytes : x->sum->allocations;
-        uint64_t q = bytes ? y->sum->bytes : y->sum->allocations;
+        uint64_t p = bytes ? sums_of(x)->bytes : sums_of(x)->allocations;
+        uint64_t q = bytes ? sums_of(y)->bytes : sums_of(y)->allocations;
         if (p != q)
             return p > q ? -1 : 1;
     }
@@ -164,24 +233,33 @@ static void add_thread(struct ma_analysis *analysis, struct ma_model *model, str
                        const struct listed *one)
 {
     const struct ma_stream *stream = one->stream;
-    const struct thread_sum *sum = one->sum;
+    const struct thread_sum *sum = sums_of(one);
     const bool many = analysis->trace.n_processes > 1;
     struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
-    ma_model_number(model, row, "pid", many ? "pid" : NULL, MA_PLAIN,
-                    ma_process_pid(stream->process));
-    ma_model_number(model, row, "tid", "thread", MA_PLAIN, stream->tid);
-    ma_model_number(model, row, "allocations", "allocations", MA_COUNT, sum->allocations);
+    const bool named = stream->name && stream->name[0];
+    ma_model_number(model, row, "pid", NULL, MA_PLAIN, ma_process_pid(stream->process));
+    ma_model_number(model, row, "tid", NULL, MA_PLAIN, stream->tid);
+    ma_model_number(model, row, "allocations", "calls", MA_COUNT, sum->allocations);
     ma_model_number(model, row, "allocated_bytes", "bytes", MA_BYTES, sum->bytes);
     ma_model_number(model, row, "frees", "frees", MA_COUNT, sum->frees);
     ma_model_number(model, row, "freed_bytes", NULL, MA_BYTES, sum->freed_bytes);
     ma_model_number(model, row, "peak_bytes", "peak", MA_BYTES, sum->peak_bytes);
     ma_model_number(model, row, "live_blocks", NULL, MA_COUNT, sum->live_blocks);
     ma_model_number(model, row, "live_bytes", "live", MA_BYTES, sum->live_bytes);
-    ma_model_number(model, row, "freed_by_others", "handed over", MA_COUNT, sum->given);
+    ma_model_number(model, row, "freed_by_others", "given", MA_COUNT, sum->given);
     ma_model_number(model, row, "freed_by_others_bytes", NULL, MA_BYTES, sum->given_bytes);
     ma_model_number(model, row, "freed_of_others", NULL, MA_COUNT, sum->foreign);
     ma_model_number(model, row, "freed_of_others_bytes", NULL, MA_BYTES, sum->foreign_bytes);
-    ma_model_text(model, row, "name", "name", stream->name ? stream->name : "");
+    ma_model_text(model, row, "name", NULL, stream->name ? stream->name : "");
+    if (one->of > 1)
+        ma_model_format(model, row, NULL, "thread", "%s, %zu threads", one->pattern, one->of);
+    else if (many && stream->tid != ma_process_pid(stream->process))
+        ma_model_format(model, row, NULL, "thread", named ? "%llu, %s of %llu" : "%llu%s of %llu",
+                        (unsigned long long)stream->tid, named ? stream->name : "",
+                        (unsigned long long)ma_process_pid(stream->process));
+    else
+        ma_model_format(model, row, NULL, "thread", named ? "%llu, %s" : "%llu%s",
+                        (unsigned long long)stream->tid, named ? stream->name : "");
 }
 
 static void add_end(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *row,
@@ -231,7 +309,7 @@ static int build_threads(struct ma_analysis *analysis, struct ma_model *model)
     const struct threads *threads = ma_analysis_observer_data(analysis, &key);
     const struct ma_request *request = analysis->request;
     struct listed *listed = malloc((threads->n_sums + 1) * sizeof *listed);
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
+    char a[MA_COUNTED_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
     uint64_t given = 0, bytes = 0;
     size_t n = 0;
     if (!listed)
@@ -239,17 +317,30 @@ static int build_threads(struct ma_analysis *analysis, struct ma_model *model)
     for (size_t i = 0; i < threads->n_sums && i < analysis->trace.n_streams; i++) {
         const struct thread_sum *sum = &threads->sums[i];
         if (sum->allocations || sum->frees)
-            listed[n++] = (struct listed){sum, analysis->trace.streams[i]};
+            listed[n++] =
+                (struct listed){.sum = sum, .stream = analysis->trace.streams[i], .of = 1};
         given += sum->given;
         bytes += sum->given_bytes;
     }
-    qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)request);
+    /* Who asks for threads by name or number sees them one by one. */
+    const size_t threads_seen = n;
+    const bool opens = request->json || request->filter.n_threads;
+    if (!opens)
+        n = unite(listed, n);
+    if (n)
+        qsort_r(listed, n, sizeof *listed, compare_threads, (void *)(uintptr_t)request);
+    const struct listed *group = NULL;
+    for (size_t i = 0; i < n && !group; i++)
+        group = listed[i].of > 1 ? &listed[i] : NULL;
     struct ma_value *object = ma_model_object(model, &model->root, "threads", "Threads", MA_FIELDS);
-    ma_model_note(model, object,
-                  "%s thread%s; %s blocks with %s were freed by another than "
-                  "their allocator.",
-                  ma_human_count(a, n), n == 1 ? "" : "s", ma_human_count(b, given),
-                  ma_human_bytes(c, bytes));
+    ma_model_note(
+        model, object, "%s; %s with %s %s freed by another than %s allocator (given).%s%s%s",
+        ma_human_counted(a, threads_seen, "thread"), ma_human_counted(b, given, "block"),
+        ma_human_bytes(c, bytes), given == 1 ? "was" : "were", given == 1 ? "its" : "their",
+        group ? " Threads whose names differ in a number are one row, with the "
+                "largest peak of them: --tid '"
+              : "",
+        group ? group->pattern : "", group ? "' shows each." : "");
     struct ma_value *array = ma_model_array(model, object, "threads", "", MA_TABLE);
     for (size_t i = 0; i < n && i < request->top; i++)
         add_thread(analysis, model, array, &listed[i]);

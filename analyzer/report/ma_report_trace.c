@@ -2,10 +2,13 @@
  *
  * The trace and its processes: "schema", "trace" and "processes" of the JSON.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "ma_clock.h"
 #include "ma_report.h"
+
+#define BRIEFLY 60 /* bytes of a command line */
 
 static void add_arguments(struct ma_model *model, struct ma_value *object,
                           const struct ma_process *process)
@@ -14,6 +17,41 @@ static void add_arguments(struct ma_model *model, struct ma_value *object,
     const struct ma_text *text = &process->texts[MLF_TEXT_ARGS];
     for (size_t at = 0; at < text->size; at += strlen(text->data + at) + 1)
         ma_model_text(model, array, NULL, NULL, text->data + at);
+}
+
+/* Cut at `most` bytes, before the character that lies there. */
+static void cut(char *text, size_t most)
+{
+    if (strlen(text) <= most)
+        return;
+    while (most && ((unsigned char)text[most] & 0xc0) == 0x80)
+        most--;
+    strcpy(text + most, "…");
+}
+
+const char *ma_report_command(const struct ma_process *process, bool briefly,
+                              char buffer[MA_COMMAND_SIZE])
+{
+    const struct ma_process *named = ma_process_program(process);
+    const struct ma_text *arguments = &named->texts[MLF_TEXT_ARGS];
+    const char *executable = ma_process_text(named, MLF_TEXT_EXE);
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (size_t at = 0; at < arguments->size && used < MA_COMMAND_SIZE - 1;
+         at += strlen(arguments->data + at) + 1)
+        used += (size_t)snprintf(buffer + used, MA_COMMAND_SIZE - used, "%s%s", at ? " " : "",
+                                 arguments->data + at);
+    if (!buffer[0])
+        snprintf(buffer, MA_COMMAND_SIZE, "%s", executable[0] ? executable : "unknown");
+    if (!briefly)
+        return buffer;
+    const char *first = arguments->size ? arguments->data : buffer;
+    const char *slash = strrchr(first, '/');
+    const size_t folder = slash && slash[1] ? (size_t)(slash + 1 - first) : 0;
+    if (folder < MA_COMMAND_SIZE - 1)
+        memmove(buffer, buffer + folder, strlen(buffer + folder) + 1);
+    cut(buffer, BRIEFLY);
+    return buffer;
 }
 
 static const char *text_or_null(const struct ma_process *process, unsigned what)

@@ -6,7 +6,7 @@
  * people see the ends alone, so that deep stacks stay on the screen. Built from
  * the books: no observer.
  *
- * From main, all branches are made at once, of the tree of all stacks: 64 bytes for
+ * From main, all branches are made at once, of the tree of all stacks: 104 bytes for
  * each distinct path of names. From who allocates there may be as many as stacks times
  * their depth, so a branch gets its children when it is written: those that nobody
  * will see are not followed. A branch stands for a range of the stacks then, and its
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_label.h"
 #include "ma_name_tree.h"
 #include "ma_report.h"
 #include "ma_text.h"
@@ -27,6 +28,8 @@ struct branch {
     uint32_t first, next; /* child, sibling; MA_NONE: no more */
     uint64_t costs[MA_COSTS];
     size_t from, n; /* from who allocates: its strands */
+    struct ma_lines lines;
+    bool own; /* the program's own function (ma_label.h) */
 };
 
 struct strand { /* a stack, from who allocates */
@@ -99,6 +102,12 @@ static void add_row(struct branch *branch, const struct ma_row *row)
         branch->costs[cost] += ma_name_tree_cost(row, cost);
 }
 
+static void note_frame(struct branch *branch, const struct ma_frame *frame)
+{
+    ma_lines_add(&branch->lines, frame);
+    branch->own |= ma_label_is_own(frame);
+}
+
 static int plant(struct tree *tree)
 {
     if (!MA_RESERVE(tree->all, tree->n, tree->capacity))
@@ -118,6 +127,8 @@ static int grow_down(struct tree *tree, const struct ma_name_tree *name_tree)
         branch[i] =
             child_of(tree, parent == MA_NONE ? 0 : branch[parent], ma_name_tree_name(name_tree, i));
         result = branch[i] == MA_NONE ? -ENOMEM : 0;
+        if (result == 0)
+            note_frame(&tree->all[branch[i]], ma_name_tree_frame(name_tree, i));
     }
     for (size_t row = 0; row < name_tree->analysis->n_rows && result == 0; row++) {
         const uint32_t node = name_tree->innermost[row];
@@ -164,6 +175,7 @@ static int unfold(struct tree *tree, const struct ma_name_tree *name_tree, uint3
         name = its;
         tree->branch_of[i] = child;
         tree->all[child].n++;
+        note_frame(&tree->all[child], ma_name_tree_frame(name_tree, strands[i].node));
         add_row(&tree->all[child], &name_tree->analysis->rows[strands[i].row]);
     }
     size_t end = from;
@@ -199,8 +211,7 @@ static int compare_branches(const void *a, const void *b, void *context)
     const struct branch *x = &writing->tree->all[*(const uint32_t *)a];
     const struct branch *y = &writing->tree->all[*(const uint32_t *)b];
     uint64_t p = x->costs[writing->cost], q = y->costs[writing->cost];
-    return p != q ? (p > q ? -1 : 1)
-                  : strcmp(writing->name_tree->names[x->name], writing->name_tree->names[y->name]);
+    return p != q ? (p > q ? -1 : 1) : ma_name_tree_compare(writing->name_tree, x->name, y->name);
 }
 
 static double share_of(const struct writing *writing, const struct branch *branch)
@@ -228,7 +239,8 @@ static void add_line(const struct writing *writing, uint32_t at, unsigned depth,
                     branch->costs[MA_COST_ALLOCATED]);
     ma_model_number(model, line, "calls", NULL, MA_COUNT, branch->costs[MA_COST_CALLS]);
     ma_model_number(model, line, "self", NULL, MA_PLAIN, branch->costs[writing->cost] - below);
-    ma_model_text(model, line, "function", "", writing->name_tree->names[branch->name]);
+    ma_report_function(model, line, "", writing->name_tree->names[branch->name],
+                       writing->name_tree->programs[branch->name], &branch->lines);
 }
 
 /* The shown children of a branch, largest first; the caller frees them. */
@@ -254,8 +266,17 @@ static long choose(const struct writing *writing, uint32_t at, uint32_t **childr
 struct pending {
     uint32_t at;
     unsigned depth, indent;
-    bool only; /* way on from its parent, which has the same costs */
+    bool only;  /* way on from its parent, which has the same costs */
+    bool owned; /* the program's own code lies on the way here */
 };
+
+/* True of the program's own function that is nearest to the allocator: between library
+ * frames it is what a person looks for. */
+static bool is_border(const struct writing *writing, const struct pending *now, uint32_t child)
+{
+    const struct branch *all = writing->tree->all;
+    return all[now->at].own && (writing->tree->strands ? !now->owned : !all[child].own);
+}
 
 static int write_lines(const struct writing *writing)
 {
@@ -272,14 +293,16 @@ static int write_lines(const struct writing *writing)
         const bool only =
             count == 1 && memcmp(all[now.at].costs, all[children[0]].costs, sizeof all->costs) == 0;
         if (now.at)
-            add_line(writing, now.at, now.depth - 1, now.indent, only && now.only);
+            add_line(writing, now.at, now.depth - 1, now.indent,
+                     only && now.only && !is_border(writing, &now, children[0]));
+        const bool owned = now.owned || all[now.at].own;
         for (long i = count - 1; i >= 0; i--) {
             if (!MA_RESERVE(list, n, capacity)) {
                 result = -ENOMEM;
                 break;
             }
             list[n++] = (struct pending){children[i], now.depth + 1,
-                                         now.indent + (count > 1 && now.at), only && now.at};
+                                         now.indent + (count > 1 && now.at), only && now.at, owned};
         }
         free(children);
         result = count < 0 ? -ENOMEM : result;

@@ -16,6 +16,9 @@
 #include "ma_text.h"
 
 #define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
+#define COUNTED(n, noun) ma_human_counted((char[MA_COUNTED_SIZE]){0}, n, noun)
+#define TIME(s) ma_human_time((char[MA_HUMAN_SIZE]){0}, (uint64_t)((s)*1e9))
+#define HOUR 3600.0 /* s */
 #define HUMAN(bytes) ma_human_bytes((char[MA_HUMAN_SIZE]){0}, bytes)
 
 struct sums {
@@ -73,6 +76,38 @@ static int add_retired_node(struct ma_analysis *analysis, struct ma_model *model
     return 0;
 }
 
+/* Which of several processes holds most of it. */
+static void add_process(const struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *verdict, const struct ma_row *row)
+{
+    const struct ma_process *process = ma_leak_process(analysis, row);
+    char command[MA_COMMAND_SIZE], more[64] = "";
+    ma_model_number(model, verdict, "fix_first_pid", NULL, MA_PLAIN, ma_process_pid(process));
+    if (analysis->trace.n_processes < 2)
+        return;
+    if (row->holders > 1)
+        snprintf(more, sizeof more, " and %s more", COUNT(row->holders - 1));
+    ma_model_format(model, verdict, NULL, "  in process", "%llu (%s)%s",
+                    (unsigned long long)ma_process_pid(process),
+                    ma_report_command(process, true, command), more);
+}
+
+/* What it holds, and what it will: an hour later after a tenth of that, of a shorter run
+ * after as long a time again. */
+static void add_cost(struct ma_model *model, struct ma_value *verdict, const struct ma_leak *leak,
+                     const struct ma_row *row)
+{
+    const bool long_enough = leak->life >= HOUR / 10;
+    const double ahead = long_enough ? HOUR : leak->life;
+    const double slope = leak->trend.slope > 0 ? leak->trend.slope : 0;
+    const double bytes = (double)row->leaked_bytes + slope * ahead;
+    ma_model_format(model, verdict, NULL, "  it costs",
+                    long_enough ? "%s in %s so far, %s an hour later"
+                                : "%s in %s so far, %s after %s more",
+                    HUMAN(row->leaked_bytes), COUNTED(row->leaked_blocks, "block"),
+                    HUMAN((uint64_t)(bytes < 1e18 ? bytes : 1e18)), TIME(ahead));
+}
+
 /* Add the other blocks that were never freed, by kind. */
 static void add_rest(struct ma_model *model, struct ma_value *verdict, const struct sums *sums,
                      uint64_t leaked, const struct ma_leaks *leaks)
@@ -94,9 +129,9 @@ static void add_rest(struct ma_model *model, struct ma_value *verdict, const str
         ma_model_number(model, bytes, ma_trend_name((enum ma_trend_kind)kind), NULL, MA_BYTES,
                         sums->bytes[kind]);
         if (sums->stacks[kind])
-            ma_model_format(model, verdict, NULL, titles[kind], "%s in %s stack%s%s",
-                            HUMAN(sums->bytes[kind]), COUNT(sums->stacks[kind]),
-                            sums->stacks[kind] == 1 ? "" : "s", words[kind] ? words[kind] : "");
+            ma_model_format(model, verdict, NULL, titles[kind], "%s in %s%s",
+                            HUMAN(sums->bytes[kind]), COUNTED(sums->stacks[kind], "stack"),
+                            words[kind] ? words[kind] : "");
     }
     ma_model_number(model, bytes, "suppressed", NULL, MA_BYTES, leaks->suppressed_bytes);
     if (leaks->suppressed_stacks)
@@ -183,16 +218,15 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
         int result = add_retired_node(analysis, model, verdict, sums.worst->stack);
         if (result < 0)
             return result;
-        ma_model_format(model, verdict, NULL, "  it costs",
-                        "%s in %s blocks so far, %s an hour later", HUMAN(sums.worst->leaked_bytes),
-                        ma_human_count((char[MA_HUMAN_SIZE]){0}, sums.worst->leaked_blocks),
-                        HUMAN((uint64_t)(sums.projected < 1e18 ? sums.projected : 1e18)));
+        add_process(analysis, model, verdict, sums.worst);
+        add_cost(model, verdict, leak, sums.worst);
         ma_model_format(model, verdict, NULL, "  it rose in",
                         "%u of %u intervals; its oldest block is %s old", leak->trend.rises,
                         leak->trend.intervals,
                         ma_human_time((char[MA_HUMAN_SIZE]){0}, leak->oldest));
     } else {
         ma_model_null(model, verdict, "fix_first");
+        ma_model_null(model, verdict, "fix_first_pid");
     }
     const struct ma_account *unseen = ma_report_unseen(analysis);
     if (unseen)

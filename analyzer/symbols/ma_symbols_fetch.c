@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ma_error.h"
 #include "ma_symbols_impl.h"
 
 #ifdef MA_HAVE_DEBUGINFOD
@@ -56,7 +57,7 @@ static void show(struct ma_fetch *fetch, double at, long size)
         return;
     fetch->last_shown = at;
     fetch->shown = true;
-    fprintf(stderr, "\r\033[Kmlog-analyze: fetching debug information");
+    fprintf(stderr, "\r\033[K%s: fetching debug information", ma_command);
     if (fetch->bytes)
         fprintf(stderr, ", %.1f", (double)fetch->bytes / (1 << 20));
     if (fetch->bytes && size > 0)

@@ -26,7 +26,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
-MEMORY, MARK, COUNTERS, FILLED, EXEC = 0x20, 0x21, 0x22, 0x25, 0x26
+MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -246,6 +246,10 @@ class ChunkWriter:
     def executed(self, ticks: int, pid: int, state: int, path: str) -> None:
         self.record(EXEC, vu(ticks), vu(pid), vu(state), string(path.encode()))
         self.line("exec", ticks, executing_pid=pid, state=state, path=path)
+
+    def bypass(self, ticks: int, why: int, path: str, target: str) -> None:
+        self.record(BYPASS, vu(ticks), vu(why), string(path.encode()), string(target.encode()))
+        self.line("bypass", ticks, why=why, path=path, target=target)
 
     def filled(self, of: "ChunkWriter") -> int:
         """Say how far a chunk is filled by now."""

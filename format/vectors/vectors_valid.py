@@ -440,6 +440,24 @@ def executed() -> Trace:
     return trace
 
 
+def bypassing() -> Trace:
+    """Version 1.3: modules whose malloc is not the traced one, for each reason; one that
+    could not be looked at, and a reason that is not known yet."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    definitions.bypass(8, 1, "/usr/lib/php/plug.so", "/usr/lib/libc.so.6")
+    definitions.bypass(9, 2, "/usr/lib/libc.so.6", "/usr/lib/libc.so.6")
+    definitions.bypass(10, 3, "/opt/own.so", "/opt/own.so")
+    definitions.bypass(11, 4, "/opt/user.so", "/opt/own.so")
+    definitions.bypass(12, 1, "", "")
+    definitions.bypass(13, 9, "/opt/later.so", "")
+    definitions.write()
+    events = process.events(1, 14)
+    events.process_end(16, "exit", 1, 0)
+    events.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
@@ -447,6 +465,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "handover": handover, "nested": nested, "fork-and-exec": fork_and_exec, "reload": reload,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "executed": executed,
+    "bypassing": bypassing,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -52,7 +52,7 @@ static void filters(char *text)
         if (option < MA_FILTER_FUNCTION || (option < MA_FILTER_OPTIONS && strlen(line) < 12))
             ma_filter_options_parse(&spec, (enum ma_filter_option)option, line + 1);
     }
-    ma_filter_options_problem(&spec);
+    ma_filter_options_problem(&spec, "");
     ma_filter_options_looks_ahead(&spec);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         ma_filter_options_thread(&spec, i, names[i]);

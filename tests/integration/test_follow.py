@@ -122,6 +122,31 @@ def test_a_file_that_is_not_begun_is_waited_for(tmp_path, content):
     assert (status, err) == (0, "") and json.loads(out)["summary"]["events"] == 203
 
 
+def test_a_program_that_is_about_to_begin_is_not_missed(tmp_path):
+    """GIVEN a stream in which a process executes two programs, of one of which it knows
+    that the trace is closed to it, and no more
+    WHEN it is followed
+    THEN the first one is missed by the last report alone, the other at once."""
+    trace = Trace()
+    process = start(trace, 500)
+    pairs(process, SECOND)
+    told = process.definitions(base_time=2 * SECOND)
+    told.executed(2 * SECOND, 501, 0, "/opt/begins")
+    told.executed(2 * SECOND, 502, 1, "/opt/closed")
+    told.sync(3 * SECOND)
+    told.write()
+    read, write = os.pipe()
+    followed = follow("--summary", "-", stdin=read)
+    os.close(read)
+    os.write(write, trace.bytes())
+    before = until(followed, lambda text: text.count("/opt/closed") >= 2)
+    os.close(write)
+    after, _, _ = finished(followed)
+    assert "1 program was executed that is not in the trace" in before
+    assert "/opt/begins" not in before.split("=== last")[0]
+    assert "2 programs were executed" in after and "/opt/begins" in after
+
+
 @pytest.fixture
 def waiting(tmp_path):
     """A traced program that has begun and waits for a line, and its trace."""

@@ -85,6 +85,23 @@ def test_plot_onto_a_full_disk(trace, tmp_path):
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
 
 
+@pytest.mark.parametrize("option", [[], ["--from-json"]])
+def test_plot_onto_what_it_reads(trace, tmp_path, option):
+    """GIVEN a trace, or a report, whose name would do for a picture, and another name of it
+    WHEN a plot is to be written there
+    THEN it is refused as wrong use, signed by the command that was called, and nothing is
+    touched."""
+    source = tmp_path / "t.png"
+    source.write_bytes(trace.read_bytes())
+    (tmp_path / "other.png").symlink_to(source)
+    for output in (source, tmp_path / "other.png"):
+        done = run([PLOT, *option, source, "-o", output])
+        assert done.returncode == 2 and done.stderr == (
+            f"mlog-plot: {output}: is what is to be read, and would be replaced: "
+            "give -o another name\n"), done
+    assert source.read_bytes() == trace.read_bytes()
+
+
 def test_plot_with_another_python_first_on_the_path(trace, tmp_path):
     """A python3 without matplotlib on PATH does not matter."""
     (tmp_path / "bin").mkdir()

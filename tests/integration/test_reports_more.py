@@ -3,8 +3,10 @@
 from --dump=json, on programs with threads and on real ones, and with numbers
 that were planted."""
 import collections
+import csv
 import functools
 import json
+import re
 import shutil
 
 import pytest
@@ -125,6 +127,52 @@ def test_churn(traces, name):
     assert sizes == sorted(sizes, reverse=True)
     rate = got["bytes"] * 1e9 / got["duration_ns"]
     assert got["bytes_per_second"] == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_own_peak_of_each_stack(traces, name):
+    """The most bytes and blocks that a stack held at once, and when it had the bytes."""
+    size, blocks = collections.Counter(), collections.Counter()
+    most, when, many = {}, {}, collections.Counter()
+    for _, row, old, new in replay(traces[name]):
+        if old:
+            size[old.stack] -= old.size
+            blocks[old.stack] -= 1
+        if new:
+            size[new.stack] += new.size
+            blocks[new.stack] += 1
+            if size[new.stack] > most.get(new.stack, -1):
+                most[new.stack], when[new.stack] = size[new.stack], row["time_ns"]
+            many[new.stack] = max(many[new.stack], blocks[new.stack])
+    names = ("own_peak_bytes", "own_peak_blocks", "own_peak_time_ns")
+    expected = {stack: (most[stack], many[stack], when[stack]) for stack in most}
+    whole = support.report(traces[name], "--allocations", "--peak", "--per-process")
+    assert by_stack(whole["allocations"], *names) == expected
+    assert by_stack(whole["peak"], *names).items() <= expected.items()
+    assert by_stack(whole["per_process"][0]["peak"], *names).items() <= expected.items()
+    # THEN a filter that takes everything has the same books
+    filtered = support.report(traces[name], "--allocations", "--max-size", "1G")
+    assert by_stack(filtered["allocations"], *names) == expected
+    table = csv.DictReader(analyze(traces[name], "--export=csv").stdout.splitlines())
+    assert sorted(tuple(int(row[n]) for n in names) for row in table) == sorted(expected.values())
+
+
+def test_own_peak_of_two_processes(traces, tmp_path):
+    """GIVEN a program that ran alone, and one that ran it twice, whose processes are retired;
+    THEN own peaks are of one process, and not of both together."""
+    support.trace(["sh", "-c", '"$0" 10; "$0" 10', PROGRAMS / "churn"], tmp_path / "t")
+    for of_site in ("site_one", "site_two"):
+        def own(path):
+            return {(e["own_peak_bytes"], e["own_peak_blocks"])
+                    for e in support.report(path, "--allocations", "--top", "0")["allocations"]
+                    if e["label"] == of_site}
+        assert own(tmp_path / "t") == own(traces["churn"]) != set()
+
+
+def test_own_peak_for_people(traces):
+    text = analyze(traces["churn"], "--leaks", "--peak", "--allocations").stdout
+    assert text.count("      at most: ") >= 3
+    assert "      at most: 2.93 KiB after " in text and "; 1 block at once\n" in text
 
 
 def test_churn_and_temporary_of_planted_pairs(traces):
@@ -478,8 +526,8 @@ def test_tree(traces, name, how):
 def test_tree_for_people(traces):
     text = analyze(traces["churn"], "--tree").stdout
     lines = [line for line in text.splitlines()
-             if line.endswith((" site_one", " site_two", " main"))]
-    assert [line.split()[-1] for line in lines] == ["main", "site_two", "site_one"]
+             if re.search(r" (site_one|site_two|main), \S+$", line)]
+    assert [line.split()[-2].rstrip(",") for line in lines] == ["main", "site_two", "site_one"]
     assert lines[1].split()[0] == "81.3"
     assert lines[2].index("site_one") > lines[0].index("main")
     assert "… " in analyze(traces["sqlite3"], "--tree").stdout
