@@ -365,6 +365,8 @@ def main() -> int:
         return 1
     for begin, end, reason in sorted(trace.audit.skipped):
         print(f"{options.trace}: skipped bytes {begin} to {end}: {reason}", file=sys.stderr)
+    for begin, end in sorted(trace.audit.changed):
+        print(f"{options.trace}: bytes {begin} to {end} were changed", file=sys.stderr)
     if trace.audit.truncated is not None:
         print(f"{options.trace}: truncated at {trace.audit.truncated}", file=sys.stderr)
     return 0

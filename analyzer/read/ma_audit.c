@@ -78,8 +78,10 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
         snprintf(skipped, sizeof skipped, "the trace header is missing");
     else if (audit->changed_chunks)
         snprintf(skipped, sizeof skipped,
-                 "%llu chunks are not what was written, the first at byte %llu",
+                 "%llu chunk%s changed after %s written, the first at byte %llu",
                  (unsigned long long)audit->changed_chunks,
+                 audit->changed_chunks == 1 ? " was" : "s were",
+                 audit->changed_chunks == 1 ? "it was" : "they were",
                  (unsigned long long)audit->changed[0].offset);
     else if (audit->missing_chunks)
         snprintf(skipped, sizeof skipped, "%llu chunks are missing",
