@@ -150,7 +150,6 @@ static void start_child(void)
     lt_process.key = new_key(lt_process.pid);
     lt_process.finished = 0;
     fill_page();
-    lt_stack_after_fork();
     lt_module_after_fork();
     lt_bypass_after_fork();
     lt_thread_after_fork();
@@ -231,6 +230,8 @@ void lt_process_end(int how, int status)
     if (lt_page.active != LT_ACTIVE || lt_process.finished)
         return;
     int saved = errno;
+    if (lt_config.drop && lt_sink->buffers)
+        lt_sink->end(NULL); /* what is said below is not to be dropped */
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (c) {
         lt_bypass_check(c, LT_BYPASS_END);

@@ -312,6 +312,10 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
     struct lt_fill filled;
     bool follows = lt_fill_look(writer, true, &filled);
     give_up_chunk(writer);
+    if (writer->stream != writer->context->stream) {
+        writer->sequence = 0;
+        __atomic_store_n(&writer->stream, writer->context->stream, __ATOMIC_RELEASE);
+    }
     writer->size = size;
     writer->base_time = base_time;
     __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* file_recover looks there */
@@ -342,13 +346,16 @@ static void file_flush(struct lt_context *self)
         lt_stop(NULL, forsake(), 0);
 }
 
+/* The chunk of definitions stays for the next thread that gets the context: its records
+ * name their streams, and a thread that lives for one request would leave it empty. */
 static void file_release(struct lt_context *context)
 {
     file_flush(context);
     if (lt_page.active == LT_ACTIVE)
         lt_fill_say_own(context);
     give_up_chunk(&context->events);
-    give_up_chunk(&context->definitions);
+    if (lt_page.active != LT_ACTIVE)
+        give_up_chunk(&context->definitions);
 }
 
 static void file_end(struct lt_context *self)

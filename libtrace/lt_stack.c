@@ -1,67 +1,58 @@
 /* SPDX-License-Identifier: MIT
  *
- * The stack table: an open-addressing hash set from path hash to node id,
- * shared by all threads.
+ * The stack dictionary: which node id a path hash has in the trace, as far as the
+ * library remembers. Sets of four slots, shared by all threads; a new path goes to
+ * the front of its set, and the last one there is forgotten. A forgotten path that
+ * comes again is defined again under a new id, which FORMAT.md section 6 allows: so
+ * the memory is bounded for any program, and an id, once given, stays right wherever
+ * else it is remembered (beside frames, in memos, in the id caches of threads, in a
+ * fork's child).
  *
- * A slot goes from empty to {hash, 0} by one compare-and-swap, then, after its
- * node's definition has been written, to {hash, id}. Readers take no lock. A
- * thread that meets a slot whose id is still 0, or loses a race, or finds no
- * room, defines the node once more under another id: FORMAT.md allows two ids
- * for one path, and so nobody ever waits. Paths are told apart by a 64-bit
- * hash; FORMAT.md section 6 gives the odds of a collision.
+ * Nobody locks and nobody waits. A slot is two words, the id and the hash xor the
+ * id's image, each stored and loaded whole. Two threads, or a signal handler and
+ * what it interrupted, that write to one set may lose an entry, have it twice, or
+ * leave words of two entries in one slot: such a slot answers to a hash that no path
+ * has, but for a chance of 2^-64, the odds of any two path hashes being one. What is
+ * lost is merely defined again.
  *
- * Growth copies into a larger table and swaps the pointer. An insertion into
- * the old one meanwhile is forgotten, which costs a second definition. The old
- * table's pages are dropped but not its addresses, since a reader may still be
- * in it: it reads zeros there, that is, "unknown".
+ * Definition before use: publish() comes after define(), which makes the node
+ * visible in the trace; it stores the id by a release, and whoever finds it has
+ * loaded it by an acquire, a thread that moves it to another slot included.
  */
 #include "lt_stack.h"
 
-#include <sys/mman.h>
-
 #include "lt_module.h"
 
+/* Sets in use at first, so that a short program touches few pages, and at last.
+ * Tests have fewer of both. */
+#ifndef LT_DICTIONARY_FIRST_LOG2
+#define LT_DICTIONARY_FIRST_LOG2 8
+#define LT_DICTIONARY_LAST_LOG2 14 /* 1 MiB; docs/libmlog.7 says so */
+#endif
+/* The last id that is given: as FORMAT.md section 9 has it, or a test. */
+#ifndef LT_LAST_NODE
+#define LT_LAST_NODE UINT32_MAX
+#endif
+#define WAYS 4
+
 struct slot {
-    uint64_t hash;
-    uint32_t id;
-    uint32_t unused;
+    uint64_t id;   /* atomic; 0: none */
+    uint64_t mark; /* atomic; hash ^ image(id) */
 };
 
-struct table {
-    uint64_t mask;
-    uint64_t used; /* atomic */
-    size_t bytes;
-    struct slot slots[];
+struct set { /* one cache line */
+    struct slot slots[WAYS];
 };
 
-#define FIRST_LOG2 12
-#define LAST_LOG2 25 /* 512 MiB of table, 20 million paths */
-#define PROBES_MAX 64
-
-static struct table *current;
+static struct set *sets;
+static uint64_t sets_mask; /* atomic */
 static uint32_t next_id = MLF_FIRST_NODE;
-static struct lt_lock growing;
-
-static struct table *make_table(unsigned log2)
-{
-    size_t bytes = sizeof(struct table) + (sizeof(struct slot) << log2);
-    struct table *table = lt_memory(bytes);
-    if (table) {
-        table->mask = (1ull << log2) - 1;
-        table->bytes = bytes;
-    }
-    return table;
-}
 
 bool lt_stack_setup(void)
 {
-    current = make_table(FIRST_LOG2);
-    return current != NULL;
-}
-
-void lt_stack_after_fork(void)
-{
-    growing.word = 0;
+    sets = lt_memory(sizeof *sets << LT_DICTIONARY_LAST_LOG2);
+    sets_mask = (1u << LT_DICTIONARY_FIRST_LOG2) - 1;
+    return sets != NULL;
 }
 
 uint32_t lt_stack_nodes(void)
@@ -69,71 +60,74 @@ uint32_t lt_stack_nodes(void)
     return __atomic_load_n(&next_id, __ATOMIC_RELAXED);
 }
 
+static struct set *set_of(uint64_t hash)
+{
+    return &sets[hash & __atomic_load_n(&sets_mask, __ATOMIC_RELAXED)];
+}
+
+/* Of 0 it is 0: an empty slot answers to hash 0, with id 0. */
+static uint64_t image(uint64_t id)
+{
+    return id * 0x9e3779b97f4a7c15u;
+}
+
 static uint32_t node_find(uint64_t hash)
 {
-    struct table *table = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-    uint64_t at = hash & table->mask;
-    for (int i = 0; i < PROBES_MAX; i++, at = (at + 1) & table->mask) {
-        uint64_t seen = __atomic_load_n(&table->slots[at].hash, __ATOMIC_RELAXED);
-        if (seen == hash)
-            return __atomic_load_n(&table->slots[at].id, __ATOMIC_ACQUIRE);
-        if (seen == 0)
-            return 0;
+    const struct set *set = set_of(hash);
+    for (int i = 0; i < WAYS; i++) {
+        uint64_t id = __atomic_load_n(&set->slots[i].id, __ATOMIC_ACQUIRE);
+        if ((__atomic_load_n(&set->slots[i].mark, __ATOMIC_RELAXED) ^ image(id)) == hash)
+            return (uint32_t)id;
     }
     return 0;
 }
 
-static bool insert(struct table *table, uint64_t hash, uint32_t id)
+static void put(struct slot *slot, uint64_t id, uint64_t mark)
 {
-    uint64_t at = hash & table->mask;
-    for (int i = 0; i < PROBES_MAX; i++, at = (at + 1) & table->mask) {
-        uint64_t seen = __atomic_load_n(&table->slots[at].hash, __ATOMIC_RELAXED);
-        if (seen == hash)
-            return true; /* another's, as good as ours */
-        if (seen == 0 && __atomic_compare_exchange_n(&table->slots[at].hash, &seen, hash, 0,
-                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-            __atomic_store_n(&table->slots[at].id, id, __ATOMIC_RELEASE);
-            __atomic_fetch_add(&table->used, 1, __ATOMIC_RELAXED);
-            return true;
-        }
-        if (seen == hash)
-            return true;
-    }
-    return false;
+    __atomic_store_n(&slot->mark, mark, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->id, id, __ATOMIC_RELEASE);
 }
 
-static void LT_COLD grow(struct table *old)
+static void copy(struct slot *to, const struct slot *from)
 {
-    if (!lt_lock_try(&growing))
-        return;
-    unsigned log2 = (unsigned)__builtin_popcountll(old->mask);
-    unsigned larger = log2 + (log2 < 18 ? 2 : 1);
-    struct table *table = NULL;
-    if (current == old && log2 < LAST_LOG2)
-        table = make_table(larger <= LAST_LOG2 ? larger : LAST_LOG2);
-    if (table) {
-        for (uint64_t i = 0; i <= old->mask; i++) {
-            uint32_t id = __atomic_load_n(&old->slots[i].id, __ATOMIC_ACQUIRE);
-            if (id)
-                insert(table, old->slots[i].hash, id);
-        }
-        __atomic_store_n(&current, table, __ATOMIC_RELEASE);
-        uintptr_t page = lt_process.page_size - 1;
-        uintptr_t from = ((uintptr_t)old->slots + page) & ~page;
-        uintptr_t to = ((uintptr_t)old + old->bytes) & ~page;
-        if (to > from)
-            lt_syscall3(SYS_madvise, from, to - from, MADV_DONTNEED);
-    }
-    lt_lock_release(&growing);
+    uint64_t id = __atomic_load_n(&from->id, __ATOMIC_ACQUIRE);
+    put(to, id, __atomic_load_n(&from->mark, __ATOMIC_RELAXED));
 }
 
 static void publish(uint64_t hash, uint32_t id)
 {
-    struct table *table = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
-    bool in = insert(table, hash, id);
-    uint64_t used = __atomic_load_n(&table->used, __ATOMIC_RELAXED);
-    if (LT_UNLIKELY(used * 8 > table->mask * 5 || !in))
-        grow(table);
+    struct slot *slots = set_of(hash)->slots;
+    for (int i = WAYS - 1; i > 0; i--)
+        copy(&slots[i], &slots[i - 1]);
+    put(&slots[0], id, hash ^ image(id));
+}
+
+/* Use twice as many sets once half the slots could be full. A path's new set is its
+ * old one or that of the other half with the same number, so a copy of the whole
+ * lower half is all it takes: what does not belong where it is, nobody asks for
+ * there. Threads that do this side by side lose what others publish meanwhile. */
+static void LT_COLD grow(uint64_t mask)
+{
+    for (uint64_t i = 0; i <= mask; i++)
+        for (int k = 0; k < WAYS; k++)
+            copy(&sets[i + mask + 1].slots[k], &sets[i].slots[k]);
+    __atomic_compare_exchange_n(&sets_mask, &mask, 2 * mask + 1, 0, __ATOMIC_RELEASE,
+                                __ATOMIC_RELAXED);
+}
+
+/* The first of `n` ids in a row that no one else gets; 0 when they are used up. */
+static uint32_t take_ids(unsigned n)
+{
+    uint64_t mask = __atomic_load_n(&sets_mask, __ATOMIC_RELAXED);
+    uint32_t id = __atomic_load_n(&next_id, __ATOMIC_RELAXED);
+    do {
+        if (LT_UNLIKELY(n > LT_LAST_NODE - id))
+            return 0;
+    } while (
+        !__atomic_compare_exchange_n(&next_id, &id, id + n, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    if (LT_UNLIKELY(id / 2 > mask) && mask + 1 < 1u << LT_DICTIONARY_LAST_LOG2)
+        grow(mask);
+    return id;
 }
 
 static uint32_t root_for(enum lt_stop stop)
@@ -191,10 +185,9 @@ static bool define(struct lt_context *c, uint32_t id, uint32_t parent, uintptr_t
 static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwinder *u)
 {
     unsigned n = lt_unwinder_depth(u), known = n - 1;
-    /* Their slots lie anywhere in the table: fetch them side by side. */
-    const struct table *table = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    /* Their sets lie anywhere in the dictionary: fetch them side by side. */
     for (unsigned i = known; i && !*lt_unwinder_id(u, i - 1); i--)
-        __builtin_prefetch(&table->slots[lt_unwinder_hash(u, i - 1) & table->mask]);
+        __builtin_prefetch(set_of(lt_unwinder_hash(u, i - 1)));
     uint32_t parent = 0;
     for (; known; known--) {
         uint32_t *id = lt_unwinder_id(u, known - 1);
@@ -203,7 +196,9 @@ static uint32_t LT_COLD define_path(struct lt_context *c, const struct lt_unwind
     }
     if (!parent)
         parent = root_for(lt_unwinder_stop(u));
-    uint32_t id = __atomic_fetch_add(&next_id, n - known, __ATOMIC_RELAXED);
+    uint32_t id = take_ids(n - known);
+    if (LT_UNLIKELY(!id))
+        return MLF_ROOT_TABLE_FULL;
     for (unsigned i = known; i < n; i++, parent = id++) {
         if (!define(c, id, parent, lt_unwinder_pc(u, i), lt_unwinder_flags(u, i) & LT_FRAME_EXACT))
             return 0;

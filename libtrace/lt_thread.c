@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "lt_config.h"
 #include "lt_maps.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
@@ -47,7 +48,9 @@ static void context_init(struct lt_context *c, uint32_t flags)
 static void context_begin_stream(struct lt_context *c)
 {
     c->stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
-    c->events.sequence = c->definitions.sequence = 0;
+    c->events.sequence = 0;
+    if (!c->definitions.chunk) /* not handed on by the thread before */
+        c->definitions.sequence = 0;
     __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
     c->announced = 0;
     c->stamp_share = 0;
@@ -105,8 +108,15 @@ void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
     }
 }
 
+/* The depth of an unwinder that MLOG_DEPTH may cap. */
+static uint32_t capped(uint32_t depth)
+{
+    return lt_config.depth && lt_config.depth < depth ? lt_config.depth : depth;
+}
+
 static struct lt_unwinder *new_unwinder(uint32_t depth)
 {
+    depth = capped(depth);
     struct lt_unwinder *u = lt_memory(lt_unwinder_size_depth(depth));
     if (u)
         lt_unwinder_init_depth(u, depth);
@@ -115,7 +125,7 @@ static struct lt_unwinder *new_unwinder(uint32_t depth)
 
 static void free_unwinder(struct lt_unwinder **u, uint32_t depth)
 {
-    lt_memory_free(*u, lt_unwinder_size_depth(depth));
+    lt_memory_free(*u, lt_unwinder_size_depth(capped(depth)));
     *u = NULL;
 }
 
@@ -290,6 +300,7 @@ void lt_thread_after_fork(void)
     lt_process.nested = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
+        c->definitions.sequence = 0;
         c->lost = 0; /* the parent says it */
     }
     /* A context whose thread is not this one: its block is free, unless it is

@@ -97,6 +97,7 @@ struct lt_writer {
     uint64_t time;           /* of the last event; base time at first */
     uint64_t base_time;
     uint32_t sequence; /* of the next chunk */
+    uint32_t stream;   /* mapped: of the chunk in hand, perhaps an ended thread's; atomic */
     uint32_t kind;     /* enum mlf_chunk_kind */
     struct lt_context *context;
 };
@@ -128,7 +129,9 @@ struct lt_context {
     unsigned char scratch[1536];
 };
 
-#define LT_ID_CACHE 2048 /* recent stacks of a thread: path hash to id */
+#ifndef LT_ID_CACHE
+#define LT_ID_CACHE 2048 /* recent stacks of a thread: path hash to id; tests have fewer */
+#endif
 struct lt_id_entry {
     uint64_t hash;
     uint64_t id;
@@ -180,6 +183,7 @@ struct lt_process {
     struct lt_moment start;
     uint64_t fork_time; /* ticks, set by the parent just before fork */
     uint64_t page_size;
+    const char *stream_reason;   /* a regular file is not mapped, unasked (FORMAT.md, TEXT) */
     struct lt_context *contexts; /* all, atomically pushed */
     struct lt_context *shared;   /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;

@@ -168,6 +168,7 @@ static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"
         "lt_capture_registers:\n.cfi_startproc\n"
+        "hint #34\n" /* bti c */
         "stp x19, x20, [x0, #152]\nstp x21, x22, [x0, #168]\nstp x23, x24, [x0, #184]\n"
         "stp x25, x26, [x0, #200]\nstp x27, x28, [x0, #216]\nstp x29, x30, [x0, #232]\n"
         "mov x1, sp\nstr x1, [x0, #248]\n"

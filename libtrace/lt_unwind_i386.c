@@ -112,6 +112,7 @@ static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"
         "lt_capture_registers:\n.cfi_startproc\n"
+        "endbr32\n"
         "movl 4(%esp), %eax\n"
         "movl %ebx, 24(%eax)\nmovl %ebp, 40(%eax)\nmovl %esi, 48(%eax)\nmovl %edi, 56(%eax)\n"
         "leal 4(%esp), %ecx\nmovl %ecx, 32(%eax)\n"

@@ -160,6 +160,7 @@ static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct
 __asm__(".text\n.p2align 4\n.hidden lt_capture_registers\n.globl lt_capture_registers\n"
         ".type lt_capture_registers, @function\n"
         "lt_capture_registers:\n.cfi_startproc\n"
+        "endbr64\n"
         "movq %rbx, 24(%rdi)\nmovq %rbp, 48(%rdi)\n"
         "leaq 8(%rsp), %rax\nmovq %rax, 56(%rdi)\n"
         "movq %r12, 96(%rdi)\nmovq %r13, 104(%rdi)\nmovq %r14, 112(%rdi)\nmovq %r15, 120(%rdi)\n"

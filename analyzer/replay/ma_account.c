@@ -30,6 +30,7 @@ void ma_account_forget(struct ma_account *account)
     ma_history_free(&account->history);
     account->history = (struct ma_history){0};
     ma_map_free(&account->site_of);
+    ma_map_free(&account->path_of);
     ma_pages_free(account->direct, account->n_direct * sizeof *account->direct);
     account->direct = NULL;
     account->n_direct = 0;
@@ -104,6 +105,21 @@ uint32_t ma_account_add_site(struct ma_account *account, uint32_t stack)
     return (uint32_t)account->n_sites++;
 }
 
+/* The site of the path that a stack id is a new name of; made if the path is new, too.
+ * MA_NONE if memory is short. */
+static uint32_t find_by_path(struct ma_account *account, uint32_t stack)
+{
+    const struct ma_process *owner;
+    const struct ma_node *node = ma_process_node(account->process, stack, &owner);
+    uint32_t index = node ? ma_map_get(&account->path_of, node->path) : MA_NONE;
+    if (index != MA_NONE)
+        return index;
+    index = ma_account_add_site(account, stack);
+    if (node && index != MA_NONE && ma_map_set(&account->path_of, node->path, index) < 0)
+        return MA_NONE;
+    return index;
+}
+
 struct ma_alloc_site *ma_account_new_site(struct ma_account *account, uint32_t stack)
 {
     if (stack >= account->n_direct) {
@@ -113,7 +129,7 @@ struct ma_alloc_site *ma_account_new_site(struct ma_account *account, uint32_t s
         if (stack < IDS_PER_USE * (account->n_sites + 8) && widen_direct(account, stack) < 0)
             return NULL;
     }
-    uint32_t index = ma_account_add_site(account, stack);
+    uint32_t index = find_by_path(account, stack);
     if (index == MA_NONE)
         return NULL;
     if (stack < account->n_direct)

@@ -44,12 +44,14 @@ struct ma_account {
     struct ma_process *process;
     struct ma_heap heap; /* its own blocks */
     struct ma_alloc_site *sites;
-    uint32_t *stacks; /* of the sites, as the next */
+    uint32_t *stacks; /* of the sites, as the next: the first id that each had */
     struct ma_site_most *most;
     size_t n_sites, site_capacity, stack_capacity, most_capacity;
     uint32_t *direct; /* stack id to 1 + index, for ids below n_direct; 0: none */
     size_t n_direct;
     struct ma_map site_of;            /* stack id to index, for the others */
+    struct ma_map path_of;            /* path of a stack (struct ma_node) to index: a writer
+                                       * that forgot a path defines it under another id */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;                /* latest sample, bytes */
     struct ma_unseen unseen;
@@ -58,6 +60,7 @@ struct ma_account {
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
     bool waits;      /* to be retired, if it does not come back for a while */
+    bool followed;   /* its pid is that of a later image or process of the same place */
     bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */
     bool revived;    /* it came back after it was retired */
     uint64_t retired_bytes, retired_blocks; /* of live_bytes and live_blocks: what was retired */

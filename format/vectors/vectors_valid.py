@@ -159,6 +159,42 @@ def fork_and_exec() -> Trace:
     return trace
 
 
+def defined_again() -> Trace:
+    """A path that its thread, another thread and a fork's child define anew under other ids."""
+    trace = Trace()
+    process, definitions = program(trace)
+    definitions.thread(2, 1001, time=5)
+    again = [definitions.node(1, 0x1234, parent=18)]            # the leaf alone
+    definitions.write()
+    other = process.definitions(2, base_time=20)
+    other.node(1, 0x1040, id=30, parent=0)                      # all of it
+    other.node(2, 0x1905)
+    other.node(1, 0x1180)
+    again.append(other.node(1, 0x1234))
+    other.write()
+    later = process.definitions(base_time=30)
+    again.append(later.node(1, 0x1234, id=40, parent=32))       # under another thread's node
+    again.append(later.node(1, 0x1234, parent=32))
+    later.write()
+    events = process.events(1, 10)
+    for number, node in enumerate([19, *again, 19]):
+        events.alloc(40 + number, HEAP + 0x100 * number, 100, node)
+    events.free(46, HEAP + 0x100)
+    events.write()
+    child = trace.process(1001, parent=process)
+    child_definitions = child.definitions(base_time=60)
+    child_definitions.process_record(start=61, fork_time=60, inherited_nodes=42,
+                                     inherited_modules=3)
+    child_definitions.thread(1, 1001, time=61)
+    child_leaf = child_definitions.node(1, 0x1234, id=42, parent=18)
+    child_definitions.write()
+    child_events = child.events(1, 62)
+    child_events.alloc(62, HEAP + 0x800, 100, child_leaf)
+    child_events.alloc(63, HEAP + 0x900, 100, 40)
+    child_events.write()
+    return trace
+
+
 def reload() -> Trace:
     """A module is unloaded and another one loaded at the same address: two generations."""
     trace = Trace()
@@ -440,6 +476,31 @@ def executed() -> Trace:
     return trace
 
 
+def places() -> Trace:
+    """Version 1.3: one pid in two namespaces at once, on another machine, and again after an
+    exec; and of a process that knows none of it."""
+    trace = Trace(minor=3)
+    nodes = []
+    for key, place in enumerate(((4026531836, 500, 0xaa << 56), (4026532201, 510, 0xaa << 56),
+                                 (4026531836, 500, 0xbb << 56), (4026532201, 510, 0xaa << 56),
+                                 (0, 0, 0))):
+        process = trace.process(7, key=key + 1)
+        definitions = process.definitions(base_time=10 * key)
+        definitions.process_record(start=10 * key, place=place,
+                                   extra=b"" if key else b"later fields")
+        definitions.thread(1, 7, time=10 * key)
+        definitions.module(1, EXE_BIAS, b"/usr/bin/example", flags=1)
+        nodes.append(definitions.node(1, 0x1040, parent=0))
+        definitions.write()
+        events = process.events(1, 10 * key)
+        events.alloc(10 * key + 1, HEAP, 1000 * (key + 1), nodes[-1])
+        if key == 3:
+            events.free(10 * key + 2, HEAP)
+            events.process_end(10 * key + 3, "exit", 1, 0)
+        events.write()
+    return trace
+
+
 def bypassing() -> Trace:
     """Version 1.3: modules whose malloc is not the traced one, for each reason; one that
     could not be looked at, and a reason that is not known yet."""
@@ -463,9 +524,10 @@ VALID: dict[str, Callable[[], Trace]] = {
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
     "numbers": numbers,
     "handover": handover, "nested": nested, "fork-and-exec": fork_and_exec, "reload": reload,
+    "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "executed": executed,
-    "bypassing": bypassing,
+    "places": places, "bypassing": bypassing,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -31,7 +31,7 @@ RULES = (
     ("start", re.compile(r"lt_start\w*|lt_real_\w+|lt_config\w*|lt_process_\w+|lt_tick|lt_thread_\w+"
                          r"|lt_context_\w+|begin_thread|new_thread|lt_clock_choose|lt_read_file"
                          r"|lt_sink_file_open|announce\w*|say_\w+|measured_rate|bootstrap\w*")),
-    ("table", re.compile(r"lt_stack_id|define|define_path|publish|insert|grow|find|make_table"
+    ("table", re.compile(r"lt_stack_id|define|define_path|publish|grow|find|take_ids|set_of|image|put|copy"
                          r"|lt_module\w*|root_for")),
     ("unwind", re.compile(r"lt_unwind\w*|lt_rule_miss|step_\w+|lt_cfi\w*|lt_arch_\w+|lt_join"
                           r"|lt_verify|lt_resume|lt_object_seen|lt_wide_put|classify\w*"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rules of the code base that a tool can check."""
 import os
+import platform
 import re
 import shutil
 from fnmatch import fnmatch
@@ -75,6 +76,30 @@ def test_library_is_safe_to_preload():
     assert re.search(r"GNU_STACK.*RW ", headers)
     relocations = run(["readelf", "-rW", LIBRARY]).stdout
     assert "DTPMOD64" not in relocations, "general-dynamic TLS may allocate"
+
+
+def test_library_leaves_shadow_stacks_and_branch_targets_guarded():
+    """GIVEN that glibc takes its guards from a process of which one object lacks the mark; THEN
+    the library has it (on AArch64 its own objects), and the loader calls nothing in it that
+    was built without."""
+    machine = platform.machine()
+    wanted = {"x86_64": ["IBT", "SHSTK"], "aarch64": ["BTI", "PAC"]}.get(machine)
+    if not wanted:
+        pytest.skip(f"no such mark on {machine}")
+    objects = sorted((BUILD / "libtrace").glob("libmlog.so*.p/*.o"))
+    assert len(objects) >= 20
+    for path in [*objects, *([LIBRARY] if machine == "x86_64" else [])]:
+        notes = run(["readelf", "-nW", path]).stdout
+        found = re.findall(r"(?:x86|AArch64) feature: (.*)", notes)
+        assert found and found[0].split(", ") == wanted, (path, notes)
+    if machine == "x86_64":
+        dynamic = run(["readelf", "-dW", LIBRARY]).stdout
+        assert not re.search(r"\((INIT|FINI)\)", dynamic), dynamic
+        assert "INIT_ARRAY" in dynamic and "FINI_ARRAY" in dynamic
+        code = run(["objdump", "-d", "--no-show-raw-insn", LIBRARY]).stdout
+        for name in ("malloc", "free", "realloc", "lt_capture_registers"):
+            first = re.search(rf"<{name}>:\n\s*[0-9a-f]+:\s*(\w+)", code)
+            assert first and first[1] == "endbr64", name
 
 
 def test_rooms_share_only_format():

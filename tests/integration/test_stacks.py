@@ -151,3 +151,39 @@ def test_unwind_information_that_lies_harms_nobody(tmp_path, way):
         for key in ("allocated", "peak", "leaked"):
             assert leak["bytes"] <= cut_bytes[key] <= whole["summary"][key + "_bytes"], cut_bytes
         assert any("Under cut stacks lie" in line for line in whole["audit"]["warnings"])
+
+
+def test_a_cap_of_frames_is_told_as_a_choice(tmp_path):
+    """GIVEN MLOG_DEPTH=3; WHEN a program of 20 levels is traced; THEN its stack has three frames,
+    and the audit calls that a choice and no stack cut."""
+    env = support.clean_environment(MLOG_DEPTH=3)
+    support.trace([PROGRAMS / "deep", 20], tmp_path / "t", env=env)
+    whole = support.report(tmp_path / "t", "--leaks")
+    [leak] = support.leaks_of(whole["leaks"], "level_019")
+    assert [name for name in support.functions(leak) if name] == \
+        ["level_019", "level_018", "level_017"]
+    assert whole["audit"]["chosen_depth"] == 3 and whole["audit"]["complete"]
+    text = support.analyze(tmp_path / "t").stdout
+    assert "Stacks have 3 frames at most, as MLOG_DEPTH asked" in text
+    assert "every stack is as long as MLOG_DEPTH lets it be" in text
+    assert "stacks are cut" not in text and "stack is cut" not in text
+
+
+@pytest.mark.parametrize("depth", ["", "0", "16385", "99999999999", "ten"])
+def test_a_cap_that_is_none_changes_nothing(tmp_path, depth):
+    env = support.clean_environment(MLOG_DEPTH=depth, MLOG_DEBUG=1)
+    done = support.trace([PROGRAMS / "deep", 20], tmp_path / "t", env=env)
+    assert ("MLOG_DEPTH is a number of frames" in done.stderr) == bool(depth)
+    audit = support.report(tmp_path / "t")["audit"]
+    assert audit["chosen_depth"] is None and sum(audit["truncated_stacks"].values()) == 0
+
+
+def test_frame_pointers_alone_are_told_as_a_choice(tmp_path):
+    env = support.clean_environment(MLOG_UNWIND="fp")
+    support.trace([PROGRAMS / "churn", 20], tmp_path / "t", env=env)
+    audit = support.report(tmp_path / "t")["audit"]
+    assert audit["chosen_frame_pointers"] and sum(audit["truncated_stacks"].values())
+    text = support.analyze(tmp_path / "t").stdout
+    assert "Stacks follow frame pointers alone, as MLOG_UNWIND=fp asked" in text
+    assert "every stack is as long as MLOG_UNWIND=fp lets it be" in text
+    assert "cut where code" not in text and "Under cut stacks" not in text
