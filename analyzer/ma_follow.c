@@ -165,14 +165,24 @@ static bool has_no_writer(int fd)
     return true;
 }
 
+/* The inode of our own pid namespace, 0 if it is not known. */
+static uint64_t own_namespace(void)
+{
+    struct stat status;
+    return stat("/proc/self/ns/pid", &status) == 0 ? (uint64_t)status.st_ino : 0;
+}
+
 /* True if a process lives that has no PROCESS_END in the trace: one that closed
- * every descriptor opens the file again when it has something to write. */
+ * every descriptor opens the file again when it has something to write. Pids of
+ * another namespace would be those of other processes here. */
 static bool has_living(const struct ma_trace *trace)
 {
+    const uint64_t here = own_namespace();
     bool living = false;
     for (size_t i = 0; i < trace->n_processes && !living; i++) {
         const struct ma_process *process = trace->processes[i];
-        pid_t pid = (pid_t)ma_process_pid(process);
+        const uint64_t there = process->record.pid_namespace;
+        pid_t pid = here && there && here != there ? 0 : (pid_t)ma_process_pid(process);
         living = !process->ended && pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
     }
     return living;

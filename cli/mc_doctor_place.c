@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,13 +27,12 @@ static const char *file_system(const char *folder, bool *mapped)
         const char *name;
         uint32_t type;
         bool mapped;
-    } known[] = {{"ext4", EXT4_SUPER_MAGIC, true},    {"XFS", 0x58465342, true},
-                 {"tmpfs", TMPFS_MAGIC, true},        {"ramfs", RAMFS_MAGIC, true},
-                 {"f2fs", F2FS_SUPER_MAGIC, true},    {"overlayfs", OVERLAYFS_SUPER_MAGIC, true},
-                 {"btrfs", BTRFS_SUPER_MAGIC, false}, {"NFS", NFS_SUPER_MAGIC, false},
-                 {"FUSE", 0x65735546, false},         {"ZFS", 0x2fc12fc1, false},
-                 {"9p", V9FS_MAGIC, false},           {"CIFS", 0xff534d42, false},
-                 {"vfat", MSDOS_SUPER_MAGIC, false}};
+    } known[] = {
+        {"ext4", 0xef53, true},       {"XFS", 0x58465342, true},  {"tmpfs", 0x01021994, true},
+        {"ramfs", 0x858458f6, true},  {"f2fs", 0xf2f52010, true}, {"overlayfs", 0x794c7630, true},
+        {"btrfs", 0x9123683e, false}, {"NFS", 0x6969, false},     {"FUSE", 0x65735546, false},
+        {"ZFS", 0x2fc12fc1, false},   {"9p", 0x01021997, false},  {"CIFS", 0xff534d42, false},
+        {"vfat", 0x4d44, false}};
     struct statfs fs;
     *mapped = false;
     if (statfs(folder, &fs) < 0)

@@ -219,6 +219,13 @@ static const struct mc_elf *find_program(const char *name, struct mc_elf *elf)
     return mc_find_program(name, path) && mc_elf_read(path, elf) == 0 ? elf : NULL;
 }
 
+/* Of what cannot be executed the attempt tells. */
+static bool can_execute(const char *name)
+{
+    char path[PATH_MAX];
+    return mc_find_program(name, path) && access(path, X_OK) == 0;
+}
+
 static int run_program(struct request *request, char **argv)
 {
     char library[PATH_MAX], problem[PATH_MAX + 512];
@@ -253,7 +260,7 @@ static int run_program(struct request *request, char **argv)
         return 125;
     }
     struct mc_findings findings = {.out = stderr, .least = MC_FAIL, .prefix = "mlog:"};
-    if (find_program(argv[0], &program))
+    if (find_program(argv[0], &program) && can_execute(argv[0]))
         mc_doctor_program(&findings, argv[0]);
     fflush(stderr);
     request->explained = findings.shown > 0;

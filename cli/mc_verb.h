@@ -50,7 +50,8 @@ struct mc_verb {
     ROW(analyze)                                                                                   \
     ROW(diff)                                                                                      \
     ROW(plot)                                                                                      \
-    ROW(help)
+    ROW(help)                                                                                      \
+    ROW(completion)
 
 #define MC_VERB_DECLARE(name) extern const struct mc_verb mc_verb_##name;
 MC_VERBS(MC_VERB_DECLARE)

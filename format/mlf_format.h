@@ -86,6 +86,7 @@ enum mlf_text {
     MLF_TEXT_HOST,
     MLF_TEXT_WRITER,
     MLF_TEXT_BOOT_ID,
+    MLF_TEXT_SETTINGS,
 };
 enum mlf_clock { MLF_CLOCK_TSC = 1, MLF_CLOCK_CNTVCT = 2, MLF_CLOCK_MONOTONIC = 3 };
 enum mlf_process_how { MLF_HOW_START = 0, MLF_HOW_FORK = 1 };

@@ -193,6 +193,15 @@ class Trace:
             stack_id = node.parent
         return addresses
 
+    def is_elsewhere(self, process: Process) -> bool:
+        """Whether the pid is that of another process, too, of another namespace or machine,
+        which appeared before it."""
+        first = next((p for p in self.processes.values() if p.record is not None
+                      and p.record["pid"] == process.pid()), process)
+        return process.record is not None and first is not process and any(
+            0 not in (a := [p.record.get(key, 0) for p in (first, process)]) and a[0] != a[1]
+            for key in ("pid_namespace", "machine"))
+
     # Output lines.
 
     def line(self, process: Process, stream: int, item: Item) -> Event | None:
@@ -205,6 +214,8 @@ class Trace:
         if "begin" in values:
             line["begin_ticks"] = values["begin"]
         line["pid"] = process.pid()
+        if self.is_elsewhere(process):
+            line["process"] = process.order
         line["stream"] = stream
         if "function" in values:
             line["function"] = FUNCTIONS[values["function"]]

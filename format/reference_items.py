@@ -346,11 +346,15 @@ def find_chunks(data: bytes, audit: Audit) -> tuple[TraceHeader, list[Chunk]]:
 # --- records (section 5) ----------------------------------------------------------------------
 
 
-def fields(*readers: tuple[str, str]) -> Callable[[Cursor], dict[str, Any]]:
-    """A record's decoder from (field name, kind of number) pairs."""
+def fields(*readers: tuple[str, str], later: tuple[tuple[str, str], ...] = ()
+           ) -> Callable[[Cursor], dict[str, Any]]:
+    """A record's decoder from (field name, kind of number) pairs; `later` ones are absent from
+    traces before the minor version that has them."""
     def decode(cursor: Cursor) -> dict[str, Any]:
         values = {}
-        for name, kind in readers:
+        for name, kind in readers + later:
+            if later[:1] == ((name, kind),) and not cursor.left():
+                break
             value = getattr(cursor, kind)()
             values[name] = text(value) if kind == "string" else value
         return values
@@ -392,7 +396,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
         ("clock", "vu"), ("tick_shift", "vu"), ("counts_per_second", "vu"),
         ("monotonic_ns", "vu"), ("realtime_ns", "vu"), ("block_header", "vu"),
         ("block_grain", "vu"), ("smallest_usable", "vu"), ("page_size", "vu"),
-        ("pointer_bytes", "vu"))),
+        ("pointer_bytes", "vu"),
+        later=(("pid_namespace", "vu"), ("birth", "vu"), ("machine", "u64")))),
     0x02: ("TEXT", "D", decode_text),
     0x03: ("MODULE", "D", decode_module),
     0x04: ("MODULE_END", "D", fields(("module", "vu"), ("time", "vu"))),

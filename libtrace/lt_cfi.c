@@ -12,8 +12,10 @@
 #include "lt_cfi.h"
 #include "lt_cfi_expr.h"
 #include "lt_cfi_read.h"
+#include "lt_sys.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <string.h>
 
@@ -445,13 +447,36 @@ bool lt_cfi_run(struct lt_cfi_scratch *s, uintptr_t pc)
     return run_program(s, s->fde.insn, s->fde.insn_end, pc, &s->initial) && s->row.cfa.how;
 }
 
+/* The kernel copies a set of signals from there before it looks at `how`, which is
+ * none. */
+bool lt_cfi_readable(uintptr_t addr)
+{
+    return lt_syscall4(SYS_rt_sigprocmask, -1, addr, 0, 8) == -EINVAL;
+}
+
+bool lt_cfi_may_load(struct lt_cfi_scratch *s, uint64_t at)
+{
+    const uintptr_t addr = (uintptr_t)at, page = addr & ~(uintptr_t)4095;
+    const size_t size = sizeof(uint64_t);
+    if (addr >= s->low && addr < s->high && s->high - addr >= size)
+        return true;
+    if (addr - page > 4096 - size)
+        return lt_cfi_readable(addr);
+    if (page == s->page)
+        return page != 0;
+    if (!lt_cfi_readable(addr))
+        return false;
+    s->page = page;
+    return true;
+}
+
 bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs)
 {
     const struct lt_cfi_row *row = &s->row;
     uint64_t cfa, addr;
     if (row->cfa.how == LT_CFI_REGISTER) {
         cfa = regs->r[row->cfa.reg] + (uint64_t)row->cfa_off;
-    } else if (!lt_expr_eval(s->stack, &row->cfa, regs, NULL, &cfa)) {
+    } else if (!lt_expr_eval(s, &row->cfa, regs, NULL, &cfa)) {
         return false;
     }
     s->next = *regs;
@@ -459,16 +484,21 @@ bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs)
     for (unsigned i = 0; i < LT_CFI_REGS; i++) {
         const struct lt_cfi_rule *rule = &row->reg[i];
         switch (rule->how) {
-        case LT_CFI_OFFSET: s->next.r[i] = lt_load(cfa + (uint64_t)rule->off); break;
+        case LT_CFI_OFFSET:
+            addr = cfa + (uint64_t)rule->off;
+            if (!lt_cfi_may_load(s, addr))
+                return false;
+            s->next.r[i] = lt_load(addr);
+            break;
         case LT_CFI_VAL_OFFSET: s->next.r[i] = cfa + (uint64_t)rule->off; break;
         case LT_CFI_REGISTER: s->next.r[i] = regs->r[rule->reg]; break;
         case LT_CFI_EXPR:
-            if (!lt_expr_eval(s->stack, rule, regs, &cfa, &addr))
+            if (!lt_expr_eval(s, rule, regs, &cfa, &addr) || !lt_cfi_may_load(s, addr))
                 return false;
             s->next.r[i] = lt_load(addr);
             break;
         case LT_CFI_VAL_EXPR:
-            if (!lt_expr_eval(s->stack, rule, regs, &cfa, &s->next.r[i]))
+            if (!lt_expr_eval(s, rule, regs, &cfa, &s->next.r[i]))
                 return false;
             break;
         default: break;

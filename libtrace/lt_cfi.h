@@ -100,6 +100,8 @@ struct lt_dl_find_object {
 #define LT_CFI_STACK 32
 
 struct lt_cfi_scratch {
+    uintptr_t low, high; /* known to be readable: [low, high) */
+    uintptr_t page;      /* likewise, as the kernel said; 0: none */
     struct lt_dl_find_object found;
     struct lt_cfi_object object;
     struct lt_cfi_fde fde;
@@ -124,9 +126,17 @@ enum lt_cfi_found lt_cfi_find(struct lt_cfi_scratch *s, uintptr_t pc);
 /* Run s->fde up to pc; fills s->row. */
 bool lt_cfi_run(struct lt_cfi_scratch *s, uintptr_t pc);
 
-/* Replace the registers by the caller's, as s->row says. False where a rule
- * cannot be followed; the registers are then untouched. */
+/* Replace the registers by the caller's, as s->row says. False where a rule cannot be
+ * followed, or names a word that cannot be read: unwind information may lie. The
+ * registers are then untouched. */
 bool lt_cfi_apply(struct lt_cfi_scratch *s, struct lt_cfi_regs *regs);
+
+/* True if the word at addr can be read: it lies in [s->low, s->high) or on s->page, or
+ * the kernel says so, whose answer becomes s->page. */
+bool lt_cfi_may_load(struct lt_cfi_scratch *s, uint64_t addr);
+
+/* The kernel's answer: a system call. */
+bool lt_cfi_readable(uintptr_t addr);
 
 /* Frames of generated code. */
 void lt_cfi_register(const void *eh_frame);

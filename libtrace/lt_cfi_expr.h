@@ -48,9 +48,10 @@ static inline uint64_t lt_expr_binary(uint8_t op, uint64_t a, uint64_t b, bool *
 }
 
 /* Evaluate with `first` on the stack, if there is one. */
-static bool lt_expr_eval(uint64_t *stack, const struct lt_cfi_rule *rule,
+static bool lt_expr_eval(struct lt_cfi_scratch *s, const struct lt_cfi_rule *rule,
                          const struct lt_cfi_regs *regs, const uint64_t *first, uint64_t *out)
 {
+    uint64_t *const stack = s->stack;
     const uint8_t *const begin = rule->expr;
     struct lt_reader r = {begin, begin + rule->expr_len, false};
     unsigned n = 0, steps = 0;
@@ -70,6 +71,8 @@ static bool lt_expr_eval(uint64_t *stack, const struct lt_cfi_rule *rule,
             if (n < 1)
                 return false;
             v = stack[n - 1];
+            if ((op == 0x06 || op == 0x94) && !lt_cfi_may_load(s, v))
+                return false;
             if (op == 0x06) {
                 v = lt_load(v);
             } else if (op == 0x94) {

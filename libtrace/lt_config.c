@@ -130,6 +130,21 @@ static int zstd_level(const char *value)
     return level;
 }
 
+/* The frames of MLOG_DEPTH; 0, and so no cap but our own, if that is no number. */
+static uint32_t depth_of(const char *value)
+{
+    uint32_t depth = 0;
+    for (const char *p = value; *p; p++)
+        depth = *p >= '0' && *p <= '9' && depth <= LT_UNWIND_DEPTH
+                    ? depth * 10 + (uint32_t)(*p - '0')
+                    : LT_UNWIND_DEPTH + 1;
+    if (*value && (depth < 1 || depth > LT_UNWIND_DEPTH)) {
+        complain("MLOG_DEPTH is a number of frames, 1 to 16384, not", value);
+        return 0;
+    }
+    return depth;
+}
+
 static void set(const char *entry)
 {
     static const char prefix[] = "MLOG_";
@@ -147,6 +162,8 @@ static void set(const char *entry)
         lt_config.unwind = second_of(value, "cfi", "fp", "MLOG_UNWIND is \"cfi\" or \"fp\", not")
                                ? LT_UNWIND_FP
                                : LT_UNWIND_CFI;
+    else if (length == 5 && !memcmp(name, "DEPTH", 5))
+        lt_config.depth = depth_of(value);
     else if (length == 7 && !memcmp(name, "ON_FULL", 7))
         lt_config.drop =
             second_of(value, "block", "drop", "MLOG_ON_FULL is \"block\" or \"drop\", not");

@@ -17,6 +17,7 @@ struct lt_config {
     bool out_numbered;          /* it has a %n */
     bool debug;                 /* MLOG_DEBUG set and not "" or "0" */
     enum lt_unwind_mode unwind; /* MLOG_UNWIND=cfi|fp */
+    uint32_t depth;             /* MLOG_DEPTH: the most frames of a stack; 0: not given */
     bool drop;                  /* MLOG_ON_FULL=drop: lose events rather than wait */
     bool write_file;            /* MLOG_FILE=write: never map a regular file */
     bool drop_deepbind;         /* MLOG_DEEPBIND=drop: dlopen without RTLD_DEEPBIND */

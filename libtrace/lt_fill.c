@@ -15,13 +15,13 @@ bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill
 {
     const unsigned char *chunk = __atomic_load_n(&writer->chunk, __ATOMIC_ACQUIRE);
     uint32_t sequence = __atomic_load_n(&writer->sequence, __ATOMIC_ACQUIRE);
-    uint32_t stream = __atomic_load_n(&writer->context->stream, __ATOMIC_ACQUIRE);
+    uint32_t stream = __atomic_load_n(&writer->stream, __ATOMIC_ACQUIRE);
     const unsigned char *position = __atomic_load_n(&writer->position, __ATOMIC_ACQUIRE);
     size_t size = __atomic_load_n(&writer->size, __ATOMIC_ACQUIRE);
     if (!chunk || !sequence || /* sequence 0: inherited from the parent of a fork */
         __atomic_load_n(&writer->chunk, __ATOMIC_ACQUIRE) != chunk ||
         __atomic_load_n(&writer->sequence, __ATOMIC_ACQUIRE) != sequence ||
-        __atomic_load_n(&writer->context->stream, __ATOMIC_ACQUIRE) != stream ||
+        __atomic_load_n(&writer->stream, __ATOMIC_ACQUIRE) != stream ||
         (uintptr_t)position <= (uintptr_t)chunk + MLF_CHUNK_HEADER ||
         (uintptr_t)position - (uintptr_t)chunk > size)
         return false;

@@ -15,6 +15,7 @@
 #include "lt_real.h"
 #include "lt_stack.h"
 #include "lt_trace.h"
+#include "lt_yield.h"
 
 #define LT_EXPORT __attribute__((visibility("default")))
 
@@ -184,28 +185,39 @@ static inline void *record_outcome(const struct lt_frame_start *at, void *addres
     return address;
 }
 
+static LT_COLD void *malloc_refused(const struct lt_frame_start *at, size_t size)
+{
+    if (lt_yield(size))
+        return lt_real.malloc(size);
+    if (at)
+        record_failed(at, size, MLF_FN_malloc);
+    return NULL;
+}
+
 LT_EXPORT void *malloc(size_t size)
 {
     void *p = lt_real.malloc(size);
     if (!tracing() || LT_CALLED_BY_REAL())
-        return p;
+        return LT_LIKELY(p != NULL) ? p : malloc_refused(NULL, size);
     struct lt_frame_start at = caller();
     if (LT_LIKELY(p != NULL))
         record_malloc(&at, p, size);
     else
-        record_failed(&at, size, MLF_FN_malloc);
+        p = malloc_refused(&at, size);
     return p;
 }
 
 LT_EXPORT void *calloc(size_t n, size_t size)
 {
     void *p = LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size));
-    if (!tracing())
-        return p;
-    struct lt_frame_start at = caller();
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes))
         bytes = SIZE_MAX;
+    if (LT_UNLIKELY(!p) && lt_yield(bytes))
+        return LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size));
+    if (!tracing())
+        return p;
+    struct lt_frame_start at = caller();
     return record_outcome(&at, p, bytes, MLF_FN_calloc, 0);
 }
 
@@ -219,6 +231,8 @@ LT_EXPORT void free(void *p)
 LT_EXPORT void *memalign(size_t align, size_t size)
 {
     void *p = LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size));
+    if (LT_UNLIKELY(!p) && lt_yield(size))
+        return LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size));
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
@@ -228,6 +242,8 @@ LT_EXPORT void *memalign(size_t align, size_t size)
 LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 {
     int error = LT_FORWARD_TO(lt_real.posix_memalign, lt_real.posix_memalign(out, align, size));
+    if (LT_UNLIKELY(error == ENOMEM) && lt_yield(size))
+        return LT_FORWARD_TO(lt_real.posix_memalign, lt_real.posix_memalign(out, align, size));
     if (!tracing())
         return error;
     struct lt_frame_start at = caller();
@@ -241,6 +257,8 @@ LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     void *p = lt_real.aligned_alloc(align, size);
+    if (LT_UNLIKELY(!p) && lt_yield(size))
+        return lt_real.aligned_alloc(align, size);
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
@@ -250,6 +268,8 @@ LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 LT_EXPORT void *valloc(size_t size)
 {
     void *p = LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size));
+    if (LT_UNLIKELY(!p) && lt_yield(size))
+        return LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -260,6 +280,8 @@ LT_EXPORT void *pvalloc(size_t size); /* which musl does not declare */
 LT_EXPORT void *pvalloc(size_t size)
 {
     void *p = lt_real.pvalloc(size);
+    if (LT_UNLIKELY(!p) && lt_yield(size))
+        return lt_real.pvalloc(size);
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -344,10 +366,17 @@ LT_EXPORT void *realloc(void *old, size_t size)
     if (!tracing() || ((uintptr_t)self > 1 && self->forwarding))
         return lt_real.realloc(old, size);
     struct lt_frame_start at = caller();
-    if (!old)
-        return record_outcome(&at, lt_real.realloc(NULL, size), size, MLF_FN_realloc, 0);
+    if (!old) {
+        void *p = lt_real.realloc(NULL, size);
+        if (LT_UNLIKELY(!p) && lt_yield(size))
+            return lt_real.realloc(NULL, size);
+        return record_outcome(&at, p, size, MLF_FN_realloc, 0);
+    }
     struct resize r = resize_begin(&at);
-    return resized(&at, &r, old, lt_real.realloc(old, size), size, MLF_FN_realloc);
+    void *new = resized(&at, &r, old, lt_real.realloc(old, size), size, MLF_FN_realloc);
+    if (LT_UNLIKELY(!new) && size && lt_yield(size))
+        new = lt_real.realloc(old, size);
+    return new;
 }
 
 static void *real_reallocarray(void *old, size_t n, size_t size, size_t bytes)
@@ -386,8 +415,11 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
         return record_outcome(&at, real_reallocarray(NULL, n, size, bytes), bytes,
                               MLF_FN_reallocarray, 0);
     struct resize r = resize_begin(&at);
-    return resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes,
-                   MLF_FN_reallocarray);
+    void *new =
+        resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes, MLF_FN_reallocarray);
+    if (LT_UNLIKELY(!new) && bytes && lt_yield(bytes))
+        new = real_reallocarray(old, n, size, bytes);
+    return new;
 }
 
 /* C23. Declared here: Debian 12's headers do not. Looked for when first called,

@@ -18,6 +18,7 @@
 #include "lt_config.h"
 #include "lt_forward.h"
 #include "lt_module.h"
+#include "lt_probe.h"
 #include "lt_real.h"
 #include "lt_records.h"
 #include "lt_sink.h"
@@ -91,6 +92,13 @@ static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
+    if (!lt_process.started && lt_probe_is_deadly()) {
+        lt_process.started = lt_process.stopped = true;
+        __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
+        lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
+               "programs for the calls that tracing needs; start it without its sandbox",
+               NULL, 0);
+    }
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
         lt_config_read();
@@ -205,12 +213,12 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
     if (active == LT_ACTIVE)
         c = lt_context_choose(frame);
     if (c) {
-        LT_SIGNAL_FENCE();
+        LT_SIGNAL_FENCE(); /* lt_yield: busy is seen before what is looked at now */
         settle_stamps(c);
-        bool ready = true;
-        if (c->announced != lt_process.key)
+        bool ready = lt_page.active == LT_ACTIVE;
+        if (ready && c->announced != lt_process.key)
             announce_context(c);
-        if (c->events.position > c->events.limit)
+        if (ready && c->events.position > c->events.limit)
             ready = lt_writer_room(&c->events, LT_ITEM_MAX);
         if (LT_UNLIKELY(ready && (c->lost || c->dropped || lt_process.lost))) {
             lt_context_say_losses(c, lt_now(), false);
@@ -242,6 +250,8 @@ void lt_process_end(int how, int status)
     if (lt_page.active != LT_ACTIVE || lt_process.finished)
         return;
     int saved = errno;
+    if (lt_config.drop && lt_sink->buffers)
+        lt_sink->end(NULL); /* what is said below is not to be dropped */
     struct lt_context *c = lt_begin_slow((uintptr_t)__builtin_frame_address(0));
     if (c) {
         lt_bypass_check(c, LT_BYPASS_END);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lt_bypass.h"
+#include "lt_config.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
@@ -23,8 +24,81 @@
 static struct lt_file statm = {.fd = -1};
 static uint64_t next_clock_ns;
 
+/* What tells a process from others of its pid; 0 where it cannot be known. */
+struct identity {
+    uint64_t pid_namespace, birth, machine;
+};
+
+/* The beginning of a file of /proc, in the context's scratch, with a NUL; "" if there
+ * is none. */
+static const char *read_line(struct lt_context *c, const char *path)
+{
+    int fd = lt_open(path, O_RDONLY, 0);
+    long n = 0;
+    if (fd >= 0) {
+        n = lt_syscall3(SYS_read, fd, c->scratch, sizeof c->scratch - 1);
+        lt_close(fd);
+    }
+    c->scratch[n > 0 ? n : 0] = 0;
+    return (const char *)c->scratch;
+}
+
+static uint64_t read_decimal(const char *at)
+{
+    uint64_t number = 0;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
+/* The link's text is "pid:[4026531836]". */
+static uint64_t find_pid_namespace(struct lt_context *c)
+{
+    long n = lt_syscall4(SYS_readlinkat, AT_FDCWD, "/proc/self/ns/pid", c->scratch,
+                         sizeof c->scratch - 1);
+    c->scratch[n > 0 ? n : 0] = 0;
+    const char *bracket = strchr((const char *)c->scratch, '[');
+    return bracket ? read_decimal(bracket + 1) : 0;
+}
+
+/* Field 22 of the process's stat, clock ticks from the boot to its start. The name
+ * before may hold blanks and parentheses. */
+static uint64_t find_birth(struct lt_context *c)
+{
+    const char *at = strrchr(read_line(c, "/proc/self/stat"), ')');
+    for (int field = 2; at && field < 22; field++) {
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return at ? read_decimal(at) : 0;
+}
+
+/* The first 64 bits of the boot id, of which the digits are hexadecimal. */
+static uint64_t find_machine(struct lt_context *c)
+{
+    uint64_t id = 0;
+    const char *at = read_line(c, "/proc/sys/kernel/random/boot_id");
+    for (int digits = 0; *at && digits < 16; at++) {
+        bool decimal = *at >= '0' && *at <= '9';
+        if (!decimal && (*at < 'a' || *at > 'f'))
+            continue;
+        id = id << 4 | (uint64_t)(decimal ? *at - '0' : *at - 'a' + 10);
+        digits++;
+    }
+    return id;
+}
+
+static struct identity identify(struct lt_context *c)
+{
+    static uint64_t machine; /* the same for all children */
+    if (!machine)
+        machine = find_machine(c);
+    return (struct identity){find_pid_namespace(c), find_birth(c), machine};
+}
+
 void lt_record_process(struct lt_context *c, int how, uint64_t parent_key)
 {
+    const struct identity identity = identify(c);
     uint64_t start = lt_process.start.count >> lt_process.clock.tick_shift;
     unsigned char *p = mlf_put_vu(c->scratch, (uint64_t)lt_process.pid);
     p = mlf_put_vu(p, (uint64_t)lt_getppid());
@@ -45,9 +119,13 @@ void lt_record_process(struct lt_context *c, int how, uint64_t parent_key)
         LT_BLOCK_SMALLEST,
         lt_process.page_size,
         sizeof(void *),
+        identity.pid_namespace,
+        identity.birth,
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         p = mlf_put_vu(p, fields[i]);
+    mlf_put_u64(p, identity.machine);
+    p += 8;
     lt_writer_record(&c->definitions, MLF_REC_PROCESS, c->scratch, (size_t)(p - c->scratch));
 }
 
@@ -93,6 +171,25 @@ static void write_file(struct lt_context *c, int what, const char *path, bool on
     lt_close(fd);
 }
 
+/* What shapes the trace and is not as usual; nothing if there is no such thing. */
+static void write_settings(struct lt_context *c)
+{
+    char text[96], *p = text;
+    if (lt_config.depth) {
+        p = stpcpy(p, "DEPTH=");
+        p = lt_put_decimal(p, lt_config.depth);
+        *p++ = 0;
+    }
+    if (lt_config.unwind == LT_UNWIND_FP)
+        p = stpcpy(p, "UNWIND=fp") + 1;
+    if (lt_process.stream_reason) {
+        p = stpcpy(p, "STREAM=");
+        p = stpcpy(p, lt_process.stream_reason) + 1;
+    }
+    if (p > text)
+        write_text(c, MLF_TEXT_SETTINGS, text, (size_t)(p - text));
+}
+
 void lt_record_texts(struct lt_context *c)
 {
     write_link(c, MLF_TEXT_EXE, "/proc/self/exe");
@@ -102,6 +199,7 @@ void lt_record_texts(struct lt_context *c)
     write_file(c, MLF_TEXT_HOST, "/proc/sys/kernel/hostname", true);
     write_file(c, MLF_TEXT_BOOT_ID, "/proc/sys/kernel/random/boot_id", true);
     write_text(c, MLF_TEXT_WRITER, "mlog " MLOG_VERSION, sizeof "mlog " MLOG_VERSION - 1);
+    write_settings(c);
     write_file(c, MLF_TEXT_MAPS, "/proc/self/maps", false);
 }
 
@@ -167,7 +265,7 @@ void lt_record_counters(struct lt_context *c)
         sum.full_steps += one.full_steps;
     }
     const uint64_t pairs[][2] = {
-        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE]},
+        {MLF_COUNT_NO_RULE, sum.stops[LT_STOP_NO_RULE] + sum.stops[LT_STOP_BAD_RULE]},
         {MLF_COUNT_DEPTH_LIMIT, sum.stops[LT_STOP_LIMIT]},
         {MLF_COUNT_BAD_MEMORY, sum.stops[LT_STOP_BAD_MEMORY]},
         {MLF_COUNT_FP_GUESSES, sum.guesses},

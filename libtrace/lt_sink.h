@@ -47,7 +47,8 @@ struct lt_sink {
      * `self` is the caller's context, not in the middle of an event. */
     void (*flush)(struct lt_context *self);
     /* The same at the end of the process: what was dropped and not yet said is said,
-     * and how far the chunks of a mapped file are filled. */
+     * and how far the chunks of a mapped file are filled. NULL, of a sink that drops
+     * only: make room for the records of the end, and say nothing yet. */
     void (*end)(struct lt_context *self);
     /* Once, in the library's constructor, the first moment at which libc may be
      * called for more than a system call. */

@@ -11,10 +11,13 @@
  *
  * No reservation prevents that somebody makes the file shorter while a chunk is
  * mapped: the next store there is a SIGBUS. A chunk that begins looks at the
- * file's size first and ends the tracing if it has shrunk, which leaves the
- * time between the cut and that look; a handler would change what the program
- * sees of its signals and fail where SIGBUS is blocked. A user who cannot rule
- * such a cut out has MLOG_FILE=write.
+ * file's size first and ends the tracing if it has shrunk; between the cut and
+ * that look lt_bus.c takes the fault. What else was weighed: a lease ends when
+ * somebody opens the file for reading, and by a signal; denying writers needs
+ * that we are none; an append-only file needs privileges and outlives us; a call
+ * of pwrite for each event costs several events; to write when a chunk is full
+ * loses its events when the program is killed. Where SIGBUS is blocked or ignored
+ * MLOG_FILE=write does without a mapping.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +30,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lt_bus.h"
 #include "lt_fill.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
@@ -194,7 +198,7 @@ static bool is_intact(int fd, uint64_t *size)
     unsigned char key[8] = {0};
     /* Before the size is asked for: what another thread maps meanwhile lies behind it. */
     uint64_t mapped_end = __atomic_load_n(&sink.mapped_end, __ATOMIC_ACQUIRE);
-    if (lt_fstat(fd, &st))
+    if (lt_bus_struck() || lt_fstat(fd, &st))
         return false;
     *size = (uint64_t)st.st_size;
     if (*size < mapped_end)
@@ -308,6 +312,10 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
     struct lt_fill filled;
     bool follows = lt_fill_look(writer, true, &filled);
     give_up_chunk(writer);
+    if (writer->stream != writer->context->stream) {
+        writer->sequence = 0;
+        __atomic_store_n(&writer->stream, writer->context->stream, __ATOMIC_RELEASE);
+    }
     writer->size = size;
     writer->base_time = base_time;
     __atomic_store_n(&writer->chunk, chunk, __ATOMIC_RELEASE); /* file_recover looks there */
@@ -338,13 +346,16 @@ static void file_flush(struct lt_context *self)
         lt_stop(NULL, forsake(), 0);
 }
 
+/* The chunk of definitions stays for the next thread that gets the context: its records
+ * name their streams, and a thread that lives for one request would leave it empty. */
 static void file_release(struct lt_context *context)
 {
     file_flush(context);
     if (lt_page.active == LT_ACTIVE)
         lt_fill_say_own(context);
     give_up_chunk(&context->events);
-    give_up_chunk(&context->definitions);
+    if (lt_page.active != LT_ACTIVE)
+        give_up_chunk(&context->definitions);
 }
 
 static void file_end(struct lt_context *self)
@@ -378,6 +389,7 @@ static void file_after_fork(void)
 
 static void file_constructed(void)
 {
+    lt_bus_guard(sink.header, (size_t)1 << sink.unit_log2);
 }
 
 /* A chunk that can be seen has its number. */

@@ -84,6 +84,16 @@ static bool to_map(int fd, enum holds holds)
     return !lt_config.write_file && !lt_config.zstd_level && lt_filesystem_may_map(fd);
 }
 
+/* A regular file becomes a stream: say why, unless the user asked for it, or it is one
+ * already. error: why it could not be opened again or mapped, if that was tried. */
+static void note_stream(enum holds holds, int error)
+{
+    if (lt_config.write_file || lt_config.zstd_level || holds == HOLDS_STREAM ||
+        holds == HOLDS_ZSTD)
+        return;
+    lt_process.stream_reason = holds == HOLDS_UNKNOWN ? "denied" : error ? "refused" : "filesystem";
+}
+
 /* Open fd as a stream, compressed if it is to be. A file that is written on
  * stays what it is. */
 static int open_stream(int fd, enum holds holds)
@@ -151,6 +161,9 @@ static int trace_into(int fd, enum holds holds)
         if (!error || holds != HOLDS_NOTHING || error == -ENOSPC || error == -EDQUOT ||
             error == -EFBIG)
             return error;
+        note_stream(holds, error);
+    } else {
+        note_stream(holds, 0);
     }
     /* Others may write to it by descriptions of their own. */
     lt_syscall3(LT_SYS_FCNTL, fd, F_SETFL, O_APPEND);
@@ -213,14 +226,17 @@ static int choose_file(enum holds *holds)
     int error = fd < 0 ? fd : 0;
     if (!error) {
         *holds = what_it_holds(fd);
-        error = *holds == HOLDS_OTHER ? -EEXIST
-                : to_map(fd, *holds)  ? lt_sink_file_open(fd, path)
-                                      : -EINVAL;
+        const bool mapped = *holds != HOLDS_OTHER && to_map(fd, *holds);
+        error = *holds == HOLDS_OTHER ? -EEXIST : mapped ? lt_sink_file_open(fd, path) : -EINVAL;
+        if (error)
+            note_stream(*holds, mapped ? error : 0);
         if (!error) {
             given.spare = fd;
             return 0;
         }
         lt_close(fd);
+    } else {
+        note_stream(HOLDS_UNKNOWN, error);
     }
     if (error == -EEXIST)
         lt_say("descriptor 1022 is a file that holds something other than a trace, not tracing:",

@@ -61,6 +61,7 @@ static struct {
     struct aside_list definitions_aside, events_aside;
     size_t aside_bytes;
     uint64_t retry_at;                /* ticks */
+    uint64_t linger_until;            /* monotonic ns: the end's patience; 0: it has not come */
     const struct lt_context *parting; /* its thread ends */
     uint64_t unsaid;                  /* events dropped by ended threads without a buffer */
     int stop_reason, stop_error;      /* of a STOP record to be delivered; 0: none */
@@ -416,12 +417,18 @@ static void stream_end(struct lt_context *self)
 {
     if (!lt_lock_take(&sink.lock))
         return;
-    uint64_t until = lt_clock_monotonic() + LINGER_NS;
+    if (!sink.linger_until)
+        sink.linger_until = lt_clock_monotonic() + LINGER_NS;
+    const bool ending = self;
     enum lt_refusal refused;
-    while ((refused = drain(self, true)) == LT_REFUSED_DROP && lt_clock_monotonic() < until) {
+    while ((refused = drain(self, ending)) == LT_REFUSED_DROP &&
+           lt_clock_monotonic() < sink.linger_until) {
         struct timespec moment = {0, 2000000};
         lt_syscall2(SYS_nanosleep, &moment, 0);
     }
+    /* For a reader that comes when we are gone: how much was lost, at least. */
+    while (refused == LT_REFUSED_DROP && lt_out_widen(sink.file.fd))
+        refused = drain(self, ending);
     lt_lock_release(&sink.lock);
     if (lt_refusal_ends(refused))
         lt_stop(NULL, refused, 0);
@@ -495,7 +502,7 @@ static void stream_after_fork(void)
 {
     sink.lock.word = 0;
     sink.begun = sink.locked = false;
-    sink.unsaid = sink.retry_at = 0;
+    sink.unsaid = sink.retry_at = sink.linger_until = 0;
     sink.parting = NULL;
     lt_out_after_fork();
     forget_aside(&sink.definitions_aside);

@@ -53,6 +53,31 @@ int lt_out_open(int fd, const struct stat *st, bool drop, bool compress)
     return -ENOMEM;
 }
 
+#ifndef F_SETPIPE_SZ
+#define F_SETPIPE_SZ 1031
+#define F_GETPIPE_SZ 1032
+#endif
+
+static bool widen_socket(int fd)
+{
+    int size = 0, wider = 0;
+    unsigned length = sizeof size;
+    if (lt_syscall5(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &size, &length) || size <= 0)
+        return false;
+    length = sizeof wider; /* the kernel doubles what it is given, up to its limit */
+    return lt_syscall5(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0 &&
+           lt_syscall5(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &wider, &length) == 0 &&
+           wider > size;
+}
+
+bool lt_out_widen(int fd)
+{
+    if (out.socket)
+        return widen_socket(fd);
+    long size = out.pipe ? lt_syscall3(LT_SYS_FCNTL, fd, F_GETPIPE_SZ, 0) : -1;
+    return size > 0 && lt_syscall3(LT_SYS_FCNTL, fd, F_SETPIPE_SZ, 2 * size) > size;
+}
+
 bool lt_out_is_socket(void)
 {
     return out.socket;

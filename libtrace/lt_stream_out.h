@@ -24,6 +24,9 @@ int lt_out_put(int fd, struct iovec *parts);
 int lt_out_push(int fd);
 /* True while something is half sent: nobody else may write now. */
 bool lt_out_is_halfway(void);
+/* Give the pipe or socket room for more than the reader left of it, of the kernel's
+ * memory; false if there is no more to be had. */
+bool lt_out_widen(int fd);
 /* In a fork's child: what was taken is the parent's to send. */
 void lt_out_after_fork(void);
 

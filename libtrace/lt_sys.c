@@ -9,7 +9,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* What an allocator may ask for beyond what it was asked for. */
+#define GRANULE (512u << 10)
 
 static size_t memory_held;
 
@@ -34,26 +39,6 @@ static void note_mapping(uintptr_t at, size_t size)
     }
 }
 
-/* Zeroed memory or a file, readable and writable; 0 if refused. Where the program has all
- * memory locked, ours counts for a moment only, and without a page of it being there. */
-static uintptr_t map(size_t size, int flags, int fd, uint64_t offset)
-{
-    bool locked = __atomic_load_n(&locks_new, __ATOMIC_RELAXED);
-    int rights = PROT_READ | PROT_WRITE;
-    long at = lt_mmap(NULL, size, locked ? PROT_NONE : rights, flags, fd, offset);
-    if (at < 0 && at > -4096)
-        return 0;
-    if (locked) {
-        lt_syscall2(SYS_munlock, at, size);
-        if (lt_syscall3(SYS_mprotect, at, size, rights)) {
-            lt_syscall2(SYS_munmap, at, size);
-            return 0;
-        }
-    }
-    note_mapping((uintptr_t)at, size);
-    return (uintptr_t)at;
-}
-
 static void forget_mapping(uintptr_t at)
 {
     for (size_t i = 0; i < MAPPINGS_MAX; i++) {
@@ -76,6 +61,91 @@ void lt_unlock_memory(bool new_too)
     }
 }
 
+static uint64_t soft_limit(int resource)
+{
+    uint64_t limit[2]; /* soft, hard */
+    return lt_syscall4(SYS_prlimit64, 0, resource, 0, limit) ? UINT64_MAX : limit[0];
+}
+
+bool lt_memory_is_limited(void)
+{
+    return soft_limit(RLIMIT_AS) != UINT64_MAX || soft_limit(RLIMIT_DATA) != UINT64_MAX;
+}
+
+/* Address space and data of the process in pages, by the first and the sixth number of
+ * statm; the stack is in the latter, though not in the limit. */
+static bool pages_in_use(uint64_t *all, uint64_t *data)
+{
+    char text[128];
+    uint64_t numbers[6] = {0};
+    int fd = lt_open("/proc/self/statm", O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    long n = lt_syscall3(SYS_read, fd, text, sizeof text - 1);
+    lt_close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = 0;
+    const char *at = text;
+    for (int i = 0; i < 6; i++, at += *at == ' ')
+        for (; *at >= '0' && *at <= '9'; at++)
+            numbers[i] = numbers[i] * 10 + (uint64_t)(*at - '0');
+    *all = numbers[0];
+    *data = numbers[5];
+    return true;
+}
+
+/* The program must find room where no hook of ours can make way: a stack that grows,
+ * an object that is loaded. */
+#define ROOM (1u << 20)
+
+static bool leaves_room(uint64_t size)
+{
+    uint64_t space = soft_limit(RLIMIT_AS), data = soft_limit(RLIMIT_DATA), page, all, of_data;
+    if ((space == UINT64_MAX && data == UINT64_MAX) || !pages_in_use(&all, &of_data))
+        return true;
+    page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return all * page + size + ROOM <= space && of_data * page + size + ROOM <= data;
+}
+
+static bool is_short_of(uint64_t limit, uint64_t used, uint64_t size, uint64_t back)
+{
+    return limit != UINT64_MAX && used + size + GRANULE > limit && used + size < limit + back;
+}
+
+bool lt_memory_is_short(uint64_t size, uint64_t back)
+{
+    uint64_t space = soft_limit(RLIMIT_AS), data = soft_limit(RLIMIT_DATA), page, all, of_data;
+    if ((space == UINT64_MAX && data == UINT64_MAX) || size > UINT64_MAX / 4 ||
+        !pages_in_use(&all, &of_data))
+        return false;
+    page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return is_short_of(space, all * page, size, back) ||
+           is_short_of(data, of_data * page, size, back + GRANULE);
+}
+
+/* Zeroed memory or a file, readable and writable; 0 if refused. Where the program has all
+ * memory locked, ours counts for a moment only, and without a page of it being there. */
+static uintptr_t map(size_t size, int flags, int fd, uint64_t offset)
+{
+    bool locked = __atomic_load_n(&locks_new, __ATOMIC_RELAXED);
+    int rights = PROT_READ | PROT_WRITE;
+    if (!leaves_room(size))
+        return 0;
+    long at = lt_mmap(NULL, size, locked ? PROT_NONE : rights, flags, fd, offset);
+    if (at < 0 && at > -4096)
+        return 0;
+    if (locked) {
+        lt_syscall2(SYS_munlock, at, size);
+        if (lt_syscall3(SYS_mprotect, at, size, rights)) {
+            lt_syscall2(SYS_munmap, at, size);
+            return 0;
+        }
+    }
+    note_mapping((uintptr_t)at, size);
+    return (uintptr_t)at;
+}
+
 void *lt_memory(size_t size)
 {
     uintptr_t at = map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -93,6 +163,16 @@ void lt_memory_free(void *memory, size_t size)
         return;
     lt_unmap(memory, size);
     __atomic_fetch_sub(&memory_held, size, __ATOMIC_RELAXED);
+}
+
+void lt_memory_trim(void *memory, size_t from, size_t to, size_t page)
+{
+    from = (from + page - 1) & ~(page - 1);
+    to &= ~(page - 1);
+    if (from >= to)
+        return;
+    lt_syscall2(SYS_munmap, (char *)memory + from, to - from);
+    __atomic_fetch_sub(&memory_held, to - from, __ATOMIC_RELAXED);
 }
 
 size_t lt_memory_held(void)

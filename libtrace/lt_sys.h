@@ -153,8 +153,15 @@ static inline long lt_mmap(void *at, size_t size, int protection, int flags, int
  * by lt_memory_free or keeps it for the life of the process. */
 void *lt_memory(size_t size);
 void lt_memory_free(void *memory, size_t size);
+/* Give back the whole pages between two offsets. */
+void lt_memory_trim(void *memory, size_t from, size_t to, size_t page);
 /* Bytes that lt_memory has given and not got back: for the COUNTERS record. */
 size_t lt_memory_held(void);
+/* The process has a limit of address space or of data (RLIMIT_AS, RLIMIT_DATA). */
+bool lt_memory_is_limited(void);
+/* True if such a limit leaves no room for `size` more bytes, and would if `back` bytes
+ * were given back. */
+bool lt_memory_is_short(uint64_t size, uint64_t back);
 
 /* Map size bytes of fd at offset, shared and writable; NULL if refused. */
 void *lt_map_file(int fd, uint64_t offset, size_t size);

@@ -13,11 +13,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "lt_config.h"
 #include "lt_maps.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-/* Frames of a nested event or of a thread without a block. */
+/* Frames of a nested event or of a thread without a block, and where memory is limited. */
 #define NESTED_DEPTH 1024
 /* The number of times that our thread-specific destructor asks to be called
  * again, so that other destructors, which may allocate, run before it gives up
@@ -47,7 +48,9 @@ static void context_init(struct lt_context *c, uint32_t flags)
 static void context_begin_stream(struct lt_context *c)
 {
     c->stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
-    c->events.sequence = c->definitions.sequence = 0;
+    c->events.sequence = 0;
+    if (!c->definitions.chunk) /* not handed on by the thread before */
+        c->definitions.sequence = 0;
     __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
     c->announced = 0;
     c->stamp_share = 0;
@@ -105,15 +108,42 @@ void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
     }
 }
 
+/* The depth of an unwinder that MLOG_DEPTH may cap. */
+static uint32_t capped(uint32_t depth)
+{
+    return lt_config.depth && lt_config.depth < depth ? lt_config.depth : depth;
+}
+
 static struct lt_unwinder *new_unwinder(uint32_t depth)
 {
-    size_t size = depth ? lt_unwinder_size_depth(depth) : lt_unwinder_size();
-    struct lt_unwinder *u = lt_memory(size);
-    if (u && depth)
+    depth = capped(depth);
+    struct lt_unwinder *u = lt_memory(lt_unwinder_size_depth(depth));
+    if (u)
         lt_unwinder_init_depth(u, depth);
-    else if (u)
-        lt_unwinder_init(u);
     return u;
+}
+
+static void free_unwinder(struct lt_unwinder **u, uint32_t depth)
+{
+    lt_memory_free(*u, lt_unwinder_size_depth(capped(depth)));
+    *u = NULL;
+}
+
+void lt_context_give_back(struct lt_context *c)
+{
+    size_t page = (size_t)lt_process.page_size;
+    lt_sink->release(c);
+    if (c->flags & MLF_STREAM_SHARED) {
+        free_unwinder(&lt_process.shared_unwinder, NESTED_DEPTH);
+        lt_memory_trim(c, LT_KEPT_BYTES, sizeof *c, page);
+    } else if (c->flags & MLF_STREAM_NESTED) {
+        lt_memory_trim(c, LT_KEPT_BYTES, sizeof *c, page);
+    } else {
+        struct lt_thread *t = lt_thread_of(c);
+        free_unwinder(&t->unwinder, t->depth);
+        free_unwinder(&t->nested_unwinder, NESTED_DEPTH);
+        lt_memory_trim(t, LT_KEPT_BYTES, offsetof(struct lt_thread, next_free), page);
+    }
 }
 
 static void push_to_pool(struct lt_thread *t)
@@ -130,25 +160,34 @@ static struct lt_thread *new_thread(void)
     struct lt_thread *t = NULL;
     if (pool && lt_lock_take(&pool_lock)) {
         t = pool;
-        if (t)
+        if (t) {
+            t->main.busy = 1; /* until it is ready: what comes in between is nested */
             pool = t->next_free;
+        }
         lt_lock_release(&pool_lock);
     }
     if (!t) {
         t = lt_memory(sizeof *t);
         if (!t)
             return NULL;
-        t->unwinder = new_unwinder(0);
+        /* Where memory is limited, stacks of more frames are cut, and the trace says so. */
+        t->depth = lt_memory_is_limited() ? NESTED_DEPTH : LT_UNWIND_DEPTH;
+        t->unwinder = new_unwinder(t->depth);
         if (!t->unwinder) {
             lt_memory_free(t, sizeof *t);
             return NULL;
         }
+        t->main.busy = 1;
         context_init(&t->main, 0);
+    }
+    LT_SIGNAL_FENCE();
+    if (lt_page.active != LT_ACTIVE) { /* lt_yield may have given back what it holds */
+        t->main.busy = 0;
+        return NULL;
     }
     t->key_rounds = 0;
     t->forwarding = 0;
     lt_unwind_register_stack(t->unwinder, 0, 0); /* what its last thread said of another stack */
-    t->main.busy = 1; /* until it is ready: what comes in between is nested */
     context_begin_stream(&t->main);
     if (t->nested)
         context_begin_stream(t->nested);
@@ -180,14 +219,16 @@ static void thread_ended(void *memory)
     /* From here on a signal handler's events go to the shared context. */
     lt_self = LT_THREAD_GONE;
     LT_SIGNAL_FENCE();
-    if (t->main.busy) { /* cancelled inside a hook */
+    bool active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE) == LT_ACTIVE;
+    if (active && t->main.busy) { /* cancelled inside a hook */
         lt_lock_abandon();
         recover(&t->main);
         if (t->nested)
             recover(t->nested);
     }
     t->main.busy = (uintptr_t)__builtin_frame_address(0);
-    if (lt_page.active == LT_ACTIVE) {
+    LT_SIGNAL_FENCE(); /* lt_yield: seen before what is looked at now */
+    if (__atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE) == LT_ACTIVE) {
         if (t->nested && t->main.announced == lt_process.key)
             say_loss(&t->main, lt_now(), t->nested->stream, &t->nested->lost, MLF_LOSS_SIGNAL);
         if (t->main.announced == lt_process.key)
@@ -259,6 +300,7 @@ void lt_thread_after_fork(void)
     lt_process.nested = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
+        c->definitions.sequence = 0;
         c->lost = 0; /* the parent says it */
     }
     /* A context whose thread is not this one: its block is free, unless it is
@@ -334,6 +376,10 @@ static struct lt_context *shared_context(void)
         return NULL;
     }
     struct lt_context *c = lt_process.shared;
+    if (lt_page.active != LT_ACTIVE) {
+        lt_lock_release(&lt_process.shared_lock);
+        return NULL;
+    }
     if (!lt_process.shared_unwinder)
         lt_process.shared_unwinder = new_unwinder(NESTED_DEPTH);
     if (lt_process.shared_unwinder) {

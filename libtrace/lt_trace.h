@@ -100,6 +100,7 @@ struct lt_writer {
     uint64_t time;           /* of the last event; base time at first */
     uint64_t base_time;
     uint32_t sequence; /* of the next chunk */
+    uint32_t stream;   /* mapped: of the chunk in hand, perhaps an ended thread's; atomic */
     uint32_t kind;     /* enum mlf_chunk_kind */
     struct lt_context *context;
 };
@@ -120,13 +121,14 @@ struct lt_context {
     uint64_t stamp_coarse; /* the coarse clock when it was taken */
     struct lt_writer events;
     struct lt_writer definitions;
-    struct lt_encoder encoder;
-    struct lt_node_encoder nodes;
     uint64_t lost;           /* events not recorded, still to be said; atomic */
     uint64_t dropped;        /* the same, by MLOG_ON_FULL=drop; atomic */
     bool dropping;           /* the last room for an event was refused for that reason */
     uint64_t announced;      /* STREAM record written for this process key */
     struct lt_context *next; /* in lt_process.contexts; never unlinked */
+    /* What follows is given back by lt_yield. */
+    struct lt_encoder encoder;
+    struct lt_node_encoder nodes;
     unsigned char scratch[1536];
 };
 
@@ -140,15 +142,21 @@ struct lt_id_entry {
 
 struct lt_thread {
     struct lt_context main;
-    struct lt_thread *next_free; /* pool of ended threads' blocks */
-    uint32_t forwarding;         /* inside a libc function that calls another hook */
+    struct lt_id_entry ids[LT_ID_CACHE]; /* given back by lt_yield, too */
+    struct lt_thread *next_free;         /* pool of ended threads' blocks */
+    uint32_t forwarding;                 /* inside a libc function that calls another hook */
     uint32_t key_rounds;
     uint32_t tid;
+    uint32_t depth;            /* of the unwinder */
     struct lt_context *nested; /* made at the first nested event */
     struct lt_unwinder *nested_unwinder;
     struct lt_unwinder *unwinder;
-    struct lt_id_entry ids[LT_ID_CACHE];
 };
+/* Of a thread's block, and of a context with a block of its own, this much stays in
+ * front, and what lies behind `ids`: what a thread looks at before it knows that tracing
+ * is over. */
+#define LT_KEPT_BYTES 4096
+_Static_assert(offsetof(struct lt_context, encoder) <= LT_KEPT_BYTES, "it is in front");
 
 /* The thread whose main context this is; flags are 0. */
 static inline struct lt_thread *lt_thread_of(struct lt_context *context)
@@ -171,13 +179,15 @@ static inline void lt_stamp_anew(void)
 struct lt_process {
     uint64_t key;
     int pid;
-    bool stopped;  /* tracing has ended, for forked children too */
-    bool started;  /* this image has begun once; a fork's child inherits it */
-    bool no_owner; /* of stamps: a stream's watermark could not tell, without membarrier */
+    bool stopped;    /* tracing has ended, for forked children too */
+    bool started;    /* this image has begun once; a fork's child inherits it */
+    bool no_owner;   /* of stamps: a stream's watermark could not tell, without membarrier */
+    int stopped_for; /* the reason, enum mlf_loss */
     struct lt_clock clock;
     struct lt_moment start;
     uint64_t fork_time; /* ticks, set by the parent just before fork */
     uint64_t page_size;
+    const char *stream_reason;   /* a regular file is not mapped, unasked (FORMAT.md, TEXT) */
     struct lt_context *contexts; /* all, atomically pushed */
     struct lt_context *shared;   /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;
@@ -196,6 +206,9 @@ void lt_thread_after_fork(void); /* in the child: this thread is the only one */
  * is counted as lost. There may be no room in it yet. */
 struct lt_context *lt_context_choose(uintptr_t frame);
 void lt_context_announce(struct lt_context *context); /* its STREAM record */
+/* Of an idle context of a process whose tracing is over: give its memory back but for
+ * the first LT_KEPT_BYTES, at most so many. */
+void lt_context_give_back(struct lt_context *context);
 /* Say in `context` what was lost of its own and where there was no context; with
  * `all` what any context of the process has lost and not said. */
 void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);

@@ -162,6 +162,9 @@ void lt_unwind_set_mode(enum lt_unwind_mode mode);
  * event that begins after it. Call after dlclose and after a JIT's frames were
  * registered or withdrawn. */
 void lt_unwind_flush(void);
+/* No stack will be taken any more: the whole pages in *from of *size bytes may be
+ * unmapped by the caller, for good; false if not. */
+bool lt_unwind_give_up(void **from, size_t *size, size_t page);
 
 /* Code was mapped: known to the unwinder from now on. Nothing to do where libc
  * tells of its objects without a lock (glibc since 2.35). Takes the loader's lock,
@@ -177,7 +180,13 @@ void lt_unwind_set_salt(uint64_t salt);
  * `hi`. Frame pointers of code without rules are followed only inside it, and
  * what lies beyond a signal frame is held against it. Not needed for the main
  * thread's stack, nor for others' own (lt_unwind_set_stack_finder); on unknown
- * stacks no frame pointer is guessed at. (0, 0): forget it. */
+ * stacks no frame pointer is guessed at. (0, 0): forget it.
+ *
+ * Such a step is a guess: both words that it reads lie between the stack pointer and
+ * `hi`, aligned, and each leads further out; what is read beyond it, by rules too,
+ * is held against the same bounds. In the loader and in libc code without an FDE is
+ * where stacks begin, and no guess is made; nor at an interrupted instruction of an
+ * object whose other code has FDEs. Guesses are counted. */
 void lt_unwind_register_stack(struct lt_unwinder *u, uintptr_t lo, uintptr_t hi);
 
 /* Finds the bounds of the calling thread's own stack, of which sp is a part: false

@@ -31,12 +31,7 @@
             (p)[-1] = (struct lt_point){slot_, lt_load(slot_)};                                    \
     } while (0)
 
-#include "lt_libc.h"
 #include "lt_unwind_core_tmpl.h"
-
-#include "lt_sys.h"
-
-#include <errno.h>
 
 /* Offsets of registers in the kernel's signal frame, from the sp at which
  * rt_sigreturn is called: behind siginfo_t (128 bytes) and the head of
@@ -45,9 +40,6 @@
 #define SIGNAL_X30 (SIGNAL_X29 + 8)
 #define SIGNAL_SP (SIGNAL_X29 + 16)
 #define SIGNAL_PC (SIGNAL_X29 + 24)
-
-/* Lies in the loader, where _dl_find_object does not. */
-extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
 
 /* mov x8, #139; svc #0: rt_sigreturn. The vdso describes it by a frame record
  * that not every kernel writes, so the code is asked first. */
@@ -63,27 +55,16 @@ static bool is_sigreturn_in(const struct lt_cfi_object *o, uintptr_t pc)
 }
 
 /* Emulators put the trampoline on a page of no object. An address that is no code
- * may be no memory either, so the kernel is asked: it copies the set before it
- * looks at `how`, which is none. Once a pc, for the answer is cached. */
+ * may be no memory either, so the kernel is asked: once a pc, for the answer is cached. */
 static bool is_sigreturn_nowhere(uintptr_t pc)
 {
-    return pc % 4 == 0 && lt_syscall4(SYS_rt_sigprocmask, -1, pc, 0, 8) == -EINVAL &&
-           is_sigreturn(pc);
+    return pc % 4 == 0 && lt_cfi_readable(pc) && is_sigreturn(pc);
 }
 
-/* Code of the loader or of libc without an FDE is where stacks begin. */
-static bool in_libc(const struct lt_cfi_object *o)
+static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
+                                     uintptr_t key)
 {
-#if !defined(__GLIBC__)
-    (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
-    return false;
-#endif
-    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
-    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
-}
-
-static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row)
-{
+    (void)key;
     const uint64_t full = LT_WORD(LT_KIND_FULL, 0, 0);
     const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
     const bool link = ra->how == LT_CFI_UNSPECIFIED || ra->how == LT_CFI_SAME;
@@ -115,31 +96,23 @@ static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_r
     return i == LT_WIDE_COUNT ? full : LT_WORD(LT_KIND_WIDE, 0, i);
 }
 
-static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
+static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
+                                 uintptr_t key)
 {
-    if (lt_mode == LT_UNWIND_FP)
-        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
-    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
-    const struct lt_cfi_object *o = &u->cfi.object;
-    if (o->end) {
-        lt_object_seen(o);
-        if (is_sigreturn_in(o, key + 4))
-            return LT_WORD(LT_KIND_SIGNAL, 0, 0);
-    }
-    switch (found) {
-    case LT_CFI_FOUND:
-        if (lt_cfi_run(&u->cfi, key))
-            return classify_row(&u->cfi.fde, &u->cfi.row);
-        return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
-    case LT_CFI_NO_FDE:
-        return in_libc(o) ? LT_WORD(LT_KIND_END, 0, 0) : LT_WORD(LT_KIND_NONE, 0, LT_NONE_END);
-    case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
-    case LT_CFI_NO_OBJECT:
-        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
-        return is_sigreturn_nowhere(key + 4) ? LT_WORD(LT_KIND_SIGNAL, 0, 0)
-                                             : LT_WORD(LT_KIND_NONE, 0, LT_NONE_GUESS);
-    default: return LT_WORD(LT_KIND_NONE, 0, LT_NONE_BAD);
-    }
+    if (o->end && is_sigreturn_in(o, key + 4))
+        return true;
+    return found == LT_CFI_NO_OBJECT && is_sigreturn_nowhere(key + 4);
+}
+
+static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
+{
+    (void)key;
+#if defined(__GLIBC__)
+    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
+#else
+    (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
+    return false;
+#endif
 }
 
 /* The call before a return address may be its function's last instruction. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The parts of the unwinder that no machine changes: the cache of rules, the
+ * The parts of the unwinder that no machine changes: the words of rules, the
  * verified shadow, the path hash. Included by the one lt_unwind_<machine>.c that
- * is built, which supplies the steps; lt_unwind_walk_tmpl.h goes on from here. Owns the
- * two rule caches.
+ * is built, which supplies the steps; lt_unwind_rules_tmpl.h finds the rules,
+ * lt_unwind_walk_tmpl.h goes on from here.
  *
  * The argument for the shadow. A state is (pc, sp, fp, mode), mode being whether
  * the pc was interrupted, and whether we are beyond a guessed or an interrupted
@@ -45,7 +45,9 @@
  * during the event. (3) The 8-bit generation of a cached rule may wrap while a
  * thread is inside a single event: the caches are emptied at the wrap, so that
  * thread would have to sleep there through 254 more flushes. (4) Rules are true:
- * where assembly lies about its frame, we follow it as exception handling would.
+ * where assembly lies about its frame, we follow it as exception handling would,
+ * but read nothing by a register other than sp that is not known to be memory
+ * (may_reach, lt_cfi_may_load), but within LT_FRAME_FAR above sp.
  * Beyond a signal frame they are not believed that far (may_read), since libgcc
  * itself falsifies its frame for some instructions before it enters a landing
  * pad; a stack taken there may end early or, within the stack, go astray.
@@ -59,7 +61,12 @@
 #include <string.h>
 
 /* The kinds of code without a rule: the offset of LT_KIND_NONE. */
-enum { LT_NONE_END, LT_NONE_GUESS, LT_NONE_BAD };
+enum {
+    LT_NONE_END,    /* libc's, which keeps no frame pointers */
+    LT_NONE_GUESS,  /* generated, or in an object without any rules */
+    LT_NONE_WITHIN, /* in an object whose other code has rules */
+    LT_NONE_BAD     /* the rule cannot be read */
+};
 
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -117,9 +124,8 @@ enum lt_kind {
 #define LT_WORD_TAG (~(uint64_t)0 >> 9 & ~((uint64_t)LT_WORD_OFF_MAX << 3))
 #define LT_WORD(kind, slot, off)                                                                   \
     ((uint64_t)(kind) << 61 | (uint64_t)(slot) << 55 | (uint64_t)(off) << 3)
-/* A frame larger than this is looked at twice: so far no rule in a word reaches
- * by sp, only an fp that points elsewhere. */
-#define LT_FRAME_FAR (1ul << 20)
+/* A frame larger than this, by fp, is looked at twice: fp may point elsewhere. */
+#define LT_FRAME_FAR (1ul << 14)
 
 /* Rules that fit no word: large frames, unusual slots. */
 struct lt_wide {
@@ -224,117 +230,13 @@ static uint64_t lt_salt;
 static enum lt_unwind_mode lt_mode;
 static lt_stack_finder_function *lt_stack_finder;
 
-static uint64_t lt_l1[LT_L1_COUNT] __attribute__((aligned(64)));
-static uint64_t lt_l2[LT_L1_COUNT][LT_L2_WAYS] __attribute__((aligned(64)));
-static struct lt_wide lt_wide[LT_WIDE_COUNT];
-static uint32_t lt_wide_next;
+static uint32_t lt_flushing; /* threads inside lt_unwind_flush */
+static bool lt_given_up;     /* lt_l2 is there no more */
 
-/* Call sites of one function share cache lines. The index and the bits that a
- * word keeps of the key hold every bit that a key can have. */
-static inline unsigned lt_l1_index(uint64_t key)
-{
-    return (unsigned)((key >> 3) ^ (key >> (3 + LT_L1_BITS))) & (LT_L1_COUNT - 1);
-}
-_Static_assert(LT_WORD_OFF_MAX == LT_L1_COUNT - 1, "the offset takes the place of the index");
+#include "lt_unwind_rules_tmpl.h"
 
-/* Any function of the tag may be mixed into the index: it stays exact. */
-static inline unsigned lt_l2_index(unsigned l1_index, uint64_t tag)
-{
-    return (l1_index ^ (unsigned)((tag * 0x9e3779b97f4a7c15u) >> 50)) & (LT_L1_COUNT - 1);
-}
-
-/* Supplied by the machine: classify what holds at key into kind, slot and offset;
- * no tag, no generation. */
-static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key);
-static inline uint64_t lt_arch_pack(uintptr_t key);
 /* The words that a step by slot reads: see lt_unwind_walk_tmpl.h. */
 static inline void lt_arch_slots(unsigned slot, uintptr_t cfa, uintptr_t *ra, uintptr_t *fp);
-
-static __attribute__((noinline, cold)) uint64_t lt_rule_miss(struct lt_unwinder_all *u,
-                                                             uintptr_t key)
-{
-    const uint64_t packed = lt_arch_pack(key), tag = packed & LT_WORD_TAG;
-    unsigned index = lt_l1_index(packed);
-    uint64_t want = tag | u->gen, word;
-    uint64_t *set = lt_l2[lt_l2_index(index, tag)];
-    u->counters.cache_miss++;
-    for (unsigned i = 0; i < LT_L2_WAYS; i++) {
-        word = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
-        if ((word & LT_WORD_TAG) != want)
-            continue;
-        __atomic_store_n(&lt_l1[index], word, __ATOMIC_RELAXED);
-        return word;
-    }
-    u->counters.rule_miss++;
-    word = lt_arch_classify(u, key) | want;
-    /* An empty or outdated way, else the one that the key's low bits name. */
-    unsigned way = (unsigned)(key ^ key >> 5) & (LT_L2_WAYS - 1);
-    for (unsigned i = 0; i < LT_L2_WAYS; i++) {
-        uint64_t old = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
-        if (((old ^ u->gen) >> LT_WORD_GENERATION & 0xff) == 0)
-            continue;
-        way = i;
-        break;
-    }
-    __atomic_store_n(&set[way], word, __ATOMIC_RELAXED);
-    __atomic_store_n(&lt_l1[index], word, __ATOMIC_RELAXED);
-    return word;
-}
-
-/* Index of a wide rule, LT_WIDE_COUNT if there is no room. */
-static unsigned lt_wide_put(const struct lt_wide *w)
-{
-    unsigned n = __atomic_load_n(&lt_wide_next, __ATOMIC_ACQUIRE);
-    if (n > LT_WIDE_COUNT)
-        n = LT_WIDE_COUNT;
-    for (unsigned i = 0; i < n; i++) {
-        /* A slot being written by another thread compares unequal or equal: both
-         * are right, for a rule never changes once its word can be seen. */
-        if (memcmp(&lt_wide[i], w, sizeof *w) == 0)
-            return i;
-    }
-    if (n == LT_WIDE_COUNT)
-        return n;
-    n = __atomic_fetch_add(&lt_wide_next, 1, __ATOMIC_ACQ_REL);
-    if (n >= LT_WIDE_COUNT)
-        return LT_WIDE_COUNT;
-    lt_wide[n] = *w;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    return n;
-}
-
-/* Objects seen so far, to notice one that took another's place. Slots are only
- * added; a flush empties the list. */
-#define LT_SEEN 1024
-static struct lt_cfi_object lt_seen[LT_SEEN];
-static uint32_t lt_seen_count;
-static uint32_t lt_seen_none; /* "no rule here" was cached for a pc in no object */
-
-/* The object in which a rule was looked up. A new one in an old one's place, or
- * any new one after rules for no object were kept, makes cached rules void. */
-static void lt_object_seen(const struct lt_cfi_object *o)
-{
-    uint32_t n = __atomic_load_n(&lt_seen_count, __ATOMIC_ACQUIRE);
-    bool flush = false;
-    if (n > LT_SEEN)
-        n = LT_SEEN;
-    for (uint32_t i = 0; i < n; i++) {
-        struct lt_cfi_object *s = &lt_seen[i];
-        if (o->end <= s->start || o->start >= s->end)
-            continue;
-        if (memcmp(s, o, sizeof *o) == 0)
-            return;
-        flush = true;
-        break;
-    }
-    if (!flush && n == LT_SEEN)
-        return; /* full: only replacements are noticed */
-    if (flush || __atomic_load_n(&lt_seen_none, __ATOMIC_RELAXED))
-        lt_unwind_flush();
-    n = __atomic_fetch_add(&lt_seen_count, 1, __ATOMIC_ACQ_REL);
-    if (n < LT_SEEN)
-        lt_seen[n] = *o;
-}
 
 static inline uint64_t lt_fold(uint64_t parent, uint64_t pc)
 {
@@ -540,16 +442,28 @@ void lt_unwind_flush(void)
         next = old == 255 ? 1 : old + 1;
     } while (!__atomic_compare_exchange_n(&lt_generation, &old, next, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED));
-    if (next == 1) {
+    __atomic_fetch_add(&lt_flushing, 1, __ATOMIC_SEQ_CST);
+    if (next == 1 && !__atomic_load_n(&lt_given_up, __ATOMIC_SEQ_CST)) {
         for (unsigned i = 0; i < LT_L1_COUNT; i++) {
             __atomic_store_n(&lt_l1[i], 0, __ATOMIC_RELAXED);
             for (unsigned k = 0; k < LT_L2_WAYS; k++)
                 __atomic_store_n(&lt_l2[i][k], 0, __ATOMIC_RELAXED);
         }
     }
+    __atomic_fetch_sub(&lt_flushing, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&lt_seen_count, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&lt_seen_none, 0, __ATOMIC_RELEASE);
     __atomic_fetch_add(&lt_epoch, 1, __ATOMIC_RELEASE);
+}
+
+bool lt_unwind_give_up(void **from, size_t *size, size_t page)
+{
+    uintptr_t at = ((uintptr_t)lt_l2 + page - 1) & ~(uintptr_t)(page - 1);
+    uintptr_t end = ((uintptr_t)lt_l2 + sizeof lt_l2) & ~(uintptr_t)(page - 1);
+    *from = (void *)at;
+    *size = end - at;
+    __atomic_store_n(&lt_given_up, true, __ATOMIC_SEQ_CST);
+    return end > at && __atomic_load_n(&lt_flushing, __ATOMIC_SEQ_CST) == 0;
 }
 
 void lt_unwind_refresh(int (*each)(int (*)(struct dl_phdr_info *, size_t, void *), void *))

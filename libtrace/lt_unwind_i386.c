@@ -14,27 +14,7 @@
 #define LT_ADDRESS_BITS 32
 #define LT_IS_CODE(key) ((key) < 0xfffff000u)
 
-#include "lt_libc.h"
 #include "lt_unwind_x86_tmpl.h"
-
-/* Lies in the loader, where _dl_find_object does not. */
-extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
-
-static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
-{
-    return r->how == how && r->expr_len == n && memcmp(r->expr, bytes, n) == 0;
-}
-
-/* Code of the loader or of libc without an FDE is where stacks begin. */
-static bool in_libc(const struct lt_cfi_object *o)
-{
-#if !defined(__GLIBC__)
-    (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
-    return false;
-#endif
-    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
-    return (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
-}
 
 /* breg5 n deref, ebp saved where it points to: the CFA kept in a realigned frame. */
 static uint64_t classify_realigned(const struct lt_cfi_row *row)
@@ -64,8 +44,10 @@ static uint64_t classify_realigned(const struct lt_cfi_row *row)
     return LT_WORD(LT_KIND_ODD, 1, (uint64_t)(off + DEREF_BIAS));
 }
 
-static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row)
+static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
+                                     uintptr_t key)
 {
+    (void)key;
     const uint64_t full = LT_WORD(LT_KIND_FULL, 1, 0);
     const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
     const struct lt_cfi_rule *cfa = &row->cfa;
@@ -101,27 +83,22 @@ static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_r
     return i == LT_WIDE_COUNT ? full : LT_WORD(LT_KIND_WIDE, 1, i);
 }
 
-static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
+static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
+                                 uintptr_t key)
 {
-    if (lt_mode == LT_UNWIND_FP)
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
-    const struct lt_cfi_object *o = &u->cfi.object;
-    if (o->end)
-        lt_object_seen(o);
-    switch (found) {
-    case LT_CFI_FOUND:
-        if (lt_cfi_run(&u->cfi, key))
-            return classify_row(&u->cfi.fde, &u->cfi.row);
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
-    case LT_CFI_NO_FDE:
-        return in_libc(o) ? LT_WORD(LT_KIND_END, 1, 0) : LT_WORD(LT_KIND_NONE, 1, LT_NONE_END);
-    case LT_CFI_NO_TABLE: return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-    case LT_CFI_NO_OBJECT:
-        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-    default: return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
-    }
+    (void)found, (void)o, (void)key; /* rules describe it, if anything does */
+    return false;
+}
+
+static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
+{
+    (void)key;
+#if defined(__GLIBC__)
+    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
+#else
+    (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
+    return false;
+#endif
 }
 
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,

@@ -7,6 +7,8 @@
  *   LT_IS_CODE       may that address be one of code? not so for a return address of 0
  *   lt_arch_key      the address whose rule holds at a state
  *   lt_arch_pack     the same in LT_KEY_BITS bits
+ *   lt_arch_classify_row, lt_arch_is_sigreturn, lt_arch_is_base
+ *                    how rules are found: lt_unwind_rules_tmpl.h
  *   lt_arch_slots    the addresses that a step by a rule in a word reads
  *   lt_arch_step     that step: the outer pc and fp
  *   lt_arch_odd      a step of LT_KIND_ODD or LT_KIND_SIGNAL
@@ -31,9 +33,73 @@ void lt_capture_registers(struct lt_cfi_regs *regs) __attribute__((visibility("h
 
 static uintptr_t lt_main_stack; /* its end; 1 if unknown */
 
+#define RED_ZONE 128            /* bytes below sp that a function may use */
+#define STACK_DOUBT (1ul << 20) /* what an unknown stack is taken to have above sp */
+
+/* The end of the stack that holds sp, mapped up to there: a registered one or the
+ * main thread's, below which the kernel leaves 128 MiB to no one else. 0 if
+ * unknown, and then asked for when the walk that wants to know is over. */
+static uintptr_t stack_end(struct lt_unwinder_all *u, uintptr_t sp)
+{
+    if (sp >= u->stack_lo && sp < u->stack_hi)
+        return u->stack_hi;
+    if (!lt_main_stack) {
+        /* The program's name is the kernel's first push but for a few bytes. */
+        uintptr_t name = getauxval(AT_EXECFN);
+        lt_main_stack = name ? (name | 4095) + 1 : 1;
+    }
+    if (sp < lt_main_stack && lt_main_stack - sp < (128ul << 20))
+        return lt_main_stack;
+    u->stack_wanted = !u->stack_hi && u->stack_tries < LT_STACK_TRIES;
+    return 0;
+}
+
+static __attribute__((noinline, cold)) bool find_stack(struct lt_unwinder_all *u, uintptr_t sp)
+{
+    uintptr_t lo, hi;
+    u->stack_wanted = false;
+    u->stack_tries++;
+    if (!lt_stack_finder || !lt_stack_finder(sp, &lo, &hi))
+        return false;
+    u->stack_lo = lo;
+    u->stack_hi = hi;
+    return true;
+}
+
+static bool in_stack(uintptr_t end, uintptr_t lo, uintptr_t addr)
+{
+    return addr >= lo && addr < end && end - addr >= LT_UNIT && addr % LT_UNIT == 0;
+}
+
+/* May a step in an uncertain place read at addr? Beyond a guess only what is
+ * known to be stack. Beyond a signal frame rules hold, but for windows such as
+ * libgcc's, where it has put the registers of a landing pad into its own frame's
+ * slots: an unknown stack (a coroutine's) gets the benefit of the doubt as long
+ * as addresses only rise, not by much, and are memory. */
+static bool may_read(struct lt_unwinder_all *u, uint32_t mode, uintptr_t end, uintptr_t lo,
+                     uintptr_t addr)
+{
+    if (end)
+        return in_stack(end, lo, addr);
+    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < STACK_DOUBT &&
+           addr % LT_UNIT == 0 && lt_cfi_may_load(&u->cfi, addr);
+}
+
+/* May a step by fp read at addr? Some assembly uses it for something else, whatever
+ * its unwind information says; where it leads to another stack, as in functions that
+ * switch stacks, that must be memory. */
+static bool may_reach(struct lt_unwinder_all *u, uintptr_t end, uintptr_t lo, uintptr_t addr)
+{
+    return in_stack(end, lo, addr) || in_stack(u->stack_hi, u->stack_lo, addr) ||
+           (addr % LT_UNIT == 0 && lt_cfi_may_load(&u->cfi, addr));
+}
+
 static bool step_full(struct lt_unwinder_all *u, uintptr_t key)
 {
+    const uintptr_t sp = u->regs.r[LT_CFI_SP], end = stack_end(u, sp);
     u->counters.full_steps++;
+    u->cfi.low = end ? sp - RED_ZONE : 0;
+    u->cfi.high = end;
     if (lt_cfi_find(&u->cfi, key) != LT_CFI_FOUND || !lt_cfi_run(&u->cfi, key) ||
         u->cfi.row.reg[LT_CFI_RA].how == LT_CFI_UNDEFINED || !lt_cfi_apply(&u->cfi, &u->regs))
         return false;
@@ -71,52 +137,6 @@ full_registers(struct lt_unwinder_all *u, const struct lt_frame_start *at, uint3
     return true;
 }
 
-/* The end of the stack that holds sp, mapped up to there: a registered one or the
- * main thread's, below which the kernel leaves 128 MiB to no one else. 0 if
- * unknown, and then asked for when the walk that wants to know is over. */
-static uintptr_t stack_end(struct lt_unwinder_all *u, uintptr_t sp)
-{
-    if (sp >= u->stack_lo && sp < u->stack_hi)
-        return u->stack_hi;
-    if (!lt_main_stack) {
-        /* The program's name is the kernel's first push but for a few bytes. */
-        uintptr_t name = getauxval(AT_EXECFN);
-        lt_main_stack = name ? (name | 4095) + 1 : 1;
-    }
-    if (sp < lt_main_stack && lt_main_stack - sp < (128ul << 20))
-        return lt_main_stack;
-    u->stack_wanted = !u->stack_hi && u->stack_tries < LT_STACK_TRIES;
-    return 0;
-}
-
-static __attribute__((noinline, cold)) bool find_stack(struct lt_unwinder_all *u, uintptr_t sp)
-{
-    uintptr_t lo, hi;
-    u->stack_wanted = false;
-    u->stack_tries++;
-    if (!lt_stack_finder || !lt_stack_finder(sp, &lo, &hi))
-        return false;
-    u->stack_lo = lo;
-    u->stack_hi = hi;
-    return true;
-}
-static bool in_stack(uintptr_t end, uintptr_t lo, uintptr_t addr)
-{
-    return addr >= lo && addr < end && end - addr >= LT_UNIT && addr % LT_UNIT == 0;
-}
-
-/* May a step in an uncertain place read at addr? Beyond a guess only what is
- * known to be stack. Beyond a signal frame rules hold, but for windows such as
- * libgcc's, where it has put the registers of a landing pad into its own frame's
- * slots: an unknown stack (a coroutine's) gets the benefit of the doubt as long
- * as addresses only rise and not by much. */
-static bool may_read(uint32_t mode, uintptr_t end, uintptr_t lo, uintptr_t addr)
-{
-    if (end)
-        return in_stack(end, lo, addr);
-    return !(mode & LT_FRAME_GUESS) && addr >= lo && addr - lo < (1ul << 20) && addr % LT_UNIT == 0;
-}
-
 /* Every step but the common two. True: *s is the outer state. False: the walk
  * ends, *stop says why. The words read, and if fp mattered, are noted in *f. */
 static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
@@ -125,14 +145,21 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
                                                 enum lt_stop *stop)
 {
     struct lt_odd *const o = &u->odd[f->odd = u->odds++];
-    const bool guarded = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
-    const uintptr_t end = guarded || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
+    const bool by_register =
+        LT_WORD_KIND(word) == LT_KIND_FP || LT_WORD_KIND(word) == LT_KIND_ODD ||
+        (LT_WORD_KIND(word) == LT_KIND_WIDE && lt_wide[LT_WORD_OFF(word)].base == LT_KIND_FP);
+    const bool reaches = by_register && !(s->mode & LT_FRAME_GUESS);
+    const bool guarded = !reaches && (s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC));
+    const uintptr_t end =
+        guarded || reaches || LT_WORD_KIND(word) == LT_KIND_NONE ? stack_end(u, s->sp) : 0;
     /* Interrupted behind a pop, the row may name a slot that sp has passed. */
-    const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - 128 : old_sp;
+    const uintptr_t old_sp = s->sp, low = s->mode & LT_FRAME_EXACT ? old_sp - RED_ZONE : old_sp;
     uintptr_t cfa, ra_slot, fp_slot = 0;
     uint32_t mode = s->mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC);
     f->bits = s->mode | LT_FRAME_ODD;
     o->ra_slot = o->fp_slot = o->cfa_slot = 0;
+    if (f->odd == 0) /* what was memory in an earlier event */
+        u->cfi.low = u->cfi.high = u->cfi.page = 0;
 
     /* Only rules by fp and further guesses hold after a guess that leaves sp unknown. */
     if (!LT_GUESS_KNOWS_SP && (s->mode & LT_FRAME_GUESS) &&
@@ -175,14 +202,16 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
     case LT_KIND_SIGNAL:
         f->bits |= lt_arch_odd(word, o, s, &ra_slot, &fp_slot);
         if (guarded &&
-            (!may_read(mode, end, low, o->cfa_slot) || !may_read(mode, end, low, fp_slot)))
+            (!may_read(u, mode, end, low, o->cfa_slot) || !may_read(u, mode, end, low, fp_slot)))
+            goto bad_memory;
+        if (reaches && (!may_reach(u, end, low, o->cfa_slot) || !may_reach(u, end, low, fp_slot)))
             goto bad_memory;
         cfa = lt_load(o->cfa_slot);
         if (LT_WORD_KIND(word) == LT_KIND_ODD) {
             ra_slot += cfa;
             break;
         }
-        if (guarded && !may_read(mode, end, low, ra_slot))
+        if (guarded && !may_read(u, mode, end, low, ra_slot))
             goto bad_memory;
         o->ra_slot = ra_slot;
         o->fp_slot = fp_slot;
@@ -195,7 +224,10 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         /* Code that keeps a frame pointer, we hope. The end of the walk here is a
          * function of fp and of the words noted in *f. */
         *stop = LT_WORD_OFF(word) == LT_NONE_BAD ? LT_STOP_BAD_RULE : LT_STOP_NO_RULE;
-        if (LT_WORD_OFF(word) != LT_NONE_GUESS)
+        /* What lies among rules and was interrupted is a linkage table or a prologue:
+         * fp is the caller's yet, and the guess would leave the caller out. */
+        if (LT_WORD_OFF(word) != LT_NONE_GUESS &&
+            (LT_WORD_OFF(word) != LT_NONE_WITHIN || (s->mode & LT_FRAME_EXACT)))
             return false;
         f->bits |= LT_FRAME_USES_FP;
         if (s->fp == 0 && lt_mode == LT_UNWIND_FP)
@@ -223,18 +255,20 @@ static __attribute__((noinline)) bool step_slow(struct lt_unwinder_all *u,
         s->pc = u->regs.r[LT_CFI_RA];
         s->sp = u->regs.r[LT_CFI_SP];
         s->fp = u->regs.r[LT_CFI_FP];
-        s->mode = mode | (u->cfi.fde.signal ? LT_FRAME_EXACT | LT_FRAME_ASYNC : 0);
+        /* What such a rule led to is believed as little as what was interrupted. */
+        s->mode = mode | LT_FRAME_ASYNC | (u->cfi.fde.signal ? LT_FRAME_EXACT : 0);
         return true;
     default: *stop = LT_STOP_ROOT; return false;
     }
 
-    if ((mode & (LT_FRAME_GUESS | LT_FRAME_ASYNC)) &&
-        (cfa <= old_sp || !may_read(mode, end, low, ra_slot) ||
-         (fp_slot && !may_read(mode, end, low, fp_slot))))
+    if ((guarded || (mode & LT_FRAME_GUESS)) &&
+        (cfa <= old_sp || !may_read(u, mode, end, low, ra_slot) ||
+         (fp_slot && !may_read(u, mode, end, low, fp_slot))))
         goto bad_memory;
-    /* Even where rules are trusted, for functions that switch stacks have them,
-     * fp may be anything if some assembly lies about it. */
     if (cfa < 65536 || (uint64_t)cfa >> LT_ADDRESS_BITS || cfa % LT_UNIT)
+        goto bad_memory;
+    if (reaches &&
+        (!may_reach(u, end, low, ra_slot) || (fp_slot && !may_reach(u, end, low, fp_slot))))
         goto bad_memory;
     o->ra_slot = ra_slot;
     o->fp_slot = fp_slot;
@@ -250,6 +284,20 @@ bad_memory:
     f->bits |= LT_FRAME_USES_FP | LT_FRAME_FULL; /* too odd to be matched */
     *stop = LT_STOP_BAD_MEMORY;
     return false;
+}
+
+/* Why a walk ended at a return address of 0. Coroutines begin with one, and so do
+ * the stacks of code without unwind information; a thread's stack and the main one
+ * end at code whose rule says so, and a 0 there was read from a wrong slot. */
+static __attribute__((noinline, cold)) enum lt_stop stop_of_zero(struct lt_unwinder_all *u,
+                                                                 uintptr_t sp, uint32_t mode)
+{
+    const uintptr_t at = sp - LT_UNIT; /* in the frame */
+    if (mode & LT_FRAME_GUESS)
+        return LT_STOP_ROOT;
+    const bool known =
+        stack_end(u, at) || (u->stack_wanted && find_stack(u, at) && stack_end(u, at));
+    return known ? LT_STOP_BAD_RULE : LT_STOP_ROOT;
 }
 
 /* The result. (pc, sp, fp) is the state that the outermost fresh frame's step
@@ -306,9 +354,9 @@ unsigned lt_unwind(struct lt_unwinder *pub, const struct lt_frame_start *at)
         const uintptr_t key = lt_arch_key(pc, mode);
         const uint64_t packed = lt_arch_pack(key);
         if (LT_UNLIKELY(!LT_IS_CODE(key) || f == u->fresh_end))
-            LT_WALKED(0, pc == 0           ? LT_STOP_ROOT
-                         : LT_IS_CODE(key) ? LT_STOP_LIMIT
-                                           : LT_STOP_BAD_MEMORY);
+            LT_WALKED(0, LT_IS_CODE(key) ? LT_STOP_LIMIT
+                         : pc == 0       ? stop_of_zero(u, sp, mode)
+                                         : LT_STOP_BAD_MEMORY);
         uint64_t word = __atomic_load_n(&lt_l1[lt_l1_index(packed)], __ATOMIC_RELAXED);
         if (LT_UNLIKELY(((packed | u->gen) ^ word) & LT_WORD_TAG))
             word = lt_rule_miss(u, key);

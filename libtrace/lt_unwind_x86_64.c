@@ -12,7 +12,6 @@
 #define LT_ADDRESS_BITS 47
 #define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 
-#include "lt_libc.h"
 #include "lt_unwind_x86_tmpl.h"
 
 /* Offsets of registers in the kernel's signal frame, from the sp at which the
@@ -21,18 +20,10 @@
 #define SIGNAL_RSP 160
 #define SIGNAL_RIP 168
 
-#if defined(__GLIBC__)
-/* Lies in the loader, where _dl_find_object does not. */
-extern char lt_in_loader[] __asm__("__tls_get_addr") __attribute__((weak));
-#else
+#if !defined(__GLIBC__)
 extern char lt_exit[] __asm__("exit") __attribute__((weak));
 extern char lt_pthread_exit[] __asm__("pthread_exit") __attribute__((weak));
 #endif
-
-static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
-{
-    return r->how == how && r->expr_len == n && memcmp(r->expr, bytes, n) == 0;
-}
 
 /* mov $15, %rax; syscall: rt_sigreturn, in a libc that describes it nowhere. */
 static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
@@ -42,30 +33,26 @@ static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
            memcmp((const void *)pc, code, sizeof code - 1) == 0;
 }
 
-/* The kind of the code at pc, which has no FDE though others of its object have. */
-static unsigned without_fde(const struct lt_cfi_object *o, uintptr_t pc)
+static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
 {
+    (void)found;
 #if defined(__GLIBC__)
-    /* In the loader and in libc it is where stacks begin: _dl_start_user and
-     * __start_context. */
-    uintptr_t loader = (uintptr_t)lt_in_loader, libc = (uintptr_t)lt_in_libc;
-    bool ours = (loader >= o->start && loader < o->end) || (libc >= o->start && libc < o->end);
-    (void)pc;
-    return ours ? LT_KIND_END : LT_KIND_NONE;
+    (void)key;
+    return lt_is_libc(o); /* _dl_start_user, __start_context */
 #else
     /* musl is built without FDEs. The caller of main or of a thread's function
      * hands its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
+    const uintptr_t pc = key + 1;
     const uint8_t *code = (const uint8_t *)pc;
     int32_t by;
     if (pc < o->start || pc + 16 > o->end)
-        return LT_KIND_NONE;
+        return false;
     code += code[0] == 0x48;
     code += (code[0] == 0x89 && code[1] == 0xc7) || (code[0] == 0x63 && code[1] == 0xf8) ? 2 : 0;
     memcpy(&by, code + 1, 4);
-    uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
-    bool end =
-        code[0] == 0xe8 && (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
-    return end ? LT_KIND_END : LT_KIND_NONE;
+    const uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
+    return code[0] == 0xe8 &&
+           (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
 #endif
 }
 
@@ -78,8 +65,8 @@ static uint64_t classify_wide(uint32_t base, int64_t off, int64_t ra, int64_t fp
     return i == LT_WIDE_COUNT ? LT_WORD(LT_KIND_FULL, 1, 0) : LT_WORD(LT_KIND_WIDE, 1, i);
 }
 
-static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
-                             uintptr_t key)
+static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_row *row,
+                                     uintptr_t key)
 {
     const uint64_t full = LT_WORD(LT_KIND_FULL, 1, 0);
     const struct lt_cfi_rule *ra = &row->reg[LT_CFI_RA], *fp = &row->reg[LT_CFI_FP];
@@ -151,31 +138,10 @@ static uint64_t classify_row(const struct lt_cfi_fde *fde, const struct lt_cfi_r
     return classify_wide(base, off, ra->off, fp_off);
 }
 
-static uint64_t lt_arch_classify(struct lt_unwinder_all *u, uintptr_t key)
+static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
+                                 uintptr_t key)
 {
-    if (lt_mode == LT_UNWIND_FP)
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-    enum lt_cfi_found found = lt_cfi_find(&u->cfi, key);
-    const struct lt_cfi_object *o = &u->cfi.object;
-    if (o->end)
-        lt_object_seen(o);
-    switch (found) {
-    case LT_CFI_FOUND:
-        if (lt_cfi_run(&u->cfi, key))
-            return classify_row(&u->cfi.fde, &u->cfi.row, key);
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
-    case LT_CFI_NO_FDE:
-    case LT_CFI_NO_TABLE:
-        if (is_sigreturn(o, key + 1))
-            return LT_WORD(LT_KIND_SIGNAL, 1, 0);
-        if (without_fde(o, key + 1) == LT_KIND_END)
-            return LT_WORD(LT_KIND_END, 1, 0);
-        return LT_WORD(LT_KIND_NONE, 1, found == LT_CFI_NO_TABLE ? LT_NONE_GUESS : LT_NONE_END);
-    case LT_CFI_NO_OBJECT:
-        __atomic_store_n(&lt_seen_none, 1, __ATOMIC_RELAXED);
-        return LT_WORD(LT_KIND_NONE, 1, LT_NONE_GUESS);
-    default: return LT_WORD(LT_KIND_NONE, 1, LT_NONE_BAD);
-    }
+    return (found == LT_CFI_NO_FDE || found == LT_CFI_NO_TABLE) && is_sigreturn(o, key + 1);
 }
 
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,

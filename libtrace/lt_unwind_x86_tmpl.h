@@ -64,6 +64,11 @@ static inline uint32_t lt_arch_realigned(uint64_t word, struct lt_odd *o, const 
     return LT_FRAME_USES_FP;
 }
 
+static bool expr_is(const struct lt_cfi_rule *r, enum lt_cfi_how how, const char *bytes, size_t n)
+{
+    return r->how == how && r->expr_len == n && memcmp(r->expr, bytes, n) == 0;
+}
+
 /* There is none, and no rule that says so. */
 static inline uintptr_t lt_arch_link(const struct lt_odd *signal)
 {

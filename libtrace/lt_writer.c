@@ -88,6 +88,7 @@ void lt_stop(struct lt_context *context, int reason, int error)
     if (was != LT_ACTIVE)
         return;
     lt_process.stopped = true;
+    lt_process.stopped_for = reason;
     if (lt_config.debug)
         lt_say("tracing stopped: the trace cannot be written on", NULL, error);
     bool told = false;

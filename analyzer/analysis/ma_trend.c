@@ -29,7 +29,7 @@
 #define PILED 0.1          /* of its level, in a quarter: growth that shows under any waves */
 #define FREED 0.1          /* of what was ever allocated: the stack turns over */
 #define WORK_SHARE 0.25    /* of the work lies in the stack's life: its clock is fine enough */
-#define IDLE 0.1           /* of the usual rate of work */
+#define IDLE 0.2           /* of the usual rate of work */
 #define LONGEST_PAUSE 0.45 /* of the run */
 #define EVEN 0.3           /* quarters of a steady growth differ by less, of their mean */
 #define FASTER 1.25        /* times the rate before: it grows ever faster by the wall's clock */
@@ -155,10 +155,12 @@ static struct quarters quarters_by_time(const struct view *view)
                              .last = view->kept[view->end] - last};
 }
 
-/* Allocations of the process elsewhere, up to the end of an interval. */
+/* The work of the process up to the end of an interval: its allocations, but for the share
+ * of the stack's own that stayed. So what the stack itself took and gave back is work, too. */
 static double work_at(const struct ma_trend_input *in, unsigned i)
 {
-    return in->work[i] - in->made[i];
+    const double made = in->made[in->n - 1];
+    return in->work[i] - (made > 0 ? in->made[i] * least_of(1, in->blocks / made) : 0);
 }
 
 /* The same by the work. False if there is too little of it to be a clock. */
@@ -435,7 +437,8 @@ struct ma_trend ma_trend_judge(const struct ma_trend_input *in)
     const unsigned n = in->n - 1, end = view.end, before = end - n / YOUNG_PART;
     if (in->last <= n / 4 && view.kept[end] > 0)
         return answer(trend, MA_TREND_STARTUP, MA_WHY_PLAIN,
-                      0.5 + 0.5 * (double)(end - in->last) / end);
+                      least_of(0.5 + 0.5 * (double)(end - in->last) / end,
+                               in->ended < end ? PART_SURE : 1)); /* or its leak, until then */
     if (view.kept[before] <= YOUNG_SHARE * in->level)
         return in->blocks >= YOUNG_BLOCKS && in->made[before] >= 2 * in->blocks
                    ? answer(trend, MA_TREND_PLATEAU, MA_WHY_TURNS, PART_SURE)

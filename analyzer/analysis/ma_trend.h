@@ -7,8 +7,9 @@
  * live from then to the end. It can only rise. A leak raises it to the end, a
  * cache until it is full, a table once; what comes and goes does not touch it.
  *
- * Two clocks: that of the wall, and the work of the process, its allocations at other
- * stacks. A leak grows with the work, or with the time, as long as there is some of it.
+ * Two clocks: that of the wall, and the work of the process, its allocations but
+ * those of the stack that stayed. A leak grows with the work, or with the time, as long as there is
+ * some of it.
  */
 #ifndef MA_TREND_H
 #define MA_TREND_H

@@ -54,6 +54,8 @@ static void write_head(FILE *out, const struct ma_analysis *analysis, const char
     fprintf(out, ",\"time_ns\":%" PRIu64 ",\"pid\":%" PRIu64,
             ma_clock_ns(&analysis->trace, merged->process, event->time),
             ma_process_pid(merged->process));
+    if (merged->process->elsewhere)
+        fprintf(out, ",\"process\":%" PRIu32, merged->process->index);
     if (merged->stream && merged->stream->known)
         fprintf(out, ",\"tid\":%" PRIu64, merged->stream->tid);
     fprintf(out, ",\"stream\":%" PRIu32, merged->number);

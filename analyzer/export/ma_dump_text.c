@@ -3,7 +3,9 @@
  * --dump=text: the log grammar of malloc-stat. Entries begin with '+', name,
  * size and address, then the frames of the stack, and end with '-'. Lines with
  * '#' say what that grammar has no words for: a "# PID" wherever the process of
- * the entries changes. A realloc that moves its block is two entries,
+ * the entries changes, "# MARK", "# BEGIN" and "# END" with the text of a mark. INIT
+ * has the two numbers of any entry: in malloc-stat what its own start took, here none.
+ * A realloc that moves its block is two entries,
  * realloc-free for the old and realloc-realloc for the new.
  */
 #include <errno.h>
@@ -36,7 +38,7 @@ static void begin_process(FILE *out, const struct ma_process *process)
         free(line);
         maps += length + (maps[length] == '\n');
     }
-    fputs("+ INIT\n-\n", out);
+    fputs("+ INIT 0 0x0\n-\n", out);
 }
 
 /* The end of the latest process, if it has ended, and in the window. */
@@ -72,6 +74,8 @@ static int enter(struct ma_dump *dump, const struct ma_process *process)
     if (process != dump->current) {
         end_process(dump);
         fprintf(dump->out, "# PID %" PRIu64 "\n", ma_process_pid(process));
+        if (dump->analysis->trace.places && process->record.pid_namespace)
+            fprintf(dump->out, "# NAMESPACE %" PRIu64 "\n", process->record.pid_namespace);
         dump->current = process;
     }
     return dump->analysis->filter && process->known && !header_written(dump, process)
@@ -127,6 +131,38 @@ static int write_event(const struct ma_dump *dump, const struct ma_merged *merge
     }
 }
 
+/* A mark, at its place among the entries of its process: with a filter of one that has
+ * an entry. */
+static int write_mark(struct ma_dump *dump, const struct ma_merged *merged)
+{
+    static const char *const names[] = {
+        [MLF_MARK_POINT] = "MARK",
+        [MLF_MARK_BEGIN] = "BEGIN",
+        [MLF_MARK_END] = "END",
+    };
+    const struct ma_analysis *analysis = dump->analysis;
+    struct ma_record record;
+    const char *problem;
+    if (ma_record_decode(&record, merged->event->function, MLF_EVENTS, merged->event->record,
+                         (size_t)merged->event->size, &problem) <= 0 ||
+        record.tag != MLF_REC_MARK)
+        return 0;
+    if (analysis->filter &&
+        (!header_written(dump, merged->process) ||
+         !ma_filter_has(analysis->filter, merged->process,
+                        ma_clock_ns(&analysis->trace, merged->process, merged->event->time))))
+        return 0;
+    const uint64_t kind = record.brief.mark.kind;
+    char *name = strndup((const char *)record.brief.mark.name.data, record.brief.mark.name.size);
+    int result = name ? enter(dump, merged->process) : -ENOMEM;
+    if (result == 0)
+        header_line(dump->out,
+                    kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "MARK",
+                    name);
+    free(name);
+    return result;
+}
+
 static int begin_text(struct ma_dump *dump)
 {
     const struct ma_filter *filter = dump->analysis->filter;
@@ -164,6 +200,10 @@ static int event_text(struct ma_dump *dump, const struct ma_merged *merged)
             result = write_event(dump, &shown);
         break;
     }
+    case MA_EVENT_RECORD:
+        if (merged->event->function == MLF_REC_MARK)
+            result = write_mark(dump, merged);
+        break;
     default: break;
     }
     return result < 0 ? result : ferror(dump->out) ? -EIO : 0;

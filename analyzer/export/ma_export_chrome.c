@@ -16,6 +16,7 @@
 #include "ma_clock.h"
 #include "ma_export.h"
 #include "ma_export_strings.h"
+#include "ma_identity.h"
 #include "ma_observer.h"
 #include "ma_text.h"
 #include "mlog_version.h"
@@ -114,6 +115,12 @@ static void begin_event(struct chrome *to, const char *name, const char *phase, 
     fprintf(to->out, ",\"ph\":\"%s\",\"pid\":%" PRIu64, phase, pid);
 }
 
+/* Tracks are told apart by this number alone. */
+static uint64_t track_of(const struct ma_process *process)
+{
+    return process->elsewhere ? (uint64_t)1 << 31 | process->index : ma_process_pid(process);
+}
+
 static void write_time(struct chrome *to, uint64_t ns)
 {
     fprintf(to->out, ",\"ts\":%" PRIu64 ".%03u", ns / 1000, (unsigned)(ns % 1000));
@@ -127,7 +134,7 @@ static int marked(void *context, const struct ma_seen *seen, const struct ma_mar
     uint32_t id = ma_strings_add(&to->marks, mark->name);
     if (id == MA_NONE)
         return -ENOMEM;
-    begin_event(to, mark->name, phase, ma_process_pid(seen->process));
+    begin_event(to, mark->name, phase, track_of(seen->process));
     fprintf(to->out, ",\"tid\":%" PRIu64 ",\"cat\":\"mark\"",
             seen->stream && seen->stream->known ? seen->stream->tid
                                                 : ma_process_pid(seen->process));
@@ -157,10 +164,15 @@ static void write_process(struct chrome *to, const struct ma_process *process)
         process->index < to->n_series ? &to->series[process->index] : NULL;
     const struct ma_process *named = ma_process_program(process);
     const char *program = ma_process_text(named, MLF_TEXT_EXE), *slash = strrchr(program, '/');
-    uint64_t pid = ma_process_pid(process);
+    char name[128 + MA_PROCESS_NAME], where[MA_PROCESS_NAME];
+    uint64_t pid = track_of(process);
     begin_event(to, "process_name", "M", pid);
     fputs(",\"args\":{\"name\":", to->out);
-    ma_write_json_string(to->out, slash && slash[1] ? slash + 1 : program);
+    program = slash && slash[1] ? slash + 1 : program;
+    if (process->elsewhere)
+        snprintf(name, sizeof name, "%.120s %s", program,
+                 ma_process_name(&to->analysis->trace, process, where));
+    ma_write_json_string(to->out, process->elsewhere ? name : program);
     fputs("}}", to->out);
     for (size_t i = 0; series && i < series->n; i++) {
         const struct slot *slot = &series->slots[i];

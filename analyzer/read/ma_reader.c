@@ -301,7 +301,7 @@ static int refuse(struct ma_reader *reader, const unsigned char *p, size_t size,
         return ma_fail_at(error, -EPROTO, 0,
                           "%s: is not an mlog trace but text (\"%s\"): the program's output, if a "
                           "shell other than bash took 1022>FILE for an argument and >FILE; what "
-                          "works in every shell is MLOG_OUT=FILE LD_PRELOAD=libmlog.so COMMAND",
+                          "works in every shell is mlog run COMMAND",
                           name, found);
     return ma_fail_at(error, -EPROTO, 0,
                       "%s: is not an mlog trace: expected \\x89mlog at offset 0, found \"%s\"",

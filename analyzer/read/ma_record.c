@@ -64,6 +64,12 @@ static void decode_process(struct ma_process_record *process, struct ma_cursor *
     process->smallest_usable = ma_cursor_vu(cursor);
     process->page_size = ma_cursor_vu(cursor);
     process->pointer_bytes = ma_cursor_vu(cursor);
+    process->pid_namespace = process->birth = process->machine = 0;
+    if (cursor->failed || cursor->at == cursor->end)
+        return; /* before 1.3 */
+    process->pid_namespace = ma_cursor_vu(cursor);
+    process->birth = ma_cursor_vu(cursor);
+    process->machine = ma_cursor_u64(cursor);
 }
 
 static bool decode_module(struct ma_module_record *module, struct ma_cursor *cursor)

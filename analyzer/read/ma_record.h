@@ -26,6 +26,7 @@ struct ma_process_record {
     uint64_t inherited_nodes, inherited_modules;
     uint64_t clock, tick_shift, counts_per_second, monotonic_ns, realtime_ns;
     uint64_t block_header, block_grain, smallest_usable, page_size, pointer_bytes;
+    uint64_t pid_namespace, birth, machine; /* 0: not told */
 };
 
 struct ma_module_record {

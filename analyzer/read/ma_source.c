@@ -485,7 +485,7 @@ static int start_buffer(struct ma_source *source, struct ma_error *error)
         return ma_fail(error, -ENODATA, "%s: %s", source->name, source->problem);
     if (source->length == 0)
         return ma_fail_at(error, -ENODATA, 0,
-                          "%s: is empty, expected an mlog trace; 1022>FILE works in bash alone, "
+                          "%s: is empty, expected an mlog trace; 1022>FILE works in bash and fish, "
                           "mlog run PROG in every shell; mlog doctor PROG tells whether it can "
                           "be traced",
                           source->name);

@@ -68,6 +68,7 @@ void ma_trace_free(struct ma_trace *trace)
     free(trace->processes);
     free(trace->streams);
     ma_map_free(&trace->process_of);
+    ma_map_free(&trace->first_of_pid);
     ma_map_free(&trace->stream_of);
     ma_map_free(&trace->thread_of);
 }
@@ -122,6 +123,24 @@ bool ma_trace_is_full(const struct ma_trace *trace, const struct ma_process *pro
            ma_map_get(&trace->stream_of, (uint64_t)process->index << 32 | number) == MA_NONE;
 }
 
+/* Notes whether the pid of a process is that of another in another place, too. */
+static int note_pid_of(struct ma_trace *trace, struct ma_process *process)
+{
+    uint32_t index = ma_map_get(&trace->first_of_pid, process->record.pid);
+    if (index == MA_NONE)
+        return ma_map_set(&trace->first_of_pid, process->record.pid, process->index);
+    struct ma_process *first = trace->processes[index];
+    const struct ma_process_record *a = &first->record, *b = &process->record;
+    const bool machines = a->machine && b->machine && a->machine != b->machine;
+    const bool namespaces =
+        a->pid_namespace && b->pid_namespace && a->pid_namespace != b->pid_namespace;
+    process->elsewhere = machines || namespaces;
+    first->machines |= machines;
+    first->namespaces |= namespaces;
+    trace->places |= process->elsewhere;
+    return 0;
+}
+
 int ma_process_define(struct ma_trace *trace, struct ma_process *process,
                       const struct ma_process_record *record)
 {
@@ -141,7 +160,7 @@ int ma_process_define(struct ma_trace *trace, struct ma_process *process,
             process->parent->heirs++;
         }
     }
-    return 0;
+    return note_pid_of(trace, process);
 }
 
 int ma_process_add_text(struct ma_process *process, uint64_t what, struct ma_bytes bytes)
@@ -377,6 +396,16 @@ int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
         .path = path,
     };
     return 0;
+}
+
+const char *ma_process_setting(const struct ma_process *process, const char *name)
+{
+    const struct ma_text *text = &ma_process_program(process)->texts[MLF_TEXT_SETTINGS];
+    const size_t length = strlen(name);
+    for (size_t at = 0; at < text->size; at += strlen(text->data + at) + 1)
+        if (!strncmp(text->data + at, name, length) && text->data[at + length] == '=')
+            return text->data + at + length + 1;
+    return "";
 }
 
 static bool is_text(const char *text, struct ma_bytes bytes)

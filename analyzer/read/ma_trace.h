@@ -12,7 +12,7 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_BOOT_ID + 1)        /* texts of a process, by what they are */
+#define MA_TEXTS (MLF_TEXT_SETTINGS + 1)       /* texts of a process, by what they are */
 #define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
 #define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
 #define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
@@ -66,6 +66,9 @@ struct ma_process {
     bool known;     /* a PROCESS record was read; without one, defaults */
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
+    bool namespaces;           /* its pid is that of another in another pid namespace, too, ... */
+    bool machines;  /* ... or of another machine, or boot; told of the pid's first process */
+    bool elsewhere; /* its pid is that of another in another place, which appeared first */
     uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 
@@ -106,6 +109,8 @@ struct ma_trace {
     struct ma_process **processes;
     size_t n_processes, process_capacity;
     struct ma_map process_of;
+    struct ma_map first_of_pid;
+    bool places; /* a pid is that of processes of several places (ma_identity.h) */
     const struct ma_process *first_known; /* of the known ones the first to appear, or NULL */
     struct ma_stream **streams;
     size_t n_streams, stream_capacity;
@@ -174,6 +179,9 @@ uint64_t ma_process_address(const struct ma_process *process, const struct ma_no
 
 /* Text of a process; "" if the trace has none. */
 const char *ma_process_text(const struct ma_process *process, unsigned what);
+
+/* The value of a setting of the process's program, "" if it has none. */
+const char *ma_process_setting(const struct ma_process *process, const char *name);
 
 /* The process whose texts tell what this one runs: a child of a fork has none of
  * its own and runs its parent's program. */

@@ -60,6 +60,7 @@ struct ma_account {
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
     bool waits;      /* to be retired, if it does not come back for a while */
+    bool followed;   /* its pid is that of a later image or process of the same place */
     bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */
     bool revived;    /* it came back after it was retired */
     uint64_t retired_bytes, retired_blocks; /* of live_bytes and live_blocks: what was retired */

@@ -37,7 +37,7 @@ void ma_replay_free(struct ma_replay *replay)
     free(replay->ending);
     free(replay->left);
     free(replay->states);
-    ma_map_free(&replay->account_of_pid);
+    ma_pids_free(&replay->pids);
 }
 
 /* States for all streams that the trace knows by now. */

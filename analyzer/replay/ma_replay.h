@@ -13,6 +13,7 @@
 #define MA_REPLAY_H
 
 #include "ma_account.h"
+#include "ma_identity.h"
 #include "ma_merge.h"
 #include "ma_observer.h"
 
@@ -67,7 +68,7 @@ struct ma_replay {
     size_t n_accounts;
     struct ma_stream_state *states; /* by stream index */
     size_t n_states;
-    struct ma_map account_of_pid;
+    struct ma_pids pids;        /* index of the latest account */
     struct ma_account **ending; /* those whose end was told, to leave the joint heap */
     size_t n_ending, ending_capacity;
     struct ma_observers observers;

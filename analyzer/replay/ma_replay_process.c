@@ -73,19 +73,20 @@ static int wait_to_retire(struct ma_replay *replay, struct ma_account *account, 
 }
 
 /* True if the process ended by an exec, and the program that it began has not appeared. */
-static bool may_have_failed(const struct ma_replay *replay, const struct ma_process *process)
+static bool may_have_failed(const struct ma_account *account)
 {
-    return process->ended && process->end_how == MLF_END_EXEC &&
-           ma_map_get(&replay->account_of_pid, process->record.pid) == process->index;
+    const struct ma_process *process = account->process;
+    return process->ended && process->end_how == MLF_END_EXEC && process->known &&
+           !account->followed;
 }
 
 /* True if the process left and nothing will ask for its blocks or nodes. A process
  * with live forked children is reconsidered once its last child is retired; one
  * whose exec may have failed, once its successor appears. */
-static bool may_retire(const struct ma_replay *replay, const struct ma_account *account)
+static bool may_retire(const struct ma_account *account)
 {
     return account->gone && !account->ending && !account->inherits.n_forks &&
-           !account->process->heirs && !may_have_failed(replay, account->process);
+           !account->process->heirs && !may_have_failed(account);
 }
 
 static int retire(struct ma_replay *replay, struct ma_account *account, uint64_t ticks)
@@ -110,7 +111,7 @@ int ma_replay_retire_due(struct ma_replay *replay, uint64_t ticks)
            replay->left[replay->left_at].due <= ticks) {
         struct ma_account *account = replay->left[replay->left_at++].account;
         account->waits = false;
-        if (may_retire(replay, account))
+        if (may_retire(account))
             result = retire(replay, account, ticks);
     }
     replay->retire_due =
@@ -184,15 +185,23 @@ static int will_end(struct ma_replay *replay, struct ma_account *account)
     return 0;
 }
 
-/* A new program image or child: whoever had its pid before is over. */
+static const struct ma_process_record *record_of(const void *context, uint32_t index)
+{
+    const struct ma_replay *replay = context;
+    return &replay->accounts[index]->process->record;
+}
+
+/* A new program image or child: whoever had its pid before, in its place, is over. */
 static int note_pid(struct ma_replay *replay, struct ma_account *account)
 {
-    uint64_t pid = account->process->record.pid;
-    uint32_t former = ma_map_get(&replay->account_of_pid, pid);
-    if (former != MA_NONE && former != account->process->index && replay->accounts[former] &&
-        will_end(replay, replay->accounts[former]) < 0)
-        return -ENOMEM;
-    return ma_map_set(&replay->account_of_pid, pid, account->process->index);
+    const struct ma_process_record *record = &account->process->record;
+    uint32_t former = ma_pids_find(&replay->pids, record, record->pid, record_of, replay);
+    if (former != MA_NONE && former != account->process->index) {
+        replay->accounts[former]->followed = true;
+        if (will_end(replay, replay->accounts[former]) < 0)
+            return -ENOMEM;
+    }
+    return ma_pids_set(&replay->pids, record, account->process->index);
 }
 
 static int on_fork(struct ma_replay *replay, struct ma_account *account,

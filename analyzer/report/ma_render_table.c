@@ -14,6 +14,8 @@
 
 #define COLUMNS 16
 #define BAR 20
+#define LAST_LEAST 10  /* columns of a last text, else it gets a line of its own, */
+#define BELOW 10       /* indented so far */
 #define NAME_LEAST 16  /* columns of a name that is shortened for its place */
 #define HIDDEN_LEAST 3 /* lines that are worth a line that says so */
 
@@ -87,6 +89,11 @@ static void write_row(FILE *out, const struct ma_value *row, const size_t *width
             continue;
         const bool last = at + 1 == n, number = cell->type != MA_TEXT && cell->unit != MA_BAR;
         const char *text = heading ? cell->title : ma_human(cell, buffer);
+        if (last && at && cell->type == MA_TEXT && used + 2 + LAST_LEAST > width) {
+            putc('\n', out); /* it has no room behind the others */
+            pad(out, BELOW - 2);
+            used = BELOW - 2;
+        }
         pad(out, 2);
         used += 2;
         if (number)

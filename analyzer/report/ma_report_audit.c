@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
 #include "ma_report.h"
+#include "ma_report_cut.h"
 #include "ma_text.h"
 
 struct sayer {
@@ -21,6 +23,8 @@ struct sayer {
 
 #define COUNT(number) ma_human_count((char[MA_HUMAN_SIZE]){0}, number)
 #define S(number) ((number) == 1 ? "" : "s")
+#define NAME(analysis, process)                                                                    \
+    ma_process_name(&(analysis)->trace, process, (char[MA_PROCESS_NAME]){0})
 #define SAY(sayer, ...) ma_model_format((sayer)->model, (sayer)->warnings, NULL, NULL, __VA_ARGS__)
 
 #define RANGES_SHOWN 10
@@ -67,6 +71,40 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
 
 #define LOSSES_SHOWN 5
 
+/* A reason as a person understands it; ma_loss_name is for machines. */
+static const char *reason_in_words(uint64_t reason)
+{
+    static const char *const words[] = {
+        [MLF_LOSS_MEMORY] = "no memory was left for tracing",
+        [MLF_LOSS_SINK_FULL] = "no space was left for the trace",
+        [MLF_LOSS_SINK_GONE] = "the trace's file or reader went away",
+        [MLF_LOSS_SIGNAL] = "in signal handlers that interrupted the recording",
+        [MLF_LOSS_CHOICE] = "dropped by choice, MLOG_ON_FULL=drop, as its reader was slow",
+        [MLF_LOSS_SANDBOX] = "the program's sandbox forbids it",
+    };
+    return reason < sizeof words / sizeof *words && words[reason] ? words[reason]
+                                                                  : "for an unknown reason";
+}
+
+/* Say what to do about a recording that stopped. */
+static void say_remedy(struct sayer *sayer, uint64_t reason)
+{
+    if (reason == MLF_LOSS_SANDBOX)
+        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
+                   "switch its sandbox off for the run to see the rest.");
+    if (reason == MLF_LOSS_MEMORY)
+        SAY(sayer,
+            "  A limit of the process (RLIMIT_AS, which is ulimit -v, or RLIMIT_DATA) left no "
+            "memory for tracing beside the program's own; raise it for the run.");
+    if (reason == MLF_LOSS_SINK_FULL)
+        SAY(sayer, "  The disk, a quota or the limit of a file's size (ulimit -f) was reached; "
+                   "trace to where there is more, or less by MLOG_COMPRESS=zstd.");
+    if (reason == MLF_LOSS_SINK_GONE)
+        SAY(sayer, "  The reader of the pipe or the connection ended, the file was cut or "
+                   "overwritten, or its name and descriptor 1022 were gone; keep the reader "
+                   "running to the end, and give each run a file of its own.");
+}
+
 static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
 {
     const struct ma_trace *trace = &analysis->trace;
@@ -79,11 +117,10 @@ static void say_losses(struct sayer *sayer, const struct ma_analysis *analysis)
             if (!stream->lost[reason])
                 continue;
             if (shown++ < LOSSES_SHOWN)
-                SAY(sayer, "  %s of thread %llu%s%s%s, process %llu: %s",
-                    COUNT(stream->lost[reason]), (unsigned long long)stream->tid,
-                    stream->name && *stream->name ? " (" : "", stream->name ? stream->name : "",
-                    stream->name && *stream->name ? ")" : "",
-                    (unsigned long long)ma_process_pid(stream->process), ma_loss_name(reason));
+                SAY(sayer, "  %s of thread %llu%s%s%s, process %s: %s", COUNT(stream->lost[reason]),
+                    (unsigned long long)stream->tid, stream->name && *stream->name ? " (" : "",
+                    stream->name ? stream->name : "", stream->name && *stream->name ? ")" : "",
+                    NAME(analysis, stream->process), reason_in_words(reason));
             else
                 more++;
         }
@@ -99,15 +136,9 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
         say_losses(sayer, analysis);
     uint64_t reason = ma_audit_stop_reason(audit), error = ma_audit_stop_errno(audit);
     if (reason)
-        SAY(sayer, "Recording stopped before the program's end: %s%s%s.", ma_loss_name(reason),
+        SAY(sayer, "Recording stopped before the program's end: %s%s%s.", reason_in_words(reason),
             error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
-    if (reason == MLF_LOSS_SANDBOX)
-        SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
-                   "switch its sandbox off for the run to see the rest.");
-    if (reason == MLF_LOSS_MEMORY)
-        SAY(sayer,
-            "  A limit of the process (RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK with mlockall, "
-            "a cgroup's) left no memory for tracing; raise it for the run.");
+    say_remedy(sayer, reason);
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
@@ -188,11 +219,10 @@ static bool add_unseen(struct ma_analysis *analysis, struct ma_model *model, str
     }
     if (account)
         SAY(sayer,
-            "Private memory of process %llu grew by %s while the heap held %s at most: %s "
+            "Private memory of process %s grew by %s while the heap held %s at most: %s "
             "came past malloc (%s).",
-            (unsigned long long)ma_process_pid(account->process),
-            ma_human_bytes(a, account->unseen.grown), ma_human_bytes(b, account->unseen.heap),
-            ma_human_bytes(c, account->unseen.bytes),
+            NAME(analysis, account->process), ma_human_bytes(a, account->unseen.grown),
+            ma_human_bytes(b, account->unseen.heap), ma_human_bytes(c, account->unseen.bytes),
             executable->n_allocators ? executable->allocators[0].name
                                      : "direct mmap, or an allocator that is not called malloc");
     return account || executable->n_allocators;
@@ -215,21 +245,6 @@ static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
                    "read without running it: put its lines into a file for --suppressions.");
     if (analysis->suppressions_problem[0])
         SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
-}
-
-static uint64_t count_cut(const uint64_t cut[MLF_FIRST_NODE])
-{
-    uint64_t sum = 0;
-    for (size_t i = 1; i < MLF_FIRST_NODE; i++)
-        sum += cut[i];
-    return sum;
-}
-
-/* Why a row's stack is cut, 0 if it is not. Of one that is not defined the audit tells
- * elsewhere. */
-static uint32_t cut_of(const struct ma_analysis *analysis, const struct ma_row *row)
-{
-    return row->stack == MA_ROOT_UNKNOWN ? 0 : ma_stacks_root(&analysis->stacks, row->stack);
 }
 
 /* Processes of whose last events a stream may lack some: who is killed delivers no more,
@@ -266,8 +281,7 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
             continue;
         const char *program = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
         shown++;
-        SAY(sayer, "  process %llu%s%s", (unsigned long long)ma_process_pid(process),
-            *program ? ", " : "", program);
+        SAY(sayer, "  process %s%s%s", NAME(analysis, process), *program ? ", " : "", program);
     }
     if (n > UNENDED_SHOWN)
         SAY(sayer, "  and %s more", COUNT(n - UNENDED_SHOWN));
@@ -318,71 +332,6 @@ static void say_guesses(struct sayer *sayer, const struct ma_analysis *analysis)
             "%s step%s over code without unwind information (generated code, assembly) went "
             "by the frame pointer, within the bounds of the stack: its callers may be missing.",
             COUNT(n), n == 1 ? "" : "s");
-}
-
-/* How many of the bytes lie under stacks whose outer end is not in the trace. */
-struct cut_bytes {
-    uint64_t allocated, all_allocated;
-    uint64_t peak, all_peak;
-    uint64_t leaked, all_leaked;
-};
-
-static struct cut_bytes sum_cut_bytes(struct ma_analysis *analysis)
-{
-    struct cut_bytes sum = {0};
-    for (size_t i = 0; i < analysis->n_rows; i++) {
-        const struct ma_row *row = &analysis->rows[i];
-        sum.all_allocated += row->bytes;
-        sum.all_peak += row->peak_bytes;
-        sum.all_leaked += row->leaked_bytes;
-        if (!cut_of(analysis, row))
-            continue;
-        sum.allocated += row->bytes;
-        sum.peak += row->peak_bytes;
-        sum.leaked += row->leaked_bytes;
-    }
-    return sum;
-}
-
-static void add_cut_bytes(struct ma_model *model, struct ma_value *audit,
-                          const struct cut_bytes *bytes)
-{
-    struct ma_value *object =
-        ma_model_object(model, audit, "truncated_stack_bytes", NULL, MA_FIELDS);
-    ma_model_number(model, object, "allocated", NULL, MA_BYTES, bytes->allocated);
-    ma_model_number(model, object, "peak", NULL, MA_BYTES, bytes->peak);
-    ma_model_number(model, object, "leaked", NULL, MA_BYTES, bytes->leaked);
-}
-
-static double percent(uint64_t part, uint64_t all)
-{
-    return all ? 100.0 * (double)part / (double)all : 0;
-}
-
-/* Of the stacks that allocated, those whose outer end is not in the trace. */
-static void say_cut_stacks(struct sayer *sayer, const uint64_t cut[MLF_FIRST_NODE],
-                           const struct cut_bytes *bytes)
-{
-    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE], c[MA_HUMAN_SIZE];
-    if (cut[MLF_ROOT_NO_RULE])
-        SAY(sayer,
-            "%s stack%s cut where code has no unwind information (generated code, "
-            "assembly).",
-            COUNT(cut[MLF_ROOT_NO_RULE]), cut[MLF_ROOT_NO_RULE] == 1 ? " is" : "s are");
-    uint64_t other = count_cut(cut) - cut[MLF_ROOT_NO_RULE];
-    if (other)
-        SAY(sayer,
-            "%s stack%s cut (%s at the depth limit, %s at unreadable memory, %s for want "
-            "of room).",
-            COUNT(other), other == 1 ? " is" : "s are", COUNT(cut[MLF_ROOT_DEPTH_LIMIT]),
-            COUNT(cut[MLF_ROOT_BAD_MEMORY]), COUNT(cut[MLF_ROOT_TABLE_FULL]));
-    if (count_cut(cut))
-        SAY(sayer,
-            "  Under cut stacks lie %.1f %% of the bytes allocated (%s), %.1f %% of the peak's "
-            "(%s) and %.1f %% of those never freed (%s).",
-            percent(bytes->allocated, bytes->all_allocated), ma_human_bytes(a, bytes->allocated),
-            percent(bytes->peak, bytes->all_peak), ma_human_bytes(b, bytes->peak),
-            percent(bytes->leaked, bytes->all_leaked), ma_human_bytes(c, bytes->leaked));
 }
 
 /* The object as a person names it. Writes to buffer, or not. */
@@ -489,7 +438,7 @@ static int compare_skipped(const void *a, const void *b)
 }
 
 static void add_counts(struct ma_model *model, struct ma_value *object,
-                       const struct ma_analysis *analysis, const uint64_t cut[MLF_FIRST_NODE])
+                       const struct ma_analysis *analysis)
 {
     const struct ma_audit *audit = &analysis->trace.audit;
     const struct {
@@ -517,18 +466,6 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ma_model_number(model, object, counts[i].key, NULL, MA_COUNT, counts[i].value);
-    struct ma_value *stacks = ma_model_object(model, object, "truncated_stacks", NULL, MA_FIELDS);
-    static const char *const reasons[] = {
-        NULL, "no_rule", "depth_limit", "bad_memory", "table_full",
-    };
-    uint64_t other = 0;
-    for (size_t i = 1; i < MLF_FIRST_NODE; i++) {
-        if (i < sizeof reasons / sizeof *reasons)
-            ma_model_number(model, stacks, reasons[i], NULL, MA_COUNT, cut[i]);
-        else
-            other += cut[i];
-    }
-    ma_model_number(model, stacks, "undefined", NULL, MA_COUNT, other);
 }
 
 static void add_losses(struct ma_model *model, struct ma_value *object,
@@ -581,20 +518,11 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
         ma_model_null(model, object, "sampling_interval");
 }
 
-static uint64_t count_stacks(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < analysis->n_rows; i++)
-        n += analysis->rows[i].stack >= MLF_FIRST_NODE;
-    return n;
-}
-
 static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
 {
     struct ma_audit *audit = &analysis->trace.audit;
-    uint64_t cut[MLF_FIRST_NODE] = {0};
-    for (size_t i = 0; i < analysis->n_rows; i++)
-        cut[cut_of(analysis, &analysis->rows[i])]++;
+    struct ma_cut cut;
+    ma_cut_count(analysis, &cut);
     audit->unknown_processes = audit->clock_guesses = audit->foreign_clocks = 0;
     const struct ma_process *first = NULL;
     for (size_t i = 0; i < analysis->trace.n_processes; i++) {
@@ -610,9 +538,8 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
         audit->clock_guesses += analysis->trace.processes[i]->known && guessed;
     }
     struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
-    add_counts(model, object, analysis, cut);
-    const struct cut_bytes cut_bytes = sum_cut_bytes(analysis);
-    add_cut_bytes(model, object, &cut_bytes);
+    add_counts(model, object, analysis);
+    ma_cut_add(model, object, &cut);
     add_ranges(model, object, audit);
     add_losses(model, object, &analysis->trace);
     struct sayer sayer = {model, ma_model_array(model, object, "warnings", "", MA_LINES)};
@@ -629,21 +556,17 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";
     say_guesses(&sayer, analysis);
-    say_cut_stacks(&sayer, cut, &cut_bytes);
+    ma_cut_say(model, sayer.warnings, &cut);
+    ma_report_say_streams(analysis, model, sayer.warnings);
     if (add_symbols(analysis, model, object, &sayer) < 0)
         return -ENOMEM;
     ma_model_boolean(model, object, "complete", NULL, doubts == 0);
-    if (doubts == 0 && count_cut(cut))
+    if (doubts == 0)
         ma_model_format(model, object, "verdict", "",
                         "%s: all %s events are accounted for, every free matches an "
-                        "allocation; %s of %s stacks are cut.",
-                        scope, COUNT(analysis->replay.totals.events), COUNT(count_cut(cut)),
-                        COUNT(count_stacks(analysis)));
-    else if (doubts == 0)
-        ma_model_format(model, object, "verdict", "",
-                        "%s: all %s events are accounted for, every free matches an "
-                        "allocation, every stack is whole.",
-                        scope, COUNT(analysis->replay.totals.events));
+                        "allocation%s.",
+                        scope, COUNT(analysis->replay.totals.events),
+                        ma_cut_close(&cut, (char[MA_CUT_CLOSE]){0}));
     else
         ma_model_format(model, object, "verdict", "",
                         "Warning: %s events were read, but with the doubts above: numbers may "

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -12,33 +13,41 @@
 
 /* The program image of each pid that began last. */
 struct latest {
-    struct ma_map of_pid; /* pid to index */
+    struct ma_pids pids; /* to index */
     const struct ma_process **starts;
     size_t n, capacity;
 };
 
+static const struct ma_process_record *record_of(const void *context, uint32_t index)
+{
+    const struct latest *latest = context;
+    return &latest->starts[index]->record;
+}
+
 static int note_start(struct latest *latest, const struct ma_process *process)
 {
-    uint32_t at = ma_map_get(&latest->of_pid, process->record.pid);
+    const struct ma_process_record *record = &process->record;
+    uint32_t at = ma_pids_find(&latest->pids, record, record->pid, record_of, latest);
     if (at != MA_NONE) {
         if (latest->starts[at]->record.start < process->record.start)
             latest->starts[at] = process;
-        return 0;
+        return ma_pids_set(&latest->pids, record, at);
     }
     if (!MA_RESERVE(latest->starts, latest->n, latest->capacity))
         return -ENOMEM;
     latest->starts[latest->n] = process;
-    return ma_map_set(&latest->of_pid, process->record.pid, (uint32_t)latest->n++);
+    return ma_pids_set(&latest->pids, record, (uint32_t)latest->n++);
 }
 
 /* True if a program image with its pid began behind the execution. Other clocks
  * cannot be compared. */
 static bool is_there(const struct latest *latest, const struct ma_exec *exec)
 {
-    uint32_t at = ma_map_get(&latest->of_pid, exec->pid);
+    const struct ma_process_record *by = &exec->starter->record;
+    uint32_t at = ma_pids_find(&latest->pids, by, exec->pid, record_of, latest);
     if (at == MA_NONE)
         return false;
-    const struct ma_process_record *of = &latest->starts[at]->record, *by = &exec->starter->record;
+    const struct ma_process_record *of = &latest->starts[at]->record;
     return of->clock != by->clock || of->tick_shift != by->tick_shift || of->start >= exec->time;
 }
 
@@ -111,7 +120,7 @@ int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model
             result = note_start(&latest, trace->processes[i]);
     if (result == 0)
         result = add_all(analysis, model, audit, warnings, &latest);
-    ma_map_free(&latest.of_pid);
+    ma_pids_free(&latest.pids);
     free(latest.starts);
     return result;
 }

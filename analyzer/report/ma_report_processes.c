@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_report.h"
 #include "ma_text.h"
@@ -163,7 +164,12 @@ static void add_table(const struct ma_analysis *analysis, struct ma_model *model
     for (size_t i = 0; i < n && i < top; i++) {
         const struct ma_account *account = all[i].account;
         struct ma_value *row = ma_model_object(model, table, NULL, NULL, MA_FIELDS);
-        ma_model_number(model, row, NULL, "pid", MA_PLAIN, ma_process_pid(account->process));
+        if (analysis->trace.places)
+            ma_model_text(
+                model, row, NULL, "pid",
+                ma_process_name(&analysis->trace, account->process, (char[MA_PROCESS_NAME]){0}));
+        else
+            ma_model_number(model, row, NULL, "pid", MA_PLAIN, ma_process_pid(account->process));
         ma_model_number(model, row, NULL, "growing", MA_BYTES, all[i].growing);
         ma_model_number(model, row, NULL, "leaked", MA_BYTES, account->live_bytes);
         ma_model_number(model, row, NULL, "peak", MA_BYTES, all[i].peak);
@@ -174,15 +180,17 @@ static void add_table(const struct ma_analysis *analysis, struct ma_model *model
     }
 }
 
-static void describe_process(struct ma_model *model, struct ma_value *object,
-                             const struct listed *listed, const struct ma_process_peak *peak,
-                             bool json)
+static void describe_process(const struct ma_trace *trace, struct ma_model *model,
+                             struct ma_value *object, const struct listed *listed,
+                             const struct ma_process_peak *peak, bool json)
 {
     const struct ma_account *account = listed->account;
     const struct ma_process *process = account->process;
     char command[MA_COMMAND_SIZE];
     char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_HUMAN_SIZE];
-    ma_model_number(model, object, "pid", "pid", MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, object, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+    ma_model_text(model, object, NULL, "pid",
+                  ma_process_name(trace, process, (char[MA_PROCESS_NAME]){0}));
     ma_model_number(model, object, "parent_pid", "child of", MA_PLAIN,
                     process->known ? process->record.parent_pid : 0);
     ma_model_text(model, object, "executable", NULL, executable(process));
@@ -236,7 +244,7 @@ static int add_process(struct ma_analysis *analysis, struct ma_model *model, str
     struct ma_value *parent = json ? object : &model->root;
     struct ma_row *rows;
     size_t n;
-    describe_process(model, object, listed, peak, json);
+    describe_process(&analysis->trace, model, object, listed, peak, json);
     int result = make_rows(analysis, account, peak, &rows, &n);
     if (result == 0)
         result = ma_report_rows(analysis, model, parent, &leaks, rows, n);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -31,9 +32,9 @@ static void add_program(struct ma_analysis *analysis, struct ma_model *model,
     if (trace->n_processes > 1)
         snprintf(more, sizeof more, " and %zu more process%s", trace->n_processes - 1,
                  trace->n_processes > 2 ? "es" : "");
-    ma_model_format(model, summary, NULL, "program", "%s (pid %llu%s)%s",
+    ma_model_format(model, summary, NULL, "program", "%s (pid %s%s)%s",
                     ma_report_command(first, false, command),
-                    (unsigned long long)ma_process_pid(first),
+                    ma_process_name(trace, first, (char[MA_PROCESS_NAME]){0}),
                     first->ended        ? ""
                     : analysis->ongoing ? ", running"
                                         : ", no end recorded",
@@ -51,6 +52,31 @@ static void add_calls(struct ma_model *model, struct ma_value *summary,
     struct ma_value *calls = ma_model_object(model, summary, "calls", NULL, MA_FIELDS);
     for (size_t i = 0; i < MLF_FN_COUNT; i++)
         ma_model_number(model, calls, names[i], NULL, MA_COUNT, totals->calls[i]);
+}
+
+/* What processes without an end in the trace still held: no leak yet, perhaps. */
+static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *summary)
+{
+    const struct ma_replay *books = ma_analysis_books(analysis);
+    uint64_t bytes = 0, blocks = 0, n = 0;
+    for (size_t i = 0; i < books->n_accounts; i++) {
+        const struct ma_account *account = books->accounts[i];
+        if (!account || account->process->ended)
+            continue;
+        bytes += account->live_bytes;
+        blocks += account->live_blocks;
+        n++;
+    }
+    ma_model_number(model, summary, "unended_bytes", NULL, MA_BYTES, bytes);
+    ma_model_number(model, summary, "unended_blocks", NULL, MA_COUNT, blocks);
+    if (!blocks)
+        return;
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
+    ma_model_format(model, summary, NULL, "  of these", "%s in %s alive in %s %s",
+                    ma_human_bytes(a, bytes), ma_human_counted(b, blocks, "block"),
+                    ma_human_counted(c, n, "process"),
+                    analysis->ongoing ? "still running" : "without an end in the trace");
 }
 
 static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
@@ -87,6 +113,7 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_format(model, summary, NULL, "never freed", "%s in %s",
                     ma_human_bytes(a, analysis->leaked_bytes),
                     ma_human_counted(b, analysis->leaked_blocks, "block"));
+    add_unended(analysis, model, summary);
     ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
     ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
     ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_identity.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -238,6 +239,7 @@ static void add_thread(struct ma_analysis *analysis, struct ma_model *model, str
     struct ma_value *row = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
     const bool named = stream->name && stream->name[0];
     ma_model_number(model, row, "pid", NULL, MA_PLAIN, ma_process_pid(stream->process));
+    ma_model_number(model, row, "process", NULL, MA_PLAIN, stream->process->index);
     ma_model_number(model, row, "tid", NULL, MA_PLAIN, stream->tid);
     ma_model_number(model, row, "allocations", "calls", MA_COUNT, sum->allocations);
     ma_model_number(model, row, "allocated_bytes", "bytes", MA_BYTES, sum->bytes);
@@ -253,10 +255,11 @@ static void add_thread(struct ma_analysis *analysis, struct ma_model *model, str
     ma_model_text(model, row, "name", NULL, stream->name ? stream->name : "");
     if (one->of > 1)
         ma_model_format(model, row, NULL, "thread", "%s, %zu threads", one->pattern, one->of);
-    else if (many && stream->tid != ma_process_pid(stream->process))
-        ma_model_format(model, row, NULL, "thread", named ? "%llu, %s of %llu" : "%llu%s of %llu",
-                        (unsigned long long)stream->tid, named ? stream->name : "",
-                        (unsigned long long)ma_process_pid(stream->process));
+    else if (many && (analysis->trace.places || stream->tid != ma_process_pid(stream->process)))
+        ma_model_format(
+            model, row, NULL, "thread", named ? "%llu, %s of %s" : "%llu%s of %s",
+            (unsigned long long)stream->tid, named ? stream->name : "",
+            ma_process_name(&analysis->trace, stream->process, (char[MA_PROCESS_NAME]){0}));
     else
         ma_model_format(model, row, NULL, "thread", named ? "%llu, %s" : "%llu%s",
                         (unsigned long long)stream->tid, named ? stream->name : "");

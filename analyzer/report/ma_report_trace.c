@@ -68,6 +68,10 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_number(model, object, "pid", NULL, MA_PLAIN, ma_process_pid(process));
     ma_model_number(model, object, "parent_pid", NULL, MA_PLAIN,
                     process->known ? record->parent_pid : 0);
+    if (record->pid_namespace)
+        ma_model_number(model, object, "pid_namespace", NULL, MA_PLAIN, record->pid_namespace);
+    else
+        ma_model_null(model, object, "pid_namespace");
     ma_model_text(model, object, "how", NULL,
                   !process->known               ? "unknown"
                   : record->how == MLF_HOW_FORK ? "fork"

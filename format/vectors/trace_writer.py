@@ -133,9 +133,11 @@ class ProcessWriter:
         self.trace = trace
         self.pid = pid
         self.key = key if key is not None else 0x1000000000000000 + pid
+        self.place = 0, 0, 0
         self.order = len(trace.processes)
         trace.processes.append(self)
         self.parent = parent
+        self.elsewhere = False              # another process has its pid in another place
         self.block_header, self.block_grain, self.smallest = block
         # What a fork inherits: copies, for both sides go on defining their own.
         self.biases: dict[int, int] = dict(parent.biases) if parent else {0: 0}
@@ -186,6 +188,8 @@ class ChunkWriter:
         if "begin_ticks" in values:
             line["begin_ticks"] = values.pop("begin_ticks")
         line.update(pid=self.process.pid, stream=self.stream)
+        if self.process.elsewhere:
+            line["process"] = self.process.order
         line.update((name, value) for name, value in values.items() if value is not None)
         self.lines.append(line)
 
@@ -271,8 +275,17 @@ class Definitions(ChunkWriter):
                        inherited_modules: int = 0, clock: int = 3, tick_shift: int = 0,
                        counts_per_second: int = 10 ** 9, monotonic_ns: int = 0,
                        realtime_ns: int = 1_700_000_000_000_000_000, page_size: int = 4096,
-                       pointer_bytes: int = 8, parent_pid: int = 1, extra: bytes = b"") -> int:
+                       pointer_bytes: int = 8, parent_pid: int = 1,
+                       place: tuple[int, int, int] | None = None, extra: bytes = b"") -> int:
+        """place: of version 1.3, the pid namespace, the birth, the machine. The first process
+        of a pid is to be described first."""
         process = self.process
+        if place:
+            process.place = place
+            first = next(p for p in process.trace.processes if p.pid == process.pid)
+            process.elsewhere = any(0 not in pair and pair[0] != pair[1] for pair in
+                                    list(zip(first.place, place))[::2])
+            extra = vu(place[0]) + vu(place[1]) + u64(place[2]) + extra
         parent = process.parent
         forked = parent is not None and inherited_nodes + inherited_modules > 0
         return self.record(

@@ -476,6 +476,31 @@ def executed() -> Trace:
     return trace
 
 
+def places() -> Trace:
+    """Version 1.3: one pid in two namespaces at once, on another machine, and again after an
+    exec; and of a process that knows none of it."""
+    trace = Trace(minor=3)
+    nodes = []
+    for key, place in enumerate(((4026531836, 500, 0xaa << 56), (4026532201, 510, 0xaa << 56),
+                                 (4026531836, 500, 0xbb << 56), (4026532201, 510, 0xaa << 56),
+                                 (0, 0, 0))):
+        process = trace.process(7, key=key + 1)
+        definitions = process.definitions(base_time=10 * key)
+        definitions.process_record(start=10 * key, place=place,
+                                   extra=b"" if key else b"later fields")
+        definitions.thread(1, 7, time=10 * key)
+        definitions.module(1, EXE_BIAS, b"/usr/bin/example", flags=1)
+        nodes.append(definitions.node(1, 0x1040, parent=0))
+        definitions.write()
+        events = process.events(1, 10 * key)
+        events.alloc(10 * key + 1, HEAP, 1000 * (key + 1), nodes[-1])
+        if key == 3:
+            events.free(10 * key + 2, HEAP)
+            events.process_end(10 * key + 3, "exit", 1, 0)
+        events.write()
+    return trace
+
+
 def bypassing() -> Trace:
     """Version 1.3: modules whose malloc is not the traced one, for each reason; one that
     could not be looked at, and a reason that is not known yet."""
@@ -502,7 +527,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "executed": executed,
-    "bypassing": bypassing,
+    "places": places, "bypassing": bypassing,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

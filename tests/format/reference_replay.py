@@ -48,6 +48,13 @@ def operations(trace: reference.Trace):
             del heads[key]
 
 
+def shares_pid(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """One pid, unless it is that of two namespaces or machines (0 or none: not known)."""
+    return a["pid"] == b["pid"] and all(
+        a.get(key, 0) in (0, b.get(key, 0)) or not b.get(key, 0)
+        for key in ("pid_namespace", "machine"))
+
+
 class Replay:
     def __init__(self, data: bytes):
         self.trace = reference.Trace(data)
@@ -62,7 +69,7 @@ class Replay:
         self.moving: dict[tuple[int, int], tuple[int, Block] | None] = {}
         self.last: dict[tuple[int, int], str | None] = {}
         self.repairs: deque = deque(maxlen=16)
-        self.pids: dict[int, int] = {}
+        self.pids: list[tuple[dict[str, Any], int]] = []    # records and orders, latest first
         self.ending: list[int] = []
         self.gone: set[int] = set()
         self.peak = (0, 0)
@@ -174,10 +181,10 @@ class Replay:
         getattr(self, "on_" + kind, lambda *_: None)(time, process, stream, line)
 
     def on_start(self, time: int, process: Any, stream: int, record: Any) -> None:
-        former = self.pids.get(record["pid"])
+        former = next((of for other, of in self.pids if shares_pid(record, other)), None)
         if former is not None and former != process.order and former not in self.ending:
             self.ending.append(former)
-        self.pids[record["pid"]] = process.order
+        self.pids.insert(0, (record, process.order))
 
     def on_fork(self, time: int, process: Any, stream: int, record: Any) -> None:
         parent = self.trace.processes.get(record["parent"])

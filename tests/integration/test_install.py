@@ -28,6 +28,10 @@ def test_files_are_where_users_expect_them(installed):
     prefix = "usr/local/"
     assert prefix + "bin/mlog-analyze" in got
     assert prefix + "bin/mlog-plot" in got
+    assert prefix + "bin/mlog" in got and prefix + "share/man/man1/mlog.1" in got
+    assert prefix + "share/bash-completion/completions/mlog" in got
+    assert prefix + "share/zsh/site-functions/_mlog" in got
+    assert prefix + "share/fish/vendor_completions.d/mlog.fish" in got
     assert prefix + "include/mlog.h" in got
     libraries = [n for n in got if n.endswith("/libmlog.so")]
     assert len(libraries) == 1
@@ -55,12 +59,22 @@ def test_installed_commands_work(installed, tmp_path):
     assert (tmp_path / "t.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_installed_mlog_finds_its_parts(installed, tmp_path):
+    """GIVEN an installation somewhere; THEN mlog there needs no variable but PATH."""
+    env = support.clean_environment()
+    env["PATH"] = f"{installed / 'usr/local/bin'}:{env['PATH']}"
+    done = run(["sh", "-c", f"mlog run -o t {PROGRAMS / 'leaky'} && mlog analyze t --leaks && "
+                            "mlog plot t -o t.pdf"], env=env, cwd=tmp_path)
+    assert done.returncode == 0 and "mlog: fix first: session_new" in done.stderr, done
+    assert "session_new" in done.stdout and (tmp_path / "t.pdf").exists()
+
+
 def test_commands_tell_their_version_and_their_options():
-    for command in (support.ANALYZE, support.PLOT):
+    for command in (support.ANALYZE, support.PLOT, support.MLOG):
         version = run([command, "--version"])
         assert version.returncode == 0 and "1." in version.stdout, version
         usage = run([command, "--help"])
-        assert usage.returncode == 0 and "-o" in usage.stdout, usage
+        assert usage.returncode == 0 and ("-o" in usage.stdout or command == support.MLOG), usage
 
 
 def test_leaky_example_says_what_its_header_promises(tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Threads that come and go in every way: each of their events is in the trace."""
+import json
 import os
+import struct
 
 import pytest
 
@@ -72,3 +74,37 @@ def test_exec_while_other_threads_allocate(tmp_path):
     whole = support.report(tmp_path / "t", "--summary")
     support.assert_sound(whole["audit"])
     assert [p["executable"].rsplit("/", 1)[-1] for p in whole["processes"]] == ["lives", "true"]
+
+
+@pytest.mark.parametrize("end", ["exits", "killed"])
+def test_threads_of_one_request_share_their_definitions(tmp_path, end):
+    """GIVEN a thread for each request, which makes two events WHEN the program ends, or is
+    killed THEN each event is in the trace, and a thread costs little more than a page."""
+    path, count = tmp_path / "t", 2000
+    done = support.bash('LD_PRELOAD=$LIB exec "$1" $2 $3 1022>"$4"', PROGRAMS / "requests", count,
+                "kill" if end == "killed" else "", path)
+    assert done.returncode in (7, -9), done
+    report = support.report(path, "--summary", "--leaks")
+    support.assert_sound(report["audit"])
+    assert report["audit"]["complete"]
+    assert report["summary"]["leaked_bytes"] >= 123 * 8 * count // 10
+    assert report["summary"]["calls"]["malloc"] >= count
+    claimed = struct.unpack_from("<Q", path.read_bytes()[:64], 40)[0]
+    assert claimed < count * 11 // 10
+
+
+def test_definitions_that_threads_share_are_missed(tmp_path):
+    """GIVEN such a trace WHEN what a later thread wrote into the definitions that it took
+    over is zeroed THEN the audit misses it."""
+    path, text = tmp_path / "t", b""
+    support.bash('LD_PRELOAD=$LIB exec "$1" 300 1022>"$2"', PROGRAMS / "requests", path)
+    text = path.read_bytes()
+    chunks = [at for at in range(4096, len(text), 4096)
+              if text[at:at + 5] == b"mlck\x02" and text.count(b"requests", at, at + 4096) > 20]
+    assert chunks
+    for at in chunks[:-1]:
+        damaged = bytearray(text)
+        damaged[at + 2048:at + 4096] = bytes(2048)
+        path.write_bytes(damaged)
+        done = support.run([support.ANALYZE, path, "--json", "--summary"])
+        assert not json.loads(done.stdout)["audit"]["complete"]

@@ -100,7 +100,8 @@ def test_leaks_of_one_function_are_one_entry(many):
     machines an entry for each stack."""
     text = analyze(many, "--leaks", "--function", "^(remember|number)$").stdout
     assert re.findall(r"^ +\d\. .*  (\w+), (.+)", text, re.M)[0] == ("remember", "4 stacks")
-    table = re.findall(r"^ +[\d.]+ KiB +8  unclear  \S*many.cc:(\d+)$", text, re.M)
+    table = re.findall(r"^ +[\d.]+ KiB +8 +[\d.]+ KiB  unclear  \w{12}  \S*many.cc:(\d+)$", text,
+                       re.M)
     assert table == [str(FIRST_LINE + i) for i in (2, 1, 0)], text
     assert len(re.findall(r"^      remember +\S*many.cc", text, re.M)) == 4
     leaks = support.report(many, "--leaks")["leaks"]

@@ -107,10 +107,23 @@ def test_dump_text_has_the_old_grammar(tmp_path):
     words = [line.split()[1] for line in starts]
     assert words == ["INIT", "malloc", "free", "malloc", "free", "malloc", "malloc", "malloc",
                      "FINI"]
+    assert all(re.fullmatch(r"\+ [\w-]+ -?\d+ 0x[0-9a-f]+", line) for line in starts[:-1])
+    assert starts[0] == "+ INIT 0 0x0"
     assert re.match(r"\+ malloc 100 0x[0-9a-f]+", starts[1])
     assert re.match(r"\+ free -?\d+ 0x[0-9a-f]+", starts[2])
     assert starts[1].split()[3] == starts[2].split()[3], "the same block"
     assert sum(line.startswith("-") for line in lines) == len(starts)
+
+
+def test_dump_text_has_marks_at_their_places(tmp_path):
+    """GIVEN marks around blocks; THEN their texts stand between these, in lines with #."""
+    support.trace([PROGRAMS / "marks"], tmp_path / "t")
+    for options, more in ((), 0), (("--min-size", "136"), 1):
+        lines = analyze(tmp_path / "t", "--dump=text", *options).stdout.splitlines()
+        told = [line.rsplit(" 0x")[0] for line in lines
+                if re.match(r"# (MARK|BEGIN|END) |\+ malloc 1(36|52) ", line)]
+        assert told == ["# MARK before", "+ malloc 136", '# BEGIN span "quoted"',
+                        "+ malloc 152", '# END span "quoted"'][more:]
 
 
 def test_dump_json_is_lines_of_json(tmp_path):

@@ -172,7 +172,7 @@ def test_own_peak_of_two_processes(traces, tmp_path):
 def test_own_peak_for_people(traces):
     text = analyze(traces["churn"], "--leaks", "--peak", "--allocations").stdout
     assert text.count("      at most: ") >= 3
-    assert "      at most: 2.93 KiB after " in text and "; 1 block at once\n" in text
+    assert "      at most: 2.93 KiB after " in text and "; 1 block at once; stack " in text
 
 
 def test_churn_and_temporary_of_planted_pairs(traces):

@@ -68,6 +68,41 @@ os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
     assert audit_of(tmp_path / "t")["stopped"] == "sandboxed"
 
 
+def behind(action, path):
+    """A program that is traced, and executed behind a filter that an untraced one set."""
+    script = f"""import ctypes, os, sys
+s = ctypes.CDLL('libseccomp.so.2')
+s.seccomp_init.restype = ctypes.c_void_p
+c = ctypes.c_void_p(s.seccomp_init(0x7fff0000))
+for name in ('fallocate', 'fstatfs', 'getppid') if {action} else ('reboot',):
+    assert s.seccomp_rule_add(c, {action} or 0x80000000,
+                              s.seccomp_syscall_resolve_name(name.encode()), 0) == 0
+assert s.seccomp_load(c) == 0
+os.environ['LD_PRELOAD'] = sys.argv[1]
+os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
+"""
+    return bash('exec "$1" -c "$2" "$LIB" 1022>"$3"', support.PYTHON, script, path)
+
+
+@pytest.mark.parametrize("action, traced", [(0x80000000, False), (0x00030000, False),
+                                            (0x00050001, True), (0, True)],
+                         ids=["kill", "trap", "errno", "none of ours"])
+def test_a_filter_that_was_there_before(tmp_path, action, traced):
+    """GIVEN a filter that an untraced program set WHEN it executes a traced one THEN that
+    is as untraced, and is traced if the filter lets it be, or else says why not."""
+    try:
+        subprocess.run([support.PYTHON, "-c", "import ctypes; ctypes.CDLL('libseccomp.so.2')"],
+                       check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("no libseccomp.so.2 to set a filter with")
+    untraced = bash('exec "$1" 50', PROGRAMS / "churn")
+    done = behind(action, tmp_path / "t")
+    assert (done.returncode, done.stdout) == (untraced.returncode, untraced.stdout), done
+    assert ("not tracing" in done.stderr) != traced, done
+    if traced:
+        assert audit_of(tmp_path / "t")["complete"]
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, to whom the limit applies")
 @pytest.mark.parametrize("kib", [12 << 10, 24 << 10])
 def test_memory_of_the_library_does_not_stay_locked(tmp_path, kib):

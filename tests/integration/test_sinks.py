@@ -272,3 +272,23 @@ def test_program_that_takes_the_descriptor_of_a_pipe(tmp_path):
     assert done.visible == (0, "", "")
     assert (tmp_path / "own").read_text() == "mine\n"
     assert support.summary(tmp_path / "t")["leaked_bytes"] >= 10 * 11 * 8
+
+
+def test_a_file_that_may_not_be_opened_again_is_told(tmp_path):
+    """GIVEN a file for 1022 that the program may write to, as it is open, but not open again; THEN
+    it becomes a stream, and the audit tells why and what to do."""
+    before = ["setpriv", "--reuid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    path = tmp_path / "t"
+    path.touch()
+    path.chmod(0o200)
+    if before and support.run([*before, "test", "-x", PROGRAMS / "churn"]).returncode:
+        pytest.skip("another user cannot reach the build")
+    support.bash('out=$1; shift; exec 1022>"$out"; exec "$@"', path, *before, "env",
+                 f"LD_PRELOAD={LIBRARY}", PROGRAMS / "churn", 20)
+    path.chmod(0o600)
+    whole = support.report(path)
+    assert whole["trace"]["layout"] == "stream" and whole["audit"]["complete"]
+    text = support.analyze(path).stdout
+    assert "The file was written like a pipe and not mapped by 1 process, since the program may " \
+        "not open it again" in text
+    assert "MLOG_OUT=FILE" in text

@@ -167,6 +167,24 @@ def test_drop_with_a_reader_that_never_reads(tmp_path):
     assert "fork_threads" in summary
 
 
+@pytest.mark.parametrize("kind", ENDS)
+def test_drop_with_a_reader_that_comes_late(tmp_path, kind):
+    """GIVEN a program that fills pipe and buffers while nobody reads; WHEN the reader comes
+    after its end; THEN recorded and lost events are all there were."""
+    source, sink = ENDS[kind]()
+    process = start([PROGRAMS / "churn", 200000], sink, f"{LIBRARY} {ORACLE}",
+                    MLOG_ON_FULL="drop", ORACLE_OUT=tmp_path / "oracle")
+    out, err = process.communicate(timeout=support.TIME_LIMIT)
+    assert (process.returncode, out, err) == (7, b"done\n", b"")
+    read_all(source, tmp_path / "t")
+    whole = support.report(tmp_path / "t", "--summary")
+    calls, _ = oracle.total(oracle.read(tmp_path / "oracle"))
+    assert whole["audit"]["lost_events"] > 10000
+    assert sum(whole["summary"]["calls"].values()) + whole["audit"]["lost_events"] == \
+        sum(calls.values())
+    assert whole["audit"]["unended_processes"] == whole["audit"]["skipped_bytes"] == 0
+
+
 def test_drop_with_a_reader_that_is_fast_enough_drops_nothing(tmp_path):
     done = bash('''mkfifo "$2"; cat "$2" >"$3" & LD_PRELOAD=$LIB "$1" 4000 1022>"$2"
                    status=$?; wait; exit $status''', PROGRAMS / "churn", tmp_path / "fifo",

@@ -124,12 +124,14 @@ def test_constructor_called_by_the_loader(tmp_path):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="liar.c is x86-64 assembly")
-@pytest.mark.parametrize("way", ["bare"])
-def test_assembly_without_unwind_information_cuts_the_stack(tmp_path, way):
+@pytest.mark.parametrize("way", ["number", "far", "deref", "near", "aligned", "zero", "thread",
+                                 "bare"])
+def test_unwind_information_that_lies_harms_nobody(tmp_path, way):
     """
-    GIVEN assembly without unwind information in a program that has some
+    GIVEN assembly that claims its frame where it is not, or tells nothing of it
     WHEN  malloc is called below it
-    THEN  the stack is called cut, and the bytes under it are told
+    THEN  the program ends as without the library, all blocks are seen, and the stack
+          is called cut; it is whole only where a frame pointer leads on to main
     """
     path = tmp_path / "trace"
     done = support.trace([PROGRAMS / "liar", way], path)
@@ -137,10 +139,51 @@ def test_assembly_without_unwind_information_cuts_the_stack(tmp_path, way):
     whole = support.report(path, "--leaks")
     leak = next(entry for entry in whole["leaks"] if entry["bytes"] == 100 * 123 * 8)
     names, cut = support.functions(leak), whole["audit"]["truncated_stacks"]
-    assert names[:2] == ["allocate", "liar_" + way], names
-    assert "main" not in names and any(cut.values()), (names, cut)
-    # The bytes under cut stacks are told too, in text and as numbers.
-    cut_bytes = whole["audit"]["truncated_stack_bytes"]
-    for key in ("allocated", "peak", "leaked"):
-        assert leak["bytes"] <= cut_bytes[key] <= whole["summary"][key + "_bytes"], cut_bytes
-    assert any("Under cut stacks lie" in line for line in whole["audit"]["warnings"])
+    assert names[:2] == ["allocate", "liar_" + {"thread": "zero"}.get(way, way)], names
+    if way == "bare":
+        assert "main" in names and not any(cut.values()), (names, cut)
+        assert whole["audit"]["frame_pointer_steps"] >= 1, whole["audit"]
+        assert not any(whole["audit"]["truncated_stack_bytes"].values()), whole["audit"]
+    else:
+        assert "main" not in names and any(cut.values()), (names, cut)
+        # The bytes under cut stacks are told too, in text and as numbers.
+        cut_bytes = whole["audit"]["truncated_stack_bytes"]
+        for key in ("allocated", "peak", "leaked"):
+            assert leak["bytes"] <= cut_bytes[key] <= whole["summary"][key + "_bytes"], cut_bytes
+        assert any("Under cut stacks lie" in line for line in whole["audit"]["warnings"])
+
+
+def test_a_cap_of_frames_is_told_as_a_choice(tmp_path):
+    """GIVEN MLOG_DEPTH=3; WHEN a program of 20 levels is traced; THEN its stack has three frames,
+    and the audit calls that a choice and no stack cut."""
+    env = support.clean_environment(MLOG_DEPTH=3)
+    support.trace([PROGRAMS / "deep", 20], tmp_path / "t", env=env)
+    whole = support.report(tmp_path / "t", "--leaks")
+    [leak] = support.leaks_of(whole["leaks"], "level_019")
+    assert [name for name in support.functions(leak) if name] == \
+        ["level_019", "level_018", "level_017"]
+    assert whole["audit"]["chosen_depth"] == 3 and whole["audit"]["complete"]
+    text = support.analyze(tmp_path / "t").stdout
+    assert "Stacks have 3 frames at most, as MLOG_DEPTH asked" in text
+    assert "every stack is as long as MLOG_DEPTH lets it be" in text
+    assert "stacks are cut" not in text and "stack is cut" not in text
+
+
+@pytest.mark.parametrize("depth", ["", "0", "16385", "99999999999", "ten"])
+def test_a_cap_that_is_none_changes_nothing(tmp_path, depth):
+    env = support.clean_environment(MLOG_DEPTH=depth, MLOG_DEBUG=1)
+    done = support.trace([PROGRAMS / "deep", 20], tmp_path / "t", env=env)
+    assert ("MLOG_DEPTH is a number of frames" in done.stderr) == bool(depth)
+    audit = support.report(tmp_path / "t")["audit"]
+    assert audit["chosen_depth"] is None and sum(audit["truncated_stacks"].values()) == 0
+
+
+def test_frame_pointers_alone_are_told_as_a_choice(tmp_path):
+    env = support.clean_environment(MLOG_UNWIND="fp")
+    support.trace([PROGRAMS / "churn", 20], tmp_path / "t", env=env)
+    audit = support.report(tmp_path / "t")["audit"]
+    assert audit["chosen_frame_pointers"] and sum(audit["truncated_stacks"].values())
+    text = support.analyze(tmp_path / "t").stdout
+    assert "Stacks follow frame pointers alone, as MLOG_UNWIND=fp asked" in text
+    assert "every stack is as long as MLOG_UNWIND=fp lets it be" in text
+    assert "cut where code" not in text and "Under cut stacks" not in text

@@ -82,3 +82,6 @@ def test_a_file_that_is_cut_behind_its_header_says_so(tmp_path, size):
     trace says that recording ended with it."""
     run_cut(tmp_path, lambda path: os.truncate(path, size))
     assert audit_of(tmp_path / "t")["stopped"] == "sink gone"
+    text = support.run([support.ANALYZE, tmp_path / "t"]).stdout
+    assert "the trace's file or reader went away" in text
+    assert "give each run a file of its own" in text and "sink gone" not in text

@@ -8,8 +8,9 @@
  * arguments prints each pattern: its set, its name, what it is. Called by leak_score.py.
  *
  * Besides the pattern there is what a service does: a table at the start, and for each
- * request blocks that are freed again. Loads: steady; rising to fifteen times the first;
- * in bursts, with pauses between; steady, with a pause at the end.
+ * request blocks that are freed again, unless the pattern's name begins with alone_. Loads: steady;
+ * rising to fifteen times the first; in bursts, with pauses between; steady, with a pause at the
+ * end.
  */
 #include "patterns.h"
 
@@ -366,6 +367,7 @@ static const struct load {
 
 static void run(const struct pattern *pattern, const struct load *load)
 {
+    const bool alone = strncmp(pattern->name, "alone_", 6) == 0;
     for (int i = 0; i < 64; i++)
         take_at(BEGUN, 16384);
     for (unsigned step = 0; step < STEPS; step++)
@@ -375,7 +377,8 @@ static void run(const struct pattern *pattern, const struct load *load)
         load_now = load->requests(step_now);
         give(take_at(WORKED, 32)); /* its heart beats */
         for (unsigned i = 0; i < load_now; i++, served++) {
-            work();
+            if (!alone)
+                work();
             pattern->request();
         }
         if (pattern->step)

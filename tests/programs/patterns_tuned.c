@@ -168,6 +168,14 @@ static void beside_cache(void)
         take(240);
 }
 
+/* Of one stack alone that gives most of its blocks back. */
+static void alone_some_stay(void)
+{
+    void *block = take(200);
+    if (!one_in(30))
+        give(block);
+}
+
 static void nothing(void)
 {
     work();
@@ -432,8 +440,10 @@ const struct pattern patterns_tuned[] = {
     {"one_worker", LEAK, one_worker, NULL},
     {"accelerating", LEAK, accelerating, NULL},
     {"most_freed", LEAK, most_freed, expire},
+    {"alone_some_stay", LEAK, alone_some_stay, NULL},
     {"filled", CACHE, filled, NULL},
     {"lru_64", CACHE, lru_64, NULL},
+    {"alone_lru_64", CACHE, lru_64, NULL},
     {"lru_sizes", CACHE, lru_sizes, NULL},
     {"few_keys", CACHE, few_keys, NULL},
     {"popular_keys", CACHE, popular_keys, NULL},

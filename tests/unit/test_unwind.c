@@ -384,6 +384,7 @@ NOINLINE static void test_threads(void)
 void asm_bare(void (*f)(void));
 void asm_cfa_rbx(void (*f)(void));
 void asm_cfa_r12(void (*f)(void));
+void asm_other_stack(void (*f)(void), char *stack);
 __asm__(
     ".text\n"
     ".type asm_bare, @function\nasm_bare:\n"
@@ -399,7 +400,12 @@ __asm__(
     "leaq 24(%rsp), %r12\n.cfi_def_cfa %r12, 0\nxorl %ebp, %ebp\n"
     "subq $128, %rsp\nandq $-32, %rsp\ncall *%rdi\nleaq -24(%r12), %rsp\n.cfi_def_cfa %rsp, 24\n"
     "popq %rbp\n.cfi_def_cfa_offset 16\npopq %r12\n.cfi_def_cfa_offset 8\nret\n"
-    ".cfi_endproc\n.size asm_cfa_r12, .-asm_cfa_r12\n");
+    ".cfi_endproc\n.size asm_cfa_r12, .-asm_cfa_r12\n"
+    ".type asm_other_stack, @function\nasm_other_stack:\n.cfi_startproc\n"
+    "pushq %rbp\n.cfi_def_cfa_offset 16\n.cfi_offset %rbp, -16\n"
+    "movq %rsp, %rbp\n.cfi_def_cfa_register %rbp\n"
+    "movq %rsi, %rsp\ncall *%rdi\nleave\n.cfi_def_cfa %rsp, 8\nret\n"
+    ".cfi_endproc\n.size asm_other_stack, .-asm_other_stack\n");
 
 static void grow3(void)
 {
@@ -410,6 +416,29 @@ static void rbx_in_r12(void)
 {
     asm_cfa_rbx(grow3);
     KEEP;
+}
+/* From one stack that nobody knows to another, as programs do that grow theirs by pieces. */
+#define PIECE (4ul << 20)
+static char *piece;
+static void on_second_piece(void)
+{
+    grow(4);
+    asm_cfa_rbx(grow3);
+    KEEP;
+}
+static void on_first_piece(void)
+{
+    grow3();
+    asm_other_stack(on_second_piece, piece + 3 * PIECE);
+    grow3();
+}
+NOINLINE static void test_pieces(void)
+{
+    piece = mmap(NULL, 3 * PIECE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (int i = 0; i < 10; i++)
+        asm_other_stack(on_first_piece, piece + PIECE);
+    munmap(piece, 3 * PIECE);
 }
 NOINLINE static void test_registers(void)
 {
@@ -605,6 +634,8 @@ int main(void)
 #if defined(__x86_64__)
     test_registers();
     ok("frames placed by other registers", 100);
+    test_pieces();
+    ok("stacks in pieces", 100);
     test_bare();
     ok("assembly without frame information ends the stack", 3);
 #if !LT_TEST_ALL_FULL /* which cannot be beyond a guess */
