@@ -92,7 +92,9 @@ static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
-    if (!lt_process.started && lt_probe_is_deadly()) {
+    if (!lt_process.started)
+        lt_config_read();
+    if (!lt_process.started && is_asked() && lt_probe_is_deadly()) {
         lt_process.started = lt_process.stopped = true;
         __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
         lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
@@ -101,7 +103,6 @@ static void start_image(void)
     }
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
-        lt_config_read();
         bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
