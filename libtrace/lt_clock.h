@@ -19,10 +19,35 @@
  * So free's count <= store <= load <= allocation's count: no count goes backwards
  * along a hand-over, and equal ticks the reader resolves. The claim of room for a
  * chunk is such a hand-over too: its base time comes before the claim, the stamps
- * of chunks behind it after theirs. One thread's events are in the order of their
- * stream whatever they are stamped with: they do without (lt_clock_count_alone).
- * glibc says so as long as there is one, and pthread_create and the kernel are
- * between its last such stamp and another thread's first.
+ * of chunks behind it after theirs.
+ *
+ * The owner. One thread's events are in the order of their stream whatever they are
+ * stamped with. So as long as one context alone has recorded, whatever other threads
+ * there are, its stamps do without a fence (lt_clock_count_alone) and several events
+ * share one (LT_STAMP_SHARE): a stamp may then be too early by a few ms, never too
+ * late. lt_page.stamp_owner names that context. Another thread's first event clears it
+ * (settle_stamps of lt_process.c) before it makes room, stamps or does its real free,
+ * and from then on all are fenced, for good: to give it back would need proof that no
+ * thread is between its look at the word and the end of its event.
+ * Early stamps of the owner, O, could do harm in four ways:
+ * - O's allocation before B's free of the block: B cleared the word before that free,
+ *   the allocator handed the address over by a store that O's allocation has seen, and
+ *   O looks at the word after it: x86 stores and loads are seen in order, elsewhere the
+ *   allocator releases and acquires. So O sees it cleared, and its stamp is fenced.
+ * - O's free before B's allocation of the block: B cleared the word before its malloc
+ *   returned, and O has the block from B by the program's own synchronisation.
+ *   O's free before B's reuse, and O's allocation before B's free: early is right.
+ * - An event of O before the base time of a chunk of B's at a lower file offset: B
+ *   cleared the word before its claim, O's later claim reads the counter that B's wrote,
+ *   and O looks at the word after it.
+ * - An event of O before B's watermark (stream sinks): B clears, then has a membarrier
+ *   run, then looks who is busy. O, seen idle, looks at the word in its next event after
+ *   that barrier; seen busy, it bounds the watermark by its last stamp, than which none
+ *   of its stamps is earlier. Without membarrier there is no owner (no_owner).
+ * A nested context of O's own thread clears nothing: its events are stamped anew, and so
+ * is O's next. A context that goes from an ended thread to a new one may still be the
+ * owner: its events follow each other, and the ended one's last ones go to the shared
+ * context, whose every event passes settle_stamps.
  */
 #ifndef LT_CLOCK_H
 #define LT_CLOCK_H

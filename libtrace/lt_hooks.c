@@ -62,11 +62,9 @@ static inline uint64_t time_delta(struct lt_writer *w, uint64_t now)
     return delta;
 }
 
-extern char __libc_single_threaded __attribute__((weak));
-
 static inline uint64_t stamp(struct lt_context *c)
 {
-    if (!&__libc_single_threaded || !__libc_single_threaded) {
+    if (LT_UNLIKELY(__atomic_load_n(&lt_page.stamp_owner, __ATOMIC_ACQUIRE) != (uintptr_t)c)) {
         c->stamp_share = 0;
         return lt_now();
     }

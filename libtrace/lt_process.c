@@ -54,6 +54,7 @@ static void fill_page(void)
     lt_page.write_through = lt_process.finished && lt_sink->buffers;
     lt_page.coarse_clock = (uint32_t)lt_clock_coarse_is_cheap();
     lt_page.next_tick = 1; /* the first event takes the first sample */
+    lt_page.stamp_owner = lt_process.no_owner ? LT_OWNER_NONE : LT_OWNER_NEXT;
 }
 
 static bool is_asked(void)
@@ -91,7 +92,9 @@ static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
-    if (!lt_process.started && lt_probe_is_deadly()) {
+    if (!lt_process.started)
+        lt_config_read();
+    if (!lt_process.started && is_asked() && lt_probe_is_deadly()) {
         lt_process.started = lt_process.stopped = true;
         __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
         lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
@@ -100,7 +103,6 @@ static void start_image(void)
     }
     if (!lt_process.started) {
         lt_process.pid = lt_getpid();
-        lt_config_read();
         bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
         if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
             lt_say("no memory, not tracing", NULL, ENOMEM);
@@ -179,6 +181,24 @@ static void announce_context(struct lt_context *c)
     lt_context_announce(c);
 }
 
+/* The first context to record gets the stamps; that of another thread takes them away,
+ * before it claims, stamps or lets the program do anything (lt_clock.h). */
+static void settle_stamps(const struct lt_context *c)
+{
+    uintptr_t owner = __atomic_load_n(&lt_page.stamp_owner, __ATOMIC_ACQUIRE);
+    struct lt_thread *self = lt_self;
+    if (owner == LT_OWNER_NONE || owner == (uintptr_t)c)
+        return;
+    if ((uintptr_t)self > 1 && c != &self->main && owner == (uintptr_t)&self->main)
+        return; /* nested: the same thread's */
+    if (owner == LT_OWNER_NEXT && !c->flags &&
+        __atomic_compare_exchange_n(&lt_page.stamp_owner, &owner, (uintptr_t)c, 0, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST))
+        return;
+    __atomic_store_n(&lt_page.stamp_owner, LT_OWNER_NONE, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 struct lt_context *lt_begin_slow(uintptr_t frame)
 {
     int saved = errno;
@@ -195,6 +215,7 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
         c = lt_context_choose(frame);
     if (c) {
         LT_SIGNAL_FENCE(); /* lt_yield: busy is seen before what is looked at now */
+        settle_stamps(c);
         bool ready = lt_page.active == LT_ACTIVE;
         if (ready && c->announced != lt_process.key)
             announce_context(c);

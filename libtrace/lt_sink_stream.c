@@ -556,6 +556,7 @@ int lt_sink_stream_open(int fd)
     lt_config.drop &= !S_ISREG(st.st_mode);
     sink.membarrier =
         lt_syscall2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) == 0;
+    lt_process.no_owner = !sink.membarrier;
     sink.control.definitions.kind = MLF_DEFINITIONS;
     sink.control.definitions.context = &sink.control;
     sink.control.stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);

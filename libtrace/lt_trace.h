@@ -41,8 +41,11 @@ struct lt_page {
     uint32_t tick_shift;
     uint32_t write_through; /* stream sink, process ending: flush each event */
     uint32_t coarse_clock;  /* there is one that costs no system call */
+    uintptr_t stamp_owner;  /* atomic; lt_clock.h: the context that shares stamps, or ... */
     uint64_t next_tick;     /* time at which an event does the periodic work */
 };
+#define LT_OWNER_NONE ((uintptr_t)0) /* all stamps are fenced, for good */
+#define LT_OWNER_NEXT ((uintptr_t)1) /* the first ordinary context to record takes it */
 #if defined(__x86_64__) || defined(__i386__)
 #define LT_PAGE_BYTES 4096
 #else
@@ -64,7 +67,7 @@ extern union lt_page_memory {
 #endif
 #define LT_BLOCK_SMALLEST (3 * sizeof(size_t))
 
-/* Stamps of a process with one thread are multiples of this: nothing depends on
+/* Stamps of the owner are multiples of this: nothing depends on
  * their order within 64 ns, and the low bits are noise that does not compress. */
 #define LT_COARSE_TICKS 8
 
@@ -73,18 +76,18 @@ static inline uint64_t lt_now(void)
     return lt_clock_count((int)lt_page.clock_kind) >> lt_page.tick_shift;
 }
 
-/* For events of a process with one thread. */
+/* For events of the context that owns the stamps (lt_clock.h). */
 static inline uint64_t lt_now_alone(void)
 {
     return lt_clock_count_alone((int)lt_page.clock_kind) >> lt_page.tick_shift;
 }
 
-/* In a process with one thread the order of events is their order in the stream,
- * and a stamp says no more than when. So up to so many events may share one, as
- * long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not
- * moved since it was taken: an idle program's next event has a stamp of its own.
- * Moments on which another stream's order could hang ask for a new one
- * (lt_stamp_anew): a fork, a mark, a nested event, a watermark. */
+/* While one context alone records (lt_clock.h: the owner), the order of events is their
+ * order in the stream, and a stamp says no more than when. So up to so many events may share one,
+ * as long as the kernel's coarse clock (a read of memory, 1 to 4 ms a step) has not moved since it
+ * was taken: an idle program's next event has a stamp of its own. Moments on which another stream's
+ * order could hang ask for a new one (lt_stamp_anew): a fork, a mark, a nested event, a watermark.
+ */
 #define LT_STAMP_SHARE 16
 
 /* One chunk being written: of events or of definitions. */
@@ -178,6 +181,7 @@ struct lt_process {
     int pid;
     bool stopped;    /* tracing has ended, for forked children too */
     bool started;    /* this image has begun once; a fork's child inherits it */
+    bool no_owner;   /* of stamps: a stream's watermark could not tell, without membarrier */
     int stopped_for; /* the reason, enum mlf_loss */
     struct lt_clock clock;
     struct lt_moment start;

@@ -67,8 +67,9 @@ static const char *reason(const struct ma_exec *exec)
     if (exec->state & MLF_EXEC_NO_TRACE)
         return "its starter had closed descriptor 1022, and the trace could not be opened again: "
                "trace into a file";
-    return "it is static or set-user-ID, has an allocator of its own, or descriptor 1022 was "
-           "closed as it began: see libmlog(7), \"Not every program\"";
+    return "it is static or set-user-ID, has an allocator of its own, did not find the library "
+           "by the path in LD_PRELOAD, or descriptor 1022 was closed as it began: see libmlog(7), "
+           "\"Not every program\"";
 }
 
 static void add(struct ma_model *model, struct ma_value *array, struct ma_value *warnings,

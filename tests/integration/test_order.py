@@ -4,11 +4,12 @@ a moment later, and the replay must see them in this order.
 
 MLOG_STRESS=N makes it N times as long.
 """
+import json
 import os
 
 import pytest
 
-from support import LIBRARY, PROGRAMS, bash, clean_environment, report, trace
+from support import LIBRARY, PROGRAMS, analyze, bash, clean_environment, report, trace
 
 ROUNDS = 60000 * int(os.environ.get("MLOG_STRESS", "1"))
 SHARED = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
@@ -32,6 +33,30 @@ def test_addresses_handed_from_thread_to_thread_replay_in_order(tmp_path, tunabl
     assert audit["unmatched_frees"] == 0, audit
     assert audit["late_events"] == 0, audit
     assert audit["order_repairs"] <= summary["events"] // 1_000_000, audit
+
+
+@pytest.mark.parametrize("sink", ["file", "pipe"])
+def test_a_thread_that_alone_records_shares_stamps(tmp_path, sink):
+    """
+    GIVEN a main thread that records alone beside one that waits, until that records, too
+    WHEN  the stamps of the main thread's events are counted
+    THEN  many share one as long as it is alone, nearly none after; the other's allocation
+          lies between both, and nothing is out of order
+    """
+    path = tmp_path / "trace"
+    script = {"file": 'LD_PRELOAD=$LIB "$2" 1022>"$1"',
+              "pipe": '{ LD_PRELOAD=$LIB "$2" 1022>&1 >&2; } | cat >"$1"; exit ${PIPESTATUS[0]}'}
+    assert bash(script[sink], path, PROGRAMS / "stamps").returncode == 0
+    rows = [json.loads(line) for line in analyze(path, "--dump=json").stdout.splitlines()]
+    allocations = [row for row in rows if row["type"] == "alloc"]
+    ticks = {size: [row["ticks"] for row in allocations if row["size"] == size]
+             for size in (7 * 8, 9 * 8, 11 * 8)}
+    alone, (handed,), later = ticks[7 * 8], ticks[9 * 8], ticks[11 * 8]
+    assert len(alone) == len(later) == 10000
+    assert len(set(alone)) < len(alone) / 2 < len(set(later))
+    assert alone[-1] <= handed <= later[0]
+    audit = report(path, "--summary")["audit"]
+    assert audit["unmatched_frees"] == audit["late_events"] == audit["order_repairs"] == 0, audit
 
 
 @pytest.mark.parametrize("first", ["clock", "library"])

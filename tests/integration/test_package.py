@@ -47,7 +47,7 @@ def test_every_installed_file_belongs_to_one_package():
     THEN each is in exactly one package."""
     said = json.loads(subprocess.run(["meson", "introspect", "--installed", BUILD], check=True,
                                      capture_output=True, text=True).stdout)
-    patterns = {path.stem: [line for line in path.read_text().splitlines() if line]
+    patterns = {path.stem: [line.split()[0] for line in path.read_text().splitlines() if line]
                 for path in DEBIAN.glob("*.install")}
     assert len(patterns) == 3
     for target in said.values():

@@ -42,9 +42,10 @@ int main(int argc, char **argv)
     rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 100000;
     if (n > MOST)
         return 2;
-    for (uintptr_t i = 0; i < n; i++)
+    for (uintptr_t i = 1; i < n; i++)
         pthread_create(&threads[i], NULL, work, (void *)i);
-    for (unsigned i = 0; i < n; i++)
+    work(NULL);
+    for (unsigned i = 1; i < n; i++)
         pthread_join(threads[i], NULL);
     for (unsigned i = 0; i < SLOTS; i++)
         free(atomic_load(&slots[i]));
