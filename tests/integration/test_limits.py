@@ -16,7 +16,7 @@ MALLOC, CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MMAP, DEEP = range(7)
 
 
 def untraced(kind, mib, threads, way):
-    return bash('exec "$1" $2 $3 $4 $5', PROGRAMS / "limits", kind, mib, threads, way)
+    return bash('exec "$1" $2 $3 $4 $5', PROGRAMS / "memory_limits", kind, mib, threads, way)
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def enough(kind, threads, way=MALLOC):
 
 
 def traced(path, kind, mib, threads, way):
-    done = bash('LD_PRELOAD=$LIB exec "$1" $2 $3 $4 $5 1022>"$6"', PROGRAMS / "limits", kind,
+    done = bash('LD_PRELOAD=$LIB exec "$1" $2 $3 $4 $5 1022>"$6"', PROGRAMS / "memory_limits", kind,
                 mib, threads, way, path)
     assert done.visible == (7, "refused 0, large ok\n", ""), (mib, done)
     return audit_of(path)
@@ -63,7 +63,7 @@ def test_a_limit_from_the_start(tmp_path, sink):
     script = f'(ulimit -v $(($2 << 10)); LD_PRELOAD=$LIB exec "$1" none 0 4 {sink})'
     for more in [RESIDUE, 4, 8, 20]:
         mib, path = enough("as", 4) + more, tmp_path / f"{more}"
-        done = bash(f"{script}; status=$?; sleep 0.2; exit $status", PROGRAMS / "limits", mib, path)
+        done = bash(f"{script}; status=$?; sleep 0.2; exit $status", PROGRAMS / "memory_limits", mib, path)
         assert (done.returncode, done.stdout) == (7, "refused 0, large ok\n"), (mib, done)
         if done.stderr:
             assert "not tracing" in done.stderr
@@ -86,6 +86,6 @@ def test_deep_stacks_within_a_limit_are_cut_and_told(tmp_path):
     for limit, cut in [("unlimited", 0), ("4000000", 1)]:
         path = tmp_path / limit
         done = bash('(ulimit -v $2; LD_PRELOAD=$LIB exec "$1" none 0 0 $3 1022>"$4")',
-                    PROGRAMS / "limits", limit, DEEP, path)
+                    PROGRAMS / "memory_limits", limit, DEEP, path)
         assert done.returncode == 7
         assert support.report(path, "--summary")["audit"]["truncated_stacks"]["depth_limit"] == cut

@@ -2,7 +2,7 @@
  *
  * A program within a limit of memory: threads with small stacks that allocate, then a
  * large block by each way there is, and tells what was refused.
- *   limits as|data|none MIB THREADS WAY
+ *   memory_limits as|data|none MIB THREADS WAY
  */
 #include <pthread.h>
 #include <stdio.h>
