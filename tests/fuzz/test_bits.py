@@ -7,8 +7,8 @@ import json
 import random
 
 import pytest
-import reference
 import support
+from mutate import reference
 from support import ANALYZE, PROGRAMS
 
 FLIPS = {"file": 200, "pipe": 40}
