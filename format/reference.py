@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import struct
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -29,7 +30,26 @@ from reference_items import (
     EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
     REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
 
+SUM_FACTOR = 0x9e3779b97f4a7c15
 UNFINISHED_MAX = 4096       # bytes behind its last item that a killed writer may leave in a chunk
+
+
+
+def checksum(data: bytes) -> int:
+    """The checksum of section 2."""
+    def fold(lane: int, word: int) -> int:
+        lane ^= word
+        return (lane << 29 & MASK | lane >> 35) * SUM_FACTOR & MASK
+
+    lanes = [1, 2, 3, 4]
+    padded = data + bytes(-len(data) % 32)
+    for number, (word,) in enumerate(struct.iter_unpack("<Q", padded)):
+        lanes[number % 4] = fold(lanes[number % 4], word)
+    result = len(data)
+    for lane in lanes:
+        result = fold(result, lane)
+    return result ^ result >> 32
+
 
 # --- the trace --------------------------------------------------------------------------------
 
@@ -59,10 +79,13 @@ class Fill:
 
     found: list[tuple[Chunk, int]] = field(default_factory=list)    # bytes of payload used
     said: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+    sums: dict[tuple[int, int, int, int], tuple[int, int]] = field(default_factory=dict)
 
     def say(self, process: int, values: dict[str, Any]) -> None:
         key = process, values["of_stream"], values["of_kind"], values["of_sequence"]
         self.said[key] = max(values["bytes"], self.said.get(key, 0))
+        if "checksum" in values and values["bytes"] > self.sums.get(key, (0, 0))[0]:
+            self.sums[key] = values["bytes"], values["checksum"]
 
     def check(self, data: bytes, chunks: list[Chunk], audit: Audit) -> None:
         """Name bytes that were filled and are zero, and count chunks told of that are missing."""
@@ -73,9 +96,14 @@ class Fill:
             if last - used > UNFINISHED_MAX:
                 audit.skip(chunk.begin + zeros, chunk.begin + last, "zeros in the middle")
                 used = zeros = last
+                continue
             said = min(self.said.get((*chunk.key(), chunk.sequence), 0), len(payload))
             if used < said or last < said:
                 audit.skip(chunk.begin + zeros, chunk.begin + said, "zeros where it was filled")
+                continue
+            size, told = self.sums.get((*chunk.key(), chunk.sequence), (0, 0))
+            if 0 < size <= len(payload) and checksum(payload[:size]) != told:
+                audit.changed.append((chunk.begin, chunk.begin + size))
         self.check_numbers(chunks, audit)
 
     def check_pieces(self, chunks: list[Chunk], audit: Audit) -> None:
@@ -337,6 +365,8 @@ def main() -> int:
         return 1
     for begin, end, reason in sorted(trace.audit.skipped):
         print(f"{options.trace}: skipped bytes {begin} to {end}: {reason}", file=sys.stderr)
+    for begin, end in sorted(trace.audit.changed):
+        print(f"{options.trace}: bytes {begin} to {end} were changed", file=sys.stderr)
     if trace.audit.truncated is not None:
         print(f"{options.trace}: truncated at {trace.audit.truncated}", file=sys.stderr)
     return 0

@@ -219,6 +219,7 @@ class Audit:
 
     skipped: list[tuple[int, int, str]] = field(default_factory=list)   # from, to, reason
     truncated: int | None = None        # file offset of the first byte that could not be used
+    changed: list[tuple[int, int]] = field(default_factory=list)    # from, to: another checksum
     unwritten_units: int = 0            # mapped: claimed, and never given a chunk
     missing_chunks: int = 0             # gaps in sequence numbers
     unknown_nodes: int = 0              # stacks that name a node without definition
@@ -416,7 +417,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x21: ("MARK", "E", fields(("time", "vu"), ("kind", "vu"), ("name", "string"))),
     0x22: ("COUNTERS", "DE", decode_counters),
     0x25: ("FILLED", "DE", fields(("of_stream", "vu"), ("of_kind", "vu"), ("of_sequence", "vu"),
-                                  ("bytes", "vu"))),
+                                  ("bytes", "vu"), later=(("checksum", "u64"),))),
     0x26: ("EXEC", "DE", fields(("time", "vu"), ("pid", "vu"), ("state", "vu"),
                                 ("path", "string"))),
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),

@@ -16,12 +16,18 @@
 struct lt_fill {
     uint32_t stream, kind, sequence;
     uint32_t bytes; /* of payload, all visible; the last one is not zero */
+    bool summed;    /* there is a checksum of them */
+    uint64_t checksum;
 };
 
 /* Note the filled part of the writer's chunk. The writer may be another thread's,
  * at work: then its chunk is not looked into. False if there is none, or it is
  * changing. */
 bool lt_fill_look(const struct lt_writer *writer, bool own, struct lt_fill *fill);
+
+/* Add the checksum of what lt_fill_look noted of the writer's chunk, which stays mapped
+ * meanwhile. */
+void lt_fill_sum(const struct lt_writer *writer, struct lt_fill *fill);
 
 /* The payload of the record, at most LT_FILL_MAX bytes; the result is behind it. */
 unsigned char *lt_fill_put(unsigned char *to, const struct lt_fill *fill);
@@ -30,10 +36,11 @@ unsigned char *lt_fill_put(unsigned char *to, const struct lt_fill *fill);
 void lt_fill_say(struct lt_writer *writer, const struct lt_fill *fill);
 
 /* The calling thread's context writes no more for now: each of its chunks says
- * it of the other one. */
-void lt_fill_say_own(struct lt_context *context);
+ * it of the other one. With `last` nobody goes on with the definitions. */
+void lt_fill_say_own(struct lt_context *context, bool last);
 
-/* Say it of all other contexts' chunks, in the definitions of `self`. */
-void lt_fill_say_others(struct lt_context *self);
+/* Say it of all other contexts' chunks, in the definitions of `self`. Nobody unmaps a
+ * chunk who does not hold the lock. */
+void lt_fill_say_others(struct lt_context *self, struct lt_lock *lock);
 
 #endif

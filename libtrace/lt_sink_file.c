@@ -169,14 +169,15 @@ static void warm(int fd, uint64_t offset, size_t size)
     }
 }
 
-/* The lock is for forsake() alone, which looks at other contexts' chunks. */
+/* The lock is for forsake() and for the checksums at the end of the process, which look
+ * at other contexts' chunks. A handler that interrupts those leaves its chunk mapped. */
 static void give_up_chunk(struct lt_writer *writer)
 {
     bool locked = lt_lock_take(&sink.lock);
     unsigned char *chunk = writer->chunk;
     writer->chunk = NULL; /* first: a thread cancelled in between looks into its chunk */
     LT_SIGNAL_FENCE();
-    if (chunk)
+    if (chunk && locked)
         lt_unmap(chunk, writer->size);
     if (locked)
         lt_lock_release(&sink.lock);
@@ -311,6 +312,8 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
         ;
     struct lt_fill filled;
     bool follows = lt_fill_look(writer, true, &filled);
+    if (follows)
+        lt_fill_sum(writer, &filled);
     give_up_chunk(writer);
     if (writer->stream != writer->context->stream) {
         writer->sequence = 0;
@@ -352,7 +355,7 @@ static void file_release(struct lt_context *context)
 {
     file_flush(context);
     if (lt_page.active == LT_ACTIVE)
-        lt_fill_say_own(context);
+        lt_fill_say_own(context, false);
     give_up_chunk(&context->events);
     if (lt_page.active != LT_ACTIVE)
         give_up_chunk(&context->definitions);
@@ -362,9 +365,9 @@ static void file_end(struct lt_context *self)
 {
     file_flush(self);
     if (lt_page.active == LT_ACTIVE)
-        lt_fill_say_others(self);
+        lt_fill_say_others(self, &sink.lock);
     if (lt_page.active == LT_ACTIVE)
-        lt_fill_say_own(self);
+        lt_fill_say_own(self, true);
 }
 
 /* The child has inherited the mappings of the parent's chunks: only the parent

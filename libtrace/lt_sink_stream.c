@@ -206,7 +206,7 @@ static int deliver_filled(int fd, const struct lt_context *c)
     int error = 0;
     for (int i = 0; i < 2 && !error; i++) {
         const struct lt_writer *w = writers[i];
-        struct lt_fill fill = {c->stream, w->kind, w->sequence - 1, 0};
+        struct lt_fill fill = {.stream = c->stream, .kind = w->kind, .sequence = w->sequence - 1};
         unsigned char payload[LT_FILL_MAX];
         if (w->chunk && w->sequence)
             fill.bytes = (uint32_t)(w->drained - w->chunk);
@@ -361,7 +361,8 @@ static enum lt_refusal stream_begin(struct lt_writer *writer, size_t need)
     if (need > size - LT_CHUNK_SLACK - LT_ITEM_MAX)
         return LT_REFUSED_BUSY;
     bool no_more = writer->kind == MLF_EVENTS && sink.aside_bytes > ASIDE_MAX;
-    struct lt_fill former = {writer->context->stream, writer->kind, writer->sequence - 1, 0};
+    struct lt_fill former = {
+        .stream = writer->context->stream, .kind = writer->kind, .sequence = writer->sequence - 1};
     if (writer->chunk && writer->sequence)
         former.bytes = (uint32_t)(writer->position - writer->chunk);
     if (writer->chunk || no_more) {

@@ -181,10 +181,13 @@ static int take_metrics(yajl_val tree, const char *path, struct ma_metrics *metr
         yajl_tree_get(tree, (const char *[]){"audit", "lost_events", NULL}, yajl_t_number);
     yajl_val bad =
         yajl_tree_get(tree, (const char *[]){"audit", "bad_chunks", NULL}, yajl_t_number);
+    yajl_val changed =
+        yajl_tree_get(tree, (const char *[]){"audit", "changed_chunks", NULL}, yajl_t_number);
     yajl_val cut =
         yajl_tree_get(tree, (const char *[]){"audit", "truncated_at", NULL}, yajl_t_number);
     if (complete && !YAJL_IS_TRUE(complete) &&
-        ((lost && YAJL_GET_INTEGER(lost) != 0) || (bad && YAJL_GET_INTEGER(bad) != 0) || cut))
+        ((lost && YAJL_GET_INTEGER(lost) != 0) || (bad && YAJL_GET_INTEGER(bad) != 0) ||
+         (changed && YAJL_GET_INTEGER(changed) != 0) || cut))
         return ma_fail(error, -EILSEQ,
                        "%s: is the report of a trace that is damaged or has losses: make a "
                        "baseline of a whole one",

@@ -194,6 +194,7 @@ def warnings(audit: dict[str, Any]) -> list[str]:
     if audit.get("truncated_at") is not None or audit.get("truncated"):
         found.append("the trace is truncated")
     for key, text in (("lost_events", "events were lost"), ("bad_chunks", "chunks were unreadable"),
+                      ("changed_chunks", "chunks were changed after they were written"),
                       ("missing_chunks", "chunks are missing")):
         if audit.get(key):
             found.append(f"{format_count(float(audit[key]))} {text}")

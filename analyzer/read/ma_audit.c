@@ -44,6 +44,13 @@ void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes,
         audit->unwritten[audit->n_unwritten++] = (struct ma_range){offset, bytes};
 }
 
+void ma_audit_changed(struct ma_audit *audit, const struct ma_changed *changed)
+{
+    audit->changed_chunks++;
+    if (audit->n_changed < MA_CHANGED_MAX)
+        audit->changed[audit->n_changed++] = *changed;
+}
+
 void ma_audit_truncated(struct ma_audit *audit, uint64_t offset)
 {
     if (offset < audit->truncated_at)
@@ -69,6 +76,13 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
                  (unsigned long long)audit->skipped[0].offset, audit->skipped[0].reason);
     else if (audit->no_header)
         snprintf(skipped, sizeof skipped, "the trace header is missing");
+    else if (audit->changed_chunks)
+        snprintf(skipped, sizeof skipped,
+                 "%llu chunk%s changed after %s written, the first at byte %llu",
+                 (unsigned long long)audit->changed_chunks,
+                 audit->changed_chunks == 1 ? " was" : "s were",
+                 audit->changed_chunks == 1 ? "it was" : "they were",
+                 (unsigned long long)audit->changed[0].offset);
     else if (audit->missing_chunks)
         snprintf(skipped, sizeof skipped, "%llu chunks are missing",
                  (unsigned long long)audit->missing_chunks);

@@ -12,6 +12,7 @@
 
 #define MA_SKIPPED_MAX 256  /* ranges kept with their reason; more are counted */
 #define MA_UNWRITTEN_MAX 64 /* ranges kept; more are counted */
+#define MA_CHANGED_MAX 64   /* chunks kept; more are counted */
 
 struct ma_skipped {
     uint64_t offset, bytes;
@@ -20,6 +21,14 @@ struct ma_skipped {
 
 struct ma_range {
     uint64_t offset, bytes;
+};
+
+/* The filled part of a chunk's payload. */
+struct ma_changed {
+    uint64_t offset, bytes;
+    const struct ma_process *process;
+    uint32_t stream;
+    unsigned kind; /* enum mlf_chunk_kind */
 };
 
 struct ma_audit {
@@ -33,6 +42,9 @@ struct ma_audit {
     uint64_t unwritten_units;                    /* mapped: claimed, and never given a chunk */
     struct ma_range unwritten[MA_UNWRITTEN_MAX]; /* where these are */
     size_t n_unwritten;
+    uint64_t changed_chunks; /* with another checksum than the trace tells; used all the same */
+    struct ma_changed changed[MA_CHANGED_MAX];
+    size_t n_changed;        /* entries above */
     uint64_t truncated_at;   /* UINT64_MAX: the trace is not cut */
     bool no_header;          /* the trace begins with a chunk */
     char input_problem[160]; /* why the input ended early, or empty */
@@ -63,6 +75,9 @@ void ma_audit_skip(struct ma_audit *audit, uint64_t offset, uint64_t bytes, cons
 
 /* Note that a mapped trace has nothing in `units` claimed units, which take `bytes`. */
 void ma_audit_unwritten(struct ma_audit *audit, uint64_t offset, uint64_t bytes, uint64_t units);
+
+/* Note that a chunk is not what was written: what was read of it is used, and doubtful. */
+void ma_audit_changed(struct ma_audit *audit, const struct ma_changed *changed);
 
 /* Note that the trace ends within the item at offset. */
 void ma_audit_truncated(struct ma_audit *audit, uint64_t offset);

@@ -42,6 +42,7 @@ struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, 
     feed->shared = shared;
     feed->number = number;
     feed->kind = (uint8_t)kind;
+    feed->fill = (struct ma_fill){.process = process, .stream = number, .kind = kind};
     if (kind == MLF_DEFINITIONS) {
         ma_definer_init(&feed->definer, trace, process, add_timed, feed);
     } else {
@@ -237,10 +238,10 @@ void ma_feed_end_definitions(struct ma_feed *feed, bool stays)
 static void check_end(struct ma_feed *feed, uint32_t sequence, uint32_t before, uint32_t position,
                       const unsigned char *payload, size_t size)
 {
-    uint64_t bytes;
+    struct ma_told told;
     if (sequence == before + 1 &&
-        ma_fill_of_former(feed->number, feed->kind, sequence, payload, size, &bytes))
-        feed->audit->missing_chunks += position < bytes;
+        ma_fill_of_former(feed->number, feed->kind, sequence, payload, size, &told))
+        feed->audit->missing_chunks += position < told.bytes;
 }
 
 int ma_feed_define(struct ma_feed *feed, const struct ma_chunk *chunk, bool stays)
@@ -273,9 +274,10 @@ static void skip_piece(struct ma_feed *feed, const struct ma_piece *piece)
 uint64_t ma_feed_missing(struct ma_feed *feed)
 {
     const struct ma_fill *fill = &feed->fill;
-    if (feed->whole_chunks || !fill->said || fill->said_sequence >= feed->next_sequence)
+    const struct ma_told *said = &fill->said;
+    if (feed->whole_chunks || !said->bytes || said->sequence >= feed->next_sequence)
         return ma_fill_finish(&feed->fill, feed->audit, feed->next_sequence);
-    return fill->said_sequence + 1 == feed->next_sequence && feed->end_position < fill->said_bytes;
+    return said->sequence + 1 == feed->next_sequence && feed->end_position < said->bytes;
 }
 
 /* Make the first queued piece the active one. Returns 1, or 0 if it was no use,

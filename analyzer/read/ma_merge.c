@@ -478,7 +478,8 @@ static int take_filled(struct ma_merge *merge, const struct ma_run *run,
     struct ma_feed *feed = feed_of(merge, run->process, (uint32_t)number, (unsigned)of);
     if (!feed)
         return -ENOMEM;
-    ma_fill_said(&feed->fill, record.brief.filled.sequence, record.brief.filled.bytes);
+    const struct ma_told told = ma_told_by(&record);
+    ma_fill_said(&feed->fill, &told);
     return 0;
 }
 

@@ -111,6 +111,8 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->filled.kind = ma_cursor_vu(cursor);
         brief->filled.sequence = ma_cursor_vu(cursor);
         brief->filled.bytes = ma_cursor_vu(cursor);
+        brief->filled.summed = cursor->at != cursor->end;
+        brief->filled.checksum = brief->filled.summed ? ma_cursor_u64(cursor) : 0;
         return;
     default: break;
     }

@@ -78,7 +78,8 @@ struct ma_short_record {
             struct ma_bytes pairs;
         } counters; /* vu, vu to the end */
         struct {
-            uint64_t stream, kind, sequence, bytes;
+            uint64_t stream, kind, sequence, bytes, checksum;
+            bool summed; /* there is a checksum */
         } filled;
         struct {
             uint64_t pid, state; /* MLF_EXEC_* */

@@ -40,8 +40,45 @@ static void say_unwritten(struct sayer *sayer, const struct ma_audit *audit)
         SAY(sayer, "  and more (see --json)");
 }
 
-static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
+/* The thread of a changed chunk, NULL if it was not described. */
+static const struct ma_stream *stream_of(const struct ma_trace *trace,
+                                         const struct ma_changed *changed)
 {
+    for (size_t i = 0; i < trace->n_streams; i++)
+        if (trace->streams[i]->process == changed->process &&
+            trace->streams[i]->number == changed->stream)
+            return trace->streams[i];
+    return NULL;
+}
+
+static const char *kind_of(const struct ma_changed *changed)
+{
+    return changed->kind == MLF_EVENTS ? "events" : "definitions";
+}
+
+static void say_changed(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const struct ma_audit *audit = &analysis->trace.audit;
+    bool one = audit->changed_chunks == 1;
+    SAY(sayer,
+        "%s chunk%s changed after %s written (the checksum differs): what was read there is "
+        "counted, and doubtful. Take another copy of the trace, or trace again:",
+        COUNT(audit->changed_chunks), one ? " was" : "s were", one ? "it was" : "they were");
+    for (size_t i = 0; i < audit->n_changed && i < RANGES_SHOWN; i++) {
+        const struct ma_changed *changed = &audit->changed[i];
+        const struct ma_stream *stream = stream_of(&analysis->trace, changed);
+        SAY(sayer, "  bytes %llu to %llu: %s of thread %llu, process %s",
+            (unsigned long long)changed->offset,
+            (unsigned long long)(changed->offset + changed->bytes), kind_of(changed),
+            (unsigned long long)(stream ? stream->tid : 0), NAME(analysis, changed->process));
+    }
+    if (audit->changed_chunks > RANGES_SHOWN)
+        SAY(sayer, "  and %s more (see --json)", COUNT(audit->changed_chunks - RANGES_SHOWN));
+}
+
+static void say_damage(struct sayer *sayer, const struct ma_analysis *analysis)
+{
+    const struct ma_audit *audit = &analysis->trace.audit;
     if (audit->input_problem[0])
         SAY(sayer, "The input ended early: %s.", audit->input_problem);
     if (audit->truncated_at != UINT64_MAX)
@@ -58,6 +95,8 @@ static void say_damage(struct sayer *sayer, const struct ma_audit *audit)
         if (audit->skipped_ranges > RANGES_SHOWN)
             SAY(sayer, "  and %s more (see --json)", COUNT(audit->skipped_ranges - RANGES_SHOWN));
     }
+    if (audit->changed_chunks)
+        say_changed(sayer, analysis);
     if (audit->no_header)
         SAY(sayer, "The trace has no header: what was in front of its first chunk is missing.");
     if (audit->symbols_damaged)
@@ -456,6 +495,7 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"late_forks", audit->late_forks},
         {"foreign_clocks", audit->foreign_clocks},
         {"bad_chunks", audit->skipped_ranges},
+        {"changed_chunks", audit->changed_chunks},
         {"missing_chunks", audit->missing_chunks},
         {"duplicate_chunks", audit->duplicate_chunks},
         {"unended_processes", count_unended(analysis)},
@@ -487,8 +527,9 @@ static void add_losses(struct ma_model *model, struct ma_value *object,
     }
 }
 
-static void add_ranges(struct ma_model *model, struct ma_value *object, struct ma_audit *audit)
+static void add_ranges(struct ma_model *model, struct ma_value *object, struct ma_trace *trace)
 {
+    struct ma_audit *audit = &trace->audit;
     struct ma_value *array = ma_model_array(model, object, "skipped", NULL, MA_TABLE);
     qsort(audit->skipped, audit->n_skipped, sizeof *audit->skipped, compare_skipped);
     for (size_t i = 0; i < audit->n_skipped; i++) {
@@ -502,6 +543,17 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
         struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
         ma_model_number(model, one, "offset", NULL, MA_PLAIN, audit->unwritten[i].offset);
         ma_model_number(model, one, "bytes", NULL, MA_PLAIN, audit->unwritten[i].bytes);
+    }
+    array = ma_model_array(model, object, "changed", NULL, MA_TABLE);
+    for (size_t i = 0; i < audit->n_changed; i++) {
+        const struct ma_changed *changed = &audit->changed[i];
+        const struct ma_stream *stream = stream_of(trace, changed);
+        struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+        ma_model_number(model, one, "offset", NULL, MA_PLAIN, changed->offset);
+        ma_model_number(model, one, "bytes", NULL, MA_PLAIN, changed->bytes);
+        ma_model_number(model, one, "pid", NULL, MA_PLAIN, ma_process_pid(changed->process));
+        ma_model_number(model, one, "tid", NULL, MA_PLAIN, stream ? stream->tid : 0);
+        ma_model_text(model, one, "kind", NULL, kind_of(changed));
     }
     if (audit->truncated_at != UINT64_MAX)
         ma_model_number(model, object, "truncated_at", NULL, MA_PLAIN, audit->truncated_at);
@@ -540,10 +592,10 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *object = ma_model_object(model, &model->root, "audit", "Audit", MA_FIELDS);
     add_counts(model, object, analysis);
     ma_cut_add(model, object, &cut);
-    add_ranges(model, object, audit);
+    add_ranges(model, object, &analysis->trace);
     add_losses(model, object, &analysis->trace);
     struct sayer sayer = {model, ma_model_array(model, object, "warnings", "", MA_LINES)};
-    say_damage(&sayer, audit);
+    say_damage(&sayer, analysis);
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
     say_unended(&sayer, analysis);

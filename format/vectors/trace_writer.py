@@ -157,6 +157,22 @@ class ProcessWriter:
         return max(self.smallest, rounded - self.block_header)
 
 
+def sum_of(data: bytes) -> int:
+    """The checksum of FORMAT.md section 2, lane by lane."""
+    def fold(lane: int, word: int) -> int:
+        word ^= lane
+        return (word << 29 | word >> 35) % (1 << 64) * 0x9e3779b97f4a7c15 % (1 << 64)
+
+    data_of_blocks = data + bytes(-len(data) % 32)
+    total = len(data)
+    for number in range(4):
+        lane = number + 1
+        for at in range(8 * number, len(data_of_blocks), 32):
+            lane = fold(lane, int.from_bytes(data_of_blocks[at:at + 8], "little"))
+        total = fold(total, lane)
+    return total ^ total >> 32
+
+
 class ChunkWriter:
     """The payload of one chunk; `write` appends it to the trace, whole or in pieces."""
 
@@ -255,10 +271,11 @@ class ChunkWriter:
         self.record(BYPASS, vu(ticks), vu(why), string(path.encode()), string(target.encode()))
         self.line("bypass", ticks, why=why, path=path, target=target)
 
-    def filled(self, of: "ChunkWriter") -> int:
-        """Say how far a chunk is filled by now."""
+    def filled(self, of: "ChunkWriter", *, checksum: bool = False) -> int:
+        """Say how far a chunk is filled by now; of version 1.3, with the checksum."""
+        payload = bytes(of.payload.rstrip(b"\0"))
         return self.record(FILLED, vu(of.stream), vu(of.kind), vu(of.sequence),
-                           vu(len(of.payload.rstrip(b"\0"))))
+                           vu(len(payload)), u64(sum_of(payload)) if checksum else b"")
 
 
 class Definitions(ChunkWriter):

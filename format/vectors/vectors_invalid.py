@@ -3,7 +3,8 @@
 
 An expectation is one object: "error" (the trace is refused: offset and
 reason), or "skipped" (ranges [from, to, reason]), "truncated" (the offset from
-which on nothing could be used, or null) and "events" (how many come through).
+which on nothing could be used, or null), "events" (how many come through) and,
+if there are any, "changed" (ranges [from, to] with another checksum).
 `invalid()` builds them all by name.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Callable, Iterable
 from trace_writer import (CHUNK_HEADER, MAPPED, MARK, MASK, MEMORY, MODULE, STREAM, TRACE_HEADER,
                           Events, ProcessWriter, Trace, string, u64, vu, vz)
 from vectors_items import HEAP, program
+from vectors_valid import checked_program
 
 
 class Bad:
@@ -23,7 +25,7 @@ class Bad:
 
     def __init__(self, data: bytes, *, error: tuple[int, str] | None = None,
                  skipped: Iterable[tuple[int, int, str]] = (), truncated: int | None = None,
-                 events: int = 0):
+                 changed: Iterable[tuple[int, int]] = (), events: int = 0):
         self.data = data
         self.expect: dict[str, Any]
         if error is not None:
@@ -31,6 +33,8 @@ class Bad:
         else:
             self.expect = {"skipped": [list(range_) for range_ in skipped],
                            "truncated": truncated, "events": events}
+            if changed:
+                self.expect["changed"] = [list(range_) for range_ in changed]
 
 
 def refused(data: bytes, offset: int, reason: str) -> Bad:
@@ -262,6 +266,24 @@ def lost_fill(of: str) -> Bad:
                skipped=[(begin, at[of] + filled[of], "zeros where it was filled")])
 
 
+def changed_bit(of: str) -> Bad:
+    """A program whose chunks tell the checksums of others, and a bit of one that was flipped:
+    of the size of a block in the first of two chunks, or in the last of events, or of a path
+    in the definitions. Every item can be read."""
+    trace, definitions, first, second = checked_program()
+    told = len(definitions.payload) - 1 - 1 - 4 - 8     # the record behind what is told of it
+    at = {"definitions": definitions.write() + CHUNK_HEADER}
+    at["first"] = first.write() + CHUNK_HEADER
+    at["last"] = second.write() + CHUNK_HEADER
+    chunks = {"definitions": definitions, "first": first, "last": second}
+    data = bytearray(trace.bytes())
+    sought = {"definitions": b"/usr/bin", "first": vu(1000), "last": vu(2000)}[of]
+    where = bytes(chunks[of].payload).index(sought) + 1
+    data[at[of] + where] ^= 4
+    size = told if of == "definitions" else len(chunks[of].payload)
+    return Bad(bytes(data), changed=[(at[of], at[of] + size)], events=4 + 1)
+
+
 def zeros_in_middle() -> Bad:
     """A page of a chunk of three is zero, and nothing tells how far the chunk was filled."""
     trace = Trace(MAPPED)
@@ -456,6 +478,9 @@ def invalid() -> dict[str, Bad]:
         "zeros-behind-first": lost_fill("first"),
         "zeros-behind-last": lost_fill("last"),
         "zeros-behind-definitions": lost_fill("definitions"),
+        "changed-first": changed_bit("first"),
+        "changed-last": changed_bit("last"),
+        "changed-definitions": changed_bit("definitions"),
     }
     # A number that goes on past the end of its chunk, in each layout.
     bad["vu-past-end"] = stream_end(alloc + b"\x80\0\0\0\0\0\0",

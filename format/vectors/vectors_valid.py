@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from trace_writer import EVENTS, MAPPED, MEMORY, Trace, u64, vu
+from trace_writer import EVENTS, MAPPED, MEMORY, Definitions, Events, Trace, u64, vu
 from vectors_items import (EXE_BIAS, HEAP, LIBC_BIAS, SEGMENTS, addresses, flags, functions, nodes,
                            numbers, program, reallocs, stacks_and_sizes)
 
@@ -408,6 +408,35 @@ def mapped() -> Trace:
     return trace
 
 
+def checked_program() -> tuple[Trace, Definitions, Events, Events]:
+    """A mapped trace of version 1.3 of a program that ended, with the chunks that it has yet to
+    get: of definitions, and two of events, which tell each other's checksums."""
+    trace = Trace(MAPPED, minor=3)
+    process = trace.process(1000)
+    definitions = process.definitions()
+    definitions.process_record()
+    definitions.module(1, EXE_BIAS, b"/usr/bin/example", flags=1)
+    definitions.thread(1, 1000)
+    first = process.events(1, 10)
+    for i in range(3):
+        first.alloc(10 + i, HEAP + 1008 * i, 1000, 0)
+    second = process.events(1, 20)
+    second.filled(first, checksum=True)
+    second.alloc(20, HEAP + 8192, 2000, 0)
+    definitions.process_end(30, "exit", 1, 0)
+    second.filled(definitions, checksum=True)
+    definitions.filled(second, checksum=True)
+    return trace, definitions, first, second
+
+
+def checked() -> Trace:
+    """Chunks that tell the checksums of others."""
+    trace, *chunks = checked_program()
+    for chunk in chunks:
+        chunk.write()
+    return trace
+
+
 def filled() -> Trace:
     """A mapped trace of version 1.1 whose chunks tell how far others are filled: the one before,
     and at the end of a thread and of the program its last ones, a thread's that goes on among
@@ -526,7 +555,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "handover": handover, "nested": nested, "fork-and-exec": fork_and_exec, "reload": reload,
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
-    "later-minor": later_minor, "mapped": mapped, "filled": filled, "executed": executed,
+    "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
     "places": places, "bypassing": bypassing,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),

@@ -117,6 +117,8 @@ def test_reference_reads_invalid(name: str):
         events = len(list(trace.events()))
         found = {"skipped": [list(entry) for entry in sorted(trace.audit.skipped)],
                  "truncated": trace.audit.truncated, "events": events}
+        if trace.audit.changed:
+            found["changed"] = [list(entry) for entry in sorted(trace.audit.changed)]
     except reference.FormatError as error:
         found = {"error": {"offset": error.offset, "reason": error.reason}}
     assert found == expectation(name)
@@ -283,13 +285,17 @@ def test_analyzer_reads_invalid(analyze: str, name: str):
         assert run.returncode == 1 and lines == []
         assert run.stderr.count(b"\n") == 1
         return
-    ended_as_told(run, bool(expect["skipped"]) or expect["truncated"] is not None)
+    ended_as_told(run, bool(expect["skipped"]) or expect["truncated"] is not None
+                  or "changed" in expect)
     assert comparable(lines) == comparable(reference_lines(path.read_bytes()))
     report = subprocess.run([analyze, "--json", "--summary", str(path)], capture_output=True,
                             timeout=300)
     audit = json.loads(report.stdout)["audit"]
     ranges = sorted((entry["offset"], entry["offset"] + entry["bytes"])
                     for entry in audit["skipped"])
+    assert [[entry["offset"], entry["offset"] + entry["bytes"]] for entry in audit["changed"]] \
+        == expect.get("changed", [])
+    assert audit["changed_chunks"] == len(audit["changed"])
     assert len(ranges) == len(expect["skipped"])
     for (begin, end), (expected_begin, expected_end, reason) in zip(ranges, expect["skipped"]):
         # Where a piece of a chunk is missing, those after it are counted with header or without.

@@ -101,7 +101,7 @@ def cut(trace: Original, chance: random.Random) -> Mutant:
 
 @mutation
 def bit_in_chunk(trace: Original, chance: random.Random) -> Mutant:
-    """In a mapped trace, whose payloads have no CRC, it may go unnoticed."""
+    """In a mapped trace it may go unnoticed behind what the checksum of a chunk covers."""
     chunk = span(trace, chance)
     at = chance.randrange(chunk.offset, chunk.end)
     data = bytearray(trace.data)
