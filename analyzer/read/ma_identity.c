@@ -42,9 +42,8 @@ uint32_t ma_pids_find(const struct ma_pids *pids, const struct ma_process_record
 
 int ma_pids_set(struct ma_pids *pids, const struct ma_process_record *of, uint32_t value)
 {
-    if (has_place(of) && ma_map_set(&pids->in_place, key_of(of, of->pid), value) < 0)
-        return -1;
-    return ma_map_set(&pids->anywhere, of->pid, value);
+    int result = has_place(of) ? ma_map_set(&pids->in_place, key_of(of, of->pid), value) : 0;
+    return result < 0 ? result : ma_map_set(&pids->anywhere, of->pid, value);
 }
 
 void ma_pids_free(struct ma_pids *pids)

@@ -20,6 +20,7 @@ struct ma_pids {
 typedef const struct ma_process_record *ma_record_of(const void *context, uint32_t value);
 uint32_t ma_pids_find(const struct ma_pids *pids, const struct ma_process_record *of, uint64_t pid,
                       ma_record_of *record_of, const void *context);
+/* Returns 0 or -ENOMEM. */
 int ma_pids_set(struct ma_pids *pids, const struct ma_process_record *of, uint32_t value);
 void ma_pids_free(struct ma_pids *pids);
 
