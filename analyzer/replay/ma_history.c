@@ -144,7 +144,8 @@ void ma_history_read(const struct ma_account *account, const struct ma_alloc_sit
     if (!history->until || history->failed)
         return;
     uint64_t last = end > history->origin ? (end - history->origin) >> shift : 0;
-    last = last < history->slot >> fold ? history->slot >> fold : last;
+    const uint64_t current = (uint64_t)history->slot >> fold;
+    last = last < current ? current : last;
     out->n = (unsigned)last + 1;
     for (unsigned i = 0; i < out->n; i++) {
         out->slots.floors[i] = i <= slot >> fold ? INFINITY : (float)site->live_bytes;
