@@ -29,6 +29,8 @@
 #define LT_DICTIONARY_FIRST_LOG2 8
 #define LT_DICTIONARY_LAST_LOG2 14 /* 1 MiB; docs/libmlog.7 says so */
 #endif
+/* Where a limit of memory is set, which counts what is mapped: 64 KiB. */
+#define LIMITED_LOG2 10
 /* The last id that is given: as FORMAT.md section 9 has it, or a test. */
 #ifndef LT_LAST_NODE
 #define LT_LAST_NODE UINT32_MAX
@@ -45,14 +47,24 @@ struct set { /* one cache line */
 };
 
 static struct set *sets;
+static uint64_t sets_most;
 static uint64_t sets_mask; /* atomic */
 static uint32_t next_id = MLF_FIRST_NODE;
 
 bool lt_stack_setup(void)
 {
-    sets = lt_memory(sizeof *sets << LT_DICTIONARY_LAST_LOG2);
+    sets_most = 1u << LT_DICTIONARY_LAST_LOG2;
+    if (lt_memory_is_limited() && LT_DICTIONARY_LAST_LOG2 > LIMITED_LOG2)
+        sets_most = 1u << LIMITED_LOG2;
+    sets = lt_memory(sizeof *sets * sets_most);
     sets_mask = (1u << LT_DICTIONARY_FIRST_LOG2) - 1;
     return sets != NULL;
+}
+
+void lt_stack_give_back(void)
+{
+    lt_memory_free(sets, sizeof *sets * sets_most);
+    sets = NULL;
 }
 
 uint32_t lt_stack_nodes(void)
@@ -125,7 +137,7 @@ static uint32_t take_ids(unsigned n)
             return 0;
     } while (
         !__atomic_compare_exchange_n(&next_id, &id, id + n, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    if (LT_UNLIKELY(id / 2 > mask) && mask + 1 < 1u << LT_DICTIONARY_LAST_LOG2)
+    if (LT_UNLIKELY(id / 2 > mask) && mask + 1 < sets_most)
         grow(mask);
     return id;
 }

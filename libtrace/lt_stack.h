@@ -19,5 +19,7 @@ uint32_t lt_stack_id_of_thread(struct lt_thread *self);
 uint32_t lt_stack_id(struct lt_context *context, const struct lt_unwinder *u);
 uint32_t lt_stack_nodes(void); /* ids given so far in this process and before its fork */
 bool lt_stack_setup(void);
+/* No thread may be inside the library, nor record any more. */
+void lt_stack_give_back(void);
 
 #endif

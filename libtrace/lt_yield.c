@@ -20,6 +20,7 @@
 
 #include "lt_real.h"
 #include "lt_sink.h"
+#include "lt_stack.h"
 #include "lt_trace.h"
 
 #define LT_EXPORT __attribute__((visibility("default")))
@@ -97,6 +98,7 @@ static void give_back(void)
         next = c->next;
         lt_context_give_back(c);
     }
+    lt_stack_give_back();
     if (lt_unwind_give_up(&rules, &size, (size_t)lt_process.page_size))
         lt_syscall2(SYS_munmap, rules, size);
 }

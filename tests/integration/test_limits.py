@@ -39,12 +39,14 @@ def traced(path, kind, mib, threads, way):
 @pytest.mark.parametrize("kind", ["as", "data"])
 def test_a_limit_that_is_enough_for_the_program_is_enough(tmp_path, kind, threads):
     """GIVEN limits a little above what the program needs, and more THEN nothing is refused
-    to it; and the trace is whole, or says that memory ended it."""
+    to it; and the trace is whole, or says that memory ended it, or what it lacks: events of
+    a thread that was refused memory of its own, a chunk that was claimed and not mapped."""
     reasons = []
     for more in [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 40]:
         mib = enough(kind, threads) + RESIDUE + more
         audit = traced(tmp_path / f"{more}", kind, mib, threads, MALLOC)
-        assert audit["stopped"] == "no memory" or audit["complete"]
+        told = audit["lost_events"] or audit["skipped"]
+        assert audit["stopped"] == "no memory" or audit["complete"] or told, audit
         reasons.append(audit["stopped"])
     assert reasons[0] == "no memory" and reasons[-1] is None
 
