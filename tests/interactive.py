@@ -22,6 +22,9 @@ class Shell:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
+            # Whoever started the tests behind `&` or nohup ignores what is typed here.
+            for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                signal.signal(each, signal.SIG_DFL)
             os.execvpe(argv[0], argv, env)
         self.text = ""
         self.until(PROMPT)

@@ -165,6 +165,9 @@ def test_a_process_that_goes_on_after_it_was_folded(tmp_path):
     assert folded["audit"]["unmatched_frees"] == 1 and kept["audit"]["unmatched_frees"] == 0
     assert folded["summary"]["peak_bytes"] == kept["summary"]["peak_bytes"] - 123
     assert folded["summary"]["leaked_bytes"] == kept["summary"]["leaked_bytes"] + 123
+    first = folded["allocations"][0]
+    assert first["own_peak_bytes"] == kept["allocations"][0]["own_peak_bytes"] - 123
+    first["own_peak_bytes"] += 123
     assert folded["allocations"] == kept["allocations"]
 
 

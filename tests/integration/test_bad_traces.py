@@ -57,7 +57,7 @@ def test_output_of_a_program_in_the_place_of_a_trace(tmp_path, printed):
     done = run(["dash" if shutil.which("dash") else "sh", "-c", f"{{ {printed}; }} >\"$1\"", "sh",
                 tmp_path / "t"])
     assert done.returncode == 0, done
-    refused(run([ANALYZE, tmp_path / "t"]), "not an mlog trace but text", "MLOG_OUT=",
+    refused(run([ANALYZE, tmp_path / "t"]), "not an mlog trace but text", "mlog run ",
             "other than bash")
 
 

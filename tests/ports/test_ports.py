@@ -290,10 +290,10 @@ def test_static_program_is_explained(tmp_path):
     source.write_text("#include <stdlib.h>\nint main(void) { return !malloc(1); }\n")
     done = run(["gcc", "-static", "-fno-builtin", source, "-o", tmp_path / "static"])
     assert done.returncode == 0, done
-    # WHEN traced THEN it runs as ever, and the analyser says where to read on
+    # WHEN traced THEN it runs as ever, and the analyser says what to ask
     done = support.trace([tmp_path / "static"], tmp_path / "t")
     assert done.visible == (0, "", "")
-    support.refused(support.analyze(tmp_path / "t", status=1), "is empty", "libmlog(7)")
+    support.refused(support.analyze(tmp_path / "t", status=1), "is empty", "mlog doctor")
 
 
 @pytest.mark.xdist_group("port-refused")
