@@ -219,7 +219,7 @@ static inline uint64_t mlf_sum_end(struct mlf_sum sum, const unsigned char *p, s
     }
     for (int i = 0; i < 4; i++)
         all = mlf_sum_fold(all, sum.lanes[i]);
-    return all ^ all >> 32;
+    return (all ^ all >> 32) | 1ull << 63; /* a record's last byte: no zero */
 }
 
 static inline uint64_t mlf_checksum(const unsigned char *p, size_t size)

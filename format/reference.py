@@ -48,7 +48,7 @@ def checksum(data: bytes) -> int:
     result = len(data)
     for lane in lanes:
         result = fold(result, lane)
-    return result ^ result >> 32
+    return result ^ result >> 32 | 1 << 63
 
 
 # --- the trace --------------------------------------------------------------------------------

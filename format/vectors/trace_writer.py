@@ -170,7 +170,7 @@ def sum_of(data: bytes) -> int:
         for at in range(8 * number, len(data_of_blocks), 32):
             lane = fold(lane, int.from_bytes(data_of_blocks[at:at + 8], "little"))
         total = fold(total, lane)
-    return total ^ total >> 32
+    return total ^ total >> 32 | 1 << 63
 
 
 class ChunkWriter:
