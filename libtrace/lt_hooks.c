@@ -185,6 +185,23 @@ static inline void *record_outcome(const struct lt_frame_start *at, void *addres
     return address;
 }
 
+/* Once more where the library has made way, which ends the tracing: the program is granted
+ * what it would be granted without us. */
+#define GRANTED(makes_way, call)                                                                   \
+    ({                                                                                             \
+        void *granted_ = (call);                                                                   \
+        if (LT_UNLIKELY(!granted_) && (makes_way))                                                 \
+            granted_ = (call);                                                                     \
+        granted_;                                                                                  \
+    })
+
+/* A block that grows in its place needs the difference alone; one that moves, all. */
+static LT_COLD bool makes_way_for_growth(void *old, size_t size)
+{
+    size_t has = old ? lt_real.malloc_usable_size(old) : 0;
+    return size && (lt_yield(size) || (size > has && lt_yield(size - has)));
+}
+
 static LT_COLD void *malloc_refused(const struct lt_frame_start *at, size_t size)
 {
     if (lt_yield(size))
@@ -209,12 +226,10 @@ LT_EXPORT void *malloc(size_t size)
 
 LT_EXPORT void *calloc(size_t n, size_t size)
 {
-    void *p = LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size));
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes))
         bytes = SIZE_MAX;
-    if (LT_UNLIKELY(!p) && lt_yield(bytes))
-        return LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size));
+    void *p = GRANTED(lt_yield(bytes), LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size)));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -230,9 +245,8 @@ LT_EXPORT void free(void *p)
 
 LT_EXPORT void *memalign(size_t align, size_t size)
 {
-    void *p = LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size));
-    if (LT_UNLIKELY(!p) && lt_yield(size))
-        return LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size));
+    void *p =
+        GRANTED(lt_yield(size), LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size)));
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
@@ -256,9 +270,7 @@ LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 
 LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-    void *p = lt_real.aligned_alloc(align, size);
-    if (LT_UNLIKELY(!p) && lt_yield(size))
-        return lt_real.aligned_alloc(align, size);
+    void *p = GRANTED(lt_yield(size), lt_real.aligned_alloc(align, size));
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
     struct lt_frame_start at = caller();
@@ -267,9 +279,7 @@ LT_EXPORT void *aligned_alloc(size_t align, size_t size)
 
 LT_EXPORT void *valloc(size_t size)
 {
-    void *p = LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size));
-    if (LT_UNLIKELY(!p) && lt_yield(size))
-        return LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size));
+    void *p = GRANTED(lt_yield(size), LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size)));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -279,9 +289,7 @@ LT_EXPORT void *valloc(size_t size)
 LT_EXPORT void *pvalloc(size_t size); /* which musl does not declare */
 LT_EXPORT void *pvalloc(size_t size)
 {
-    void *p = lt_real.pvalloc(size);
-    if (LT_UNLIKELY(!p) && lt_yield(size))
-        return lt_real.pvalloc(size);
+    void *p = GRANTED(lt_yield(size), lt_real.pvalloc(size));
     if (!tracing())
         return p;
     struct lt_frame_start at = caller();
@@ -364,17 +372,15 @@ LT_EXPORT void *realloc(void *old, size_t size)
 {
     struct lt_thread *self = lt_self;
     if (!tracing() || ((uintptr_t)self > 1 && self->forwarding))
-        return lt_real.realloc(old, size);
+        return GRANTED(makes_way_for_growth(old, size), lt_real.realloc(old, size));
     struct lt_frame_start at = caller();
-    if (!old) {
-        void *p = lt_real.realloc(NULL, size);
-        if (LT_UNLIKELY(!p) && lt_yield(size))
-            return lt_real.realloc(NULL, size);
-        return record_outcome(&at, p, size, MLF_FN_realloc, 0);
-    }
+    if (!old)
+        return record_outcome(
+            &at, GRANTED(makes_way_for_growth(NULL, size), lt_real.realloc(NULL, size)), size,
+            MLF_FN_realloc, 0);
     struct resize r = resize_begin(&at);
     void *new = resized(&at, &r, old, lt_real.realloc(old, size), size, MLF_FN_realloc);
-    if (LT_UNLIKELY(!new) && size && lt_yield(size))
+    if (LT_UNLIKELY(!new) && makes_way_for_growth(old, size))
         new = lt_real.realloc(old, size);
     return new;
 }
@@ -410,14 +416,16 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
         return new;
     }
     if (!tracing())
-        return real_reallocarray(old, n, size, bytes);
+        return GRANTED(makes_way_for_growth(old, bytes), real_reallocarray(old, n, size, bytes));
     if (!old)
-        return record_outcome(&at, real_reallocarray(NULL, n, size, bytes), bytes,
-                              MLF_FN_reallocarray, 0);
+        return record_outcome(
+            &at,
+            GRANTED(makes_way_for_growth(NULL, bytes), real_reallocarray(NULL, n, size, bytes)),
+            bytes, MLF_FN_reallocarray, 0);
     struct resize r = resize_begin(&at);
     void *new =
         resized(&at, &r, old, real_reallocarray(old, n, size, bytes), bytes, MLF_FN_reallocarray);
-    if (LT_UNLIKELY(!new) && bytes && lt_yield(bytes))
+    if (LT_UNLIKELY(!new) && makes_way_for_growth(old, bytes))
         new = real_reallocarray(old, n, size, bytes);
     return new;
 }

@@ -12,7 +12,7 @@ from test_stops import audit_of
 # Address space or data that the library holds once it has made way: its own code, a
 # page or two for a thread.
 RESIDUE = 2
-MALLOC, CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MMAP, DEEP = range(7)
+MALLOC, CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MMAP, DEEP, GROW = range(8)
 
 
 def untraced(kind, mib, threads, way):
@@ -51,7 +51,7 @@ def test_a_limit_that_is_enough_for_the_program_is_enough(tmp_path, kind, thread
     assert reasons[0] == "no memory" and reasons[-1] is None
 
 
-@pytest.mark.parametrize("way", [CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MMAP])
+@pytest.mark.parametrize("way", [CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MMAP, GROW])
 def test_every_request_for_memory_is_made_again(tmp_path, way):
     """GIVEN a limit that is just enough WHEN memory is asked for in other ways THEN too."""
     mib = enough("as", 0, way) + RESIDUE

@@ -47,6 +47,7 @@ static void *large(int way)
     case 3: return posix_memalign(&p, 64, LARGE) ? NULL : p;
     case 4: return aligned_alloc(64, LARGE);
     case 6: return descend(3000);
+    case 7: return realloc(malloc(4 * LARGE), 5 * LARGE);
     default:
         p = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         return p == MAP_FAILED ? NULL : p;
