@@ -112,8 +112,10 @@ static uint64_t measured_rate(int kind, uint64_t span_ns)
         lt_clock_moment(kind, &last);
     if (last.monotonic_ns <= first.monotonic_ns)
         return 0;
-    /* less than 6 s of counts at 3 GHz fit */
-    return (last.count - first.count) * 1000000000u / (last.monotonic_ns - first.monotonic_ns);
+    uint64_t counts = last.count - first.count, ns = last.monotonic_ns - first.monotonic_ns;
+    for (; counts > UINT64_MAX / 1000000000u; counts >>= 1)
+        ns >>= 1; /* stopped for seconds in between */
+    return counts * 1000000000u / ns;
 }
 
 /* A short measurement that agrees with the nominal rate to 0.1 % confirms it. */

@@ -88,26 +88,34 @@ static void deliver_beginning(void)
     }
 }
 
+/* All that recording needs; false where nothing is asked for, or after a word on what is
+ * in the way. */
+static bool prepare(void)
+{
+    lt_config_read();
+    bool asked = is_asked();
+    if (asked && lt_probe_is_deadly()) {
+        lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
+               "programs for the calls that tracing needs; start it without its sandbox",
+               NULL, 0);
+        return false;
+    }
+    lt_process.pid = lt_getpid();
+    if (!lt_allocator_serves(asked) || lt_sink_choose())
+        return false;
+    if (!lt_stack_setup() || !lt_thread_setup()) {
+        lt_say("no memory, not tracing", NULL, ENOMEM);
+        return false;
+    }
+    return true;
+}
+
 static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
-    if (!lt_process.started)
-        lt_config_read();
-    if (!lt_process.started && is_asked() && lt_probe_is_deadly()) {
-        lt_process.started = lt_process.stopped = true;
-        __atomic_store_n(&lt_page.active, LT_OFF, __ATOMIC_RELEASE);
-        lt_say("not tracing: this program was started behind a filter (seccomp) that ends "
-               "programs for the calls that tracing needs; start it without its sandbox",
-               NULL, 0);
-    }
     if (!lt_process.started) {
-        lt_process.pid = lt_getpid();
-        bool ready = lt_allocator_serves(is_asked()) && lt_sink_choose() == 0;
-        if (ready && (!lt_stack_setup() || !lt_thread_setup())) {
-            lt_say("no memory, not tracing", NULL, ENOMEM);
-            ready = false;
-        }
+        bool ready = prepare();
         if (ready) {
             lt_clock_choose(&lt_process.clock);
             lt_clock_moment(lt_process.clock.kind, &lt_process.start);
