@@ -133,13 +133,22 @@ bool mc_find_program(const char *name, char path[PATH_MAX])
     return false;
 }
 
-int mc_execute(const char *name, char **argv)
+int mc_execute(const char *name, const char *option, char **argv)
 {
     char path[PATH_MAX];
-    if (mc_find_command(name, path)) {
-        argv[0] = path;
-        execv(path, argv);
+    size_t n = 0, at = 0;
+    while (argv[n])
+        n++;
+    char **all = calloc(n + 2, sizeof *all);
+    snprintf(path, sizeof path, "%s", name);
+    if (all && mc_find_command(name, path)) {
+        all[at++] = path;
+        if (option)
+            all[at++] = (char *)option;
+        memcpy(all + at, argv + 1, n * sizeof *all); /* the NULL, too */
+        execv(path, all);
     }
+    free(all);
     fprintf(stderr,
             "mlog: %s: %s; it is a part of mlog: is it installed, or built (ninja -C build)?\n",
             path, strerror(errno));

@@ -26,9 +26,9 @@ bool mc_find_command(const char *name, char path[PATH_MAX]);
  * there is none. */
 bool mc_find_program(const char *name, char path[PATH_MAX]);
 
-/* Replace this process by the command, given argv[1] and on. Returns the exit status, with
- * a sentence printed, if that fails. */
-int mc_execute(const char *name, char **argv);
+/* Replace this process by the command, given `option` (NULL: none), then argv[1] and on.
+ * Returns the exit status, with a sentence printed, if that fails. */
+int mc_execute(const char *name, const char *option, char **argv);
 
 /* Run argv, its standard input being `in`, output `out`, error `error` (-1: /dev/null), in
  * the signal mask `mask` and with SIGINT and SIGQUIT ignored if `shielded`. Returns its pid

@@ -4,7 +4,6 @@
  */
 #include "mc_doctor.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -53,16 +52,18 @@ static int doctor(int argc, char **argv)
         return mc_flush();
     if (option < -1)
         return 2;
+    if (argc - optind > 1)
+        return mc_wrong(&mc_verb_doctor, "expected one program or process");
     const char *subject = argv[optind];
     if (!subject) {
-        mc_doctor_place(&findings, ".");
+        mc_doctor_place(&findings);
     } else if (as_process(subject)) {
         mc_doctor_process(&findings, as_process(subject));
     } else {
         mc_doctor_program(&findings, subject);
         if (mc_find_program(subject, path))
             mc_doctor_debug(&findings, path);
-        mc_doctor_place(&findings, ".");
+        mc_doctor_place(&findings);
     }
     if (findings.worst == MC_FAIL)
         puts("\nNo: this cannot be traced as it is.");

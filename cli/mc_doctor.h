@@ -31,7 +31,7 @@ void mc_doctor_program(struct mc_findings *findings, const char *name);
 /* Of debug information, which takes longer to find out. */
 void mc_doctor_debug(struct mc_findings *findings, const char *path);
 /* Of this machine, folder and shell. */
-void mc_doctor_place(struct mc_findings *findings, const char *folder);
+void mc_doctor_place(struct mc_findings *findings);
 /* Of a running process. */
 void mc_doctor_process(struct mc_findings *findings, pid_t pid);
 

@@ -20,21 +20,24 @@
 #define SPACE_MIN ((uint64_t)256 << 20)
 #define ADDRESS_MIN ((uint64_t)1 << 30)
 
-/* The name of a file system, and whether traces on it are mapped. */
-static const char *file_system(const char *folder, bool *mapped)
+/* Whether the library maps traces there (libmlog(7), "Where a trace can go"). */
+enum mapping { NEVER, ALWAYS, BENEATH /* if it finds the disk of an overlay */ };
+
+static const char *file_system(const char *folder, enum mapping *mapped)
 {
     static const struct {
         const char *name;
         uint32_t type;
-        bool mapped;
-    } known[] = {
-        {"ext4", 0xef53, true},       {"XFS", 0x58465342, true},  {"tmpfs", 0x01021994, true},
-        {"ramfs", 0x858458f6, true},  {"f2fs", 0xf2f52010, true}, {"overlayfs", 0x794c7630, true},
-        {"btrfs", 0x9123683e, false}, {"NFS", 0x6969, false},     {"FUSE", 0x65735546, false},
-        {"ZFS", 0x2fc12fc1, false},   {"9p", 0x01021997, false},  {"CIFS", 0xff534d42, false},
-        {"vfat", 0x4d44, false}};
+        enum mapping mapped;
+    } known[] = {{"ext4", 0xef53, ALWAYS},      {"XFS", 0x58465342, ALWAYS},
+                 {"tmpfs", 0x01021994, ALWAYS}, {"ramfs", 0x858458f6, ALWAYS},
+                 {"f2fs", 0xf2f52010, ALWAYS},  {"overlayfs", 0x794c7630, BENEATH},
+                 {"btrfs", 0x9123683e, NEVER},  {"NFS", 0x6969, NEVER},
+                 {"FUSE", 0x65735546, NEVER},   {"ZFS", 0x2fc12fc1, NEVER},
+                 {"9p", 0x01021997, NEVER},     {"CIFS", 0xff534d42, NEVER},
+                 {"vfat", 0x4d44, NEVER}};
     struct statfs fs;
-    *mapped = false;
+    *mapped = NEVER;
     if (statfs(folder, &fs) < 0)
         return "a file system that does not answer";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -46,13 +49,13 @@ static const char *file_system(const char *folder, bool *mapped)
     return "a file system that mlog does not know";
 }
 
-static void look_at_folder(struct mc_findings *findings, const char *folder)
+static void look_at_folder(struct mc_findings *findings)
 {
     char path[PATH_MAX];
     struct statvfs fs;
-    bool mapped;
-    if (!realpath(folder, path)) {
-        mc_find(findings, MC_FAIL, "%s: %s: go to another folder", folder, strerror(errno));
+    enum mapping mapped;
+    if (!realpath(".", path)) {
+        mc_find(findings, MC_FAIL, ".: %s: go to another folder", strerror(errno));
         return;
     }
     if (access(path, W_OK) != 0) {
@@ -61,7 +64,13 @@ static void look_at_folder(struct mc_findings *findings, const char *folder)
         return;
     }
     const char *name = file_system(path, &mapped);
-    if (mapped)
+    if (mapped == BENEATH)
+        mc_find(findings, MC_WARN,
+                "%s is on %s: a trace there survives SIGKILL where the disk beneath is a local one "
+                "that the library finds, else a killed program loses the last 64 KiB of each "
+                "thread; -o on a volume or /dev/shm is sure",
+                path, name);
+    else if (mapped == ALWAYS)
         mc_find(findings, MC_OK, "%s is on %s: a trace there survives even SIGKILL", path, name);
     else
         mc_find(findings, MC_WARN,
@@ -100,10 +109,12 @@ static void look_at_limits(struct mc_findings *findings)
     else
         mc_find(findings, MC_OK, "the size of files is not limited");
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        mc_find(findings, limit.rlim_cur < ADDRESS_MIN ? MC_WARN : MC_OK,
-                "the address space is limited to %llu MiB, of which the library takes 3 a thread "
-                "(ulimit -v unlimited)",
-                (unsigned long long)limit.rlim_cur >> 20);
+        mc_find(
+            findings, limit.rlim_cur < ADDRESS_MIN ? MC_WARN : MC_OK,
+            "the address space is limited to %llu MiB, of which the library takes some, and stops "
+            "where the program needs it "
+            "(ulimit -v unlimited)",
+            (unsigned long long)limit.rlim_cur >> 20);
 }
 
 static void look_at_descriptor(struct mc_findings *findings)
@@ -123,7 +134,7 @@ static void look_at_descriptor(struct mc_findings *findings)
     }
 }
 
-void mc_doctor_place(struct mc_findings *findings, const char *folder)
+void mc_doctor_place(struct mc_findings *findings)
 {
     char path[PATH_MAX];
     if (access("/proc/self/maps", R_OK) == 0)
@@ -137,7 +148,7 @@ void mc_doctor_place(struct mc_findings *findings, const char *folder)
         mc_find(findings, MC_WARN,
                 "mlog-analyze is not installed: traces are recorded, and read on a machine that "
                 "has it");
-    look_at_folder(findings, folder);
+    look_at_folder(findings);
     look_at_limits(findings);
     look_at_descriptor(findings);
 }

@@ -180,8 +180,7 @@ int mc_elf_read(const char *path, struct mc_elf *elf)
         return 0;
     struct reader file = {.map = map, .size = (size_t)st.st_size};
     if (memcmp(file.map, ELFMAG, SELFMAG) == 0) {
-        elf->little_endian = file.map[EI_DATA] == ELFDATA2LSB;
-        file.swapped = !elf->little_endian;
+        file.swapped = file.map[EI_DATA] != ELFDATA2LSB;
         file.wide = file.map[EI_CLASS] == ELFCLASS64;
         elf->bits = file.wide ? 64 : 32;
         elf->machine = (unsigned)FIELD(&file, 0, Ehdr, e_machine);

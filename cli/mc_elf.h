@@ -13,12 +13,11 @@
 
 struct mc_elf {
     bool is_elf;
-    unsigned bits;    /* 32 or 64 */
-    unsigned machine; /* EM_* */
-    bool little_endian;
+    unsigned bits;              /* 32 or 64 */
+    unsigned machine;           /* EM_* */
     bool executable;            /* ET_EXEC or ET_DYN */
     char interpreter[PATH_MAX]; /* "": none, so it is static */
-    bool has_debug;             /* a section .debug_info, or .gnu_debugdata names */
+    bool has_debug;             /* a section .debug_info */
     bool has_symbols;           /* a section .symtab */
     char build_id[136];         /* in hexadecimal, or "" */
     bool is_go;

@@ -15,6 +15,8 @@ static int help(int argc, char **argv)
         mc_help_all(stdout);
         return mc_flush();
     }
+    if (argc > 2)
+        return mc_wrong(&mc_verb_help, "expected one verb");
     const struct mc_verb *verb = mc_verb_find(argv[1]);
     if (!verb)
         return mc_wrong(&mc_verb_help, "%s: not a verb; mlog help lists them", argv[1]);

@@ -21,8 +21,8 @@
 /* What the process that becomes the program tells us before it does. */
 struct message {
     char path[PATH_MAX]; /* of the trace */
-    bool made;
-    int status; /* other than 0: it could not, and why: */
+    bool made, readable; /* as in struct mc_trace */
+    int status;          /* other than 0: it could not, and why: */
     char problem[PATH_MAX + 512];
 };
 
@@ -104,6 +104,7 @@ static void become(struct mc_job *job, struct message *message, int to)
         return;
     memcpy(message->path, job->trace->path, sizeof message->path);
     message->made = job->trace->made;
+    message->readable = job->trace->readable;
     if (!set_environment(job)) {
         snprintf(message->problem, sizeof message->problem, "memory ran out");
         return;
@@ -118,7 +119,7 @@ static void become(struct mc_job *job, struct message *message, int to)
     message->status = error == ENOENT ? 127 : 126;
     snprintf(message->problem, sizeof message->problem, "%s: %s", job->argv[0],
              error == ENOENT && !strchr(job->argv[0], '/') ? "no such command" : strerror(error));
-    if (message->made && message->path[0])
+    if (message->made)
         unlink(message->path);
 }
 
@@ -162,6 +163,7 @@ int mc_job_start(struct mc_job *job)
     while (receive(ends[0], &message) && message.status == 0) { /* until the exec closes it */
         memcpy(job->trace->path, message.path, sizeof message.path);
         job->trace->made = message.made;
+        job->trace->readable = message.readable;
     }
     close(ends[0]);
     if (message.status == 0)

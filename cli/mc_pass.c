@@ -2,37 +2,19 @@
  *
  * `mlog analyze`, `mlog diff` and `mlog plot`: the other commands, with their own options.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "mc_commands.h"
 #include "mc_verb.h"
 
-static int analyze(int argc, char **argv)
+static int pass(int argc, char **argv)
 {
     (void)argc;
-    return mc_execute("mlog-analyze", argv);
+    return mc_execute(mc_verb_find(argv[0])->command, NULL, argv);
 }
 
 static int diff(int argc, char **argv)
 {
-    char **more = calloc((size_t)argc + 2, sizeof *more);
-    if (!more) {
-        fputs("mlog: memory ran out\n", stderr);
-        return 1;
-    }
-    more[1] = (char *)"--diff";
-    for (int i = 1; i < argc; i++)
-        more[i + 1] = argv[i];
-    int status = mc_execute("mlog-analyze", more);
-    free(more);
-    return status;
-}
-
-static int plot(int argc, char **argv)
-{
     (void)argc;
-    return mc_execute("mlog-plot", argv);
+    return mc_execute(mc_verb_diff.command, "--diff", argv);
 }
 
 const struct mc_verb mc_verb_analyze = {
@@ -41,7 +23,7 @@ const struct mc_verb mc_verb_analyze = {
     .usage = "[OPTION]... TRACE",
     .command = "mlog-analyze",
     .operand = MC_COMPLETE_FILE,
-    .run = analyze,
+    .run = pass,
 };
 const struct mc_verb mc_verb_diff = {
     .name = "diff",
@@ -57,5 +39,5 @@ const struct mc_verb mc_verb_plot = {
     .usage = "[OPTION]... TRACE -o FILE",
     .command = "mlog-plot",
     .operand = MC_COMPLETE_FILE,
-    .run = plot,
+    .run = pass,
 };

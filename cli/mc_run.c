@@ -168,7 +168,8 @@ static const char *signal_name(int number)
     return text;
 }
 
-/* Tell where the trace went, or why there is none. Returns the status of the telling. */
+/* Tell where the trace went, or why there is none. Returns 0, 3 if a condition of
+ * --fail-on holds, 1 if something could not be told. */
 static int finish(struct request *request, struct mc_job *job, pid_t analyser)
 {
     struct mc_view *view = &request->view;
@@ -183,17 +184,18 @@ static int finish(struct request *request, struct mc_job *job, pid_t analyser)
                             "it; -o FILE keeps one\n");
         return status == 3 ? 3 : status > 1;
     }
-    if (trace->kind == MC_TRACE_TCP || trace->kind == MC_TRACE_OUT ||
-        (trace->kind == MC_TRACE_GIVEN && !trace->made)) {
+    if (!trace->readable) {
         if (!view->quiet)
             fprintf(stderr, "mlog: the trace went to %s%s\n",
                     trace->kind == MC_TRACE_OUT     ? "MLOG_OUT: "
                     : trace->kind == MC_TRACE_GIVEN ? "descriptor 1022, as it was: "
                                                     : "",
-                    trace->kind == MC_TRACE_GIVEN
-                        ? (trace->path[0] ? trace->path : "a pipe or socket")
-                        : trace->name);
-        return 0;
+                    trace->path[0]                  ? trace->path
+                    : trace->kind == MC_TRACE_GIVEN ? "a pipe or socket"
+                                                    : trace->name);
+        if (view->n_fail_on)
+            fputs("mlog: --fail-on: the trace is not here to be judged: exit status 1\n", stderr);
+        return view->n_fail_on > 0;
     }
     if (!mc_trace_has_begun(trace->path)) {
         if (request->explained)
@@ -203,7 +205,7 @@ static int finish(struct request *request, struct mc_job *job, pid_t analyser)
                     "mlog: nothing was recorded: libmlog.so did not begin in %s; why: mlog doctor "
                     "%s, and libmlog(7), \"Not every program\"\n",
                     job->argv[0], job->argv[0]);
-        if (trace->made && trace->kind == MC_TRACE_FILE)
+        if (trace->made)
             unlink(trace->path);
         return view->n_fail_on > 0;
     }
@@ -288,13 +290,13 @@ static int run_program(struct request *request, char **argv)
     int status = mc_job_start(&job);
     mc_trace_close(&trace);
     if (status == 0) {
-        if (trace.kind == MC_TRACE_FILE || (trace.kind == MC_TRACE_GIVEN && trace.made))
+        if (trace.readable)
             view->trace = trace.path;
         mc_job_wait(&job);
         status = mc_job_exit_status(&job);
         int told = finish(request, &job, analyser);
-        if (status == 0 && told == 3)
-            status = 3;
+        if (status == 0 && (told == 3 || view->n_fail_on)) /* no gate is green unjudged */
+            status = told;
         if (job.killed && job.status == SIGINT) { /* a script in a shell is to end, too */
             signal(SIGINT, SIG_DFL);
             sigset_t one;
@@ -337,8 +339,9 @@ const struct mc_verb mc_verb_run = {
             "the trace is. The exit status is the program's, 128 + n if signal n killed it.",
     .after = "SIGUSR1 and SIGUSR2 sent to `mlog run` (not to PROG) print what lives now, by bytes\n"
              "and by blocks; SIGQUIT begins a new window for them. Other signals are passed on.\n"
-             "Exit status: PROG's; 3 if a condition of --fail-on holds; 125 if mlog itself cannot\n"
-             "begin, 126 if PROG cannot be executed, 127 if there is none; 2 for wrong usage.",
+             "Exit status: PROG's; 3 if a condition of --fail-on holds, 1 if it could not be\n"
+             "judged; 125 if mlog itself cannot begin, 126 if PROG cannot be executed, 127 if\n"
+             "there is none; 2 for wrong usage.",
     .options = options,
     .operand = MC_COMPLETE_COMMAND,
     .run = run,

@@ -58,7 +58,7 @@ const char *mc_trace_choose(struct mc_trace *trace, const char *output, bool pip
         trace->kind = MC_TRACE_PIPE;
     } else if (!output && is_given(trace->path, &empty)) {
         trace->kind = MC_TRACE_GIVEN;
-        trace->made = empty && trace->path[0];
+        trace->readable = empty && trace->path[0];
     } else if (!output && out && *out) {
         trace->kind = MC_TRACE_OUT;
         trace->name = out;
@@ -148,14 +148,15 @@ static bool expand(const char *name, const char *program, unsigned number, char 
 }
 
 /* Open a file of this name, which may be there only if it is no regular file, or empty.
- * Returns a descriptor or a negative errno. */
-static int open_new(const char *path, bool force)
+ * Returns a descriptor or a negative errno; *made: it was not there. */
+static int open_new(const char *path, bool force, bool *made)
 {
     struct stat st;
     const int flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
     if (force && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
         unlink(path); /* a program that still writes to it keeps it */
     int fd = open(path, flags | O_CREAT | O_EXCL, 0666);
+    *made = fd >= 0;
     if (fd >= 0 || errno != EEXIST)
         return fd < 0 ? -errno : fd;
     if (stat(path, &st) < 0)
@@ -181,7 +182,7 @@ static int open_file(struct mc_trace *trace, const char *program, char *problem,
         bool fits = trace->name ? expand(trace->name, name, number, trace->path, &numbered)
                                 : snprintf(trace->path, PATH_MAX, "mlog.%.100s.%d%s.mlog", name,
                                            getpid(), tail) < PATH_MAX;
-        fd = fits ? open_new(trace->path, trace->force && !numbered) : -ENAMETOOLONG;
+        fd = fits ? open_new(trace->path, trace->force && !numbered, &trace->made) : -ENAMETOOLONG;
         if (trace->name && !numbered)
             break;
     }
@@ -222,8 +223,9 @@ bool mc_trace_place(struct mc_trace *trace, const char *program, char *problem, 
         fd = open_file(trace, program, problem, size);
         if (fd < 0)
             return false;
+        struct stat st;
         fd = mc_move_up(fd);
-        trace->made = true;
+        trace->readable = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     }
     unsetenv("MLOG_OUT");
     getrlimit(RLIMIT_NOFILE, &limit);

@@ -23,7 +23,8 @@ struct mc_trace {
     int fd;              /* of a pipe or socket, close-on-exec, or -1 */
     int reader;          /* the other end of the pipe, or -1 */
     char path[PATH_MAX]; /* of the file, once it is open; "" */
-    bool made;           /* and it was made by us */
+    bool made;           /* it was not there before */
+    bool readable;       /* it is a regular file, and all of it is this run's */
 };
 
 /* Choose by what -o, --pipe and --tcp say (each may be NULL or false). Returns NULL or the

@@ -362,8 +362,8 @@ int mc_view_end(struct mc_view *view)
         tell_verdict(view, report);
     if (report && view->outfile)
         write_outfiles(view, report);
+    const bool failed = status == 3, unjudged = view->n_fail_on && (!report || status % 3);
     free(report);
-    const bool failed = status == 3;
     const int more = status > 125 ? status : more_reports(view);
     if (failed && !view->quiet)
         fprintf(stderr, "mlog: a condition of --fail-on holds: exit status 3\n");
@@ -375,7 +375,11 @@ int mc_view_end(struct mc_view *view)
         fprintf(stderr, "mlog: trace: %s (%s); next: mlog analyze %s\n", view->trace, size,
                 typed(view->trace, quoted, sizeof quoted));
     }
-    return failed ? 3 : more > 1;
+    if (unjudged)
+        fputs("mlog: --fail-on: the trace is damaged, incomplete or could not be read: exit "
+              "status 1\n",
+              stderr);
+    return failed ? 3 : unjudged || more > 1;
 }
 
 int mc_view_start_pipe(struct mc_view *view, int reader)

@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -324,6 +325,46 @@ def test_conditions_make_the_status(here):
     assert mlog("run", "--pipe", "--fail-on", "leaked_bytes>0", LEAK).returncode == 3
 
 
+def test_a_gate_that_nobody_judged_is_not_green(here):
+    """GIVEN --fail-on and no trace, a damaged analyser, a trace that goes elsewhere
+    WHEN the program itself is content
+    THEN the status is 1, and a line says why."""
+    (here / "s.c").write_text("int main(void) { return 0; }\n")
+    assert run(["gcc", "-static", "s.c", "-o", "s"]).returncode == 0
+    gate = ["--fail-on", "leaked_bytes>0"]
+    done = mlog("run", *gate, here / "s")
+    assert done.returncode == 1 and "nothing was recorded" in done.stderr, done
+    done = mlog("run", "-o", "/dev/null", *gate, LEAK)
+    assert done.returncode == 1 and "not here to be judged" in done.stderr, done
+    script = 'kill -9 $(pgrep -P $PPID mlog-analyze); exit 0'
+    done = mlog("run", "--pipe", *gate, "sh", "-c", script)
+    assert done.returncode == 1, done
+
+
+def test_what_was_there_before_stays(here):
+    """GIVEN a FIFO, a device and an empty file as the trace
+    WHEN nothing is recorded, or the program cannot be executed, or all goes well
+    THEN each is there still, and the end of the run waits for nobody."""
+    os.mkfifo("fifo")
+    (here / "empty").touch()
+    places = ["fifo", "empty"]
+    if os.geteuid() == 0:
+        os.mknod("null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        places += ["null"] if os.access("null", os.W_OK) else []
+    for place in places:
+        for argv, status in [([LEAK], 0), (["./nonesuch"], 127), (["sh", "-c", "exit 4"], 4)]:
+            if place == "empty":
+                os.truncate(place, 0)
+            with open("copy", "wb") as copy:
+                reader = subprocess.Popen(["cat", place if place == "fifo" else "/dev/null"], stdout=copy)
+            done = mlog("run", "-o", place, *argv)
+            assert done.returncode == status and os.path.exists(place), (place, done)
+            assert reader.wait(support.TIME_LIMIT) == 0
+            assert (os.path.getsize("copy") > 4096) == (place == "fifo" and status != 127)
+    given = run(["bash", "-c", '"$1" run ./nonesuch 1022>given', "bash", MLOG])
+    assert given.returncode == 127 and (here / "given").exists(), given
+
+
 def test_reports_of_the_list(here):
     done = mlog("run", "--report", "sizes,threads", LEAK)
     titles = re.findall(r"^([A-Z]\w+)$", done.stderr, re.M)
@@ -361,7 +402,8 @@ def test_options_of_heaptrace(here):
     (["run", "--tcp", "nowhere", "true"], "HOST:PORT"), (["run", "--ignore", "/none", "true"], "No such"),
     (["run", "--compress=20", "true"], "1 to 19"), (["run", "--quiet=3", "true"], "takes no value"),
     (["run", "--record-only", "--pipe", "true"], "--record-only"), (["nonesuch"], "mlog run nonesuch"),
-    (["help", "nonesuch"], "not a verb"), (["run", "--flame-graph=a.png", "true"], ".svg or .folded"),
+    (["help", "nonesuch"], "not a verb"), (["help", "run", "x"], "one verb"),
+    (["doctor", "true", "false"], "one program"), (["run", "--flame-graph=a.png", "true"], ".svg or .folded"),
 ])
 def test_wrong_use_is_one_line_and_two(here, argv, words):
     done = mlog(*argv)
