@@ -192,6 +192,7 @@ static struct lt_exec before_exec(const char *path, char *const env[])
 static int after_failed_exec(const struct lt_exec *exec, int result)
 {
     lt_exec_failed(exec, lt_getpid());
+    lt_exec_undo(exec);
     return result;
 }
 
@@ -243,9 +244,8 @@ LT_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const
     struct lt_exec exec = before_exec(path, envp);
     if (next)
         return after_failed_exec(&exec, next(fd, path, argv, envp, flags));
-    lt_exec_failed(&exec, lt_getpid());
     errno = ENOSYS; /* who links against us in place of a libc without it */
-    return -1;
+    return after_failed_exec(&exec, -1);
 }
 
 /* The list forms, turned into vectors on the stack as libc does. */

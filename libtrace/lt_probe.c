@@ -37,11 +37,12 @@ static bool has_filter(void)
 static void make_calls(void)
 {
     struct utsname host;
-    char name[17];
-    struct timespec now;
-    static const int of_no_file[] = {SYS_fallocate, LT_SYS_FSTAT, LT_SYS_FCNTL, SYS_pwrite64,
-                                     SYS_pwritev,   SYS_pread64,  SYS_read,     SYS_write,
-                                     SYS_lseek,     SYS_ioctl,    SYS_dup,      SYS_close};
+    char name[17] = "";
+    struct timespec now, none = {0, 0};
+    static const int of_no_file[] = {SYS_fallocate, LT_SYS_FSTAT, LT_SYS_FCNTL,   SYS_pwrite64,
+                                     SYS_pwritev,   SYS_pread64,  SYS_read,       SYS_write,
+                                     SYS_lseek,     SYS_ioctl,    SYS_dup,        SYS_close,
+                                     SYS_writev,    SYS_sendmsg,  SYS_getsockopt, SYS_setsockopt};
     for (unsigned i = 0; i < sizeof of_no_file / sizeof *of_no_file; i++)
         lt_syscall6(of_no_file[i], -1, 0, 0, 0, 0, 0);
     lt_syscall3(SYS_dup3, -1, -1, 0);
@@ -54,6 +55,11 @@ static void make_calls(void)
     lt_syscall3(SYS_mprotect, 0, 0, 0);
     lt_syscall3(SYS_madvise, 0, 0, 0);
     lt_syscall2(SYS_munlock, 0, 0);
+    lt_syscall6(SYS_process_vm_readv, lt_getpid(), 0, 0, 0, 0, 0);
+    lt_syscall5(SYS_ppoll, 0, 0, &none, 0, 0);
+    lt_syscall4(SYS_rt_sigtimedwait, name, 0, &none, 8); /* for none of the signals */
+    lt_syscall4(SYS_rt_tgsigqueueinfo, 0, 0, 0, 0);
+    lt_syscall2(SYS_tkill, 0, 0);
     lt_syscall4(SYS_rt_sigaction, SIGBUS, 0, 0, 8);
     lt_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, 0, 0, 8);
     lt_syscall2(SYS_rt_sigpending, name, 8);

@@ -116,9 +116,9 @@ static int folder_of_tree(void)
         int fd = lt_open(".", O_PATH | O_DIRECTORY, 0);
         if (fd < 0)
             return AT_FDCWD;
-        lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0);
+        long at = lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0); /* above the limit: refused */
         lt_close(fd);
-        return LT_TRACE_FD;
+        return at == LT_TRACE_FD ? LT_TRACE_FD : AT_FDCWD;
     }
     return S_ISDIR(st.st_mode) ? LT_TRACE_FD : AT_FDCWD;
 }

@@ -193,6 +193,23 @@ def test_sources_of_the_library_have_no_circle():
     assert not circle, f"in a circle, or above one: {circle}"
 
 
+def test_every_system_call_is_tried_behind_a_filter():
+    """GIVEN the system calls that the library makes by number
+    THEN the trial of a filter makes each, but that by which it notices a filter being set."""
+    def calls(path):
+        return set(re.findall(r"\bSYS_\w+", path.read_text()))
+
+    tried = ROOT / "libtrace" / "lt_probe.c"
+    wrapped = calls(ROOT / "libtrace" / "lt_sys.h") # other names of one call by machine
+    made = set().union(*(calls(path) for path in sources(".c", ".h", under="libtrace/")
+                         if path.name not in (tried.name, "lt_sys.h")))
+    untried = made - calls(tried) - wrapped
+    by_function = {"SYS_openat": "lt_open(", "SYS_getpid": "lt_getpid(",
+                   "SYS_getppid": "lt_getppid(", "SYS_gettid": "lt_gettid("}
+    assert all(name in tried.read_text() for name in by_function.values())
+    assert untried - by_function.keys() == {"SYS_seccomp"}
+
+
 def test_no_source_includes_a_source():
     for path in sources(".c", ".h", ".cc"):
         assert not [n for n in includes(path) if n.endswith((".c", ".cc"))], path

@@ -32,6 +32,25 @@ def test_a_program_is_traced_though_its_starter_closed_all(tmp_path, how):
     assert audit["complete"]
 
 
+def test_an_execution_that_fails_leaves_descriptors_as_they_were(tmp_path):
+    """GIVEN a program that closed descriptor 1022, or marked it to be closed
+    WHEN an execution fails THEN it is closed, or marked, as before."""
+    code = """import fcntl, os
+def fails(call):
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+print(fails(lambda: os.execv('/nonexistent', ['x'])), fcntl.fcntl(1022, fcntl.F_GETFD))
+fcntl.fcntl(1022, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+print(fails(lambda: os.execv('/nonexistent', ['x'])), fcntl.fcntl(1022, fcntl.F_GETFD))
+os.close(1022)
+print(fails(lambda: os.execv('/nonexistent', ['x'])), fails(lambda: os.fstat(1022)))
+"""
+    done = support.trace([support.PYTHON, "-c", code], tmp_path / "t")
+    assert done.visible == (0, "2 0\n2 1\n2 9\n", "")
+
+
 def test_python_starts_a_program(tmp_path):
     """GIVEN Python's subprocess, which closes all descriptors but three; THEN what it
     starts is in the trace."""

@@ -44,15 +44,19 @@ def test_a_question_for_what_filters_there_are_is_no_filter(tmp_path, by):
     assert audit_of(tmp_path / "t")["stopped"] is None
 
 
-def test_a_program_executed_behind_the_filter_is_not_traced(tmp_path):
-    """GIVEN a filter that kills at what the library's start needs and no program does
-    WHEN another program is executed behind it THEN that is as untraced."""
-    kill = ", ".join(f"'{name}'" for name in ("fallocate", "statfs", "fstatfs", "getppid"))
+@pytest.fixture
+def libseccomp():
     try:
         subprocess.run([support.PYTHON, "-c", "import ctypes; ctypes.CDLL('libseccomp.so.2')"],
                        check=True, capture_output=True)
     except subprocess.CalledProcessError:
         pytest.skip("no libseccomp.so.2 to set a filter with")
+
+
+def test_a_program_executed_behind_the_filter_is_not_traced(libseccomp, tmp_path):
+    """GIVEN a filter that kills at what the library's start needs and no program does
+    WHEN another program is executed behind it THEN that is as untraced."""
+    kill = ", ".join(f"'{name}'" for name in ("fallocate", "statfs", "fstatfs", "getppid"))
     script = f"""import ctypes, os
 s = ctypes.CDLL('libseccomp.so.2')
 s.seccomp_init.restype = ctypes.c_void_p
@@ -68,13 +72,13 @@ os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
     assert audit_of(tmp_path / "t")["stopped"] == "sandboxed"
 
 
-def behind(action, path):
+def behind(action, path, names=("fallocate", "fstatfs", "getppid")):
     """A program that is traced, and executed behind a filter that an untraced one set."""
     script = f"""import ctypes, os, sys
 s = ctypes.CDLL('libseccomp.so.2')
 s.seccomp_init.restype = ctypes.c_void_p
 c = ctypes.c_void_p(s.seccomp_init(0x7fff0000))
-for name in ('fallocate', 'fstatfs', 'getppid') if {action} else ('reboot',):
+for name in {names} if {action} else ('reboot',):
     assert s.seccomp_rule_add(c, {action} or 0x80000000,
                               s.seccomp_syscall_resolve_name(name.encode()), 0) == 0
 assert s.seccomp_load(c) == 0
@@ -87,20 +91,24 @@ os.execv('{PROGRAMS / "churn"}', ['churn', '50'])
 @pytest.mark.parametrize("action, traced", [(0x80000000, False), (0x00030000, False),
                                             (0x00050001, True), (0, True)],
                          ids=["kill", "trap", "errno", "none of ours"])
-def test_a_filter_that_was_there_before(tmp_path, action, traced):
+def test_a_filter_that_was_there_before(libseccomp, tmp_path, action, traced):
     """GIVEN a filter that an untraced program set WHEN it executes a traced one THEN that
     is as untraced, and is traced if the filter lets it be, or else says why not."""
-    try:
-        subprocess.run([support.PYTHON, "-c", "import ctypes; ctypes.CDLL('libseccomp.so.2')"],
-                       check=True, capture_output=True)
-    except subprocess.CalledProcessError:
-        pytest.skip("no libseccomp.so.2 to set a filter with")
     untraced = bash('exec "$1" 50', PROGRAMS / "churn")
     done = behind(action, tmp_path / "t")
     assert (done.returncode, done.stdout) == (untraced.returncode, untraced.stdout), done
     assert ("not tracing" in done.stderr) != traced, done
     if traced:
         assert audit_of(tmp_path / "t")["complete"]
+
+
+@pytest.mark.parametrize("name", ["process_vm_readv", "sendmsg", "ppoll"])
+def test_a_filter_that_ends_for_a_call_made_late(libseccomp, tmp_path, name):
+    """GIVEN a filter that ends programs for a call that the library makes for a module that
+    is opened, or for a socket alone THEN the program is not traced, and told."""
+    done = behind(0x80000000, tmp_path / "t", (name,))
+    assert (done.returncode, done.stdout) == (7, "done\n"), done
+    assert "not tracing" in done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, to whom the limit applies")

@@ -112,6 +112,15 @@ def test_a_relative_name_is_one_file_wherever_a_child_goes(tmp_path, name):
     assert sum(entry["bytes"] for found in leaks for entry in found) == 3 * 123 * 8
 
 
+def test_a_relative_name_below_the_limit_of_descriptors(tmp_path):
+    """GIVEN a limit that leaves no descriptor 1022 to stand for the folder THEN the trace
+    of each process is there all the same."""
+    done = churn("t.%p", 'ulimit -Sn 512; LD_PRELOAD=$LIB exec "$1" 100', cwd=tmp_path)
+    assert done.visible == (7, "done\n", "")
+    (path,) = tmp_path.glob("t.*")
+    assert support.report(path)["audit"]["complete"]
+
+
 def test_a_trace_of_another_layout_is_kept_and_a_new_name_taken(tmp_path):
     """GIVEN a mapped trace of another machine's page size THEN it stays, and the trace goes
     to the next name, which one line says."""
