@@ -11,8 +11,6 @@
 #include "lt_trace.h"
 #include "mlog.h"
 
-#define LT_EXPORT __attribute__((visibility("default")))
-
 LT_EXPORT int mlog_api_version(void)
 {
     return MLOG_API_VERSION;

@@ -19,8 +19,6 @@
 #include "lt_real.h"
 #include "lt_trace.h"
 
-#define LT_EXPORT __attribute__((visibility("default")))
-
 typedef int (*sigaction_function)(int, const struct sigaction *, struct sigaction *);
 typedef void (*signal_handler)(int);
 typedef signal_handler (*signal_function)(int, signal_handler);

@@ -77,12 +77,9 @@ void lt_bypass_note_closed(void)
     __atomic_store_n(&closed, true, __ATOMIC_RELAXED);
 }
 
-static uint64_t hash_of(const char *text)
+static uint64_t hash_of(const char *text) /* never 0 */
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash ? hash : 1;
+    return mlf_checksum((const unsigned char *)text, strlen(text));
 }
 
 /* As everybody else finds them: ours, or one that passes calls on to ours. */

@@ -85,7 +85,7 @@ static inline uint64_t lt_clock_ticks(const struct lt_clock *clock, uint64_t ns)
     return ns * (clock->counts_per_second >> clock->tick_shift) / 1000000000u;
 }
 
-/* Not ordered against what other threads do: for a process that has one. */
+/* Not ordered against what other threads do: for the owner of the stamps. */
 static inline uint64_t lt_clock_count_alone(int kind)
 {
 #if defined(__x86_64__) || defined(__i386__)

@@ -39,9 +39,10 @@ static uintptr_t address_of(const struct lt_elf *elf, const ElfW(Dyn) * d)
     return d->d_un.d_ptr < elf->bias ? elf->bias + d->d_un.d_ptr : d->d_un.d_ptr;
 }
 
-static void take_dynamic(struct lt_elf *elf, const ElfW(Dyn) * d, bool *with_addends)
+enum { PLT, RELA, REL }; /* of lt_elf.relocations */
+
+static void take_dynamic(struct lt_elf *elf, const ElfW(Dyn) * d)
 {
-    enum { PLT, RELA, REL };
     switch (d->d_tag) {
     case DT_SYMTAB: elf->symbols = address_of(elf, d); break;
     case DT_STRTAB:
@@ -53,7 +54,10 @@ static void take_dynamic(struct lt_elf *elf, const ElfW(Dyn) * d, bool *with_add
     case DT_HASH: elf->hash = address_of(elf, d); break;
     case DT_SYMBOLIC: elf->is_symbolic = true; break;
     case DT_FLAGS: elf->is_symbolic |= (d->d_un.d_val & DF_SYMBOLIC) != 0; break;
-    case DT_PLTREL: *with_addends = d->d_un.d_val == DT_RELA; break;
+    case DT_PLTREL:
+        elf->relocations[PLT].entry =
+            d->d_un.d_val == DT_RELA ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel));
+        break;
     case DT_JMPREL: elf->relocations[PLT].at = address_of(elf, d); break;
     case DT_PLTRELSZ: elf->relocations[PLT].size = d->d_un.d_val; break;
     case DT_RELA: elf->relocations[RELA].at = address_of(elf, d); break;
@@ -61,15 +65,13 @@ static void take_dynamic(struct lt_elf *elf, const ElfW(Dyn) * d, bool *with_add
     case DT_REL: elf->relocations[REL].at = address_of(elf, d); break;
     case DT_RELSZ: elf->relocations[REL].size = d->d_un.d_val; break;
     }
-    elf->relocations[PLT].entry = *with_addends ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel));
-    elf->relocations[RELA].entry = sizeof(ElfW(Rela));
-    elf->relocations[REL].entry = sizeof(ElfW(Rel));
 }
 
 static bool read_dynamic(struct lt_elf *elf, uintptr_t at, size_t size)
 {
-    bool with_addends = false;
     size_t n = size / sizeof(ElfW(Dyn));
+    elf->relocations[RELA].entry = sizeof(ElfW(Rela));
+    elf->relocations[PLT].entry = elf->relocations[REL].entry = sizeof(ElfW(Rel));
     for (size_t i = 0; i < n && i < DYNAMIC_MAX; i++) {
         size_t in_batch = i % LT_ELF_BATCH, left = n - i;
         if (!in_batch &&
@@ -78,7 +80,7 @@ static bool read_dynamic(struct lt_elf *elf, uintptr_t at, size_t size)
             return false;
         if (elf->dynamic[in_batch].d_tag == DT_NULL)
             break;
-        take_dynamic(elf, &elf->dynamic[in_batch], &with_addends);
+        take_dynamic(elf, &elf->dynamic[in_batch]);
     }
     return elf->symbols && elf->names;
 }
@@ -92,7 +94,6 @@ bool lt_elf_open(struct lt_elf *elf, uintptr_t at, bool is_safe)
     bool has_bias = false;
     memset(elf, 0, sizeof *elf);
     elf->pid = is_safe ? 0 : lt_getpid();
-    elf->start = UINTPTR_MAX;
     if (!lt_elf_read(elf, &header, at, sizeof header) || !is_object(&header))
         return false;
     for (unsigned i = 0; i < header.e_phnum; i++) {
@@ -107,8 +108,7 @@ bool lt_elf_open(struct lt_elf *elf, uintptr_t at, bool is_safe)
         if (!has_bias)
             elf->bias = at - (segment.p_vaddr - segment.p_offset);
         has_bias = true;
-        uintptr_t from = elf->bias + segment.p_vaddr, to = from + segment.p_memsz;
-        elf->start = from < elf->start ? from : elf->start;
+        uintptr_t to = elf->bias + segment.p_vaddr + segment.p_memsz;
         elf->end = to > elf->end ? to : elf->end;
     }
     return has_bias && dynamic && read_dynamic(elf, elf->bias + dynamic, dynamic_size);

@@ -21,7 +21,7 @@
 /* Owned by the caller; too big for the stack of a hook. */
 struct lt_elf {
     int pid; /* 0: its memory is surely there, and read as such */
-    uintptr_t start, end, bias;
+    uintptr_t end, bias;
     uintptr_t symbols, names, gnu_hash, hash; /* tables; 0: none */
     size_t names_size;
     bool is_relocated; /* glibc's loader has been here: it is no file mapped to be read */

@@ -2,9 +2,10 @@
  *
  * The other functions of libc that we stand in front of: those by which a
  * program image ends without running destructors, so that a stream sink can
- * deliver its tail, and dlclose, after which code may be gone. Each forwards
- * unchanged. So does dlopen, after which there is more, but only in front of a
- * libc that does not look at who calls it: in front of glibc's stands lt_opens.c.
+ * deliver its tail; those that execute another (lt_exec.h); mlockall; dlclose, after
+ * which code may be gone. All forward but daemon, which is written anew. So does
+ * dlopen, after which there is more, but only in front of a libc that does not look
+ * at who calls it: in front of glibc's stands lt_opens.c.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,8 +23,6 @@
 #include "lt_module.h"
 #include "lt_real.h"
 #include "lt_trace.h"
-
-#define LT_EXPORT __attribute__((visibility("default")))
 
 /* A vfork's child, which shares our memory but is another process, ends its
  * own image and not ours. */

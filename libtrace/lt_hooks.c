@@ -17,8 +17,6 @@
 #include "lt_trace.h"
 #include "lt_yield.h"
 
-#define LT_EXPORT __attribute__((visibility("default")))
-
 static inline __attribute__((always_inline)) struct lt_frame_start caller(void)
 {
     /* The caller's frame pointer is saved where ours points. Its stack pointer

@@ -107,20 +107,13 @@ static unsigned build_id_of(const struct description *d, const unsigned char **i
     return 0;
 }
 
-static uint64_t folded(uint64_t hash, const unsigned char *bytes, size_t size)
-{
-    while (size--)
-        hash = (hash ^ *bytes++) * 0x100000001b3u;
-    return hash;
-}
-
 /* A hash of build-id and of the loader's name; the address is no part of it. */
 static uint64_t identity_of(const struct description *d)
 {
     const unsigned char *id;
     unsigned size = build_id_of(d, &id);
-    uint64_t hash = folded(0xcbf29ce484222325u, id, size);
-    return folded(hash, (const unsigned char *)d->path, strlen(d->path));
+    return mlf_checksum(id, size) * 3 +
+           mlf_checksum((const unsigned char *)d->path, strlen(d->path));
 }
 
 static bool span_of(const struct description *d, uintptr_t *start, uintptr_t *end)

@@ -6,7 +6,6 @@
  * takes a flag out of the arguments on the way.
  */
 #include <dlfcn.h>
-#include <errno.h>
 
 #include "lt_bypass.h"
 #include "lt_config.h"

@@ -43,14 +43,6 @@ static const char *read_line(struct lt_context *c, const char *path)
     return (const char *)c->scratch;
 }
 
-static uint64_t read_decimal(const char *at)
-{
-    uint64_t number = 0;
-    for (; *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (uint64_t)(*at - '0');
-    return number;
-}
-
 /* The link's text is "pid:[4026531836]". */
 static uint64_t find_pid_namespace(struct lt_context *c)
 {
@@ -58,7 +50,9 @@ static uint64_t find_pid_namespace(struct lt_context *c)
                          sizeof c->scratch - 1);
     c->scratch[n > 0 ? n : 0] = 0;
     const char *bracket = strchr((const char *)c->scratch, '[');
-    return bracket ? read_decimal(bracket + 1) : 0;
+    if (!bracket++)
+        return 0;
+    return lt_get_decimal(&bracket);
 }
 
 /* Field 22 of the process's stat, clock ticks from the boot to its start. The name
@@ -70,7 +64,7 @@ static uint64_t find_birth(struct lt_context *c)
         at = strchr(at, ' ');
         at = at ? at + 1 : NULL;
     }
-    return at ? read_decimal(at) : 0;
+    return at ? lt_get_decimal(&at) : 0;
 }
 
 /* The first 64 bits of the boot id, of which the digits are hexadecimal. */
@@ -242,10 +236,7 @@ void lt_record_memory(struct lt_context *c, uint64_t now)
     unsigned char *p = mlf_put_vu(c->scratch, now);
     const char *at = text;
     for (int i = 0; i < 3; i++) { /* pages: virtual, resident, shared */
-        uint64_t pages = 0;
-        for (; *at >= '0' && *at <= '9'; at++)
-            pages = pages * 10 + (uint64_t)(*at - '0');
-        p = mlf_put_vu(p, pages * lt_process.page_size);
+        p = mlf_put_vu(p, lt_get_decimal(&at) * lt_process.page_size);
         at += *at == ' ';
     }
     lt_writer_record(&c->definitions, MLF_REC_MEMORY, c->scratch, (size_t)(p - c->scratch));

@@ -18,11 +18,6 @@
 #include "lt_sink.h"
 #include "lt_trace.h"
 
-#define LT_EXPORT __attribute__((visibility("default")))
-/* How long threads in the middle of an event are waited for. */
-#define PATIENCE 200
-#define MOMENT_NS 500000
-
 typedef long (*syscall_function)(long, long, long, long, long, long, long);
 typedef int (*prctl_function)(int, unsigned long, unsigned long, unsigned long, unsigned long);
 static syscall_function real_syscall;
@@ -39,12 +34,8 @@ __attribute__((constructor)) static void resolve(void)
 static void await_idle(const struct lt_context *self)
 {
     for (const struct lt_context *c = lt_process.contexts; c; c = c->next)
-        for (int i = 0; c != self && i < PATIENCE; i++) {
-            if (!__atomic_load_n(&c->busy, __ATOMIC_ACQUIRE))
-                break;
-            struct timespec moment = {0, MOMENT_NS};
-            lt_syscall2(SYS_nanosleep, &moment, 0);
-        }
+        if (c != self)
+            lt_context_await_idle(c);
 }
 
 /* Returns whether the descriptor's flag was set here, to be taken back if the

@@ -89,8 +89,7 @@ static int trace_fd(void)
 /* Above the limit of a file's size the kernel sends SIGXFSZ: not to be tried. */
 static bool is_allowed(uint64_t to)
 {
-    uint64_t limit[2]; /* soft, hard */
-    return lt_syscall4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, limit) || to <= limit[0];
+    return to <= lt_soft_limit(RLIMIT_FSIZE);
 }
 
 static int write_zeros(int fd, uint64_t from, uint64_t to)

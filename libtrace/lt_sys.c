@@ -61,7 +61,7 @@ void lt_unlock_memory(bool new_too)
     }
 }
 
-static uint64_t soft_limit(int resource)
+uint64_t lt_soft_limit(int resource)
 {
     uint64_t limit[2]; /* soft, hard */
     return lt_syscall4(SYS_prlimit64, 0, resource, 0, limit) ? UINT64_MAX : limit[0];
@@ -69,7 +69,7 @@ static uint64_t soft_limit(int resource)
 
 bool lt_memory_is_limited(void)
 {
-    return soft_limit(RLIMIT_AS) != UINT64_MAX || soft_limit(RLIMIT_DATA) != UINT64_MAX;
+    return lt_soft_limit(RLIMIT_AS) != UINT64_MAX || lt_soft_limit(RLIMIT_DATA) != UINT64_MAX;
 }
 
 /* Address space and data of the process in pages, by the first and the sixth number of
@@ -88,8 +88,7 @@ static bool pages_in_use(uint64_t *all, uint64_t *data)
     text[n] = 0;
     const char *at = text;
     for (int i = 0; i < 6; i++, at += *at == ' ')
-        for (; *at >= '0' && *at <= '9'; at++)
-            numbers[i] = numbers[i] * 10 + (uint64_t)(*at - '0');
+        numbers[i] = lt_get_decimal(&at);
     *all = numbers[0];
     *data = numbers[5];
     return true;
@@ -101,7 +100,8 @@ static bool pages_in_use(uint64_t *all, uint64_t *data)
 
 static bool leaves_room(uint64_t size)
 {
-    uint64_t space = soft_limit(RLIMIT_AS), data = soft_limit(RLIMIT_DATA), page, all, of_data;
+    uint64_t space = lt_soft_limit(RLIMIT_AS), data = lt_soft_limit(RLIMIT_DATA), page, all,
+             of_data;
     if ((space == UINT64_MAX && data == UINT64_MAX) || !pages_in_use(&all, &of_data))
         return true;
     page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -115,7 +115,8 @@ static bool is_short_of(uint64_t limit, uint64_t used, uint64_t size, uint64_t b
 
 bool lt_memory_is_short(uint64_t size, uint64_t back)
 {
-    uint64_t space = soft_limit(RLIMIT_AS), data = soft_limit(RLIMIT_DATA), page, all, of_data;
+    uint64_t space = lt_soft_limit(RLIMIT_AS), data = lt_soft_limit(RLIMIT_DATA), page, all,
+             of_data;
     if ((space == UINT64_MAX && data == UINT64_MAX) || size > UINT64_MAX / 4 ||
         !pages_in_use(&all, &of_data))
         return false;
@@ -295,6 +296,14 @@ bool lt_file_is_ours(const struct lt_file *file)
 {
     struct stat st;
     return lt_fstat(file->fd, &st) == 0 && st.st_dev == file->device && st.st_ino == file->inode;
+}
+
+uint64_t lt_get_decimal(const char **at)
+{
+    uint64_t number = 0;
+    for (; **at >= '0' && **at <= '9'; (*at)++)
+        number = number * 10 + (uint64_t)(**at - '0');
+    return number;
 }
 
 char *lt_put_decimal(char *to, uint64_t number)

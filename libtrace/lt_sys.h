@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+#define LT_EXPORT __attribute__((visibility("default"))) /* and named in libmlog.map */
 #define LT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define LT_NOINLINE __attribute__((noinline))
@@ -157,6 +158,8 @@ void lt_memory_free(void *memory, size_t size);
 void lt_memory_trim(void *memory, size_t from, size_t to, size_t page);
 /* Bytes that lt_memory has given and not got back: for the COUNTERS record. */
 size_t lt_memory_held(void);
+/* What setrlimit(2) set; UINT64_MAX: nothing, or it is not told. */
+uint64_t lt_soft_limit(int resource);
 /* The process has a limit of address space or of data (RLIMIT_AS, RLIMIT_DATA). */
 bool lt_memory_is_limited(void);
 /* True if such a limit leaves no room for `size` more bytes, and would if `back` bytes
@@ -204,6 +207,8 @@ bool lt_file_is_ours(const struct lt_file *file);
  * returns their end. No NUL. */
 #define LT_DIGITS_MAX 20
 char *lt_put_decimal(char *to, uint64_t number);
+/* The number whose digits stand at *at, which then points behind them; 0 if none do. */
+uint64_t lt_get_decimal(const char **at);
 
 /* One line to standard error, "mlog: " before it; see lt_config for when. */
 void lt_say(const char *text, const char *detail, long number);

@@ -20,6 +20,9 @@
 
 /* Frames of a nested event or of a thread without a block, and where memory is limited. */
 #define NESTED_DEPTH 1024
+/* How long a thread in the middle of an event is waited for: 0.1 s. */
+#define PATIENCE 200
+#define MOMENT_NS 500000
 /* The number of times that our thread-specific destructor asks to be called
  * again, so that other destructors, which may allocate, run before it gives up
  * the block. */
@@ -117,16 +120,30 @@ static uint32_t capped(uint32_t depth)
 static struct lt_unwinder *new_unwinder(uint32_t depth)
 {
     depth = capped(depth);
-    struct lt_unwinder *u = lt_memory(lt_unwinder_size_depth(depth));
+    struct lt_unwinder *u = lt_memory(lt_unwinder_size(depth));
     if (u)
-        lt_unwinder_init_depth(u, depth);
+        lt_unwinder_init(u, depth);
     return u;
 }
 
 static void free_unwinder(struct lt_unwinder **u, uint32_t depth)
 {
-    lt_memory_free(*u, lt_unwinder_size_depth(capped(depth)));
+    lt_memory_free(*u, lt_unwinder_size(capped(depth)));
     *u = NULL;
+}
+
+bool lt_context_is_idle(const struct lt_context *c)
+{
+    return !__atomic_load_n(&c->busy, __ATOMIC_ACQUIRE);
+}
+
+bool lt_context_await_idle(const struct lt_context *c)
+{
+    for (int i = 0; i < PATIENCE && !lt_context_is_idle(c); i++) {
+        struct timespec moment = {0, MOMENT_NS};
+        lt_syscall2(SYS_nanosleep, &moment, 0);
+    }
+    return lt_context_is_idle(c);
 }
 
 void lt_context_give_back(struct lt_context *c)

@@ -10,7 +10,7 @@
  * Ownership: a context and its writers belong to one thread at one nesting level,
  * so they need no locks; only a stream sink's drain reads another context's writers
  * (position: acquire), under the sink's lock. The page is written by start, fork
- * and stop only.
+ * and stop, stamp_owner and next_tick by events, too.
  */
 #ifndef LT_TRACE_H
 #define LT_TRACE_H
@@ -209,6 +209,9 @@ void lt_context_announce(struct lt_context *context); /* its STREAM record */
 /* Of an idle context of a process whose tracing is over: give its memory back but for
  * the first LT_KEPT_BYTES, at most so many. */
 void lt_context_give_back(struct lt_context *context);
+/* No thread is in the middle of an event of it; wait for that, 0.1 s at most. */
+bool lt_context_is_idle(const struct lt_context *context);
+bool lt_context_await_idle(const struct lt_context *context);
 /* Say in `context` what was lost of its own and where there was no context; with
  * `all` what any context of the process has lost and not said. */
 void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);

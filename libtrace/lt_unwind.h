@@ -101,12 +101,9 @@ struct lt_unwinder {
 };
 
 /* Bytes of zeroed memory an unwinder takes. Reserve it (MAP_NORESERVE): a
- * shallow thread touches half a dozen pages. lt_unwinder_size is for the full
- * depth, the other for an unwinder of a smaller one. */
-size_t lt_unwinder_size(void);
-size_t lt_unwinder_size_depth(uint32_t depth);
-void lt_unwinder_init(struct lt_unwinder *u);
-void lt_unwinder_init_depth(struct lt_unwinder *u, uint32_t depth);
+ * shallow thread touches half a dozen pages. depth: LT_UNWIND_DEPTH at most. */
+size_t lt_unwinder_size(uint32_t depth);
+void lt_unwinder_init(struct lt_unwinder *u, uint32_t depth);
 
 /* Take the stack that begins at `at`. Returns the number of frames, 0 if there
  * is none. The result stays valid until the next call on this unwinder. */

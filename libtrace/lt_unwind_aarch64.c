@@ -104,17 +104,6 @@ static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_ob
     return found == LT_CFI_NO_OBJECT && is_sigreturn_nowhere(key + 4);
 }
 
-static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
-{
-    (void)key;
-#if defined(__GLIBC__)
-    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
-#else
-    (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
-    return false;
-#endif
-}
-
 /* The call before a return address may be its function's last instruction. */
 static inline uintptr_t lt_arch_key(uintptr_t pc, uint32_t mode)
 {

@@ -496,19 +496,15 @@ void lt_unwind_deregister_frames(const void *eh_frame)
 }
 
 /* One more point and frame, before the first: the end of the search. */
-size_t lt_unwinder_size_depth(uint32_t depth)
+size_t lt_unwinder_size(uint32_t depth)
 {
     return sizeof(struct lt_unwinder_all) + 64 + (sizeof(struct lt_memo) << LT_MEMO_BITS) +
            ((size_t)depth + 1) *
                (sizeof(struct lt_point) + sizeof(struct lt_frame) + sizeof(struct lt_fresh) +
                 sizeof(struct lt_odd) + sizeof(struct lt_checks));
 }
-size_t lt_unwinder_size(void)
-{
-    return lt_unwinder_size_depth(LT_UNWIND_DEPTH);
-}
 
-void lt_unwinder_init_depth(struct lt_unwinder *pub, uint32_t depth)
+void lt_unwinder_init(struct lt_unwinder *pub, uint32_t depth)
 {
     struct lt_unwinder_all *u = (struct lt_unwinder_all *)pub;
     uintptr_t at = ((uintptr_t)(u + 1) + 63) & ~(uintptr_t)63;
@@ -522,10 +518,6 @@ void lt_unwinder_init_depth(struct lt_unwinder *pub, uint32_t depth)
     u->checks = (struct lt_checks *)(u->odd + depth);
     LT_POINT_SET(u->pub.points - 1, u->pub.frames - 1, 0, (uintptr_t)-1);
     u->epoch = 0; /* never current: the first event synchronises */
-}
-void lt_unwinder_init(struct lt_unwinder *u)
-{
-    lt_unwinder_init_depth(u, LT_UNWIND_DEPTH);
 }
 
 /* The shadow may have been checked against the old stack's bounds. */

@@ -90,17 +90,6 @@ static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_ob
     return false;
 }
 
-static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
-{
-    (void)key;
-#if defined(__GLIBC__)
-    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
-#else
-    (void)found, (void)o; /* nothing of musl has an FDE: its code need not be where stacks begin */
-    return false;
-#endif
-}
-
 static inline uint32_t lt_arch_odd(uint64_t word, struct lt_odd *o, const struct lt_state *s,
                                    uintptr_t *ra, uintptr_t *fp)
 {

@@ -93,8 +93,9 @@ static uint64_t lt_arch_classify_row(const struct lt_cfi_fde *fde, const struct 
 /* True if the code at key is the trampoline of signals, whose frame the machine knows. */
 static bool lt_arch_is_sigreturn(enum lt_cfi_found found, const struct lt_cfi_object *o,
                                  uintptr_t key);
-/* True if stacks begin at the code at key, for which nothing was found. */
-static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key);
+#ifdef LT_ARCH_HAS_BASE
+static bool lt_arch_is_base(const struct lt_cfi_object *o, uintptr_t key);
+#endif
 
 #if defined(__GLIBC__)
 /* Lies in the loader, where _dl_find_object does not. */
@@ -112,6 +113,21 @@ static bool lt_is_libc(const struct lt_cfi_object *o)
         return true;
 #endif
     return libc >= o->start && libc < o->end;
+}
+
+/* True if stacks begin at the code at key, for which nothing was found. */
+static bool lt_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
+{
+#if defined(__GLIBC__)
+    (void)key;
+    return found == LT_CFI_NO_FDE && lt_is_libc(o); /* _dl_start_user, __start_context */
+#elif defined(LT_ARCH_HAS_BASE)
+    (void)found;
+    return lt_arch_is_base(o, key);
+#else
+    (void)found, (void)o, (void)key; /* nothing of musl has an FDE: stacks need not begin there */
+    return false;
+#endif
 }
 
 /* What holds at key, likewise. */
@@ -134,7 +150,7 @@ static uint64_t lt_classify(struct lt_unwinder_all *u, uintptr_t key)
         return lt_cfi_run(&u->cfi, key) ? lt_arch_classify_row(&u->cfi.fde, &u->cfi.row, key) : bad;
     case LT_CFI_NO_FDE:
     case LT_CFI_NO_TABLE:
-        if (lt_arch_is_base(found, o, key))
+        if (lt_is_base(found, o, key))
             return LT_WORD(LT_KIND_END, 0, 0);
         if (found == LT_CFI_NO_TABLE)
             return guess;

@@ -12,6 +12,11 @@
 #define LT_ADDRESS_BITS 47
 #define LT_IS_CODE(key) ((key) >> LT_ADDRESS_BITS == 0)
 
+#include <stdint.h> /* tells which libc this is */
+
+#if !defined(__GLIBC__)
+#define LT_ARCH_HAS_BASE
+#endif
 #include "lt_unwind_x86_tmpl.h"
 
 /* Offsets of registers in the kernel's signal frame, from the sp at which the
@@ -33,15 +38,11 @@ static bool is_sigreturn(const struct lt_cfi_object *o, uintptr_t pc)
            memcmp((const void *)pc, code, sizeof code - 1) == 0;
 }
 
-static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object *o, uintptr_t key)
+#if !defined(__GLIBC__)
+/* musl is built without FDEs. The caller of main or of a thread's function
+ * hands its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
+static bool lt_arch_is_base(const struct lt_cfi_object *o, uintptr_t key)
 {
-    (void)found;
-#if defined(__GLIBC__)
-    (void)key;
-    return lt_is_libc(o); /* _dl_start_user, __start_context */
-#else
-    /* musl is built without FDEs. The caller of main or of a thread's function
-     * hands its result to exit or pthread_exit: mov %rax or %eax, %rdi; call. */
     const uintptr_t pc = key + 1;
     const uint8_t *code = (const uint8_t *)pc;
     int32_t by;
@@ -53,8 +54,8 @@ static bool lt_arch_is_base(enum lt_cfi_found found, const struct lt_cfi_object 
     const uintptr_t called = (uintptr_t)code + 5 + (uintptr_t)(intptr_t)by;
     return code[0] == 0xe8 &&
            (called == (uintptr_t)lt_exit || called == (uintptr_t)lt_pthread_exit);
-#endif
 }
+#endif
 
 static uint64_t classify_wide(uint32_t base, int64_t off, int64_t ra, int64_t fp)
 {

@@ -23,10 +23,6 @@
 #include "lt_stack.h"
 #include "lt_trace.h"
 
-#define LT_EXPORT __attribute__((visibility("default")))
-/* How long threads in the middle of an event are waited for. */
-#define PATIENCE 200
-#define MOMENT_NS 500000
 /* Of the library's mappings that are not of lt_memory, at most: rules and chunks. */
 #define BESIDE (2u << 20)
 
@@ -42,20 +38,6 @@ __attribute__((constructor)) static void resolve(void)
 {
     real_create = (create_function)lt_real_symbol("pthread_create");
     real_mmap = (mmap_function)lt_real_symbol("mmap");
-}
-
-static bool is_idle(const struct lt_context *c)
-{
-    return !__atomic_load_n(&c->busy, __ATOMIC_ACQUIRE);
-}
-
-static bool await_idle(const struct lt_context *c)
-{
-    for (int i = 0; i < PATIENCE && !is_idle(c); i++) {
-        struct timespec moment = {0, MOMENT_NS};
-        lt_syscall2(SYS_nanosleep, &moment, 0);
-    }
-    return is_idle(c);
 }
 
 static bool barrier(void)
@@ -75,7 +57,7 @@ static bool all_leave(void)
     for (int round = 0; round < 3; round++) {
         bool idle = true;
         for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
-            if (!await_idle(c))
+            if (!lt_context_await_idle(c))
                 return false;
             take_room(&c->events);
             take_room(&c->definitions);
@@ -83,7 +65,7 @@ static bool all_leave(void)
         if (!barrier())
             return false;
         for (const struct lt_context *c = lt_process.contexts; c; c = c->next)
-            idle = idle && is_idle(c);
+            idle = idle && lt_context_is_idle(c);
         if (idle)
             return true;
     }
@@ -139,13 +121,11 @@ bool lt_yield(size_t size)
 
 static size_t stack_size(const pthread_attr_t *attributes)
 {
-    uint64_t limit[2];
+    const uint64_t limit = lt_soft_limit(RLIMIT_STACK);
     size_t size = 0;
     if (attributes && pthread_attr_getstacksize(attributes, &size) == 0 && size)
         return size;
-    if (lt_syscall4(SYS_prlimit64, 0, RLIMIT_STACK, 0, limit) || limit[0] > 64u << 20)
-        return 8u << 20;
-    return (size_t)limit[0];
+    return limit > 64u << 20 ? 8u << 20 : (size_t)limit;
 }
 
 LT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,

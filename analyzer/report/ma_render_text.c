@@ -162,7 +162,7 @@ static const char *const root_texts[MLF_FIRST_NODE] = {
     [MLF_ROOT_NO_RULE] = "cut here: no unwind rule",
     [MLF_ROOT_DEPTH_LIMIT] = "cut here: depth limit",
     [MLF_ROOT_BAD_MEMORY] = "cut here: unreadable memory",
-    [MLF_ROOT_TABLE_FULL] = "cut here: no room in the stack table",
+    [MLF_ROOT_TABLE_FULL] = "cut here: no number is left for it",
     [MA_ROOT_UNKNOWN] = "the rest is not defined in the trace",
 };
 

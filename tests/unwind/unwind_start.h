@@ -24,11 +24,11 @@
 
 static inline struct lt_unwinder *unwinder_new(void)
 {
-    void *p = mmap(NULL, lt_unwinder_size(), PROT_READ | PROT_WRITE,
+    void *p = mmap(NULL, lt_unwinder_size(LT_UNWIND_DEPTH), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    lt_unwinder_init(p);
+    lt_unwinder_init(p, LT_UNWIND_DEPTH);
     return p;
 }
 
