@@ -118,11 +118,8 @@ int ma_diff_command(const struct ma_request *request, struct ma_error *error)
                 ma_fail(error, -EILSEQ, "%s: %s: the conditions of --fail-on cannot be trusted",
                         diff.sides[side]->request->trace, damage);
     }
-    if (result == 0 && ma_nothing_matches(&new)) {
-        char text[480];
-        result = ma_fail(error, -ENOMSG, "%s: %s", request->trace,
-                         ma_nothing_sentence(&new, text, sizeof text));
-    }
+    if (result == 0)
+        result = ma_nothing_check(&new, error);
 out:
     ma_diff_free(&diff);
     ma_analysis_free(&new);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "ma_output.h"
+#include "ma_nothing.h"
 #include "ma_report.h"
 
 static volatile sig_atomic_t interrupted;
@@ -212,7 +213,8 @@ static int follow_stream(struct follow *follow, struct ma_analysis *analysis)
     int result = ma_analysis_run(analysis, NULL, follow->error);
     if (result == 0)
         result = follow->result;
-    return result < 0 ? result : show(follow, analysis, true);
+    result = result < 0 ? result : show(follow, analysis, true);
+    return result < 0 ? result : ma_nothing_check(analysis, follow->error);
 }
 
 /* Sleep up to `until`, or SIGINT. */
@@ -239,7 +241,7 @@ static int follow_file(struct follow *follow, struct ma_analysis *analysis)
             last || is_over(follow, analysis) || (!written && !has_living(&analysis->trace));
         result = show(follow, analysis, over);
         if (result < 0 || over)
-            return result;
+            return result < 0 ? result : ma_nothing_check(analysis, follow->error);
         const uint64_t end = now_ms(), pause = follow->request->interval;
         pause_until(end + (end - begin > pause ? end - begin : pause));
         written = !has_no_writer(follow->fd); /* before its size is looked at */

@@ -133,11 +133,8 @@ static int work(const struct ma_request *wanted, struct ma_error *error)
         result = ma_fail(error, -EILSEQ, "%s: %s", ma_source_name(analysis.source), damage);
     if (result == 0 && doubtful)
         result = -EILSEQ;
-    if (result == 0 && !dumper && ma_nothing_matches(&analysis)) {
-        char text[480];
-        result = ma_fail(error, -ENOMSG, "%s: %s", ma_source_name(analysis.source),
-                         ma_nothing_sentence(&analysis, text, sizeof text));
-    }
+    if (result == 0 && !dumper)
+        result = ma_nothing_check(&analysis, error);
     if (result == 0)
         result = (int)ci.gate.n_failed;
 out:

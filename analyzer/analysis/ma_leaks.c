@@ -131,8 +131,14 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
                                 end_of(analysis, account->process));
     for (size_t i = 0; i < account->n_sites && result == 0; i++) {
         struct ma_survivors survivors;
-        if (rows[i] == MA_NONE || !ma_survey_get(&survey, i, &survivors))
+        if (rows[i] == MA_NONE)
             continue;
+        if (!ma_survey_get(&survey, i, &survivors)) { /* its blocks are inside a realloc */
+            if (wanted[i])
+                leaks[rows[i]].trend =
+                    (struct ma_trend){.kind = MA_TREND_UNCLEAR, .why = MA_WHY_UNKNOWN};
+            continue;
+        }
         note_ages(analysis, account->process, &survivors, &leaks[rows[i]]);
         note_threads(&analysis->trace, &survivors, &leaks[rows[i]]);
         if (wanted[i])
@@ -142,30 +148,64 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
     return result;
 }
 
+/* The row of each site with live blocks, MA_NONE where there is none. */
+static int find_rows(struct ma_analysis *analysis, const struct ma_account *account, uint32_t *rows)
+{
+    for (size_t i = 0; i < account->n_sites; i++) {
+        uint32_t stack;
+        rows[i] = MA_NONE;
+        if (!account->sites[i].live_blocks)
+            continue;
+        if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &stack) < 0)
+            return -ENOMEM;
+        const struct ma_row *row =
+            bsearch(&stack, analysis->rows, analysis->n_rows, sizeof *analysis->rows, by_stack);
+        if (row)
+            rows[i] = (uint32_t)(row - analysis->rows);
+    }
+    return 0;
+}
+
 static int walk_account(struct ma_analysis *analysis, const struct ma_account *account,
                         struct ma_leak *leaks)
 {
     uint32_t *rows = malloc((account->n_sites + 1) * sizeof *rows);
     bool *wanted = calloc(account->n_sites + 1, sizeof *wanted);
-    int result = rows && wanted ? 0 : -ENOMEM;
+    int result = rows && wanted ? find_rows(analysis, account, rows) : -ENOMEM;
     for (size_t i = 0; i < account->n_sites && result == 0; i++) {
-        uint32_t stack;
-        rows[i] = MA_NONE;
-        if (!account->sites[i].live_blocks)
-            continue;
-        result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &stack);
-        const struct ma_row *row = result < 0 ? NULL
-                                              : bsearch(&stack, analysis->rows, analysis->n_rows,
-                                                        sizeof *analysis->rows, by_stack);
-        if (!row)
-            continue;
-        rows[i] = (uint32_t)(row - analysis->rows);
-        wanted[i] = row->holder == account && row->holder_site == i;
+        const struct ma_row *row = rows[i] == MA_NONE ? NULL : &analysis->rows[rows[i]];
+        wanted[i] = row && row->holder == account && row->holder_site == i;
     }
     if (result == 0)
         result = ma_leaks_walk(analysis, account, rows, wanted, leaks);
     free(rows);
     free(wanted);
+    return result;
+}
+
+int ma_leaks_growing(struct ma_analysis *analysis, const struct ma_account *account,
+                     uint64_t *bytes)
+{
+    const struct ma_leaks *all = ma_leaks_get(analysis);
+    const size_t n = account->n_sites;
+    uint32_t *sites = malloc((n + 1) * sizeof *sites);
+    bool *wanted = calloc(n + 1, sizeof *wanted);
+    struct ma_leak *leaks = calloc(n + 1, sizeof *leaks);
+    int result = all && sites && wanted && leaks ? find_rows(analysis, account, sites) : -ENOMEM;
+    *bytes = 0;
+    for (size_t i = 0; i < n && result == 0; i++) {
+        wanted[i] = sites[i] != MA_NONE && !all->of[sites[i]].suppressed;
+        sites[i] = wanted[i] ? (uint32_t)i : MA_NONE; /* each to a leak of its own */
+        leaks[i].youngest = UINT64_MAX;
+    }
+    if (result == 0)
+        result = ma_leaks_walk(analysis, account, sites, wanted, leaks);
+    for (size_t i = 0; i < n && result == 0; i++)
+        if (wanted[i] && leaks[i].trend.kind == MA_TREND_GROWING)
+            *bytes += account->sites[i].live_bytes;
+    free(sites);
+    free(wanted);
+    free(leaks);
     return result;
 }
 
@@ -283,9 +323,16 @@ const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis)
     return analysis->leaks = leaks;
 }
 
+double ma_leak_slope(const struct ma_leak *leak)
+{
+    const struct ma_trend *trend = &leak->trend;
+    const bool over = trend->why == MA_WHY_ENDED || trend->why == MA_WHY_PAUSED;
+    return over || trend->slope < 0 ? 0 : trend->slope;
+}
+
 double ma_leak_projected(const struct ma_leak *leak, uint64_t bytes)
 {
-    return (double)bytes + (leak->trend.slope > 0 ? leak->trend.slope * HOUR : 0);
+    return (double)bytes + ma_leak_slope(leak) * HOUR;
 }
 
 const char *ma_leak_rate(double rate, char *buffer, size_t size)

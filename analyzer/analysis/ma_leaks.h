@@ -32,6 +32,11 @@ struct ma_leaks {
  * built anew. NULL if memory is short. */
 const struct ma_leaks *ma_leaks_get(struct ma_analysis *analysis);
 
+/* Live bytes of one process in stacks that grew and are not left out. Returns 0 or
+ * -ENOMEM. */
+int ma_leaks_growing(struct ma_analysis *analysis, const struct ma_account *account,
+                     uint64_t *bytes);
+
 void ma_leaks_free(struct ma_leaks *leaks);
 
 /* Add ages and threads of the blocks of one process: of site i to leaks[rows[i]],
@@ -55,6 +60,9 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
 
 /* "1.2 MiB/s" */
 const char *ma_leak_rate(double bytes_per_second, char *buffer, size_t size);
+
+/* Bytes a second that it grew by at the end: none if its thread or its work had ended. */
+double ma_leak_slope(const struct ma_leak *leak);
 
 /* Bytes that a row will hold an hour after the end if it goes on like this. */
 double ma_leak_projected(const struct ma_leak *leak, uint64_t bytes);

@@ -194,6 +194,15 @@ static void quote(const char *path, char *buffer, size_t size)
         snprintf(buffer, size, "'%s'", path);
 }
 
+int ma_nothing_check(struct ma_analysis *analysis, struct ma_error *error)
+{
+    char text[480];
+    if (!ma_nothing_matches(analysis))
+        return 0;
+    return ma_fail(error, -ENOMSG, "%s: %s", ma_source_name(analysis->source),
+                   ma_nothing_sentence(analysis, text, sizeof text));
+}
+
 bool ma_nothing_recorded(struct ma_analysis *analysis, char *buffer, size_t size)
 {
     const struct ma_trace *trace = &analysis->trace;

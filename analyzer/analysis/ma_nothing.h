@@ -22,6 +22,9 @@ bool ma_nothing_matches(const struct ma_analysis *analysis);
  * functions whose names are nearest, modules, the duration. Returns buffer. */
 const char *ma_nothing_sentence(struct ma_analysis *analysis, char *buffer, size_t size);
 
+/* Where nothing matches, the error that says so: -ENOMSG, and else 0. */
+int ma_nothing_check(struct ma_analysis *analysis, struct ma_error *error);
+
 /* True if the whole trace has no call, or none with a frame of a process's executable on
  * its stack: then the sentence in buffer says of which program, why, and which command
  * tells more. False with a filter. Requires: the rows. */

@@ -125,7 +125,7 @@ int ma_retire_account(void *context, struct ma_account *account)
     int result = leaks && wanted ? 0 : -ENOMEM;
     for (size_t i = 0; i < account->n_sites && result == 0; i++)
         result = add_site(retire, account, i, &leaks[i], &wanted[i]);
-    if (result == 0 && account->heap.count)
+    if (result == 0 && account->live_blocks)
         result = ma_leaks_walk(analysis, account, leaks, wanted, retire->leaks);
     free(leaks);
     free(wanted);

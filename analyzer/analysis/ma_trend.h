@@ -19,7 +19,7 @@
 #include "ma_history.h"
 
 enum ma_trend_kind {
-    MA_TREND_GROWING, /* was still growing at the end */
+    MA_TREND_GROWING, /* was still growing at the end, or when its thread or its work ended */
     MA_TREND_UNCLEAR, /* the run was too short, rose too rarely or by too little */
     MA_TREND_YOUNG,   /* allocated in the last instants */
     MA_TREND_PLATEAU, /* reached its level long before the end */

@@ -12,7 +12,8 @@ static bool may_be(uint64_t a, uint64_t b)
     return !a || !b || a == b;
 }
 
-bool ma_shares_place(const struct ma_process_record *a, const struct ma_process_record *b)
+/* True unless the pids of the two are known to be those of two places. */
+static bool shares_place(const struct ma_process_record *a, const struct ma_process_record *b)
 {
     return may_be(a->pid_namespace, b->pid_namespace) && may_be(a->machine, b->machine);
 }
@@ -25,17 +26,14 @@ static bool has_place(const struct ma_process_record *record)
 /* Two that collide were taken for one; so were all of a pid before there were places. */
 static uint64_t key_of(const struct ma_process_record *record, uint64_t pid)
 {
-    uint64_t key = record->machine;
-    key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u ^ record->pid_namespace;
-    key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u ^ pid;
-    return key;
+    return ma_mix(ma_mix(record->machine) ^ record->pid_namespace) ^ pid;
 }
 
 uint32_t ma_pids_find(const struct ma_pids *pids, const struct ma_process_record *of, uint64_t pid,
                       ma_record_of *record_of, const void *context)
 {
     uint32_t latest = ma_map_get(&pids->anywhere, pid);
-    if (latest == MA_NONE || ma_shares_place(record_of(context, latest), of))
+    if (latest == MA_NONE || shares_place(record_of(context, latest), of))
         return latest;
     return has_place(of) ? ma_map_get(&pids->in_place, key_of(of, pid)) : MA_NONE;
 }

@@ -24,9 +24,6 @@ uint32_t ma_pids_find(const struct ma_pids *pids, const struct ma_process_record
 int ma_pids_set(struct ma_pids *pids, const struct ma_process_record *of, uint32_t value);
 void ma_pids_free(struct ma_pids *pids);
 
-/* True unless the pids of the two are known to be those of two places. */
-bool ma_shares_place(const struct ma_process_record *a, const struct ma_process_record *b);
-
 /* The process as a person names it: its pid and, if the trace has that pid of several
  * places, the place. Writes to buffer. */
 #define MA_PROCESS_NAME 80

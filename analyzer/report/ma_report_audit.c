@@ -44,11 +44,9 @@ static void say_unwritten(struct sayer *sayer, const struct ma_audit *audit)
 static const struct ma_stream *stream_of(const struct ma_trace *trace,
                                          const struct ma_changed *changed)
 {
-    for (size_t i = 0; i < trace->n_streams; i++)
-        if (trace->streams[i]->process == changed->process &&
-            trace->streams[i]->number == changed->stream)
-            return trace->streams[i];
-    return NULL;
+    const uint64_t key = (uint64_t)changed->process->index << 32 | changed->stream;
+    const uint32_t index = ma_map_get(&trace->stream_of, key);
+    return index == MA_NONE ? NULL : trace->streams[index];
 }
 
 static const char *kind_of(const struct ma_changed *changed)
@@ -322,8 +320,8 @@ static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
         shown++;
         SAY(sayer, "  process %s%s%s", NAME(analysis, process), *program ? ", " : "", program);
     }
-    if (n > UNENDED_SHOWN)
-        SAY(sayer, "  and %s more", COUNT(n - UNENDED_SHOWN));
+    if (shown && n > shown)
+        SAY(sayer, "  and %s more", COUNT(n - shown));
 }
 
 /* Processes of an input that is followed and has not ended: their end is to come. */

@@ -223,15 +223,14 @@ static void add_all(struct ma_model *model, struct ma_value *object,
         add_costs(model, row, one->sums.costs, true);
         ma_model_real(model, row, "share", "", MA_PERCENT,
                       all ? 100.0 * (double)one->sums.costs[MA_COST_ALLOCATED] / (double)all : 0);
-        if (one->name != OUTSIDE) {
-            ma_report_function(model, row, callers ? "called by" : "calls",
-                               name_tree->names[one->name], name_tree->programs[one->name],
-                               &one->lines);
-            continue;
-        }
-        ma_model_null(model, row, "function");
-        ma_model_text(model, row, NULL, callers ? "called by" : "calls",
-                      callers ? "(nobody: stacks begin with it)" : "(the allocator, itself)");
+        const char *title = callers ? "called by" : "calls";
+        const bool outside = one->name == OUTSIDE;
+        ma_report_function(model, row, outside ? NULL : title,
+                           outside ? NULL : name_tree->names[one->name],
+                           outside ? NULL : name_tree->programs[one->name], &one->lines);
+        if (outside)
+            ma_model_text(model, row, NULL, title,
+                          callers ? "(nobody: stacks begin with it)" : "(the allocator, itself)");
     }
 }
 

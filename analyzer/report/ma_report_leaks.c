@@ -63,17 +63,16 @@ static void add_process(const struct ma_analysis *analysis, struct ma_model *mod
                         struct ma_value *entry, const struct ma_row *row)
 {
     const struct ma_process *process = ma_leak_process(analysis, row);
-    char command[MA_COMMAND_SIZE], others[MA_COUNTED_SIZE];
+    char command[MA_COMMAND_SIZE], others[MA_COUNTED_SIZE], buffer[MA_PROCESS_NAME];
     if (analysis->trace.n_processes < 2)
         return;
     ma_report_command(process, true, command);
+    const char *name = ma_process_name(&analysis->trace, process, buffer);
     if (row->holders > 1)
-        ma_model_format(model, entry, NULL, "process:", "%llu (%s) holds most, %s do",
-                        (unsigned long long)ma_process_pid(process), command,
+        ma_model_format(model, entry, NULL, "process:", "%s (%s) holds most, %s do", name, command,
                         ma_human_counted(others, row->holders, "process"));
     else
-        ma_model_format(model, entry, NULL, "process:", "%llu (%s)",
-                        (unsigned long long)ma_process_pid(process), command);
+        ma_model_format(model, entry, NULL, "process:", "%s (%s)", name, command);
 }
 
 static int describe_leak(struct ma_analysis *analysis, struct ma_model *model,

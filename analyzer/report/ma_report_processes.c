@@ -92,43 +92,6 @@ static const char *executable(const struct ma_process *process)
     return text[0] ? text : NULL;
 }
 
-/* Live bytes of a process in stacks that still grew. */
-static int growing_bytes(struct ma_analysis *analysis, const struct ma_account *account,
-                         uint64_t *bytes)
-{
-    const struct ma_leaks *all = ma_leaks_get(analysis);
-    const size_t n = account->n_sites;
-    uint32_t *rows = malloc((n + 1) * sizeof *rows);
-    bool *wanted = calloc(n + 1, sizeof *wanted);
-    struct ma_leak *leaks = calloc(n + 1, sizeof *leaks);
-    int result = all && rows && wanted && leaks ? 0 : -ENOMEM;
-    *bytes = 0;
-    for (size_t i = 0; i < n && result == 0; i++) {
-        struct ma_row key = {0};
-        rows[i] = MA_NONE;
-        if (!account->sites[i].live_blocks)
-            continue;
-        result = ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &key.stack);
-        const struct ma_row *row = result < 0 ? NULL
-                                              : bsearch(&key, analysis->rows, analysis->n_rows,
-                                                        sizeof *analysis->rows, by_stack);
-        if (row && all->of[row - analysis->rows].suppressed)
-            continue;
-        rows[i] = (uint32_t)i;
-        wanted[i] = true;
-        leaks[i].youngest = UINT64_MAX;
-    }
-    if (result == 0)
-        result = ma_leaks_walk(analysis, account, rows, wanted, leaks);
-    for (size_t i = 0; i < n && result == 0; i++)
-        if (wanted[i] && leaks[i].trend.kind == MA_TREND_GROWING)
-            *bytes += account->sites[i].live_bytes;
-    free(rows);
-    free(wanted);
-    free(leaks);
-    return result < 0 ? -ENOMEM : 0;
-}
-
 struct listed {
     const struct ma_account *account;
     uint64_t growing, peak;
@@ -270,7 +233,7 @@ static int build_processes(struct ma_analysis *analysis, struct ma_model *model)
             .account = account,
             .peak = analysis->process_peaks->processes[account->process->index].peak_bytes,
         };
-        result = growing_bytes(analysis, account, &all[n++].growing);
+        result = ma_leaks_growing(analysis, account, &all[n++].growing);
     }
     if (analysis->request->json) {
         array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);

@@ -34,7 +34,7 @@ struct one_stack {
     struct ma_tally tally; /* of a site: UNKNOWN, OTHER or WANTED */
     struct span spans[SPANS];
     uint64_t width;
-    uint64_t live_bytes, live_blocks;
+    uint64_t live_bytes;
 };
 
 static const char key;
@@ -115,7 +115,6 @@ static int on_allocated(void *context, const struct ma_seen *seen,
     if (!span)
         return result;
     one->live_bytes += block->size;
-    one->live_blocks++;
     span->calls++;
     span->bytes += block->size;
     if (one->live_bytes > span->most)
@@ -131,7 +130,6 @@ static int on_freed(void *context, const struct ma_seen *seen, const struct ma_s
     if (!span)
         return result;
     one->live_bytes -= block->size;
-    one->live_blocks--;
     span->frees++;
     span->freed_bytes += block->size;
     return 0;

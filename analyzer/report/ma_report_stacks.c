@@ -162,6 +162,8 @@ static int find_groups(struct ma_analysis *analysis, const struct choice *choice
         uint64_t hash = 0;
         for (const char *c = own->function; *c; c++)
             hash = ma_mix(hash ^ (unsigned char)*c);
+        for (const char *c = members[i].module; *c; c++)
+            hash = ma_mix(hash ^ (unsigned char)*c);
         const uint32_t first = ma_map_get(&first_of, hash);
         last[i] = i;
         if (first == MA_NONE) {
@@ -249,7 +251,8 @@ static int add_group(struct ma_analysis *analysis, struct ma_model *model, struc
         if (result == 0)
             result = ma_report_own_peak(analysis, model, entry, one->row);
         ma_model_stack(model, entry, "stack", one->row->stack);
-        for (struct ma_value *value = before->next; value && i != at; value = value->next)
+        for (struct ma_value *value = before ? before->next : NULL; value && i != at;
+             value = value->next)
             value->extra = true;
     }
     return result;

@@ -25,6 +25,7 @@ struct sums {
     uint64_t bytes[MA_TRENDS], stacks[MA_TRENDS];
     const struct ma_row *worst; /* of those that grow */
     double projected, rate;     /* of the worst; of all that grow */
+    uint64_t over;              /* stacks that grew until their thread or their work ended */
 };
 
 static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_leaks *leaks)
@@ -40,7 +41,8 @@ static struct sums sum_up(const struct ma_analysis *analysis, const struct ma_le
         if (trend->kind != MA_TREND_GROWING)
             continue;
         double projected = ma_leak_projected(&leaks->of[i], row->leaked_bytes);
-        sums.rate += trend->slope > 0 ? trend->slope : 0;
+        sums.rate += ma_leak_slope(&leaks->of[i]);
+        sums.over += trend->why == MA_WHY_ENDED || trend->why == MA_WHY_PAUSED;
         if (!sums.worst || projected > sums.projected) {
             sums.worst = row;
             sums.projected = projected;
@@ -87,8 +89,9 @@ static void add_process(const struct ma_analysis *analysis, struct ma_model *mod
         return;
     if (row->holders > 1)
         snprintf(more, sizeof more, " and %s more", COUNT(row->holders - 1));
-    ma_model_format(model, verdict, NULL, "  in process", "%llu (%s)%s",
-                    (unsigned long long)ma_process_pid(process),
+    char name[MA_PROCESS_NAME];
+    ma_model_format(model, verdict, NULL, "  in process", "%s (%s)%s",
+                    ma_process_name(&analysis->trace, process, name),
                     ma_report_command(process, true, command), more);
 }
 
@@ -99,8 +102,12 @@ static void add_cost(struct ma_model *model, struct ma_value *verdict, const str
 {
     const bool long_enough = leak->life >= HOUR / 10;
     const double ahead = long_enough ? HOUR : leak->life;
-    const double slope = leak->trend.slope > 0 ? leak->trend.slope : 0;
-    const double bytes = (double)row->leaked_bytes + slope * ahead;
+    const double bytes = (double)row->leaked_bytes + ma_leak_slope(leak) * ahead;
+    if (!ma_leak_slope(leak)) {
+        ma_model_format(model, verdict, NULL, "  it costs", "%s in %s", HUMAN(row->leaked_bytes),
+                        COUNTED(row->leaked_blocks, "block"));
+        return;
+    }
     ma_model_format(model, verdict, NULL, "  it costs",
                     long_enough ? "%s in %s so far, %s an hour later"
                                 : "%s in %s so far, %s after %s more",
@@ -181,10 +188,14 @@ static const char *sentence(struct ma_analysis *analysis, const struct ma_leaks 
     char rate[48], count[MA_HUMAN_SIZE];
     if (!stacks)
         say_clean(analysis, leaks, buffer, size);
+    else if (sums->worst && sums->over == sums->stacks[MA_TREND_GROWING])
+        snprintf(buffer, size, "LEAK: %s stack%s until %s thread or work ended.",
+                 ma_human_count(count, sums->over), sums->over == 1 ? " grew" : "s grew",
+                 sums->over == 1 ? "its" : "their");
     else if (sums->worst)
         snprintf(buffer, size, "LEAK: %s stack%s still growing at the end, by %s.",
-                 ma_human_count(count, sums->stacks[MA_TREND_GROWING]),
-                 sums->stacks[MA_TREND_GROWING] == 1 ? " was" : "s were",
+                 ma_human_count(count, sums->stacks[MA_TREND_GROWING] - sums->over),
+                 sums->stacks[MA_TREND_GROWING] - sums->over == 1 ? " was" : "s were",
                  ma_leak_rate(sums->rate, rate, sizeof rate));
     else if ((double)lasted / 1e9 < MA_TREND_SHORTEST)
         snprintf(buffer, size, "The %s lasted %s: too short to tell leaks from caches.",

@@ -384,6 +384,16 @@ def endless(megabytes, threads, with_killed):
                        payload_crc=zlib.crc32(end)) + end
 
 
+@pytest.mark.parametrize("way", ["file", "pipe"])
+def test_a_filter_that_nothing_matches_is_told_when_the_trace_ends(tmp_path, way):
+    """GIVEN --follow and a process that is not there THEN the status is 2, as without."""
+    support.trace([PROGRAMS / "churn", 100], tmp_path / "t")
+    given = ["-"] if way == "pipe" else [tmp_path / "t"]
+    done = support.run([ANALYZE, "--follow", "--no-symbols", "--pid", "999999", *given],
+                       input=(tmp_path / "t").read_bytes() if way == "pipe" else None)
+    assert done.returncode == 2 and "999999" in done.stderr, done
+
+
 @pytest.mark.parametrize("option", ["--follow", "--summary"])
 def test_memory_for_an_endless_stream_is_bounded(option):
     """GIVEN 100 threads, half of them idle (and, for --follow, a process that

@@ -93,6 +93,23 @@ def test_programs_are_told_apart(tmp_path):
     assert tree.count(" operator new\n") == 3
 
 
+def test_leaks_of_one_function_are_one_entry_in_each_program(tmp_path):
+    """GIVEN two programs whose leaking functions have one name
+    THEN each program's leaks in it are an entry."""
+    one = built(tmp_path, "one", MANY)
+    two = built(tmp_path, "two", MANY)
+    support.trace(["sh", "-c", '"$0"; "$1"', one, two], tmp_path / "t")
+    text = analyze(tmp_path / "t", "--leaks", "--top", "0").stdout
+    assert len(re.findall(r"^ +\d+\. .*\bremember\b", text, re.M)) == 2, text
+
+
+def test_callers_that_are_none_have_the_same_keys(many):
+    """GIVEN a function that nobody calls THEN its row has the members of all others."""
+    rows = support.report(many, "--callers", "_start")["callers"]["callers"]
+    others = support.report(many, "--callers", "remember")["callers"]["callers"]
+    assert rows[0]["function"] is None and rows[0].keys() == others[0].keys()
+
+
 def test_leaks_of_one_function_are_one_entry(many):
     """GIVEN a function that leaks in three lines, and another one
     WHEN leaks are shown
