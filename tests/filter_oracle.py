@@ -44,8 +44,9 @@ def rows_of(path, *options):
         row = json.loads(line)
         if row["type"] == "realloc":
             at = len(rows)
-            while at and rows[at - 1]["stream"] != row["stream"] and \
-                    moment(rows[at - 1]) > row["begin_ticks"]:
+            # Of its own stream a sample of memory may have come in between, and no event.
+            while at and moment(rows[at - 1]) > row["begin_ticks"] and \
+                    (rows[at - 1]["stream"] != row["stream"] or rows[at - 1]["type"] == "memory"):
                 at -= 1
             rows.insert(at, dict(row, type="begin"))
         rows.append(row)
