@@ -193,11 +193,14 @@ static inline void *record_outcome(const struct lt_frame_start *at, void *addres
         granted_;                                                                                  \
     })
 
-/* A block that grows in its place needs the difference alone; one that moves, all. */
+/* A block that grows in its place needs the difference alone; one that moves, all. A
+ * realloc to no bytes has freed the block, and was refused nothing. */
 static LT_COLD bool makes_way_for_growth(void *old, size_t size)
 {
+    if (!size)
+        return false;
     size_t has = old ? lt_real.malloc_usable_size(old) : 0;
-    return size && (lt_yield(size) || (size > has && lt_yield(size - has)));
+    return lt_yield(size) || (size > has && lt_yield(size - has));
 }
 
 static LT_COLD void *malloc_refused(const struct lt_frame_start *at, size_t size)

@@ -50,20 +50,20 @@ int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t for
     return 1;
 }
 
-/* Of the blocks that ended at an address the latest that began (or `ends`: ended)
- * at `when` at the latest: 1 + index, or 0. In order of time they form a list
+/* Of the blocks that ended at an address the latest that began (or `leaves`: began to
+ * end) at `when` at the latest: 1 + index, or 0. In order of time they form a list
  * with jumps, so the search is short however many there are. */
 static uint32_t latest_ended(const struct ma_inheritance *inherits, uint64_t address, uint64_t when,
-                             bool ends)
+                             bool leaves)
 {
     uint32_t index = ma_map_get(&inherits->ended_of, address);
     uint32_t i = index == MA_NONE ? 0 : index + 1;
     while (i) {
         const struct ma_ended *one = &inherits->ended[i - 1];
         const struct ma_ended *far = one->jump ? &inherits->ended[one->jump - 1] : NULL;
-        if ((ends ? one->end : one->begin) <= when)
+        if ((leaves ? one->leaves : one->begin) <= when)
             break;
-        i = far && (ends ? far->end : far->begin) > when ? one->jump : one->former;
+        i = far && (leaves ? far->leaves : far->begin) > when ? one->jump : one->former;
     }
     return i;
 }
@@ -174,7 +174,8 @@ static int sweep(struct ma_inheritance *inherits)
     return 0;
 }
 
-int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time)
+int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t leaves,
+                    uint64_t time)
 {
     struct ma_inheritance *inherits = &account->inherits;
     if (__builtin_expect(
@@ -188,6 +189,7 @@ int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, ui
                      (struct ma_ended){
                          .address = block->address,
                          .begin = block->time,
+                         .leaves = leaves,
                          .end = time,
                          .size = block->size,
                          .usable = block->usable,

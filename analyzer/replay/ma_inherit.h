@@ -7,7 +7,7 @@
  * inherited itself, and from those the child has ended already.
  *
  * Costs: 8 bytes for a fork; about 40 bytes for an inherited block that a child
- * ends; up to about 140 bytes for a block that a parent ended, as long as a child
+ * ends; up to about 150 bytes for a block that a parent ended, as long as a child
  * lives that was forked while the block did. So what is kept is bounded by the
  * live sets at the forks of the children that live, however long a parent goes
  * on forking.
@@ -21,7 +21,8 @@
 struct ma_account;
 
 struct ma_ended { /* a block that ended while a child of before lived */
-    uint64_t address, begin, end, size, usable;
+    uint64_t address, begin, size, usable;
+    uint64_t leaves, end;    /* free: both its time; realloc: its two times */
     uint32_t thread, former; /* 1 + index of the one before at its address; 0: none */
     uint32_t depth, jump;    /* how many came before; 1 + index of one some way back */
 };
@@ -51,16 +52,19 @@ int ma_inherit(struct ma_account *child, struct ma_account *parent, uint64_t for
  * MA_NONE. */
 bool ma_inherit_find(const struct ma_account *account, uint64_t address, struct ma_block *block);
 
-/* True if a parent ended the block between the recorded moment of a fork, which is
- * just before it, and the child's start: the child may have none then. */
+/* True if a parent may have ended the block between the recorded moment of a fork,
+ * which is just before it, and the child's start: the child may have none then. A
+ * realloc that was on its way at the fork has ended it, or not. */
 bool ma_inherit_is_doubtful(const struct ma_account *account, uint64_t address);
 
 /* The process ends its copy of the block at address. Returns 0 or -ENOMEM. */
 int ma_inherit_drop(struct ma_account *account, uint64_t address, uint64_t time);
 
-/* A block of the process's own ends. To be called for all blocks, before they
- * are forgotten: keeps what children may ask for. Returns 0 or -ENOMEM. */
-int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t time);
+/* A block of the process's own ends, between `leaves` and `time`. To be called for all
+ * blocks, before they are forgotten: keeps what children may ask for. Returns 0 or
+ * -ENOMEM. */
+int ma_inherit_keep(struct ma_account *account, const struct ma_block *block, uint64_t leaves,
+                    uint64_t time);
 
 /* The process is over: it and its ancestors keep nothing more for it. */
 void ma_inherit_release(struct ma_account *account);

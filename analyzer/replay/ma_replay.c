@@ -215,8 +215,10 @@ static void end_inherited(struct turn *turn, uint64_t size)
     turn->replay->totals.inherited_freed_bytes += size;
 }
 
-/* A block that is known ends: by free, or unseen. It is out of the live set. */
-static inline int end_block(struct turn *turn, const struct ma_block *block, uint64_t time)
+/* A block that is known ends, between two moments: by free, or unseen. It is out of
+ * the live set. */
+static inline int end_block(struct turn *turn, const struct ma_block *block, uint64_t leaves,
+                            uint64_t time)
 {
     struct ma_account *account = turn->account;
     if (__builtin_expect(block->site == MA_NONE, 0)) {
@@ -226,7 +228,7 @@ static inline int end_block(struct turn *turn, const struct ma_block *block, uin
     count_free(turn, block->size);
     debit(turn, &account->sites[block->site], block->size);
     return __builtin_expect(account->inherits.n_forks != 0, 0)
-               ? ma_inherit_keep(account, block, time)
+               ? ma_inherit_keep(account, block, leaves, time)
                : 0;
 }
 
@@ -250,7 +252,7 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
 {
     struct ma_replay *replay = turn->replay;
     struct ma_account *account = turn->account;
-    int result = end_block(turn, former, event->time);
+    int result = end_block(turn, former, event->time, event->time);
     settle_floor(turn, former->site);
     if (result == 0 && is_observed(turn))
         result = notify_freed(turn, event, former, false, true);
@@ -355,7 +357,7 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
             replay->trace->audit.unmatched_frees++;
         return result;
     }
-    result = end_block(turn, &block, event->time);
+    result = end_block(turn, &block, event->time, event->time);
     if (result < 0)
         return result;
     settle_floor(turn, block.site);
@@ -391,7 +393,7 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     replay->totals.reallocations++;
     turn->sums.calls++;
     if (__builtin_expect(moved, 1)) {
-        result = end_block(turn, &stream->moving, event->time);
+        result = end_block(turn, &stream->moving, event->begin, event->time);
         stream->is_moving = 0;
     } else if (turn->account->inherits_loosely) {
         end_inherited(turn, 0);

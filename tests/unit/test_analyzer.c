@@ -301,6 +301,40 @@ static void test_fork(void)
     end(&world);
 }
 
+static void test_fork_amid_a_realloc(void)
+{
+    struct world world;
+    begin(&world);
+    start(&world, 1, 100, 0);
+    make(&world, 1, 2, 10, 0x1000, 1000, 16);
+    feed(&world, 1, 2,
+         (struct ma_event){.type = MA_EVENT_REALLOC_BEGIN, .time = 15, .old_address = 0x1000});
+    start_fork(&world, 2, 101, 1, 20);
+    feed(&world, 1, 2,
+         (struct ma_event){
+             .type = MA_EVENT_REALLOC,
+             .time = 25,
+             .begin = 15,
+             .old_address = 0x1000,
+             .address = 0x2000,
+             .size = 2000,
+             .usable = 2000,
+             .stack = 17,
+             .function = MLF_FN_realloc,
+         });
+    make(&world, 2, 1, 30, 0x1000, 70, 16);
+    CHECK(world.trace.audit.order_repairs == 0,
+          "what another thread moved during the fork may be free in the child");
+    drop(&world, 2, 1, 31, 0x1000);
+    CHECK(world.trace.audit.unmatched_frees == 0 && world.replay.live_bytes == 2000,
+          "and its address is the child's own");
+    make(&world, 1, 2, 40, 0x3000, 10, 16);
+    start_fork(&world, 3, 102, 1, 50);
+    make(&world, 3, 1, 60, 0x3000, 70, 16);
+    CHECK(world.trace.audit.order_repairs == 1, "a block that nobody moved is the child's copy");
+    end(&world);
+}
+
 /* A tree of processes told twice: to the replay, and as plain copies of what each
  * process has. */
 struct nursery {
@@ -644,6 +678,7 @@ int main(void)
     test_temporary();
     test_what_does_not_fit();
     test_fork();
+    test_fork_amid_a_realloc();
     test_forks_against_plain_copies();
     test_timeline_is_bounded_and_keeps_the_peak();
     test_clock();

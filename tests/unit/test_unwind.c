@@ -560,8 +560,8 @@ NOINLINE static int small_recurse(int depth)
 }
 NOINLINE static void test_limit(void)
 {
-    void *p = mmap(NULL, lt_unwinder_size(64), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(NULL, lt_unwinder_size(64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
     small = p;
     lt_unwinder_init(small, 64);
     for (int i = 0; i < 3; i++)
