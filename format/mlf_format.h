@@ -75,6 +75,7 @@ enum mlf_record {
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
+    MLF_REC_WINDOW = 0x28,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -119,9 +120,12 @@ enum mlf_loss {
     MLF_LOSS_SIGNAL,
     MLF_LOSS_CHOICE,
     MLF_LOSS_SANDBOX,
+    MLF_LOSS_ASKED,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
+enum mlf_window { MLF_WINDOW_PAUSE = 1, MLF_WINDOW_RESUME };
+enum mlf_window_by { MLF_WINDOW_START = 1, MLF_WINDOW_FORK, MLF_WINDOW_CTL, MLF_WINDOW_API };
 enum mlf_mark { MLF_MARK_POINT = 1, MLF_MARK_BEGIN, MLF_MARK_END };
 enum mlf_counter {
     MLF_COUNT_NO_RULE = 1,

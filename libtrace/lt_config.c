@@ -173,6 +173,9 @@ static void set(const char *entry)
     else if (length == 8 && !memcmp(name, "DEEPBIND", 8))
         lt_config.drop_deepbind =
             second_of(value, "keep", "drop", "MLOG_DEEPBIND is \"keep\" or \"drop\", not");
+    else if (length == 5 && !memcmp(name, "START", 5))
+        lt_config.start_paused = second_of(value, "recording", "paused",
+                                           "MLOG_START is \"recording\" or \"paused\", not");
     else if (length == 8 && !memcmp(name, "COMPRESS", 8))
         lt_config.zstd_level = zstd_level(value);
 }

@@ -20,6 +20,7 @@ struct lt_config {
     uint32_t depth;             /* MLOG_DEPTH: the most frames of a stack; 0: not given */
     bool drop;                  /* MLOG_ON_FULL=drop: lose events rather than wait */
     bool write_file;            /* MLOG_FILE=write: never map a regular file */
+    bool start_paused;          /* MLOG_START=paused: record nothing until asked to */
     bool drop_deepbind;         /* MLOG_DEEPBIND=drop: dlopen without RTLD_DEEPBIND */
     int zstd_level;             /* MLOG_COMPRESS=zstd[:LEVEL]; 0: not compressed */
 };

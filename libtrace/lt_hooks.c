@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "lt_control.h"
 #include "lt_forward.h"
 #include "lt_real.h"
 #include "lt_stack.h"
@@ -32,7 +33,18 @@ static inline __attribute__((always_inline)) struct lt_frame_start caller(void)
 
 static inline bool tracing(void)
 {
-    return LT_LIKELY(lt_page.active != LT_OFF);
+    uint32_t forward = lt_page.forward;
+    if (LT_LIKELY(forward == LT_FORWARD_NO))
+        return true;
+    return LT_UNLIKELY(forward == LT_FORWARD_PAUSED && lt_control_rings()) &&
+           lt_forward_look((uintptr_t)__builtin_frame_address(0));
+}
+
+/* A heap event's item is whole. */
+static inline void commit(struct lt_context *c, unsigned char tag, unsigned char *end)
+{
+    lt_commit(&c->events, tag, end);
+    c->recorded++;
 }
 
 static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at)
@@ -114,7 +126,7 @@ record(const struct lt_frame_start *at, void *address, size_t size, unsigned fun
     unsigned flags;
     unsigned char *p = lt_put_alloc(&c->encoder, w->position + 1, &a, &flags);
     p = mlf_put_vu(p, time_delta(w, now));
-    lt_commit(w, (unsigned char)(MLF_EV_ALLOC | flags), p);
+    commit(c, (unsigned char)(MLF_EV_ALLOC | flags), p);
     lt_finish(c, now);
 }
 
@@ -143,11 +155,11 @@ static LT_NOINLINE void record_free(uintptr_t frame, void *address, unsigned fun
     p = mlf_put_vu(p, time_delta(w, now));
     lt_push_address(&c->encoder, (uintptr_t)address);
     if (LT_LIKELY(plain)) {
-        lt_commit(w, (unsigned char)(MLF_EV_FREE | code), p);
+        commit(c, (unsigned char)(MLF_EV_FREE | code), p);
     } else {
         from[-2] = (unsigned char)function;
         from[-1] = (unsigned char)code;
-        lt_commit(w, MLF_EV_FREE_BY, p);
+        commit(c, MLF_EV_FREE_BY, p);
     }
     lt_finish(c, now);
 }
@@ -166,7 +178,7 @@ static LT_COLD void record_failed(const struct lt_frame_start *at, size_t size, 
         p = mlf_put_vu(p, mlf_zigzag((int64_t)stack - (int64_t)c->encoder.last_explicit_stack));
         c->encoder.last_explicit_stack = stack;
         p = mlf_put_vu(p, time_delta(w, now));
-        lt_commit(w, MLF_EV_FAILED, p);
+        commit(c, MLF_EV_FAILED, p);
         lt_finish(c, now);
     }
     errno = saved;
@@ -330,7 +342,7 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
     p = mlf_put_vu(p, time_delta(w, now));
     from[1] = (unsigned char)flags;
     from[2] = (unsigned char)code;
-    lt_commit(w, MLF_EV_REALLOC, p);
+    commit(c, MLF_EV_REALLOC, p);
     lt_finish(c, now);
 }
 
@@ -346,7 +358,7 @@ static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigne
     lt_push_address(&c->encoder, (uintptr_t)old);
     from[1] = (unsigned char)function;
     from[2] = (unsigned char)code;
-    lt_commit(w, MLF_EV_FREE_BY, p);
+    commit(c, MLF_EV_FREE_BY, p);
     lt_finish(c, r->first);
 }
 

@@ -16,6 +16,7 @@
 #include "lt_allocator.h"
 #include "lt_bypass.h"
 #include "lt_config.h"
+#include "lt_control.h"
 #include "lt_forward.h"
 #include "lt_module.h"
 #include "lt_probe.h"
@@ -72,6 +73,7 @@ static bool write_header(int how)
         lt_record_texts(c);
         lt_module_record_all(c);
     }
+    lt_control_say_state(c, how == MLF_HOW_START ? MLF_WINDOW_START : MLF_WINDOW_FORK);
     lt_finish(c, 0);
     return !lt_process.stopped;
 }
@@ -125,12 +127,17 @@ static void start_image(void)
             lt_records_open();
             lt_syscall3(SYS_madvise, &lt_page_memory, sizeof lt_page_memory, MADV_WIPEONFORK);
             fill_page();
+            lt_control_open();
+            lt_control_begin_state(lt_config.start_paused);
         }
         lt_process.started = true;
         __atomic_store_n(&lt_page.active, ready ? LT_ACTIVE : LT_OFF, __ATOMIC_RELEASE);
+        if (!ready)
+            lt_page.forward = LT_FORWARD_OFF;
         if (ready && !write_header(MLF_HOW_START)) {
             lt_process.stopped = true;
             lt_page.active = LT_OFF;
+            lt_page.forward = LT_FORWARD_OFF;
             lt_say("the trace ends where it begins, not tracing: no memory, or no space", NULL, 0);
         }
     }
@@ -141,6 +148,7 @@ static void start_child(void)
 {
     if (lt_process.stopped) {
         lt_page.active = LT_OFF;
+        lt_page.forward = LT_FORWARD_OFF;
         return;
     }
     /* A signal handler inside this: its event cannot be recorded yet. */
@@ -165,6 +173,8 @@ static void start_child(void)
     lt_thread_after_fork();
     lt_sink->after_fork();
     lt_records_after_fork();
+    lt_control_after_fork();
+    lt_control_begin_state(lt_process.paused);
     lt_page.active = LT_ACTIVE;
     starting = 0;
     if (write_header(MLF_HOW_FORK))
@@ -218,6 +228,8 @@ struct lt_context *lt_begin_slow(uintptr_t frame)
         else if (lt_real_ready())
             start_image();
         active = __atomic_load_n(&lt_page.active, __ATOMIC_ACQUIRE);
+        if (lt_page.forward == LT_FORWARD_PAUSED)
+            active = LT_OFF; /* this event found out, and is none to record */
     }
     if (active == LT_ACTIVE)
         c = lt_context_choose(frame);
@@ -252,6 +264,18 @@ void lt_finish_slow(struct lt_context *context, uint64_t now)
     if (lt_page.write_through && lt_page.active == LT_ACTIVE)
         lt_sink->flush(context);
     errno = saved;
+}
+
+bool lt_forward_look(uintptr_t frame)
+{
+    int saved = errno;
+    struct lt_context *c = lt_begin(frame);
+    if (c) {
+        lt_control_look(c, false);
+        lt_finish(c, 0);
+    }
+    errno = saved;
+    return lt_page.forward == LT_FORWARD_NO;
 }
 
 void lt_process_end(int how, int status)

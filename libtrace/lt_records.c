@@ -12,6 +12,7 @@
 
 #include "lt_bypass.h"
 #include "lt_config.h"
+#include "lt_control.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
@@ -284,10 +285,12 @@ void lt_tick(struct lt_context *c, uint64_t now)
     lt_bypass_check(c, LT_BYPASS_TICK);
     if (lt_clock_monotonic() >= next_clock_ns)
         lt_record_clock(c);
+    lt_control_look(c, false);
     static uint64_t next_flush; /* by the clock: a process that allocates seldom is late enough */
     if (now >= next_flush && lt_page.active == LT_ACTIVE) {
         if (next_flush)
             lt_sink->flush(c);
+        lt_control_look(c, true);
         next_flush = now + lt_clock_ticks(&lt_process.clock, FLUSH_NS);
     }
 }

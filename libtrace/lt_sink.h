@@ -61,6 +61,8 @@ struct lt_sink {
     /* Tracing has ended for this reason (enum mlf_loss): see that the reader learns of
      * it. `told`: a STOP record of it stands in a writer of the process. */
     void (*stopped)(int reason, int error, bool told);
+    /* Returns the descriptor that the trace is written to, or mapped by. */
+    int (*descriptor)(void);
     /* Written bytes reach the reader by `flush` only. */
     bool buffers;
 };

@@ -402,6 +402,11 @@ static void file_recover(struct lt_writer *writer)
         writer->sequence++;
 }
 
+static int file_descriptor(void)
+{
+    return sink.file.fd;
+}
+
 const struct lt_sink lt_sink_file = {
     .begin = file_begin,
     .release = file_release,
@@ -411,6 +416,7 @@ const struct lt_sink lt_sink_file = {
     .constructed = file_constructed,
     .after_fork = file_after_fork,
     .recover = file_recover,
+    .descriptor = file_descriptor,
     .buffers = false,
 };
 

@@ -530,6 +530,11 @@ static void stream_recover(struct lt_writer *writer)
         writer->sequence--;
 }
 
+static int stream_descriptor(void)
+{
+    return sink.file.fd;
+}
+
 const struct lt_sink lt_sink_stream = {
     .begin = stream_begin,
     .release = stream_release,
@@ -539,6 +544,7 @@ const struct lt_sink lt_sink_stream = {
     .constructed = stream_constructed,
     .after_fork = stream_after_fork,
     .recover = stream_recover,
+    .descriptor = stream_descriptor,
     .buffers = true,
 };
 

@@ -95,8 +95,10 @@ static void say_loss(struct lt_context *c, uint64_t now, uint32_t stream, uint64
     if (!count)
         return;
     unsigned char *p = lt_put_loss(c->scratch, now, stream, count, reason);
-    if (lt_writer_record(&c->events, MLF_REC_LOSS, c->scratch, (size_t)(p - c->scratch)))
+    if (lt_writer_record(&c->events, MLF_REC_LOSS, c->scratch, (size_t)(p - c->scratch))) {
         __atomic_fetch_sub(lost, count, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&lt_process.lost_said, count, __ATOMIC_RELAXED);
+    }
 }
 
 void lt_context_say_losses(struct lt_context *c, uint64_t now, bool all)
@@ -253,6 +255,7 @@ static void thread_ended(void *memory)
         say_stream_end(&t->main);
         if (t->nested)
             say_stream_end(t->nested);
+        __atomic_fetch_add(&lt_process.bytes, lt_writer_used(&t->main.events), __ATOMIC_RELAXED);
         lt_sink->release(&t->main);
         if (t->nested)
             lt_sink->release(t->nested);
@@ -315,10 +318,12 @@ void lt_thread_after_fork(void)
     lt_process.shared_lock.word = 0;
     lt_process.streams = 0;
     lt_process.nested = 0;
+    lt_process.lost_said = lt_process.bytes = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
         c->definitions.sequence = 0;
         c->lost = 0; /* the parent says it */
+        c->recorded = 0;
     }
     /* A context whose thread is not this one: its block is free, unless it is
      * the nested or the shared one. */

@@ -34,15 +34,25 @@ enum lt_active {
     LT_ACTIVE = 1,
     LT_OFF = 2, /* nothing to do: forward only */
 };
+/* What a hook does: the first thing that it looks at. A wiped page says "record", and
+ * then `active` that it is wiped. */
+enum lt_forward {
+    LT_FORWARD_NO = 0,     /* record, if tracing is active */
+    LT_FORWARD_OFF = 1,    /* tracing is over, or never began */
+    LT_FORWARD_PAUSED = 2, /* see what the bell says (lt_control.h), else forward */
+};
 
 struct lt_page {
     uint32_t active;
+    uint32_t forward;
     uint32_t clock_kind;
     uint32_t tick_shift;
     uint32_t write_through; /* stream sink, process ending: flush each event */
     uint32_t coarse_clock;  /* there is one that costs no system call */
     uintptr_t stamp_owner;  /* atomic; lt_clock.h: the context that shares stamps, or ... */
     uint64_t next_tick;     /* time at which an event does the periodic work */
+    const uint32_t *bell;   /* number of the latest request to this process (lt_control.h) */
+    uint32_t heard;         /* ... and of the latest one acted upon */
 };
 #define LT_OWNER_NONE ((uintptr_t)0) /* all stamps are fenced, for good */
 #define LT_OWNER_NEXT ((uintptr_t)1) /* the first ordinary context to record takes it */
@@ -121,6 +131,7 @@ struct lt_context {
     uint64_t stamp_coarse; /* the coarse clock when it was taken */
     struct lt_writer events;
     struct lt_writer definitions;
+    uint64_t recorded;       /* heap events, since this process began */
     uint64_t lost;           /* events not recorded, still to be said; atomic */
     uint64_t dropped;        /* the same, by MLOG_ON_FULL=drop; atomic */
     bool dropping;           /* the last room for an event was refused for that reason */
@@ -192,10 +203,13 @@ struct lt_process {
     struct lt_context *shared;   /* for threads without a block; under shared_lock */
     struct lt_unwinder *shared_unwinder;
     struct lt_lock shared_lock;
-    uint32_t streams;  /* last stream number given, atomic */
-    uint32_t finished; /* PROCESS_END has been written */
-    uint64_t lost;     /* events for which there was no context, still to be said; atomic */
-    uint64_t nested;   /* events of signal handlers that interrupted another; atomic */
+    uint32_t streams;          /* last stream number given, atomic */
+    uint32_t finished;         /* PROCESS_END has been written */
+    uint64_t lost;             /* events for which there was no context, still to be said; atomic */
+    uint64_t nested;           /* events of signal handlers that interrupted another; atomic */
+    uint64_t lost_said, bytes; /* losses said; of chunks that are over, bytes; atomic */
+    bool paused;               /* also for forked children */
+    struct mlf_control *control; /* the control page; NULL: none */
 };
 extern struct lt_process lt_process;
 
@@ -220,6 +234,8 @@ void lt_context_say_losses(struct lt_context *context, uint64_t now, bool all);
  * thread records one event, with room for it and marked busy, or NULL: not
  * traced, or the event is counted as lost. lt_finish ends the event. */
 struct lt_context *lt_begin_slow(uintptr_t frame);
+/* In a paused process, somebody rang: true if it records again. */
+bool lt_forward_look(uintptr_t frame);
 void lt_finish_slow(struct lt_context *context, uint64_t now);
 
 static inline struct lt_context *lt_begin(uintptr_t frame)
@@ -257,6 +273,15 @@ static inline void lt_commit(struct lt_writer *writer, unsigned char tag, unsign
 {
     __atomic_store_n(writer->position, tag, __ATOMIC_RELEASE);
     __atomic_store_n(&writer->position, end, __ATOMIC_RELEASE);
+}
+
+/* Bytes in the writer's chunk. Of another thread's, whose chunk may change, about. */
+static inline uint64_t lt_writer_used(const struct lt_writer *writer)
+{
+    const unsigned char *chunk = writer->chunk, *position = writer->position;
+    return chunk && position > chunk && position <= chunk + writer->size
+               ? (uint64_t)(position - chunk)
+               : 0;
 }
 
 /* lt_writer.c. lt_writer_room: make room for an item of `size` bytes by

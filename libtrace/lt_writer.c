@@ -9,6 +9,7 @@
 #include "lt_config.h"
 #include "lt_sink.h"
 #include "lt_trace.h"
+#include "mlf_control.h"
 
 static struct mlf_crc_table crc_table;
 static bool crc_ready;
@@ -82,6 +83,17 @@ bool lt_writer_record_in_slack(struct lt_writer *writer, unsigned tag, const uns
     return true;
 }
 
+/* Of a process that has a control page, to whoever looks at it. */
+static void show_stop(int reason, int error)
+{
+    struct mlf_control *page = lt_process.control;
+    if (!page)
+        return;
+    page->stop_reason = (uint32_t)reason;
+    page->stop_errno = (uint32_t)error;
+    __atomic_store_n(&page->state, MLF_CONTROL_STOPPED, __ATOMIC_RELEASE);
+}
+
 void lt_stop(struct lt_context *context, int reason, int error)
 {
     uint32_t was = __atomic_exchange_n(&lt_page.active, LT_OFF, __ATOMIC_ACQ_REL);
@@ -89,7 +101,9 @@ void lt_stop(struct lt_context *context, int reason, int error)
         return;
     lt_process.stopped = true;
     lt_process.stopped_for = reason;
-    if (lt_config.debug)
+    __atomic_store_n(&lt_page.forward, LT_FORWARD_OFF, __ATOMIC_RELEASE);
+    show_stop(reason, error);
+    if (lt_config.debug && reason != MLF_LOSS_ASKED)
         lt_say("tracing stopped: the trace cannot be written on", NULL, error);
     bool told = false;
     if (context) {
@@ -109,6 +123,7 @@ bool lt_writer_room(struct lt_writer *writer, size_t size)
     if (writer->position <= writer->limit &&
         size <= (size_t)(writer->limit - writer->position) + LT_ITEM_MAX)
         return true;
+    __atomic_fetch_add(&lt_process.bytes, lt_writer_used(writer), __ATOMIC_RELAXED);
     enum lt_refusal refused = lt_sink->begin(writer, size);
     if (LT_UNLIKELY(refused)) {
         if (writer->kind == MLF_EVENTS)

@@ -37,6 +37,23 @@ void mlog_api_mark(int kind, const char *name) __attribute__((weak));
  * followed inside these bounds and never outside. Stays until called again. */
 void mlog_api_register_stack(const void *low, const void *high) __attribute__((weak));
 
+/* Record no more, or record again; the same as `mlog ctl PID pause` and `resume`. What is
+ * allocated meanwhile is not in the trace, and what was allocated before has an end that
+ * is not known. Not counted: one resume ends any number of pauses. Returns 0, 1 if it
+ * was so already, -1 if it cannot be done (tracing is over, or the trace has no room). */
+int mlog_api_pause(void) __attribute__((weak));
+int mlog_api_resume(void) __attribute__((weak));
+
+static inline int mlog_pause(void)
+{
+    return mlog_api_pause ? mlog_api_pause() : -1;
+}
+
+static inline int mlog_resume(void)
+{
+    return mlog_api_resume ? mlog_api_resume() : -1;
+}
+
 static inline int mlog_tracing(void)
 {
     return mlog_api_tracing ? mlog_api_tracing() : 0;
