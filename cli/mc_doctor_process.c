@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mc_control.h"
 #include "mc_doctor.h"
 #include "mlf_codec.h"
 #include "mlf_format.h"
@@ -85,6 +86,30 @@ static void look_at_trace(struct mc_findings *findings, pid_t pid, bool loaded)
             grew ? "growing" : "and got no new chunk in the last half second", path);
 }
 
+/* What the process says itself, in its control page. */
+static void look_at_control(struct mc_findings *findings, pid_t pid)
+{
+    struct mc_control control;
+    struct mc_control_state state;
+    enum mc_control_problem problem = mc_control_open(&control, pid);
+    if (problem != MC_CONTROL_FOUND) {
+        mc_find(findings, problem == MC_CONTROL_PARENTS ? MC_OK : MC_WARN, "it %s",
+                mc_control_problem_text(problem));
+        return;
+    }
+    mc_control_read(&control, &state);
+    mc_control_close(&control);
+    if (state.state == MLF_CONTROL_STOPPED)
+        mc_find(findings, MC_WARN, "its recording is over: %s",
+                mc_control_stop_name(state.stop_reason));
+    else if (state.state == MLF_CONTROL_PAUSED)
+        mc_find(findings, MC_WARN, "it is paused, and records nothing; mlog ctl %d resume", pid);
+    else
+        mc_find(findings, MC_OK, "it is %s, %llu events so far, %llu lost; mlog ctl %d",
+                mc_control_state_name(state.state), (unsigned long long)state.events,
+                (unsigned long long)state.lost, pid);
+}
+
 static void look_at_status(struct mc_findings *findings, pid_t pid)
 {
     size_t size;
@@ -145,6 +170,8 @@ void mc_doctor_process(struct mc_findings *findings, pid_t pid)
                 "by mlog run",
                 was_preloaded(pid) ? ", though LD_PRELOAD asked for it" : "");
     look_at_trace(findings, pid, loaded);
+    if (loaded)
+        look_at_control(findings, pid);
     look_at_status(findings, pid);
     if (!loaded) {
         snprintf(path, sizeof path, "/proc/%d/exe", pid);

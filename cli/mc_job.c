@@ -68,6 +68,8 @@ static bool set_environment(const struct mc_job *job)
     const char *list = getenv("LD_PRELOAD");
     if (job->compress && setenv("MLOG_COMPRESS", job->compress, 1) < 0)
         return false;
+    if (job->paused && setenv("MLOG_START", "paused", 1) < 0)
+        return false;
     if (!job->library || (list && has_library(list)))
         return true;
     if (!strpbrk(job->library, " :"))

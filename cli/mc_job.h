@@ -19,6 +19,7 @@ struct mc_job {
     struct mc_trace *trace; /* placed in the program's process; its path comes back */
     const char *library;    /* to be preloaded; NULL: none can be */
     const char *compress;   /* for MLOG_COMPRESS, or NULL */
+    bool paused;            /* MLOG_START=paused */
     pid_t pid;              /* once it has started */
     int status;             /* as of waitid: si_status, and: */
     bool killed, core;      /* by that signal */

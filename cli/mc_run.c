@@ -23,6 +23,7 @@ enum {
     OPT_FORCE,
     OPT_COMPRESS,
     OPT_RECORD_ONLY,
+    OPT_PAUSED,
     OPT_QUIET,
     OPT_REPORT,
     OPT_FAIL_ON,
@@ -50,6 +51,8 @@ static const struct mc_option options[] = {
                       "compress the trace with zstd, level 1 to 19 (3)"},
     [OPT_RECORD_ONLY] = {"record-only", 0, NULL, MC_COMPLETE_NOTHING, NULL,
                          "become the program: no process stays, nothing is said"},
+    [OPT_PAUSED] = {"paused", 0, NULL, MC_COMPLETE_NOTHING, NULL,
+                    "record nothing until mlog ctl PID resume asks for it"},
     [OPT_QUIET] = {"quiet", 'q', NULL, MC_COMPLETE_NOTHING, NULL, "no verdict at the end"},
     [OPT_REPORT] = {"report", 0, "LIST", MC_COMPLETE_WORDS,
                     "summary leaks peak allocations timeline per-process temporary churn sizes "
@@ -78,7 +81,7 @@ static const struct mc_option options[] = {
 struct request {
     const char *output, *tcp;
     char compress[16];
-    bool pipe, force, record_only, compressed;
+    bool pipe, force, record_only, paused, compressed;
     bool explained; /* why the program cannot be traced */
     struct mc_view view;
 };
@@ -131,6 +134,7 @@ static const char *take(struct request *request, int option, const char *value)
     case OPT_FORCE: request->force = true; break;
     case OPT_COMPRESS: return parse_level(request, value);
     case OPT_RECORD_ONLY: request->record_only = true; break;
+    case OPT_PAUSED: request->paused = true; break;
     case OPT_QUIET: view->quiet = true; break;
     case OPT_REPORT: view->reports = value; return mc_view_check_reports(value);
     case OPT_FAIL_ON: return add_to(view->fail_on, &view->n_fail_on, value);
@@ -271,6 +275,7 @@ static int run_program(struct request *request, char **argv)
         .trace = &trace,
         .library = findings.bars ? NULL : library,
         .compress = request->compressed ? request->compress : NULL,
+        .paused = request->paused,
         .asked = asked,
         .context = view,
     };

@@ -46,6 +46,7 @@ struct mc_verb {
 /* The table: the verb `run` is mc_verb_run of mc_run.c. */
 #define MC_VERBS(ROW)                                                                              \
     ROW(run)                                                                                       \
+    ROW(ctl)                                                                                       \
     ROW(doctor)                                                                                    \
     ROW(analyze)                                                                                   \
     ROW(diff)                                                                                      \

@@ -255,9 +255,13 @@ struct ma_own_peak ma_analysis_own_peak(const struct ma_analysis *analysis,
     };
 }
 
-static int add_site(struct ma_analysis *analysis, const struct ma_account *account, size_t index)
+static int add_site(struct ma_analysis *analysis, const struct ma_account *account, size_t index,
+                    const struct ma_unsure *unsure)
 {
     const struct ma_alloc_site *site = &account->sites[index];
+    const struct ma_sum doubt = ma_unsure_of(unsure, index);
+    const uint64_t bytes = site->live_bytes - doubt.bytes;
+    const uint64_t blocks = site->live_blocks - doubt.blocks;
     uint32_t stack;
     if (!site->allocations)
         return 0; /* a filter accepts nothing of it */
@@ -268,8 +272,8 @@ static int add_site(struct ma_analysis *analysis, const struct ma_account *accou
         return -ENOMEM;
     uint64_t peak_bytes, peak_blocks;
     ma_replay_at_peak(ma_analysis_books(analysis), account, site, &peak_bytes, &peak_blocks);
-    row->leaked_bytes += site->live_bytes;
-    row->leaked_blocks += site->live_blocks;
+    row->leaked_bytes += bytes;
+    row->leaked_blocks += blocks;
     row->peak_bytes += peak_bytes;
     row->peak_blocks += peak_blocks;
     row->calls += site->allocations;
@@ -278,9 +282,9 @@ static int add_site(struct ma_analysis *analysis, const struct ma_account *accou
     const struct ma_own_peak own = ma_analysis_own_peak(analysis, account, index);
     ma_own_peak_unite(&row->own, &own);
     const uint64_t who = (uint64_t)account->process->index << 32 | index;
-    if (site->live_blocks && (!row->holders++ || site->live_bytes > row->held ||
-                              (site->live_bytes == row->held && who < row->held_by))) {
-        row->held = site->live_bytes;
+    if (blocks &&
+        (!row->holders++ || bytes > row->held || (bytes == row->held && who < row->held_by))) {
+        row->held = bytes;
         row->held_by = who;
         row->holder = account;
         row->holder_site = (uint32_t)index;
@@ -354,27 +358,40 @@ struct ma_window ma_analysis_window(const struct ma_analysis *analysis)
     return window;
 }
 
+/* All sites of a process, with those retired ones that come before them. */
+static int add_account(struct ma_analysis *analysis, const struct ma_account *account,
+                       size_t *retired)
+{
+    const uint64_t first = (uint64_t)account->process->index << 32;
+    struct ma_unsure unsure;
+    int result = ma_unsure_count(&unsure, account);
+    for (size_t k = 0; k < account->n_sites && result == 0; k++) {
+        result = add_retired_before(analysis, retired, first | k);
+        if (result == 0)
+            result = add_site(analysis, account, k, &unsure);
+    }
+    analysis->leaked_bytes += account->live_bytes - unsure.all.bytes;
+    analysis->leaked_blocks += account->live_blocks - unsure.all.blocks;
+    analysis->unsure.bytes += unsure.all.bytes;
+    analysis->unsure.blocks += unsure.all.blocks;
+    ma_unsure_free(&unsure);
+    return result;
+}
+
 int ma_analysis_rows(struct ma_analysis *analysis, struct ma_error *error)
 {
     const struct ma_replay *replay = ma_analysis_books(analysis);
     forget_rows(analysis);
     analysis->leaked_bytes = analysis->leaked_blocks = 0;
+    analysis->unsure = (struct ma_sum){0, 0};
     size_t retired = 0;
     if (analysis->retire) {
         ma_retire_sort(analysis->retire);
         analysis->trace.audit.unknown_stacks += analysis->retire->unknown;
     }
     for (size_t i = 0; i < replay->n_accounts; i++) {
-        const struct ma_account *account = replay->accounts[i];
-        for (size_t k = 0; account && k < account->n_sites; k++) {
-            if (add_retired_before(analysis, &retired, (uint64_t)i << 32 | k) < 0 ||
-                add_site(analysis, account, k) < 0)
-                return ma_fail_memory(error);
-        }
-        if (account) {
-            analysis->leaked_bytes += account->live_bytes;
-            analysis->leaked_blocks += account->live_blocks;
-        }
+        if (replay->accounts[i] && add_account(analysis, replay->accounts[i], &retired) < 0)
+            return ma_fail_memory(error);
     }
     if (add_retired_before(analysis, &retired, UINT64_MAX) < 0)
         return ma_fail_memory(error);

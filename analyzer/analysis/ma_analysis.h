@@ -16,6 +16,7 @@
 #include "ma_stacks.h"
 #include "ma_suppress.h"
 #include "ma_timeline.h"
+#include "ma_unsure.h"
 
 /* The most that a stack held at once: bytes, and when; blocks. */
 struct ma_own_peak {
@@ -75,6 +76,7 @@ struct ma_analysis {
     struct ma_row *rows;
     size_t n_rows, row_capacity;
     uint64_t leaked_bytes, leaked_blocks;
+    struct ma_sum unsure; /* live, but perhaps not; in no row's leaked (ma_unsure.h) */
     struct ma_suppressions suppressions; /* of files, then of the program */
     struct ma_executable executable;     /* see ma_analysis_executable */
     bool executable_read;

@@ -143,6 +143,9 @@ int ma_leaks_walk(struct ma_analysis *analysis, const struct ma_account *account
         note_threads(&analysis->trace, &survivors, &leaks[rows[i]]);
         if (wanted[i])
             judge(analysis, account, i, &survivors, &leaks[rows[i]]);
+        if (wanted[i] && survivors.unsure) /* its floors are those of blocks that may be gone */
+            leaks[rows[i]].trend =
+                (struct ma_trend){.kind = MA_TREND_UNCLEAR, .why = MA_WHY_UNSEEN};
     }
     ma_survey_free(&survey);
     return result;
@@ -411,6 +414,11 @@ const char *ma_leak_reason(const struct ma_leak *leak, const struct ma_row *row,
         else if (trend->why == MA_WHY_SHORT)
             snprintf(buffer, size, "the process lasted %s: too short to tell%s",
                      seconds(a, leak->life), ages);
+        else if (trend->why == MA_WHY_UNSEEN)
+            snprintf(buffer, size,
+                     "recording was paused meanwhile, and blocks from before may be freed: not "
+                     "to tell%s",
+                     ages);
         else
             snprintf(buffer, size, "nothing is known of its history%s", ages);
         break;

@@ -75,10 +75,13 @@ static bool holds_more(const struct ma_retired *row, uint64_t bytes, uint64_t wh
 /* Add a site to its stack's row. *leak: the index of the row's leak, MA_NONE if
  * the site holds nothing; *wanted: whether its trend is to be the row's. */
 static int add_site(struct ma_retire *retire, const struct ma_account *account, size_t index,
-                    uint32_t *leak, bool *wanted)
+                    const struct ma_unsure *unsure, uint32_t *leak, bool *wanted)
 {
     const struct ma_process *process = account->process;
     const struct ma_alloc_site *site = &account->sites[index];
+    const struct ma_sum doubt = ma_unsure_of(unsure, index);
+    const uint64_t bytes = site->live_bytes - doubt.bytes;
+    const uint64_t blocks = site->live_blocks - doubt.blocks;
     const uint64_t who = (uint64_t)process->index << 32 | index;
     uint32_t retired_node;
     *leak = MA_NONE;
@@ -97,17 +100,17 @@ static int add_site(struct ma_retire *retire, const struct ma_account *account, 
     add_peak(&retire->analysis->replay, account, site, row);
     const bool unknown = retired_node == MA_ROOT_UNKNOWN && account->stacks[index] != retired_node;
     retire->unknown += unknown;
-    if (!site->live_blocks)
+    if (!blocks)
         return 0;
     retire->unknown_leaks += unknown;
     struct ma_leak *its = leak_of(retire, row);
     if (!its)
         return -ENOMEM;
     *leak = row->leak - 1;
-    row->leaked_bytes += site->live_bytes;
-    row->leaked_blocks += site->live_blocks;
-    if (holds_more(row, site->live_bytes, who)) {
-        row->held = site->live_bytes;
+    row->leaked_bytes += bytes;
+    row->leaked_blocks += blocks;
+    if (holds_more(row, bytes, who)) {
+        row->held = bytes;
         row->held_by = who;
         *wanted = true;
     }
@@ -122,9 +125,13 @@ int ma_retire_account(void *context, struct ma_account *account)
     struct ma_analysis *analysis = retire->analysis;
     uint32_t *leaks = malloc((account->n_sites + 1) * sizeof *leaks);
     bool *wanted = calloc(account->n_sites + 1, sizeof *wanted);
-    int result = leaks && wanted ? 0 : -ENOMEM;
+    struct ma_unsure unsure = {0};
+    int result = leaks && wanted ? ma_unsure_count(&unsure, account) : -ENOMEM;
     for (size_t i = 0; i < account->n_sites && result == 0; i++)
-        result = add_site(retire, account, i, &leaks[i], &wanted[i]);
+        result = add_site(retire, account, i, &unsure, &leaks[i], &wanted[i]);
+    account->unsure_bytes = unsure.all.bytes;
+    account->unsure_blocks = unsure.all.blocks;
+    ma_unsure_free(&unsure);
     if (result == 0 && account->live_blocks)
         result = ma_leaks_walk(analysis, account, leaks, wanted, retire->leaks);
     free(leaks);

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "ma_unsure.h"
+
 #define MOST 0.9 /* of the bytes of a site: threads with less than the rest do not count */
 
 /* Bytes of one site by one thread. */
@@ -17,6 +19,7 @@ struct ma_survey_part {
 
 struct ma_survey_site {
     bool wanted;
+    bool unsure;          /* of some of its blocks an end may not have been seen */
     uint32_t parts;       /* the first one, the latest to be made; MA_NONE: none */
     uint32_t latest;      /* the one that was added to last */
     uint32_t births;      /* index; MA_NONE: none */
@@ -50,6 +53,10 @@ static int add_block(struct ma_survey *survey, const struct ma_block *block)
     struct ma_survey_site *site = &survey->sites[block->site];
     if (!site->wanted)
         return 0;
+    if (ma_unsure_is(survey->account->process, block)) {
+        site->unsure = true;
+        return 0;
+    }
     site->first = block->time < site->first ? block->time : site->first;
     site->last = block->time > site->last ? block->time : site->last;
     if (site->births == MA_NONE) {
@@ -137,8 +144,10 @@ bool ma_survey_get(const struct ma_survey *survey, size_t index, struct ma_survi
     const struct ma_trace *trace = survey->replay->trace;
     if (site->parts == MA_NONE)
         return false;
-    *survivors = (struct ma_survivors){
-        .first = site->first, .last = site->last, .births = &survey->births[site->births]};
+    *survivors = (struct ma_survivors){.unsure = site->unsure,
+                                       .first = site->first,
+                                       .last = site->last,
+                                       .births = &survey->births[site->births]};
     double all = 0, gone = 0;
     for (uint32_t i = site->parts; i != MA_NONE; i = survey->parts[i].next) {
         const struct ma_survey_part *part = &survey->parts[i];

@@ -11,7 +11,8 @@
 #include "ma_replay.h"
 #include "ma_trend.h"
 
-struct ma_survivors {     /* of one site */
+struct ma_survivors { /* of one site */
+    bool unsure;      /* there are others, of which an end may not have been seen (ma_unsure.h) */
     uint64_t first, last; /* ticks: allocation of the oldest and of the youngest */
     uint32_t threads;     /* that allocated them */
     uint32_t thread;      /* index of the one with most bytes of them */

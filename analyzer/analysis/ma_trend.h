@@ -40,6 +40,7 @@ enum ma_trend_why {
     MA_WHY_TINY,        /* unclear: what it grew by is below the floor */
     MA_WHY_FEW,         /* unclear: it grew by a few blocks only */
     MA_WHY_ENDED,       /* growing: until its threads ended */
+    MA_WHY_UNSEEN,      /* unclear: recording was paused, and part of it may be freed */
     MA_WHY_PAUSED,      /* growing: until the process had nothing to do */
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ma_gaps.h"
 #include "ma_leaks.h"
 #include "ma_text.h"
 
@@ -95,6 +96,19 @@ static int write_file(struct ma_output *output, const struct ma_ci *ci,
     return ma_output_commit(output, error);
 }
 
+/* A condition tells nothing of what was not recorded. */
+static void say_gaps(const struct ma_trace *trace)
+{
+    const uint64_t n = ma_gaps_count(trace);
+    if (n)
+        fprintf(stderr,
+                "%s: recording was paused %s, %s in all: the conditions of --fail-on are judged "
+                "by what was recorded\n",
+                ma_command,
+                n == 1 ? "once" : ma_human_counted((char[MA_COUNTED_SIZE]){0}, n, "time"),
+                ma_human_time((char[MA_HUMAN_SIZE]){0}, ma_gaps_ns(trace)));
+}
+
 int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error *error)
 {
     struct ma_gate *gate = &ci->gate;
@@ -107,6 +121,8 @@ int ma_ci_finish(struct ma_ci *ci, struct ma_analysis *analysis, struct ma_error
     else if (ma_ci_metrics(analysis, &metrics) < 0)
         return ma_fail_memory(error);
     int result = ma_gate_judge(gate, &metrics, ci->has_baseline ? &ci->baseline : NULL, error);
+    if (gate->n)
+        say_gaps(&analysis->trace);
     for (size_t i = 0; result == 0 && i < gate->n; i++) {
         if (gate->judged[i].failed)
             fprintf(stderr, "%s: %s: --fail-on '%s'\n", ma_command, gate->judged[i].sentence,

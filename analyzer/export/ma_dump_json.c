@@ -100,7 +100,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
-        [MLF_REC_BYPASS] = "bypass",
+        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_WINDOW] = "window",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -127,6 +127,10 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     case MLF_REC_MARK:
         fprintf(out, ",\"kind\":\"%s\"", ma_mark_name(brief->mark.kind));
         write_string(out, "name", brief->mark.name);
+        break;
+    case MLF_REC_WINDOW:
+        fprintf(out, ",\"what\":\"%s\",\"by\":\"%s\"", ma_window_name(brief->window.what),
+                ma_window_by_name(brief->window.by));
         break;
     case MLF_REC_EXEC:
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,

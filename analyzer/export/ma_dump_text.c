@@ -3,10 +3,10 @@
  * --dump=text: the log grammar of malloc-stat. Entries begin with '+', name,
  * size and address, then the frames of the stack, and end with '-'. Lines with
  * '#' say what that grammar has no words for: a "# PID" wherever the process of
- * the entries changes, "# MARK", "# BEGIN" and "# END" with the text of a mark. INIT
- * has the two numbers of any entry: in malloc-stat what its own start took, here none.
- * A realloc that moves its block is two entries,
- * realloc-free for the old and realloc-realloc for the new.
+ * the entries changes, "# MARK", "# BEGIN" and "# END" with the text of a mark, "# PAUSE" and "#
+ * RESUME" with who asked. INIT has the two numbers of any entry: in malloc-stat what its own start
+ * took, here none. A realloc that moves its block is two entries, realloc-free for the old and
+ * realloc-realloc for the new.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -131,9 +131,9 @@ static int write_event(const struct ma_dump *dump, const struct ma_merged *merge
     }
 }
 
-/* A mark, at its place among the entries of its process: with a filter of one that has
- * an entry. */
-static int write_mark(struct ma_dump *dump, const struct ma_merged *merged)
+/* A mark, or a pause of the recording, at its place among the entries of its process: with a
+ * filter of one that has an entry. */
+static int write_record(struct ma_dump *dump, const struct ma_merged *merged)
 {
     static const char *const names[] = {
         [MLF_MARK_POINT] = "MARK",
@@ -145,13 +145,21 @@ static int write_mark(struct ma_dump *dump, const struct ma_merged *merged)
     const char *problem;
     if (ma_record_decode(&record, merged->event->function, MLF_EVENTS, merged->event->record,
                          (size_t)merged->event->size, &problem) <= 0 ||
-        record.tag != MLF_REC_MARK)
+        (record.tag != MLF_REC_MARK && record.tag != MLF_REC_WINDOW))
         return 0;
     if (analysis->filter &&
         (!header_written(dump, merged->process) ||
          !ma_filter_has(analysis->filter, merged->process,
                         ma_clock_ns(&analysis->trace, merged->process, merged->event->time))))
         return 0;
+    if (record.tag == MLF_REC_WINDOW) {
+        int result = enter(dump, merged->process);
+        if (result == 0)
+            header_line(dump->out,
+                        record.brief.window.what == MLF_WINDOW_RESUME ? "RESUME" : "PAUSE",
+                        ma_window_by_name(record.brief.window.by));
+        return result;
+    }
     const uint64_t kind = record.brief.mark.kind;
     char *name = strndup((const char *)record.brief.mark.name.data, record.brief.mark.name.size);
     int result = name ? enter(dump, merged->process) : -ENOMEM;
@@ -201,8 +209,8 @@ static int event_text(struct ma_dump *dump, const struct ma_merged *merged)
         break;
     }
     case MA_EVENT_RECORD:
-        if (merged->event->function == MLF_REC_MARK)
-            result = write_mark(dump, merged);
+        if (merged->event->function == MLF_REC_MARK || merged->event->function == MLF_REC_WINDOW)
+            result = write_record(dump, merged);
         break;
     default: break;
     }

@@ -179,6 +179,10 @@ def draw(heap: Heap, width: float, height: float) -> Figure:
         draw_time(heap, upper, lower)
         draw_bytes(page, heap, upper, own_axis)
         draw_blocks(heap, lower)
+        if heap.pauses:
+            shade_pauses(heap, upper)
+            shade_pauses(heap, lower)
+            name_pause(page, heap, lower)
         legend(page, heap, legend_left, top, legend_width, top - bottom, own_axis)
     else:
         plain(upper.text(0.5, 0.5, "there are no heap events", ha="center", va="center",
@@ -217,6 +221,29 @@ def draw_time(heap: Heap, upper: Axes, lower: Axes) -> None:
     lower.set_xlim(heap.begin, end)
     plain(lower.set_xlabel(f"time since the start ({axis.unit})"))
     upper.tick_params(labelbottom=False)
+
+
+def shade_pauses(heap: Heap, axes: Axes) -> None:
+    """Hatch the times in which nothing was recorded: there the curve only waits."""
+    begin, end = axes.get_xlim()
+    spans = [(max(since, begin), min(until, end)) for since, until in heap.pauses]
+    bars = [(since, until - since) for since, until in spans if until > since]
+    if not bars:
+        return
+    axes.broken_barh(bars, (0, 1), transform=axes.get_xaxis_transform(), facecolor="#eeeeee",
+                     edgecolor=QUIET, hatch="////", linewidth=0, alpha=0.7, zorder=0.5,
+                     gid="not-recorded")
+
+
+def name_pause(page: Page, heap: Heap, axes: Axes) -> None:
+    begin, end = axes.get_xlim()
+    since, until = max(heap.pauses, key=lambda pause: pause[1] - pause[0])
+    room = axes.get_position().width * page.width * (until - since) / (end - begin)
+    if room > page.text_width("not recorded", 8):
+        plain(axes.text((since + until) / 2, 0.03, "not recorded", ha="center", va="bottom",
+                        transform=axes.get_xaxis_transform(), fontsize=8, color=SOFT,
+                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85,
+                              "pad": 1.2}))
 
 
 def frame(axes: Axes, top: float, axis: scales.Axis, label: str) -> None:

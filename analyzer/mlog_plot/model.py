@@ -38,6 +38,7 @@ class Heap:
     end: float = 0.0                                            # ns
     title: str = ""
     facts: str = ""
+    pauses: list[tuple[float, float]] = field(default_factory=list)  # ns, nothing was recorded
     warnings: list[str] = field(default_factory=list)
     complete: bool = False      # the warnings do not touch the numbers
 
@@ -75,6 +76,8 @@ def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any],
         heap.blocks.append(float(point["blocks"]))
         if point.get("rss_bytes") is not None:
             heap.rss.append((time, float(point["rss_bytes"])))
+    heap.pauses = united([(float(pause["from_ns"]), float(pause["to_ns"]))
+                          for pause in timeline.get("pauses") or []])
     end = float(summary.get("duration_ns") or 0)
     if window.get("to_ns") is not None:
         end = min(end, float(window["to_ns"]))
@@ -87,6 +90,17 @@ def add_points(heap: Heap, timeline: dict[str, Any], summary: dict[str, Any],
     heap.leaked = float(summary.get("leaked_bytes") or 0) if heap.times else 0.0
     if heap.total and summary.get("peak_bytes"):
         heap.peak = float(summary["peak_time_ns"]), float(summary["peak_bytes"])
+
+
+def united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The times that any of the spans covers, in order."""
+    result: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if result and begin <= result[-1][1]:
+            result[-1] = result[-1][0], max(result[-1][1], end)
+        else:
+            result.append((begin, end))
+    return result
 
 
 def add_areas(heap: Heap, timeline: dict[str, Any], top: int) -> None:

@@ -61,6 +61,8 @@ struct ma_audit {
     uint64_t retired_returns; /* processes that went on after they were retired (ma_retire.h) */
     uint64_t late_forks;      /* fork whose parent had gone on already */
     uint64_t unmatched_frees;
+    uint64_t unseen_frees;   /* of blocks that began in a window without recording, or may have */
+    uint64_t unseen_ends;    /* blocks whose end was in such a window, as the next use tells */
     uint64_t foreign_clocks; /* processes whose ticks are not those of the first */
     uint64_t clock_guesses;  /* processes whose tick rate is unknown */
     /* definitions */

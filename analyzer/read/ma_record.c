@@ -28,6 +28,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
+    [MLF_REC_WINDOW] = IN_EVENTS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -144,6 +145,10 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->mark.kind = ma_cursor_vu(cursor);
         brief->mark.name = read_string(cursor);
         break;
+    case MLF_REC_WINDOW:
+        brief->window.what = ma_cursor_vu(cursor);
+        brief->window.by = ma_cursor_vu(cursor);
+        break;
     case MLF_REC_COUNTERS: brief->counters.pairs = rest(cursor); break;
     case MLF_REC_EXEC:
         brief->exec.pid = ma_cursor_vu(cursor);
@@ -214,6 +219,7 @@ const char *ma_loss_name(uint64_t reason)
         [MLF_LOSS_MEMORY] = "no memory",    [MLF_LOSS_SINK_FULL] = "sink full",
         [MLF_LOSS_SINK_GONE] = "sink gone", [MLF_LOSS_SIGNAL] = "signal nesting",
         [MLF_LOSS_CHOICE] = "choice",       [MLF_LOSS_SANDBOX] = "sandboxed",
+        [MLF_LOSS_ASKED] = "asked",
     };
     return NAME_OF(names, reason);
 }
@@ -235,6 +241,26 @@ const char *ma_mark_name(uint64_t kind)
         [MLF_MARK_END] = "end",
     };
     return NAME_OF(names, kind);
+}
+
+const char *ma_window_name(uint64_t what)
+{
+    static const char *const names[] = {
+        [MLF_WINDOW_PAUSE] = "pause",
+        [MLF_WINDOW_RESUME] = "resume",
+    };
+    return NAME_OF(names, what);
+}
+
+const char *ma_window_by_name(uint64_t by)
+{
+    static const char *const names[] = {
+        [MLF_WINDOW_START] = "start",
+        [MLF_WINDOW_FORK] = "fork",
+        [MLF_WINDOW_CTL] = "ctl",
+        [MLF_WINDOW_API] = "api",
+    };
+    return NAME_OF(names, by);
 }
 
 const char *ma_clock_name(uint64_t clock)

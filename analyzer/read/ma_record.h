@@ -75,6 +75,9 @@ struct ma_short_record {
             struct ma_bytes name;
         } mark;
         struct {
+            uint64_t what, by; /* enum mlf_window, mlf_window_by */
+        } window;
+        struct {
             struct ma_bytes pairs;
         } counters; /* vu, vu to the end */
         struct {
@@ -111,6 +114,8 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
 const char *ma_mark_name(uint64_t kind);
+const char *ma_window_name(uint64_t what);
+const char *ma_window_by_name(uint64_t by);
 const char *ma_clock_name(uint64_t clock);
 
 #endif

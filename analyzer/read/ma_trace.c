@@ -44,6 +44,7 @@ static void process_free(struct ma_process *process)
         free(process->modules[i].build_id);
         free(process->modules[i].segments);
     }
+    free(process->gaps);
     free(process->modules);
     ma_map_free(&process->module_of);
     free(process);
@@ -406,6 +407,28 @@ const char *ma_process_setting(const struct ma_process *process, const char *nam
         if (!strncmp(text->data + at, name, length) && text->data[at + length] == '=')
             return text->data + at + length + 1;
     return "";
+}
+
+int ma_process_add_gap(struct ma_process *process, const struct ma_short_record *record)
+{
+    const bool open = process->unseen_before == UINT64_MAX;
+    if (record->window.what == MLF_WINDOW_RESUME) {
+        if (open && process->n_gaps && process->gaps[process->n_gaps - 1].to == UINT64_MAX)
+            process->gaps[process->n_gaps - 1].to = record->time;
+        if (process->has_unseen) /* a resume alone ends nothing */
+            process->unseen_before = record->time;
+        return 0;
+    }
+    if (record->window.what != MLF_WINDOW_PAUSE || (open && process->gap_count))
+        return 0;
+    process->has_unseen = true;
+    process->unseen_before = UINT64_MAX;
+    if (process->gap_count++ >= MA_GAPS_MAX)
+        return 0;
+    if (!MA_RESERVE(process->gaps, process->n_gaps, process->gap_capacity))
+        return -ENOMEM;
+    process->gaps[process->n_gaps++] = (struct ma_gap){record->time, UINT64_MAX, record->window.by};
+    return 0;
 }
 
 static bool is_text(const char *text, struct ma_bytes bytes)

@@ -12,14 +12,14 @@
 #include "ma_map.h"
 #include "ma_record.h"
 
-#define MA_TEXTS (MLF_TEXT_SETTINGS + 1)       /* texts of a process, by what they are */
-#define MA_FORKS_DEEP 256                      /* forks within forks that are looked through */
-#define MA_PROCESSES_MAX ((size_t)1 << 17)     /* told apart */
-#define MA_STREAMS_MAX ((size_t)1 << 21)       /* by their chunks, and as many by records */
-#define MA_BYPASSES_MAX ((size_t)1 << 12)      /* modules past the library */
-#define MA_EXECS_MAX ((size_t)1 << 16)         /* executions kept */
-#define MA_TEXT_MAX ((size_t)16 << 20)         /* bytes kept of one text */
-#define MA_LOSS_REASONS (MLF_LOSS_SANDBOX + 1) /* enum mlf_loss; 0: any other */
+#define MA_TEXTS (MLF_TEXT_SETTINGS + 1)     /* texts of a process, by what they are */
+#define MA_FORKS_DEEP 256                    /* forks within forks that are looked through */
+#define MA_PROCESSES_MAX ((size_t)1 << 17)   /* told apart */
+#define MA_STREAMS_MAX ((size_t)1 << 21)     /* by their chunks, and as many by records */
+#define MA_BYPASSES_MAX ((size_t)1 << 12)    /* modules past the library */
+#define MA_EXECS_MAX ((size_t)1 << 16)       /* executions kept */
+#define MA_TEXT_MAX ((size_t)16 << 20)       /* bytes kept of one text */
+#define MA_LOSS_REASONS (MLF_LOSS_ASKED + 1) /* enum mlf_loss; 0: any other */
 
 struct ma_text {
     char *data; /* NUL-terminated, may hold further NULs */
@@ -60,6 +60,13 @@ struct ma_stream {
     uint64_t lost[MA_LOSS_REASONS]; /* events that LOSS records name */
 };
 
+/* A time in which a process did not record. */
+struct ma_gap {
+    uint64_t from, to; /* ticks; to: UINT64_MAX while it is open */
+    uint64_t by;       /* enum mlf_window_by, who began it */
+};
+#define MA_GAPS_MAX 65536 /* of a process; more are counted */
+
 struct ma_process {
     uint64_t key;
     uint32_t index; /* order of appearance */
@@ -89,6 +96,14 @@ struct ma_process {
     bool unsettled; /* its PROCESS_END was the last that its definitions told: no SYNC followed */
     uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
     uint64_t counters[16];
+
+    /* Times without recording. Of blocks that began before unseen_before an end may have
+     * been missed: UINT64_MAX while a gap is open, 0: there was none yet. */
+    struct ma_gap *gaps;
+    size_t n_gaps, gap_capacity;
+    uint64_t gap_count; /* with those that found no place */
+    bool has_unseen;    /* it had a gap, or the parent that it was forked of */
+    uint64_t unseen_before;
 };
 
 /* A program that a process of the trace executed, itself or in a child. */
@@ -150,6 +165,8 @@ int ma_trace_add_exec(struct ma_trace *trace, const struct ma_process *starter,
                       const struct ma_short_record *record);
 /* Note a module, once for all processes. Beyond MA_BYPASSES_MAX none is kept. */
 int ma_trace_add_bypass(struct ma_trace *trace, const struct ma_short_record *record);
+/* Note that recording paused, or went on. */
+int ma_process_add_gap(struct ma_process *process, const struct ma_short_record *record);
 void ma_stream_end(struct ma_stream *stream, const struct ma_stream_record *record);
 
 /* The index in nodes of a node that the process itself defined, or MA_NONE. */

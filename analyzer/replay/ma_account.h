@@ -64,6 +64,7 @@ struct ma_account {
     bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */
     bool revived;    /* it came back after it was retired */
     uint64_t retired_bytes, retired_blocks; /* of live_bytes and live_blocks: what was retired */
+    uint64_t unsure_bytes, unsure_blocks;   /* ... and of that what may be freed (ma_unsure.h) */
 
     bool inherits_loosely; /* inherited blocks are not known exactly */
     struct ma_inheritance inherits;

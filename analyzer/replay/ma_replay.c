@@ -260,6 +260,10 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
         (former->site == MA_NONE &&
          (account->inherits_loosely || ma_inherit_is_doubtful(account, event->address))))
         return result; /* explained: the parent had freed it before the fork */
+    if (former->time < account->process->unseen_before) {
+        replay->trace->audit.unseen_ends++; /* in a time without recording */
+        return 0;
+    }
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);
     if (__builtin_add_overflow(event->time, window, &replay->repair_until))
@@ -271,6 +275,16 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
         .thread = turn->run->stream->thread,
     };
     return 0;
+}
+
+/* An end of a block that is not known. */
+SLOW static void count_unmatched(const struct turn *turn)
+{
+    struct ma_audit *audit = &turn->replay->trace->audit;
+    if (turn->account->process->has_unseen)
+        audit->unseen_frees++;
+    else
+        audit->unmatched_frees++;
 }
 
 /* True if this free is the one that an earlier repair made up for. */
@@ -354,7 +368,7 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
         if (turn->account->inherits_loosely && result == 0)
             end_inherited(turn, 0);
         else
-            replay->trace->audit.unmatched_frees++;
+            count_unmatched(turn);
         return result;
     }
     result = end_block(turn, &block, event->time, event->time);
@@ -398,7 +412,7 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     } else if (turn->account->inherits_loosely) {
         end_inherited(turn, 0);
     } else {
-        replay->trace->audit.unmatched_frees++;
+        count_unmatched(turn);
     }
     if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;

@@ -217,6 +217,10 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
     struct ma_account *parent = ma_replay_account(replay, process->parent);
     if (!parent)
         return -ENOMEM;
+    if (process->parent->has_unseen && !process->has_unseen) {
+        process->has_unseen = true; /* what it inherits is in doubt as there */
+        process->unseen_before = process->parent->unseen_before;
+    }
     bool late = process->parent->last_time > event->time;
     int inherits = parent->retired ? 0 : ma_inherit(account, parent, event->time);
     if (inherits < 0)
@@ -344,6 +348,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         replay->has_resident = true;
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
+    case MLF_REC_WINDOW: return ma_process_add_gap(process, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
     case MLF_REC_BYPASS: return ma_trace_add_bypass(replay->trace, brief);
     case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;

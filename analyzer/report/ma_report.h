@@ -137,4 +137,8 @@ int ma_report_missing(const struct ma_analysis *analysis, struct ma_model *model
 int ma_report_bypass(const struct ma_analysis *analysis, struct ma_model *model,
                      struct ma_value *audit, struct ma_value *warnings);
 
+/* Add to the audit, and to its warnings, the times without recording. */
+void ma_report_gaps(const struct ma_analysis *analysis, struct ma_model *model,
+                    struct ma_value *audit, struct ma_value *warnings);
+
 #endif

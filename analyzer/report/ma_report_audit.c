@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_gaps.h"
 #include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
@@ -118,6 +119,7 @@ static const char *reason_in_words(uint64_t reason)
         [MLF_LOSS_SIGNAL] = "in signal handlers that interrupted the recording",
         [MLF_LOSS_CHOICE] = "dropped by choice, MLOG_ON_FULL=drop, as its reader was slow",
         [MLF_LOSS_SANDBOX] = "the program's sandbox forbids it",
+        [MLF_LOSS_ASKED] = "it was asked to (mlog ctl PID stop)",
     };
     return reason < sizeof words / sizeof *words && words[reason] ? words[reason]
                                                                   : "for an unknown reason";
@@ -485,6 +487,8 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"events", analysis->replay.totals.events},
         {"lost_events", audit->lost_events},
         {"unmatched_frees", audit->unmatched_frees},
+        {"unseen_frees", audit->unseen_frees},
+        {"unseen_ends", audit->unseen_ends},
         {"unknown_processes", audit->unknown_processes},
         {"unknown_stacks", audit->unknown_stacks},
         {"unknown_modules", audit->unknown_modules},
@@ -600,7 +604,10 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
         ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
+    const size_t before_gaps = sayer.warnings->n;
+    ma_report_gaps(analysis, model, object, sayer.warnings);
     size_t doubts = sayer.warnings->n;
+    const bool paused_only = doubts && !before_gaps;
     say_running(&sayer, analysis);
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
@@ -617,6 +624,11 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
                         "allocation%s.",
                         scope, COUNT(analysis->replay.totals.events),
                         ma_cut_close(&cut, (char[MA_CUT_CLOSE]){0}));
+    else if (paused_only)
+        ma_model_format(model, object, "verdict", "",
+                        "Not the whole run: all %s events that were recorded are accounted for; "
+                        "of the time in which recording was paused nothing is known.",
+                        COUNT(analysis->replay.totals.events));
     else
         ma_model_format(model, object, "verdict", "",
                         "Warning: %s events were read, but with the doubts above: numbers may "

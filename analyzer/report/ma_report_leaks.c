@@ -185,6 +185,21 @@ static void add_runtime(struct ma_analysis *analysis, struct ma_model *model)
                         ma_human_counted(c, one->stacks, "stack"));
 }
 
+/* Blocks from before a pause: perhaps freed in it. */
+static void add_unsure(struct ma_analysis *analysis, struct ma_model *model)
+{
+    const struct ma_sum *sum = &analysis->unsure;
+    char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE];
+    struct ma_value *object =
+        ma_model_object(model, &model->root, "unsure", sum->blocks ? "Not known" : NULL, MA_FIELDS);
+    ma_model_number(model, object, "bytes", NULL, MA_BYTES, sum->bytes);
+    ma_model_number(model, object, "blocks", NULL, MA_COUNT, sum->blocks);
+    if (sum->blocks)
+        ma_model_format(model, object, NULL, "",
+                        "from before a pause: %s, %s: not known whether freed",
+                        ma_human_counted(b, sum->blocks, "block"), ma_human_bytes(a, sum->bytes));
+}
+
 static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
 {
     static const struct ma_stack_report report = {
@@ -201,11 +216,14 @@ static int build_leaks(struct ma_analysis *analysis, struct ma_model *model)
     if (!ma_leaks_get(analysis))
         return -ENOMEM;
     struct ma_stack_report shown = report;
+    if (analysis->unsure.blocks)
+        shown.none = "No block was left that is known to be.";
     if (analysis->leaked_blocks)
         shown.none = "Every block was freed but those below.";
     int result = ma_report_stacks(analysis, model, &shown);
     add_suppressions(analysis, model);
     add_runtime(analysis, model);
+    add_unsure(analysis, model);
     return result;
 }
 

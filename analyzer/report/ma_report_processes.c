@@ -67,12 +67,15 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
     *n = account->n_sites;
     if (!*rows)
         return -ENOMEM;
-    for (size_t i = 0; i < account->n_sites; i++) {
+    struct ma_unsure unsure;
+    int result = ma_unsure_count(&unsure, account);
+    for (size_t i = 0; i < account->n_sites && result == 0; i++) {
         const struct ma_alloc_site *site = &account->sites[i];
+        const struct ma_sum doubt = ma_unsure_of(&unsure, i);
         struct ma_row *row = &(*rows)[i];
         *row = (struct ma_row){
-            .leaked_bytes = site->live_bytes,
-            .leaked_blocks = site->live_blocks,
+            .leaked_bytes = site->live_bytes - doubt.bytes,
+            .leaked_blocks = site->live_blocks - doubt.blocks,
             .calls = site->allocations,
             .bytes = site->allocated_bytes,
             .temporary = site->temporary,
@@ -80,10 +83,11 @@ static int make_rows(struct ma_analysis *analysis, const struct ma_account *acco
         };
         ma_process_peaks_at(peak, i, &row->peak_bytes, &row->peak_blocks);
         if (ma_stacks_id(&analysis->stacks, account->process, account->stacks[i], &row->stack) < 0)
-            return -ENOMEM;
+            result = -ENOMEM;
     }
+    ma_unsure_free(&unsure);
     unite(*rows, n);
-    return 0;
+    return result;
 }
 
 static const char *executable(const struct ma_process *process)
@@ -94,6 +98,7 @@ static const char *executable(const struct ma_process *process)
 
 struct listed {
     const struct ma_account *account;
+    struct ma_sum leaked;
     uint64_t growing, peak;
 };
 
@@ -101,8 +106,8 @@ struct listed {
 static int by_leaks(const void *a, const void *b)
 {
     const struct listed *x = a, *y = b;
-    const uint64_t p[] = {x->growing, x->account->live_bytes, x->peak};
-    const uint64_t q[] = {y->growing, y->account->live_bytes, y->peak};
+    const uint64_t p[] = {x->growing, x->leaked.bytes, x->peak};
+    const uint64_t q[] = {y->growing, y->leaked.bytes, y->peak};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) {
         if (p[i] != q[i])
             return p[i] > q[i] ? -1 : 1;
@@ -134,7 +139,7 @@ static void add_table(const struct ma_analysis *analysis, struct ma_model *model
         else
             ma_model_number(model, row, NULL, "pid", MA_PLAIN, ma_process_pid(account->process));
         ma_model_number(model, row, NULL, "growing", MA_BYTES, all[i].growing);
-        ma_model_number(model, row, NULL, "leaked", MA_BYTES, account->live_bytes);
+        ma_model_number(model, row, NULL, "leaked", MA_BYTES, all[i].leaked.bytes);
         ma_model_number(model, row, NULL, "peak", MA_BYTES, all[i].peak);
         ma_model_number(model, row, NULL, "events", MA_COUNT,
                         account->allocations + account->frees);
@@ -162,8 +167,8 @@ static void describe_process(const struct ma_trace *trace, struct ma_model *mode
     ma_model_number(model, object, "allocations", NULL, MA_COUNT, account->allocations);
     ma_model_number(model, object, "frees", NULL, MA_COUNT, account->frees);
     ma_model_number(model, object, "growing_bytes", NULL, MA_BYTES, listed->growing);
-    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES, account->live_bytes);
-    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT, account->live_blocks);
+    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES, listed->leaked.bytes);
+    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT, listed->leaked.blocks);
     ma_model_number(model, object, "peak_bytes", NULL, MA_BYTES, peak->peak_bytes);
     ma_model_number(model, object, "peak_blocks", NULL, MA_COUNT, peak->peak_blocks);
     ma_model_number(model, object, "peak_time_ns", NULL, MA_NANOSECONDS, peak->peak_ns);
@@ -176,8 +181,8 @@ static void describe_process(const struct ma_trace *trace, struct ma_model *mode
         model, object, NULL, "own peak", "%s in %s after %s", ma_human_bytes(a, peak->peak_bytes),
         ma_human_counted(b, peak->peak_blocks, "block"), ma_human_time(c, peak->peak_ns));
     ma_model_format(model, object, NULL, "never freed", "%s in %s",
-                    ma_human_bytes(a, account->live_bytes),
-                    ma_human_counted(b, account->live_blocks, "block"));
+                    ma_human_bytes(a, listed->leaked.bytes),
+                    ma_human_counted(b, listed->leaked.blocks, "block"));
 }
 
 static int add_process(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *array,
@@ -233,7 +238,10 @@ static int build_processes(struct ma_analysis *analysis, struct ma_model *model)
             .account = account,
             .peak = analysis->process_peaks->processes[account->process->index].peak_bytes,
         };
-        result = ma_leaks_growing(analysis, account, &all[n++].growing);
+        result = ma_unsure_leaked(account, &all[n].leaked);
+        if (result == 0)
+            result = ma_leaks_growing(analysis, account, &all[n].growing);
+        n++;
     }
     if (analysis->request->json) {
         array = ma_model_array(model, &model->root, "per_process", NULL, MA_LINES);

@@ -2,6 +2,7 @@
  *
  * The summary: totals of the whole trace.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,8 +56,8 @@ static void add_calls(struct ma_model *model, struct ma_value *summary,
 }
 
 /* What processes without an end in the trace still held: no leak yet, perhaps. */
-static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
-                        struct ma_value *summary)
+static int add_unended(struct ma_analysis *analysis, struct ma_model *model,
+                       struct ma_value *summary)
 {
     const struct ma_replay *books = ma_analysis_books(analysis);
     uint64_t bytes = 0, blocks = 0, n = 0;
@@ -64,19 +65,23 @@ static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
         const struct ma_account *account = books->accounts[i];
         if (!account || account->process->ended)
             continue;
-        bytes += account->live_bytes;
-        blocks += account->live_blocks;
+        struct ma_sum leaked;
+        if (ma_unsure_leaked(account, &leaked) < 0)
+            return -ENOMEM;
+        bytes += leaked.bytes;
+        blocks += leaked.blocks;
         n++;
     }
     ma_model_number(model, summary, "unended_bytes", NULL, MA_BYTES, bytes);
     ma_model_number(model, summary, "unended_blocks", NULL, MA_COUNT, blocks);
     if (!blocks)
-        return;
+        return 0;
     char a[MA_HUMAN_SIZE], b[MA_COUNTED_SIZE], c[MA_COUNTED_SIZE];
     ma_model_format(model, summary, NULL, "  of these", "%s in %s alive in %s %s",
                     ma_human_bytes(a, bytes), ma_human_counted(b, blocks, "block"),
                     ma_human_counted(c, n, "process"),
                     analysis->ongoing ? "still running" : "without an end in the trace");
+    return 0;
 }
 
 static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
@@ -113,7 +118,15 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
     ma_model_format(model, summary, NULL, "never freed", "%s in %s",
                     ma_human_bytes(a, analysis->leaked_bytes),
                     ma_human_counted(b, analysis->leaked_blocks, "block"));
-    add_unended(analysis, model, summary);
+    ma_model_number(model, summary, "unsure_bytes", NULL, MA_BYTES, analysis->unsure.bytes);
+    ma_model_number(model, summary, "unsure_blocks", NULL, MA_COUNT, analysis->unsure.blocks);
+    if (analysis->unsure.blocks)
+        ma_model_format(model, summary, NULL, "from before a pause",
+                        "%s in %s: not known whether freed",
+                        ma_human_bytes(a, analysis->unsure.bytes),
+                        ma_human_counted(b, analysis->unsure.blocks, "block"));
+    if (add_unended(analysis, model, summary) < 0)
+        return -ENOMEM;
     ma_model_number(model, summary, "peak_bytes", NULL, MA_BYTES, replay->peak_bytes);
     ma_model_number(model, summary, "peak_blocks", NULL, MA_COUNT, replay->peak_blocks);
     ma_model_number(model, summary, "peak_time_ns", NULL, MA_NANOSECONDS, peak_time);

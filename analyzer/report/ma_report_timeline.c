@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_gaps.h"
 #include "ma_report.h"
+#include "ma_text.h"
 
 #define STACKS_USUALLY 64
 
@@ -90,6 +92,29 @@ static int observe_timeline(struct ma_analysis *analysis)
                : -ENOMEM;
 }
 
+/* The times in which recording was paused. */
+static void add_gaps(struct ma_analysis *analysis, struct ma_model *model, struct ma_value *object)
+{
+    const struct ma_trace *trace = &analysis->trace;
+    const uint64_t n = ma_gaps_count(trace);
+    struct ma_value *array = ma_model_array(model, object, "pauses", NULL, MA_TABLE);
+    for (size_t i = 0; i < trace->n_processes; i++) {
+        const struct ma_process *process = trace->processes[i];
+        for (size_t k = 0; k < process->n_gaps; k++) {
+            const struct ma_gap_ns ns = ma_gap_ns(trace, process, &process->gaps[k]);
+            struct ma_value *one = ma_model_object(model, array, NULL, NULL, MA_FIELDS);
+            ma_model_number(model, one, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+            ma_model_number(model, one, "from_ns", NULL, MA_NANOSECONDS, ns.from);
+            ma_model_number(model, one, "to_ns", NULL, MA_NANOSECONDS, ns.to);
+        }
+    }
+    if (n)
+        ma_model_format(model, object, NULL, "not recorded",
+                        "%s in %s: the curve tells nothing there",
+                        ma_human_time((char[MA_HUMAN_SIZE]){0}, ma_gaps_ns(trace)),
+                        ma_human_counted((char[MA_COUNTED_SIZE]){0}, n, "pause"));
+}
+
 static int build_timeline(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_timeline *timeline = analysis->timeline;
@@ -110,6 +135,7 @@ static int build_timeline(struct ma_analysis *analysis, struct ma_model *model)
         else
             ma_model_number(model, one, "rss_bytes", "resident", MA_BYTES, point->resident);
     }
+    add_gaps(analysis, model, object);
     return add_stacks(analysis, model, object);
 }
 

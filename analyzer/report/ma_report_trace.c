@@ -97,6 +97,9 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     const struct ma_replay *books = ma_analysis_books(analysis);
     const struct ma_account *account =
         process->index < books->n_accounts ? books->accounts[process->index] : NULL;
+    struct ma_sum leaked = {0, 0};
+    if (account && ma_unsure_leaked(account, &leaked) < 0)
+        leaked = (struct ma_sum){account->live_bytes, account->live_blocks};
     ma_model_number(model, object, "allocations", NULL, MA_COUNT,
                     account ? account->allocations : 0);
     ma_model_number(model, object, "allocated_bytes", NULL, MA_BYTES,
@@ -104,10 +107,8 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_number(model, object, "frees", NULL, MA_COUNT, account ? account->frees : 0);
     ma_model_number(model, object, "freed_bytes", NULL, MA_BYTES,
                     account ? account->freed_bytes : 0);
-    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES,
-                    account ? account->live_bytes : 0);
-    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT,
-                    account ? account->live_blocks : 0);
+    ma_model_number(model, object, "leaked_bytes", NULL, MA_BYTES, leaked.bytes);
+    ma_model_number(model, object, "leaked_blocks", NULL, MA_COUNT, leaked.blocks);
 }
 
 static int build_trace(struct ma_analysis *analysis, struct ma_model *model)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_audit.h"
+#include "ma_gaps.h"
 #include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
@@ -168,7 +169,7 @@ static void say_clean(struct ma_analysis *analysis, const struct ma_leaks *leaks
                  "Nothing was recorded of the program: the end of the audit says why.");
     else if (!ma_analysis_books(analysis)->totals.allocations)
         snprintf(buffer, size, "No block was allocated: there is nothing to judge.");
-    else if (audit->lost_events || audit->sampling_interval)
+    else if (audit->lost_events || audit->sampling_interval || ma_gaps_count(&analysis->trace))
         snprintf(buffer, size, "No leak in what was recorded, which is not all: see the audit.");
     else
         snprintf(buffer, size, "%s",
@@ -244,6 +245,11 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_format(model, verdict, NULL, "not seen",
                         "%s that did not come from malloc: see the audit",
                         HUMAN(unseen->unseen.bytes));
+    if (ma_gaps_count(&analysis->trace))
+        ma_model_format(model, verdict, NULL, "not recorded",
+                        "%s of the run, in %s: judged is only what was recorded",
+                        ma_human_time((char[MA_HUMAN_SIZE]){0}, ma_gaps_ns(&analysis->trace)),
+                        COUNTED(ma_gaps_count(&analysis->trace), "pause"));
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }
