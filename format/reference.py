@@ -28,7 +28,8 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from reference_items import (
     ALIGNED_FUNCTIONS, Audit, BlockLayout, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
     EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
-    REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
+    REASONS, RECORDS, TRACE_HEADER, WINDOWS, WINDOWS_BY, fields, find_chunks,
+    hexadecimal)   # noqa: F401 (for tests)
 
 SUM_FACTOR = 0x9e3779b97f4a7c15
 UNFINISHED_MAX = 4096       # bytes behind its last item that a killed writer may leave in a chunk
@@ -260,6 +261,9 @@ class Trace:
         if item.name == "MARK":
             line["kind"] = MARKS.get(values["kind"], "unknown")
             line["name"] = values["name"]
+        elif item.name == "WINDOW":
+            line["what"] = WINDOWS.get(values["what"], "unknown")
+            line["by"] = WINDOWS_BY.get(values["by"], "unknown")
         elif item.name == "LOSS":
             line["of_stream"] = values["of_stream"]
             line["lost"] = values["lost"]
@@ -315,7 +319,8 @@ class Trace:
 LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
-              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass"}
+              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
+              "WINDOW": "window"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -37,9 +37,11 @@ MALLOC, REALLOC, FREE = 0, 2, 4
 
 CLOCKS = {1: "TSC", 2: "CNTVCT", 3: "CLOCK_MONOTONIC"}
 REASONS = {1: "no memory", 2: "sink full", 3: "sink gone", 4: "signal nesting", 5: "choice",
-           6: "sandboxed"}
+           6: "sandboxed", 7: "asked"}
 ENDS = {1: "exit", 2: "_exit", 3: "exec", 4: "abort", 5: "quick_exit"}
 MARKS = {1: "point", 2: "begin", 3: "end"}
+WINDOWS = {1: "pause", 2: "resume"}
+WINDOWS_BY = {1: "start", 2: "fork", 3: "ctl", 4: "api"}
 
 Event = dict[str, Any]
 
@@ -422,6 +424,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                 ("path", "string"))),
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
+    0x28: ("WINDOW", "E", fields(("time", "vu"), ("what", "vu"), ("by", "vu"))),
 }
 
 

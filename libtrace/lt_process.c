@@ -275,7 +275,7 @@ bool lt_forward_look(uintptr_t frame)
         lt_finish(c, 0);
     }
     errno = saved;
-    return lt_page.forward == LT_FORWARD_NO;
+    return lt_page.forward <= LT_FORWARD_NO;
 }
 
 void lt_process_end(int how, int status)

@@ -37,14 +37,14 @@ enum lt_active {
 /* What a hook does: the first thing that it looks at. A wiped page says "record", and
  * then `active` that it is wiped. */
 enum lt_forward {
-    LT_FORWARD_NO = 0,     /* record, if tracing is active */
-    LT_FORWARD_OFF = 1,    /* tracing is over, or never began */
-    LT_FORWARD_PAUSED = 2, /* see what the bell says (lt_control.h), else forward */
+    LT_FORWARD_NO = 1,     /* record, if tracing is active; so says 0, of a wiped page */
+    LT_FORWARD_OFF = 2,    /* tracing is over, or never began */
+    LT_FORWARD_PAUSED = 3, /* see what the bell says (lt_control.h), else forward */
 };
 
 struct lt_page {
+    uint32_t forward; /* in front: an address without an offset takes one instruction less */
     uint32_t active;
-    uint32_t forward;
     uint32_t clock_kind;
     uint32_t tick_shift;
     uint32_t write_through; /* stream sink, process ending: flush each event */

@@ -26,7 +26,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
-MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
+MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS, WINDOW = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x28
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -525,3 +525,8 @@ class Events(ChunkWriter):
         self.record(MARK, vu(time), vu(("point", "begin", "end").index(kind) + 1),
                     string(name.encode()))
         self.line("mark", time, kind=kind, name=name)
+
+    def window(self, time: int, what: str, by: str) -> None:
+        self.record(WINDOW, vu(time), vu(("pause", "resume").index(what) + 1),
+                    vu(("start", "fork", "ctl", "api").index(by) + 1))
+        self.line("window", time, what=what, by=by)

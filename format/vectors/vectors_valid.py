@@ -548,6 +548,44 @@ def bypassing() -> Trace:
     return trace
 
 
+def paused() -> Trace:
+    """Version 1.3: a process that begins paused, records, pauses twice and ends so: what was
+    born or freed meanwhile, addresses used again, and a child that was forked in a pause."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    definitions.write()
+    events = process.events(1, 8)
+    events.window(9, "pause", "start")
+    events.window(20, "resume", "ctl")
+    events.free(21, HEAP + 0x1000)              # born in the pause
+    events.alloc(22, HEAP, 101, 19)
+    events.alloc(23, HEAP + 0x200, 102, 19)
+    events.alloc(24, HEAP + 0x400, 103, 19)
+    events.alloc(25, HEAP + 0x600, 109, 19)
+    events.window(30, "pause", "api")
+    events.window(40, "resume", "api")
+    events.alloc(41, HEAP, 104, 19)             # freed in the pause, and used again
+    events.realloc(42, 43, HEAP + 0x2000, HEAP + 0x2100, 105, 18)     # an unseen block grows
+    events.free(44, HEAP + 0x200)
+    events.alloc(45, HEAP + 0x800, 106, 19)
+    events.window(50, "pause", "ctl")
+    events.write()
+    child = trace.process(1008, parent=process, key=2)
+    definitions = child.definitions(base_time=55)
+    definitions.process_record(start=55, fork_time=54, inherited_nodes=20,
+                               inherited_modules=3)
+    definitions.thread(1, 1008, time=55)
+    definitions.write()
+    events = child.events(1, 56)
+    events.window(56, "pause", "fork")
+    events.window(57, "resume", "ctl")
+    events.free(58, HEAP + 0x800)               # inherited
+    events.free(59, HEAP + 0x3000)              # born unseen, in either
+    events.process_end(60, "exit", 1, 0)
+    events.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
@@ -556,7 +594,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing,
+    "places": places, "bypassing": bypassing, "paused": paused,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

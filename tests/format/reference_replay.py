@@ -20,6 +20,7 @@ class Block(NamedTuple):
     stack: tuple[str, ...]
     thread: tuple[int, int]     # process and stream
     owner: int                  # order of the process that allocated it
+    time: int
 
 
 def operations(trace: reference.Trace):
@@ -66,6 +67,7 @@ class Replay:
         self.book_of: dict[tuple[int, str], int] = {}   # number of the block in books
         self.next_number = 0
         self.loose: set[int] = set()
+        self.unseen_before: dict[int, float] = {}       # of blocks from before, ends were missed
         self.moving: dict[tuple[int, int], tuple[int, Block] | None] = {}
         self.last: dict[tuple[int, int], str | None] = {}
         self.repairs: deque = deque(maxlen=16)
@@ -135,12 +137,16 @@ class Replay:
         former = self.take(order, address)
         if former is not None:
             self.end(order, *former)
-            if former[0] is not None or order not in self.loose:
+            if former[0] is None and order in self.loose:
+                pass
+            elif former[1].time < self.unseen_before.get(order, 0):
+                self.sums["unseen_ends"] += 1
+            else:
                 self.sums["order_repairs"] += 1
                 self.repairs.append([order, address, time, stream, True])
         self.gone.discard(order)
         thread = order, self.thread_of.get((order, stream), stream)
-        block = Block(line["size"], tuple(line["stack"]), thread, order)
+        block = Block(line["size"], tuple(line["stack"]), thread, order, time)
         self.next_number += 1
         self.live[order][address] = block
         self.books[order][self.next_number] = block
@@ -193,6 +199,8 @@ class Replay:
         else:
             if parent.order in self.loose:
                 self.loose.add(process.order)
+            if parent.order in self.unseen_before:
+                self.unseen_before.setdefault(process.order, self.unseen_before[parent.order])
             self.live[process.order] = dict(self.live.setdefault(parent.order, {}))
         self.on_start(time, process, stream, record)
 
@@ -217,6 +225,8 @@ class Replay:
         if order in self.loose:
             self.count(order, frees=1)
             self.sums["inherited_frees"] += 1
+        elif order in self.unseen_before:
+            self.sums["unseen_frees"] += 1
         else:
             self.sums["unmatched_frees"] += 1
 
@@ -233,6 +243,12 @@ class Replay:
         self.begin(time, process, stream, line)
         self.look_for_peak(process.order)
 
+    def on_window(self, time: int, process: Any, stream: int, line: Any) -> None:
+        if line["what"] == "pause":
+            self.unseen_before[process.order] = float("inf")
+        elif line["what"] == "resume" and process.order in self.unseen_before:
+            self.unseen_before[process.order] = time
+
     def on_failed(self, time: int, process: Any, stream: int, line: Any) -> None:
         self.sums["failed_calls"] += 1
 
@@ -244,7 +260,7 @@ class Replay:
 
     def leaks(self, order: int | None = None) -> list[Block]:
         return [b for o, books in self.books.items() if order in (None, o)
-                for b in books.values()]
+                for b in books.values() if b.time >= self.unseen_before.get(o, 0)]
 
 
 def by_stack(blocks: list[Block]) -> dict[tuple[str, ...], tuple[int, int]]:

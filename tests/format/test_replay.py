@@ -24,7 +24,7 @@ from vectors_valid import VALID                             # noqa: E402
 SUMS = ("allocations", "frees", "reallocations", "allocated_bytes", "freed_bytes",
         "usable_bytes", "inherited_frees", "inherited_freed_bytes", "temporary", "events",
         "failed_calls")
-AUDIT = ("unmatched_frees", "order_repairs")
+AUDIT = ("unmatched_frees", "order_repairs", "unseen_frees", "unseen_ends")
 OF_PROCESS = ("allocations", "allocated_bytes", "frees", "freed_bytes")
 
 
