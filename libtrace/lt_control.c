@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "lt_probe.h"
 #include "lt_sink.h"
 #include "mlf_control.h"
 #include "mlog_version.h"
@@ -32,6 +33,8 @@ static struct lt_file file = {.fd = -1};
 static struct lt_lock lock;
 static uint64_t paused_at, paused_ns, pauses, since_ns;
 static uint32_t paused_by;
+/* A filter of system calls ends a program that makes such a page. */
+static bool forbidden;
 /* Where there is no page, what the bell points to. */
 static uint32_t silence;
 
@@ -107,7 +110,9 @@ void lt_control_open(void)
 {
     lt_page.bell = &silence;
     lt_page.heard = 0;
-    int fd = make_file();
+    if (!lt_process.started)
+        forbidden = lt_probe_page_is_deadly();
+    int fd = forbidden ? -EPERM : make_file();
     if (fd < 0)
         return;
     struct mlf_control *page = lt_map_file(fd, 0, MLF_CONTROL_BYTES);

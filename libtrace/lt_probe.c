@@ -76,7 +76,13 @@ static void make_calls(void)
     lt_gettid();
 }
 
-bool lt_probe_is_deadly(void)
+/* For the control page, without which the rest goes on. */
+static void make_page_calls(void)
+{
+    lt_syscall2(SYS_memfd_create, NULL, 0);
+}
+
+static bool is_deadly(void (*calls)(void))
 {
     int status = 0;
     if (!has_filter())
@@ -85,7 +91,7 @@ bool lt_probe_is_deadly(void)
     if (child == 0) {
         uint64_t none[2] = {0, 0};
         lt_syscall4(SYS_prlimit64, 0, RLIMIT_CORE, none, 0);
-        make_calls();
+        calls();
         for (;;)
             lt_syscall1(SYS_exit_group, 0);
     }
@@ -96,4 +102,14 @@ bool lt_probe_is_deadly(void)
         got = lt_syscall4(SYS_wait4, child, &status, __WALL, 0);
     while (got == -EINTR);
     return got == child && WIFSIGNALED(status);
+}
+
+bool lt_probe_is_deadly(void)
+{
+    return is_deadly(make_calls);
+}
+
+bool lt_probe_page_is_deadly(void)
+{
+    return is_deadly(make_page_calls);
 }

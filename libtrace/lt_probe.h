@@ -12,5 +12,7 @@
 /* True if a filter ends a process that makes the library's system calls. Tried by a
  * process of its own, and only where /proc/self/status tells of a filter. */
 bool lt_probe_is_deadly(void);
+/* The same of the calls that the control page alone needs. */
+bool lt_probe_page_is_deadly(void);
 
 #endif
