@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ma_gaps.h"
 #include "ma_text.h"
 
 #define SHOWN 8
@@ -214,7 +215,12 @@ bool ma_nothing_recorded(struct ma_analysis *analysis, char *buffer, size_t size
     char program[300];
     quote(trace->n_processes ? ma_process_text(trace->processes[0], MLF_TEXT_EXE) : "", program,
           sizeof program);
-    if (none)
+    if (none && ma_gaps_count(trace))
+        snprintf(buffer, size,
+                 "Nothing was recorded of %s: recording was paused, and did not go on. While it "
+                 "runs: mlog ctl PID resume",
+                 program);
+    else if (none)
         snprintf(buffer, size,
                  "Nothing was recorded of %s: %s no call of malloc's family, or has an allocator "
                  "of its own. Which it is: mlog doctor %s",
