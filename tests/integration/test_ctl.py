@@ -206,8 +206,7 @@ def test_start_paused(here):
         assert served.end() == 0
     report = support.report("u")
     assert (report["summary"]["leaked_bytes"], report["summary"]["leaked_blocks"]) == (3 * 856, 3)
-    assert (report["unsure"] if "unsure" in report else report["summary"])[
-        "unsure_blocks" if "unsure" not in report else "blocks"] == 2
+    assert report["summary"]["unsure_blocks"] == 2
     assert [p["by"] for p in report["audit"]["pauses"]["list"]] == ["start", "ctl"]
 
 
@@ -251,7 +250,7 @@ def test_commands(here):
     done = support.analyze("t", "--dump=json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["name"] for row in rows if row["type"] == "mark"] == ["half \"way\""]
-    assert sum(row["type"] in ("alloc", "free") for row in rows) > before["events"] - 5
+    assert sum(row["type"] in ("alloc", "free") for row in rows) > before["events"]
     report = json.loads(run([support.ANALYZE, "t", "--json", "--leaks"]).stdout)
     assert report["audit"]["stopped"] == "asked"
     # Before the pause one, not known; in it one, unseen; after it one, a leak.
@@ -264,7 +263,7 @@ def test_counters_agree_with_the_trace(here):
         served.do("bbab")
         events = json.loads(served.ask("--json", served.pid))["processes"][0]["events"]
         assert served.end() == 0
-    assert 6000 < events <= support.report("t")["audit"]["events"]
+    assert 120 < events <= support.report("t")["audit"]["events"]
 
 
 def test_a_silent_program_acts_later(here):
@@ -346,7 +345,7 @@ def test_a_pipeline_of_a_shell(here):
         done = run([MLOG, "ctl", "--tree", process.pid, command])
         assert done.returncode in (0, 1, 3), done     # children come and go meanwhile
     assert process.communicate()[0] == plain.stdout and process.returncode == 0
-    audit = support.report("t")["audit"]
+    audit = support.report("t", "--no-symbols")["audit"]
     assert (audit["unmatched_frees"], audit["bad_chunks"]) == (0, 0), audit
 
 
@@ -442,7 +441,7 @@ def test_a_page_of_another_version(here):
 def test_python_paused_and_resumed(here):
     """GIVEN python3 at work WHEN it is paused and resumed THEN it prints what it would, and its
     trace says nothing wrong."""
-    code = "import json\nfor i in range(12):\n s = json.dumps([{str(k): [k] * 20} " \
+    code = "import json\nfor i in range(5):\n s = json.dumps([{str(k): [k] * 20} " \
            "for k in range(600)]); json.loads(s)\nprint(len(s))\n"
     plain = run(["/usr/bin/python3", "-c", code])
     process = subprocess.Popen(["/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, text=True,
@@ -453,7 +452,7 @@ def test_python_paused_and_resumed(here):
              for command in ("pause", "status", "resume", "pause", "resume")]
     assert process.communicate()[0] == plain.stdout and process.returncode == 0
     assert set(asked) <= {0, 1, 3}
-    audit = support.report("t")["audit"]
+    audit = support.report("t", "--no-symbols")["audit"]
     assert audit["pauses"]["count"] or asked[0], (asked, audit)
     assert (audit["unmatched_frees"], audit["order_repairs"]) == (0, 0), audit
 
@@ -494,7 +493,7 @@ def test_redis_under_load(here):
     finally:
         server.kill()
         server.wait()
-    audit = support.report("t")["audit"]
+    audit = support.report("t", "--no-symbols")["audit"]
     assert [p["by"] for p in audit["pauses"]["list"]] == ["start", "ctl"]
     assert audit["events"] and (audit["unmatched_frees"], audit["order_repairs"]) == (0, 0), audit
 

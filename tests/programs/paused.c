@@ -7,7 +7,7 @@
  *                          all that is left is freed behind the last one
  *     paused serve         a letter on standard input, and its echo when it is done: a
  *                          allocates 107 * 8 bytes and keeps them, f forks a child that
- *                          serves in its place, b and e are 1,000 blocks of 108 * 8 made
+ *                          serves in its place, b and e are 20 blocks of 108 * 8 made
  *                          and freed, x ends
  *     paused many N        N times malloc and free of 109 * 8 bytes
  */
@@ -94,7 +94,7 @@ static int serve(void)
         }
         if (letter == 'a')
             keep = malloc(107 * 8);
-        for (int i = 0; (letter == 'b' || letter == 'e') && i < 1000; i++)
+        for (int i = 0; (letter == 'b' || letter == 'e') && i < 20; i++)
             free(keep = malloc(108 * 8));
         if (letter != '\n' && write(1, &letter, 1) != 1)
             return 1;
