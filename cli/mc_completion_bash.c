@@ -13,7 +13,7 @@ static void begin(void)
     printf("# bash completion for mlog, made by the build from its tables of options\n"
            "_mlog() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i word\n"
-           "    local opts= valued= files= operand= words= verbs='");
+           "    local opts= valued= files= operand= second= words= verbs='");
     const char *blank = "";
     for (size_t i = 0; i < mc_verb_count; i++) {
         if (mc_verbs[i]->hidden)
@@ -40,6 +40,8 @@ static void verb(const struct mc_verb *verb)
         [MC_COMPLETE_COMMAND] = "command", [MC_COMPLETE_PROCESS] = "process",
         [MC_COMPLETE_VERB] = "verb",       [MC_COMPLETE_WORDS] = "nothing"};
     printf("    %s)\n        operand=%s\n", verb->name, operands[verb->operand]);
+    if (verb->second)
+        printf("        second='%s'\n", verb->second);
 }
 
 static void option(const struct mc_verb *verb, const struct mc_option *option)
@@ -82,6 +84,10 @@ static void end(void)
          "    if ((i < COMP_CWORD)) && [[ $operand == command ]]; then\n"
          "        if declare -F _command_offset >/dev/null; then _command_offset \"$i\"\n"
          "        else COMPREPLY=($(compgen -f -- \"$cur\")); fi\n"
+         "        return\n"
+         "    fi\n"
+         "    if ((i + 1 == COMP_CWORD)) && [[ -n $second && $cur != -* ]]; then\n"
+         "        COMPREPLY=($(compgen -W \"$second\" -- \"$cur\"))\n"
          "        return\n"
          "    fi\n"
          "    if [[ -n $words ]]; then\n"

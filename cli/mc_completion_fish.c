@@ -44,6 +44,9 @@ static void verb(const struct mc_verb *verb)
     if (operands[verb->operand])
         printf("complete -c mlog -n '__fish_seen_subcommand_from %s' %s\n", verb->name,
                operands[verb->operand]);
+    if (verb->second)
+        printf("complete -c mlog -n '__fish_seen_subcommand_from %s' -a '%s'\n", verb->name,
+               verb->second);
     for (size_t i = 0; verb->operand == MC_COMPLETE_VERB && i < mc_verb_count; i++)
         if (!mc_verbs[i]->hidden)
             printf("complete -c mlog -n '__fish_seen_subcommand_from %s' -a %s\n", verb->name,

@@ -89,7 +89,10 @@ static void verb_end(const struct mc_verb *verb)
         [MC_COMPLETE_PROCESS] = " \\\n        '1:program or process:{ _command_names -e; _pids }'",
         [MC_COMPLETE_VERB] = " \\\n        '1:verb:{ _describe verb verbs }'",
         [MC_COMPLETE_WORDS] = ""};
-    printf("%s ;;\n", operands[verb->operand]);
+    fputs(operands[verb->operand], stdout);
+    if (verb->second)
+        printf(" \\\n        '2:command:(%s)'", verb->second);
+    puts(" ;;");
 }
 
 static void end(void)

@@ -369,5 +369,6 @@ const struct mc_verb mc_verb_ctl = {
         "the request waits, and will be acted upon at the program's next allocation.",
     .options = options,
     .operand = MC_COMPLETE_PROCESS,
+    .second = "status pause resume mark flush stop help",
     .run = ctl,
 };

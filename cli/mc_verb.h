@@ -38,7 +38,8 @@ struct mc_verb {
     const struct mc_option *options; /* NULL: those of `command` */
     const char *command;             /* the command that the verb executes, or NULL */
     enum mc_complete operand;
-    bool hidden; /* not in the help */
+    const char *second; /* what a second operand may be, apart by blanks, or NULL */
+    bool hidden;        /* not in the help */
     /* Do it. argv[0] is the verb. Returns the exit status. */
     int (*run)(int argc, char **argv);
 };

@@ -16,6 +16,7 @@
 #include "ma_clock.h"
 #include "ma_export.h"
 #include "ma_export_strings.h"
+#include "ma_gaps.h"
 #include "ma_identity.h"
 #include "ma_observer.h"
 #include "ma_text.h"
@@ -158,6 +159,22 @@ static void write_moment(struct chrome *to, uint64_t pid, const struct moment *m
     fprintf(to->out, ",\"args\":{\"blocks\":%" PRIu64 "}}", moment->blocks);
 }
 
+/* The times in which the process did not record, as spans beside its marks. */
+static void write_gaps(struct chrome *to, const struct ma_process *process)
+{
+    const struct ma_trace *trace = &to->analysis->trace;
+    for (size_t i = 0; i < process->n_gaps; i++) {
+        const struct ma_gap_ns ns = ma_gap_ns(trace, process, &process->gaps[i]);
+        for (int end = 0; end < 2; end++) {
+            begin_event(to, "not recorded", end ? "e" : "b", track_of(process));
+            fprintf(to->out, ",\"tid\":%" PRIu64 ",\"cat\":\"pause\",\"id\":\"0x%zx\"",
+                    ma_process_pid(process), i + 1);
+            write_time(to, end ? ns.to : ns.from);
+            fputc('}', to->out);
+        }
+    }
+}
+
 static void write_process(struct chrome *to, const struct ma_process *process)
 {
     const struct series *series =
@@ -174,6 +191,7 @@ static void write_process(struct chrome *to, const struct ma_process *process)
                  ma_process_name(&to->analysis->trace, process, where));
     ma_write_json_string(to->out, process->elsewhere ? name : program);
     fputs("}}", to->out);
+    write_gaps(to, process);
     for (size_t i = 0; series && i < series->n; i++) {
         const struct slot *slot = &series->slots[i];
         write_moment(to, pid, &slot->high);

@@ -67,6 +67,7 @@ def test_bash_knows_values(folder):
     assert "mlog-analyze" not in bash("run", "--flame-graph", "two", cwd=folder)
     assert bash("run", "base6") == {"base64"}
     assert bash("run", "-o", "x", "--", "base6") == {"base64"}
+    assert bash("ctl", "--tree", "1", "re") == {"resume"}
     assert bash("run", "--top", "3", "cat", "tw", cwd=folder) == {"two.mlog"}
     assert "--top" not in bash("run", "ls", "--to", cwd=folder)
 

@@ -473,7 +473,8 @@ static const struct broken {
     BROKEN("\x43\x01", "reserved tag"),
     BROKEN("\x1f\x01", "required record"),
     BROKEN("\x01\x01", "required record"),
-    BROKEN("\x21\x03\x01", "too short"), /* MARK */
+    BROKEN("\x21\x03\x01", "too short"),     /* MARK */
+    BROKEN("\x28\x05\x03\x03", "too short"), /* WINDOW */
     BROKEN("\x3f\x04\x00\x08", "size limit"),
 };
 
