@@ -3,7 +3,6 @@
 What is not recorded is in no number, and nothing is said to be leaked or wrongly freed
 for it; whoever writes into the page, the program is as it would be without."""
 import contextlib
-import ctypes
 import fcntl
 import json
 import mmap
@@ -11,9 +10,7 @@ import os
 import pathlib
 import random
 import re
-import resource
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -23,6 +20,7 @@ import pytest
 
 import support
 from support import LIBRARY, MLOG, PROGRAMS, run
+from test_sandbox import behind, libseccomp  # noqa: F401
 
 PAUSED = PROGRAMS / "paused"
 NAME = "/memfd:mlog-control"
@@ -366,10 +364,28 @@ def test_no_page_no_harm(here):
 
 
 def test_where_it_is_refused(here):
-    """GIVEN a limit of descriptors that leaves none for the page, or a process that may not
-    be looked at THEN the program runs and is recorded as ever."""
+    """GIVEN a limit of descriptors that leaves few for the library THEN the program runs as
+    ever."""
     done = support.bash('ulimit -n 8; MLOG_OUT=t LD_PRELOAD=$LIB exec "$@"', PAUSED, "many", "10")
     assert done.visible == (0, "", "")
+
+
+@pytest.mark.parametrize("action", [0x80000000, 0x00050001], ids=["kill", "errno"])
+def test_a_filter_against_the_page_alone(libseccomp, here, action):
+    """GIVEN a filter that ends a program for memfd_create, or refuses it THEN there is no page
+    and the program is recorded as ever."""
+    done = behind(action, here / "t", ("memfd_create",))
+    assert done.visible == (7, "done\n", "")
+    assert support.report("t")["audit"]["complete"]
+
+
+def test_a_page_that_is_held(here):
+    """GIVEN somebody who holds the page's lock THEN ctl does not wait for ever."""
+    with Served("t") as served:
+        served.do("a")
+        with open(f"/proc/{served.pid}/fd/{page_fd(served.pid)}", "r+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert "another command holds its page" in ctl(served.pid, "pause", status=1)
 
 
 def test_descriptor(here):
@@ -518,5 +534,8 @@ def test_plot_hatches_it(here):
         served.ask(served.pid, "resume")
         served.do("a")
         assert served.end() == 0
+    lines = json.loads(support.analyze("t", "--export=chrome=-").stdout)["traceEvents"]
+    begin, end = [line for line in lines if line["name"] == "not recorded"]
+    assert (begin["ph"], end["ph"]) == ("b", "e") and end["ts"] > begin["ts"]
     assert run([support.PLOT, "t", "-o", "t.svg"]).returncode == 0
     assert (here / "t.svg").read_text().count('id="not-recorded"') == 2
