@@ -83,7 +83,9 @@ static enum mc_control_problem try_descriptor(struct mc_control *control, const 
         page = mmap(NULL, MLF_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     enum mc_control_problem problem = MC_CONTROL_FOREIGN;
     if (page != MAP_FAILED && is_page(page))
-        problem = page->pid == own_pid(control->pid) ? MC_CONTROL_FOUND : MC_CONTROL_PARENTS;
+        problem = page->pid == own_pid(control->pid)   ? MC_CONTROL_FOUND
+                  : page->state == MLF_CONTROL_STOPPED ? MC_CONTROL_OVER
+                                                       : MC_CONTROL_PARENTS;
     if (problem == MC_CONTROL_FOUND) {
         control->fd = fd;
         control->page = page;
@@ -152,6 +154,7 @@ const char *mc_control_problem_text(enum mc_control_problem problem)
                               "it records goes on as before",
         [MC_CONTROL_PARENTS] = "has made no event since it was forked: it gets a control page of "
                                "its own at its next allocation",
+        [MC_CONTROL_OVER] = "was forked by a process whose recording was over: it records nothing",
         [MC_CONTROL_FOREIGN] = "has a control page of another version, or a damaged one; use the "
                                "mlog that it was started with",
     };
@@ -246,25 +249,28 @@ static bool put_request(const struct mc_control *control, unsigned command, cons
     return room;
 }
 
-int mc_control_ask(const struct mc_control *control, unsigned command, const char *text,
-                   unsigned wait_ms, int *result)
+enum mc_control_outcome mc_control_ask(const struct mc_control *control, unsigned command,
+                                       const char *text, uint32_t *number)
+{
+    if (is_over(control->page))
+        return MC_CONTROL_ENDED;
+    return put_request(control, command, text, number) ? MC_CONTROL_WAITS : MC_CONTROL_BUSY;
+}
+
+enum mc_control_outcome mc_control_await(const struct mc_control *control, uint32_t number,
+                                         uint64_t until, int *result)
 {
     const struct mlf_control *page = control->page;
-    uint32_t number;
-    if (is_over(page))
-        return -2;
-    if (!put_request(control, command, text, &number))
-        return -1;
-    const uint64_t until = mc_control_now() + (uint64_t)wait_ms * 1000000u;
+    unsigned patience = 50; /* moments: who stops says so before it answers */
     while (!is_answered(page, number)) {
-        if (is_over(page))
-            return -2;
+        if (is_over(page) && !patience--)
+            return MC_CONTROL_ENDED;
         if (mc_control_now() >= until)
-            return 0;
+            return MC_CONTROL_WAITS;
         wait_a_moment();
     }
     *result = __atomic_load_n(&page->requests[number % MLF_CONTROL_SLOTS].result, __ATOMIC_RELAXED);
-    return 1;
+    return MC_CONTROL_ANSWERED;
 }
 
 const char *mc_control_state_name(uint32_t state)

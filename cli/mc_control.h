@@ -20,6 +20,7 @@ enum mc_control_problem {
     MC_CONTROL_UNTRACED, /* libmlog.so is not in it */
     MC_CONTROL_CLOSED,   /* it is, but no descriptor leads to the page */
     MC_CONTROL_PARENTS,  /* a fork's child that made no event: the page is its parent's */
+    MC_CONTROL_OVER,     /* such a child of a process whose recording was over */
     MC_CONTROL_FOREIGN,  /* of a version that this command does not know, or damaged */
 };
 
@@ -46,11 +47,20 @@ const char *mc_control_problem_text(enum mc_control_problem problem);
 
 void mc_control_read(const struct mc_control *control, struct mc_control_state *state);
 
-/* Ask, and wait for the answer up to `wait_ms`. Returns 1 with *result set, 0 if there is none
- * yet: the request waits in the page, or -1 if too many do, or somebody else asks without
- * end. Of a process whose recording is over: -2. */
-int mc_control_ask(const struct mc_control *control, unsigned command, const char *text,
-                   unsigned wait_ms, int *result);
+/* What came of a request. */
+enum mc_control_outcome {
+    MC_CONTROL_ANSWERED,
+    MC_CONTROL_WAITS, /* in the page, for the process's next event */
+    MC_CONTROL_BUSY,  /* too many wait, or somebody else asks without end */
+    MC_CONTROL_ENDED, /* the recording is over */
+};
+
+/* Ask: MC_CONTROL_WAITS with the request's *number, or another outcome. */
+enum mc_control_outcome mc_control_ask(const struct mc_control *control, unsigned command,
+                                       const char *text, uint32_t *number);
+/* Wait for the answer until a moment of mc_control_now; *result is the page's. */
+enum mc_control_outcome mc_control_await(const struct mc_control *control, uint32_t number,
+                                         uint64_t until, int *result);
 
 const char *mc_control_state_name(uint32_t state);
 /* Why recording stopped, enum mlf_loss. */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "mc_commands.h"
 #include "mc_control.h"
@@ -139,52 +140,40 @@ static void print_json(struct asking *asking, const struct mc_control *control,
     putchar('}');
 }
 
-/* The state. Returns the exit status. */
-static int tell_state(struct asking *asking, const struct mc_control *control)
-{
-    struct mc_control_state state;
-    int result = 0;
-    int asked = mc_control_ask(control, MLF_CONTROL_STATUS, NULL, asking->wait_ms, &result);
-    mc_control_read(control, &state);
-    if (asking->json)
-        print_json(asking, control, &state, asked == 1);
-    else
-        print_state(control, &state, asked == 1);
-    return 0;
-}
+/* A process that is asked. */
+struct asked {
+    struct mc_control control;
+    enum mc_control_problem problem;
+    enum mc_control_outcome outcome;
+    uint32_t number; /* of the request */
+};
 
 /* What came of a request. Returns the exit status. */
-static int tell_answer(const struct asking *asking, const struct mc_control *control, int asked,
-                       int result)
+static int tell_answer(const struct asking *asking, const struct asked *asked, int result)
 {
     const struct command *command = asking->command;
+    const struct mc_control *control = &asked->control;
+    const bool stops = command->number == MLF_CONTROL_STOP;
+    const bool done = asked->outcome == MC_CONTROL_ANSWERED && result >= 0;
     struct mc_control_state state;
-    FILE *out = asked == 1 && result >= 0 ? stdout : stderr;
-    fprintf(out, "%sprocess %d (%s) ", out == stderr ? "mlog ctl: " : "", control->pid,
-            control->name);
-    if (asked == 0) {
+    FILE *out = done ? stdout : stderr;
+    mc_control_read(control, &state);
+    fprintf(out, "%sprocess %d (%s) ", done ? "" : "mlog ctl: ", control->pid, control->name);
+    if (asked->outcome == MC_CONTROL_WAITS)
         fprintf(out,
                 "has made no allocation since: \"%s\" will be acted upon at the program's next "
                 "allocation\n",
                 command->name);
-        return 3;
-    }
-    if (asked == -1) {
+    else if (asked->outcome == MC_CONTROL_BUSY)
         fprintf(out,
-                "has %u requests waiting that it has not acted upon, or another command "
-                "holds its page; try again\n",
+                "has %u requests waiting that it has not acted upon, or another command holds its "
+                "page; try again\n",
                 MLF_CONTROL_SLOTS);
-        return 1;
-    }
-    mc_control_read(control, &state);
-    bool stops = command->number == MLF_CONTROL_STOP;
-    if (asked == -2 && stops && state.stop_reason == MLF_LOSS_ASKED)
-        fprintf(out, "stopped recording\n");
-    else if (asked == -2 || result == -ESHUTDOWN)
+    else if (asked->outcome == MC_CONTROL_ENDED || result == -ESHUTDOWN)
         fprintf(out, "records no more: %s\n", mc_control_stop_name(state.stop_reason));
     else if (result == 1 && command->already)
         fprintf(out, "%s\n", command->already);
-    else if (result == 0)
+    else if (done)
         fprintf(out, "%s\n", command->done);
     else if (result == -EAGAIN)
         fprintf(out,
@@ -193,35 +182,65 @@ static int tell_answer(const struct asking *asking, const struct mc_control *con
         fprintf(out, "does not know \"%s\": its libmlog is %s\n", command->name, state.writer);
     else
         fprintf(out, "could not: %s\n", strerror(-result & 0x7fff));
-    return asked == 1 && result >= 0 ? 0 : 1;
+    if (asked->outcome == MC_CONTROL_WAITS)
+        return 3;
+    return !done && !(stops && state.stop_reason == MLF_LOSS_ASKED);
 }
 
-static int ask_process(struct asking *asking, pid_t pid, bool optional)
+static void ask(const struct asking *asking, struct asked *asked, pid_t pid)
 {
-    struct mc_control control;
-    enum mc_control_problem problem = mc_control_open(&control, pid);
-    int result = 0, status;
-    if (problem != MC_CONTROL_FOUND) {
-        if (optional && (problem == MC_CONTROL_UNTRACED || problem == MC_CONTROL_NO_PROCESS))
+    asked->problem = mc_control_open(&asked->control, pid);
+    if (asked->problem == MC_CONTROL_FOUND)
+        asked->outcome =
+            mc_control_ask(&asked->control, asking->command->number, asking->text, &asked->number);
+}
+
+/* Wait for what was asked, and tell. Returns the exit status, -1 if there is nothing to tell
+ * of a member of a tree. */
+static int await(struct asking *asking, struct asked *asked, uint64_t until, bool in_tree)
+{
+    struct mc_control_state state;
+    int result = 0, status = 0;
+    if (asked->problem != MC_CONTROL_FOUND) {
+        if (in_tree &&
+            (asked->problem == MC_CONTROL_UNTRACED || asked->problem == MC_CONTROL_NO_PROCESS))
             return -1;
-        fprintf(stderr, "mlog ctl: process %d %s\n", pid, mc_control_problem_text(problem));
-        return problem == MC_CONTROL_PARENTS ? 3 : 1;
+        fprintf(stderr, "mlog ctl: process %d %s\n", asked->control.pid,
+                mc_control_problem_text(asked->problem));
+        return asked->problem == MC_CONTROL_PARENTS ? 3 : 1;
     }
+    if (asked->outcome == MC_CONTROL_WAITS)
+        asked->outcome = mc_control_await(&asked->control, asked->number, until, &result);
     if (asking->command->number == MLF_CONTROL_STATUS) {
-        status = tell_state(asking, &control);
+        mc_control_read(&asked->control, &state);
+        const bool fresh = asked->outcome == MC_CONTROL_ANSWERED;
+        if (asking->json)
+            print_json(asking, &asked->control, &state, fresh);
+        else
+            print_state(&asked->control, &state, fresh);
     } else {
-        int asked = mc_control_ask(&control, asking->command->number, asking->text, asking->wait_ms,
-                                   &result);
-        status = tell_answer(asking, &control, asked, result);
+        status = tell_answer(asking, asked, result);
     }
-    mc_control_close(&control);
+    mc_control_close(&asked->control);
     return status;
+}
+
+static uint64_t deadline(const struct asking *asking)
+{
+    return mc_control_now() + (uint64_t)asking->wait_ms * 1000000u;
+}
+
+static int ask_process(struct asking *asking, pid_t pid)
+{
+    struct asked asked;
+    ask(asking, &asked, pid);
+    return await(asking, &asked, deadline(asking), false);
 }
 
 /* Pids and parents of all processes. */
 struct family {
     pid_t pid, parent;
-    bool in;
+    bool in, seen;
 };
 
 static size_t read_processes(struct family *all)
@@ -237,7 +256,7 @@ static size_t read_processes(struct family *all)
         const char *end = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
         int parent;
         if (end && sscanf(end + 1, " %*c %d", &parent) == 1)
-            all[n++] = (struct family){atoi(one->d_name), parent, false};
+            all[n++] = (struct family){.pid = atoi(one->d_name), .parent = parent};
         if (file)
             fclose(file);
     }
@@ -246,31 +265,54 @@ static size_t read_processes(struct family *all)
     return n;
 }
 
-/* Ask PID and all its descendants that are traced. */
-static int ask_tree(struct asking *asking, pid_t pid)
+/* Mark PID and its descendants. Returns how many they are. */
+static size_t mark_family(struct family *all, size_t n, pid_t pid)
 {
-    struct family *all = calloc(PROCESSES_MAX, sizeof *all);
-    size_t n = all ? read_processes(all) : 0;
-    int worst = -1;
+    size_t in = 0;
     bool more = true;
     for (size_t i = 0; i < n; i++)
-        all[i].in = all[i].pid == pid;
+        in += all[i].in = all[i].pid == pid;
     while (more) {
         more = false;
         for (size_t i = 0; i < n; i++) {
             for (size_t k = 0; k < n && !all[i].in; k++)
-                more |= all[i].in = all[k].in && all[k].pid == all[i].parent;
+                in += all[i].in = all[k].in && all[k].pid == all[i].parent;
+        }
+        for (size_t i = 0; i < n; i++) {
+            more |= all[i].in && !all[i].seen;
+            all[i].seen = all[i].in;
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        int status = all[i].in ? ask_process(asking, all[i].pid, true) : -1;
+    return in;
+}
+
+/* Ask PID and all its descendants that are traced: first all, then wait for all. */
+static int ask_tree(struct asking *asking, pid_t pid)
+{
+    struct family *all = calloc(PROCESSES_MAX, sizeof *all);
+    const size_t n = all ? read_processes(all) : 0;
+    struct asked *asked = calloc(mark_family(all, n, pid) + 1, sizeof *asked);
+    struct rlimit limit;
+    size_t in = 0;
+    int worst = -1;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) { /* a descriptor for each */
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    for (size_t i = 0; i < n && asked; i++)
+        if (all[i].in)
+            ask(asking, &asked[in++], all[i].pid);
+    const uint64_t until = deadline(asking);
+    for (size_t i = 0; i < in; i++) {
+        int status = await(asking, &asked[i], until, true);
         worst = status > worst ? status : worst;
     }
+    free(asked);
     free(all);
     if (worst < 0) {
         fprintf(stderr,
-                "mlog ctl: process %d and its descendants are not traced, or are gone; "
-                "start it by mlog run\n",
+                "mlog ctl: process %d and its descendants are not traced, or are gone; start it "
+                "by mlog run\n",
                 pid);
         return 1;
     }
@@ -346,8 +388,7 @@ static int ctl(int argc, char **argv)
     asking.text = marks ? argv[2] : NULL;
     if (asking.json)
         fputs("{\"processes\": [\n", stdout);
-    int status =
-        tree ? ask_tree(&asking, (pid_t)number) : ask_process(&asking, (pid_t)number, false);
+    int status = tree ? ask_tree(&asking, (pid_t)number) : ask_process(&asking, (pid_t)number);
     if (asking.json)
         fputs(asking.first ? "]}\n" : "\n]}\n", stdout);
     return mc_flush() ? 1 : status;

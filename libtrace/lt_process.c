@@ -168,12 +168,12 @@ static void start_child(void)
     lt_process.key = new_key(lt_process.pid);
     lt_process.finished = 0;
     fill_page();
+    lt_control_after_fork(); /* first: nobody is to answer in the parent's */
     lt_module_after_fork();
     lt_bypass_after_fork();
     lt_thread_after_fork();
     lt_sink->after_fork();
     lt_records_after_fork();
-    lt_control_after_fork();
     lt_control_begin_state(lt_process.paused);
     lt_page.active = LT_ACTIVE;
     starting = 0;
