@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "mc_commands.h"
 #include "mc_control.h"
@@ -21,6 +22,8 @@
 
 #define WAIT_MS 1000
 #define PROCESSES_MAX 4096
+#define START_NS 20000000L /* a program's start takes less than STARTS of them */
+#define STARTS 10
 
 enum { TREE, JSON, WAIT };
 static const struct mc_option options[] = {
@@ -189,7 +192,12 @@ static int tell_answer(const struct asking *asking, const struct asked *asked, i
 
 static void ask(const struct asking *asking, struct asked *asked, pid_t pid)
 {
+    const struct timespec moment = {.tv_nsec = START_NS};
     asked->problem = mc_control_open(&asked->control, pid);
+    for (int i = 0; i < STARTS && asked->problem == MC_CONTROL_CLOSED; i++) {
+        nanosleep(&moment, NULL); /* it may have been executed just now */
+        asked->problem = mc_control_open(&asked->control, pid);
+    }
     if (asked->problem == MC_CONTROL_FOUND)
         asked->outcome =
             mc_control_ask(&asked->control, asking->command->number, asking->text, &asked->number);

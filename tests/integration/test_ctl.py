@@ -297,12 +297,15 @@ def test_too_many_requests_wait(here):
 def test_several_ask_at_once(here):
     """GIVEN many that ask at the same time THEN each has its answer, none is lost."""
     with Served("t") as served:
+        served.do("a")
         asking = [subprocess.Popen([MLOG, "ctl", "--wait", "60000", str(served.pid), "mark", f"m{i}"],
-                                   stdout=subprocess.PIPE, text=True) for i in range(8)]
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                  for i in range(8)]
         while any(one.poll() is None for one in asking):
             served.do("b")
             time.sleep(0.002)
-        assert all("marked" in one.communicate()[0] for one in asking)
+        said = [one.communicate()[0] for one in asking]
+        assert all("marked" in one for one in said), said
         assert served.end() == 0
     rows = [json.loads(line) for line in support.analyze("t", "--dump=json").stdout.splitlines()]
     assert sorted(row["name"] for row in rows if row["type"] == "mark") == \
