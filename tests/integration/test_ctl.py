@@ -333,6 +333,20 @@ def test_a_tree(here):
     assert [p["by"] for p in pauses] == ["ctl", "fork"]
 
 
+def test_a_child_that_made_no_event(here):
+    """GIVEN a child that nobody told of THEN ctl does not take its parent's page for its own,
+    and it has one from its first event on."""
+    with Served("t") as served:
+        served.do("ar")
+        (child,) = [int(p) for p in pathlib.Path(
+            f"/proc/{served.pid}/task/{served.pid}/children").read_text().split()]
+        assert "made no event since it was forked" in ctl(child, "pause", status=3)
+        served.do("a")
+        assert "paused\n" in served.ask(child, "pause")
+        assert state_of(served.pid, "--wait", "0")["state"] == "recording"
+        assert served.end() == 0
+
+
 def test_a_pipeline_of_a_shell(here):
     """GIVEN a shell that starts programs in a loop WHEN its tree is paused and resumed THEN
     its output is its own, and each process tells its own windows."""
@@ -461,7 +475,7 @@ def test_python_paused_and_resumed(here):
     """GIVEN python3 at work WHEN it is paused and resumed THEN it prints what it would, and its
     trace says nothing wrong."""
     code = "import json\nfor i in range(5):\n s = json.dumps([{str(k): [k] * 20} " \
-           "for k in range(600)]); json.loads(s)\nprint(len(s))\n"
+           "for k in range(200)]); json.loads(s)\nprint(len(s))\n"
     plain = run(["/usr/bin/python3", "-c", code])
     process = subprocess.Popen(["/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, text=True,
                                env=environment("t", PYTHONMALLOC="malloc"))
