@@ -75,6 +75,7 @@ enum mlf_record {
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
+    MLF_REC_CHILD_END = 0x2b,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -98,6 +99,8 @@ enum mlf_process_end {
     MLF_END_QUICK_EXIT,
 };
 enum { MLF_EXEC_NO_TRACE = 1, MLF_EXEC_NO_LIBRARY = 2, MLF_EXEC_FAILED = 4 };
+enum mlf_child_end { MLF_CHILD_EXITED = 1, MLF_CHILD_KILLED = 2 };
+enum { MLF_CHILD_CORE = 1 };
 enum mlf_bypass {
     MLF_BYPASS_DEEPBIND = 1,
     MLF_BYPASS_NAMESPACE,
@@ -121,6 +124,7 @@ enum mlf_loss {
     MLF_LOSS_SANDBOX,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
+#define MLF_STREAM_OUTSIDE UINT32_MAX /* number of who tells from outside the process */
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
 enum mlf_mark { MLF_MARK_POINT = 1, MLF_MARK_BEGIN, MLF_MARK_END };
 enum mlf_counter {

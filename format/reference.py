@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, NamedTuple
 
 from reference_items import (
-    ALIGNED_FUNCTIONS, Audit, BlockLayout, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
+    ALIGNED_FUNCTIONS, Audit, BlockLayout, CHILD_ENDS, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
     EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
     REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
 
@@ -277,6 +277,9 @@ class Trace:
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
         elif item.name == "EXEC":
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
+        elif item.name == "CHILD_END":
+            line.update(child_pid=values["pid"], how=CHILD_ENDS.get(values["how"], "unknown"),
+                        status=values["status"], core_dumped=bool(values["flags"] & 1))
         elif item.name == "BYPASS":
             line.update(why=values["why"], path=values["path"], target=values["target"])
         elif item.name == "COUNTERS":
@@ -315,7 +318,8 @@ class Trace:
 LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
-              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass"}
+              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
+              "CHILD_END": "child_end"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -38,6 +38,7 @@ MALLOC, REALLOC, FREE = 0, 2, 4
 CLOCKS = {1: "TSC", 2: "CNTVCT", 3: "CLOCK_MONOTONIC"}
 REASONS = {1: "no memory", 2: "sink full", 3: "sink gone", 4: "signal nesting", 5: "choice",
            6: "sandboxed"}
+CHILD_ENDS = {1: "exited", 2: "killed"}
 ENDS = {1: "exit", 2: "_exit", 3: "exec", 4: "abort", 5: "quick_exit"}
 MARKS = {1: "point", 2: "begin", 3: "end"}
 
@@ -422,6 +423,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                 ("path", "string"))),
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
+    0x2b: ("CHILD_END", "DE", fields(("time", "vu"), ("pid", "vu"), ("how", "vu"),
+                                     ("status", "vu"), ("flags", "vu"))),
 }
 
 

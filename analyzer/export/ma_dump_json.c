@@ -100,7 +100,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
-        [MLF_REC_BYPASS] = "bypass",
+        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_CHILD_END] = "child_end",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -132,6 +132,13 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
                 brief->exec.state);
         write_string(out, "path", brief->exec.path);
+        break;
+    case MLF_REC_CHILD_END:
+        fprintf(
+            out,
+            ",\"child_pid\":%" PRIu64 ",\"how\":\"%s\",\"status\":%" PRIu64 ",\"core_dumped\":%s",
+            brief->child_end.pid, ma_child_end_name(brief->child_end.how), brief->child_end.status,
+            brief->child_end.flags & MLF_CHILD_CORE ? "true" : "false");
         break;
     case MLF_REC_BYPASS:
         fprintf(out, ",\"why\":%" PRIu64, brief->bypass.why);

@@ -28,6 +28,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_FILLED] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
+    [MLF_REC_CHILD_END] = IN_DEFINITIONS | IN_EVENTS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -150,6 +151,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->exec.state = ma_cursor_vu(cursor);
         brief->exec.path = read_string(cursor);
         break;
+    case MLF_REC_CHILD_END:
+        brief->child_end.pid = ma_cursor_vu(cursor);
+        brief->child_end.how = ma_cursor_vu(cursor);
+        brief->child_end.status = ma_cursor_vu(cursor);
+        brief->child_end.flags = ma_cursor_vu(cursor);
+        break;
     case MLF_REC_BYPASS:
         brief->bypass.why = ma_cursor_vu(cursor);
         brief->bypass.path = read_string(cursor);
@@ -223,6 +230,15 @@ const char *ma_end_name(uint64_t how)
     static const char *const names[] = {
         [MLF_END_EXIT] = "exit",   [MLF_END__EXIT] = "_exit",           [MLF_END_EXEC] = "exec",
         [MLF_END_ABORT] = "abort", [MLF_END_QUICK_EXIT] = "quick_exit",
+    };
+    return NAME_OF(names, how);
+}
+
+const char *ma_child_end_name(uint64_t how)
+{
+    static const char *const names[] = {
+        [MLF_CHILD_EXITED] = "exited",
+        [MLF_CHILD_KILLED] = "killed",
     };
     return NAME_OF(names, how);
 }

@@ -86,6 +86,9 @@ struct ma_short_record {
             struct ma_bytes path;
         } exec;
         struct {
+            uint64_t pid, how, status, flags; /* enum mlf_child_end; MLF_CHILD_* */
+        } child_end;
+        struct {
             uint64_t why; /* enum mlf_bypass */
             struct ma_bytes path, target;
         } bypass;
@@ -110,6 +113,7 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 /* Names of a record's enumerations; "unknown" outside them. */
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
+const char *ma_child_end_name(uint64_t how);
 const char *ma_mark_name(uint64_t kind);
 const char *ma_clock_name(uint64_t clock);
 

@@ -82,10 +82,14 @@ struct ma_process {
     size_t n_node_at;
     struct ma_map node_of; /* of ids that are not dense: to index */
 
-    bool ended;
+    bool ended; /* by its own word */
     uint64_t end_time, end_how, end_status;
-    uint64_t last_time; /* of the latest event replayed, in ticks */
-    uint64_t watermark; /* stream layout: no event before it is to come */
+    struct {
+        bool told, killed, core;
+        uint64_t time, status; /* the signal, if killed */
+    } reaped;                  /* by that of who waited for it (ma_ending.h) */
+    uint64_t last_time;        /* of the latest event replayed, in ticks */
+    uint64_t watermark;        /* stream layout: no event before it is to come */
     bool unsettled; /* its PROCESS_END was the last that its definitions told: no SYNC followed */
     uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
     uint64_t counters[16];

@@ -14,6 +14,7 @@
 #include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_report_cut.h"
+#include "ma_report_ends.h"
 #include "ma_text.h"
 
 struct sayer {
@@ -284,64 +285,6 @@ static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
         SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
 }
 
-/* Processes of whose last events a stream may lack some: who is killed delivers no more,
- * and where a stream is cut between two pieces nothing else tells it. */
-static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
-{
-    const struct ma_reader *reader = &analysis->merge.reader;
-    return !analysis->ongoing && analysis->merge.finished && reader->layout == MLF_LAYOUT_STREAM &&
-           (!process->ended || (process->unsettled && reader->minor > 0));
-}
-
-static uint64_t count_unended(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < analysis->trace.n_processes; i++)
-        n += is_unended(analysis, analysis->trace.processes[i]);
-    return n;
-}
-
-#define UNENDED_SHOWN 5
-
-static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
-{
-    uint64_t n = count_unended(analysis);
-    if (n)
-        SAY(sayer,
-            "%s process%s no end in the trace: killed, or the trace is cut; what was last "
-            "may be missing. A file in place of a pipe keeps it.",
-            COUNT(n), n == 1 ? " has" : "es have");
-    unsigned shown = 0;
-    for (size_t i = 0; i < analysis->trace.n_processes && shown < UNENDED_SHOWN; i++) {
-        const struct ma_process *process = analysis->trace.processes[i];
-        if (!is_unended(analysis, process) || !process->known)
-            continue;
-        const char *program = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
-        shown++;
-        SAY(sayer, "  process %s%s%s", NAME(analysis, process), *program ? ", " : "", program);
-    }
-    if (shown && n > shown)
-        SAY(sayer, "  and %s more", COUNT(n - shown));
-}
-
-/* Processes of an input that is followed and has not ended: their end is to come. */
-static uint64_t count_running(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; analysis->ongoing && i < analysis->trace.n_processes; i++)
-        n += !analysis->trace.processes[i]->ended;
-    return n;
-}
-
-/* What runs casts no doubt on the numbers so far. */
-static void say_running(struct sayer *sayer, const struct ma_analysis *analysis)
-{
-    uint64_t n = count_running(analysis);
-    if (n)
-        SAY(sayer, "%s process%s still running, as far as the trace tells.", COUNT(n),
-            n == 1 ? " is" : "es are");
-}
-
 static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
 {
     if (audit->unknown_processes)
@@ -496,8 +439,9 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"changed_chunks", audit->changed_chunks},
         {"missing_chunks", audit->missing_chunks},
         {"duplicate_chunks", audit->duplicate_chunks},
-        {"unended_processes", count_unended(analysis)},
-        {"running_processes", count_running(analysis)},
+        {"unended_processes", ma_ends_unended(analysis)},
+        {"running_processes", ma_ends_running(analysis)},
+        {"silent_processes", ma_ends_silent(analysis)},
         {"unwritten_units", audit->unwritten_units},
         {"skipped_bytes", audit->skipped_bytes},
         {"frame_pointer_steps", count_guesses(analysis)},
@@ -596,12 +540,12 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_damage(&sayer, analysis);
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
-    say_unended(&sayer, analysis);
+    ma_ends_doubt(analysis, model, sayer.warnings);
     if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
         ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
     size_t doubts = sayer.warnings->n;
-    say_running(&sayer, analysis);
+    ma_ends_say(analysis, model, sayer.warnings);
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";

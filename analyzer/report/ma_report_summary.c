@@ -59,13 +59,14 @@ static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
                         struct ma_value *summary)
 {
     const struct ma_replay *books = ma_analysis_books(analysis);
-    uint64_t bytes = 0, blocks = 0, n = 0;
+    uint64_t bytes = 0, blocks = 0, n = 0, reaped = 0;
     for (size_t i = 0; i < books->n_accounts; i++) {
         const struct ma_account *account = books->accounts[i];
         if (!account || account->process->ended)
             continue;
         bytes += account->live_bytes;
         blocks += account->live_blocks;
+        reaped += account->process->reaped.told;
         n++;
     }
     ma_model_number(model, summary, "unended_bytes", NULL, MA_BYTES, bytes);
@@ -76,7 +77,10 @@ static void add_unended(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_format(model, summary, NULL, "  of these", "%s in %s alive in %s %s",
                     ma_human_bytes(a, bytes), ma_human_counted(b, blocks, "block"),
                     ma_human_counted(c, n, "process"),
-                    analysis->ongoing ? "still running" : "without an end in the trace");
+                    reaped == n         ? "that ended without a word"
+                    : reaped            ? "that ended without a word, or has no end in the trace"
+                    : analysis->ongoing ? "still running"
+                                        : "without an end in the trace");
 }
 
 static int build_summary(struct ma_analysis *analysis, struct ma_model *model)

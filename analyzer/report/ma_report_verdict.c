@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "ma_audit.h"
+#include "ma_ending.h"
+#include "ma_identity.h"
 #include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
@@ -208,6 +210,39 @@ static const char *sentence(struct ma_analysis *analysis, const struct ma_leaks 
     return buffer;
 }
 
+/* True if it ended by a signal that nobody sends to have a program end. */
+static bool is_crash(const struct ma_process *process)
+{
+    static const char *const orders[] = {"SIGHUP", "SIGINT", "SIGPIPE", "SIGTERM"};
+    const char *name = process->reaped.killed ? ma_signal_name(process->reaped.status) : "";
+    for (size_t i = 0; name && i < sizeof orders / sizeof *orders; i++)
+        if (!*name || !strcmp(name, orders[i]))
+            return false;
+    return true;
+}
+
+static void add_crashes(const struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *verdict)
+{
+    const struct ma_process *first = NULL;
+    char text[MA_ENDING_TEXT], command[MA_COMMAND_SIZE], name[MA_PROCESS_NAME], more[64] = "";
+    uint64_t n = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes; i++) {
+        if (!is_crash(analysis->trace.processes[i]))
+            continue;
+        first = first ? first : analysis->trace.processes[i];
+        n++;
+    }
+    ma_model_number(model, verdict, "crashed_processes", NULL, MA_COUNT, n);
+    if (!first)
+        return;
+    if (n > 1)
+        snprintf(more, sizeof more, ", and %s more by signals", COUNT(n - 1));
+    ma_model_format(model, verdict, NULL, "crashed", "process %s (%s) %s%s",
+                    ma_process_name(&analysis->trace, first, name),
+                    ma_report_command(first, true, command), ma_ending_text(first, text), more);
+}
+
 static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
@@ -244,6 +279,7 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_format(model, verdict, NULL, "not seen",
                         "%s that did not come from malloc: see the audit",
                         HUMAN(unseen->unseen.bytes));
+    add_crashes(analysis, model, verdict);
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }

@@ -26,7 +26,8 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
-MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
+MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS, CHILD_END = \
+    0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x2b
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -270,6 +271,11 @@ class ChunkWriter:
     def bypass(self, ticks: int, why: int, path: str, target: str) -> None:
         self.record(BYPASS, vu(ticks), vu(why), string(path.encode()), string(target.encode()))
         self.line("bypass", ticks, why=why, path=path, target=target)
+
+    def child_end(self, ticks: int, pid: int, how: str, status: int, core: bool = False) -> None:
+        self.record(CHILD_END, vu(ticks), vu(pid), vu({"exited": 1, "killed": 2}[how]),
+                    vu(status), vu(core))
+        self.line("child_end", ticks, child_pid=pid, how=how, status=status, core_dumped=core)
 
     def filled(self, of: "ChunkWriter", *, checksum: bool = False) -> int:
         """Say how far a chunk is filled by now; of version 1.3, with the checksum."""

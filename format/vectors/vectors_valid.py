@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from trace_writer import EVENTS, MAPPED, MEMORY, Definitions, Events, Trace, u64, vu
+from trace_writer import EVENTS, MAPPED, MEMORY, Definitions, Events, ProcessWriter, Trace, u64, vu
 from vectors_items import (EXE_BIAS, HEAP, LIBC_BIAS, SEGMENTS, addresses, flags, functions, nodes,
                            numbers, program, reallocs, stacks_and_sizes)
 
@@ -548,6 +548,64 @@ def bypassing() -> Trace:
     return trace
 
 
+def reaped() -> Trace:
+    """Version 1.3: ends of children that their parents tell of, in definitions and in events:
+    a signal, an exit without a word, one of a process that told its own, of a child left
+    behind, told by who adopted it; of another process that had the pid again, of an image that
+    was replaced, of nobody. And one that tells from outside of the process itself."""
+    trace = Trace(minor=3)
+    home = (4026531836, 500, 0xaa << 56)
+    node = 16
+
+    def begin(pid: int, key: int, start: int, parent_pid: int, birth: int) -> Definitions:
+        definitions = trace.process(pid, key=key).definitions(base_time=start)
+        definitions.process_record(start=start, parent_pid=parent_pid,
+                                   place=(home[0], birth, home[2]))
+        definitions.thread(1, pid, time=start)
+        definitions.module(1, EXE_BIAS, b"/usr/bin/example", flags=1)
+        definitions.node(1, 0x1040, parent=0)
+        return definitions
+
+    def block(process: ProcessWriter, time: int, size: int, *ends: tuple[int, str, int]) -> None:
+        events = process.events(1, time)
+        events.alloc(time, HEAP, size, node)
+        for end in ends:
+            events.process_end(*end, 0)
+        events.write()
+
+    root = begin(100, 1, 1, 1, 500)
+    root.write()
+    block(root.process, 2, 1000)
+    for key, (pid, start, parent, ends) in enumerate((
+            (101, 10, 100, ()),                     # killed
+            (102, 20, 100, ()),                     # silent
+            (103, 30, 100, ((32, "exit", 1),)),     # its own word
+            (104, 40, 103, ()),                     # left behind by 103
+            (105, 50, 999, ()),                     # of a parent that is not in the trace
+            (106, 60, 100, ((62, "exec", 3),)),     # replaced by what is not in the trace
+    ), 2):
+        child = begin(pid, key, start, parent, 500 + start)
+        child.write()
+        block(child.process, start + 1, 100 * key, *ends)
+    later = root.process.definitions(base_time=70)
+    later.child_end(70, 101, "killed", 11, True)
+    later.child_end(71, 102, "exited", 3)
+    later.child_end(72, 103, "exited", 0)
+    later.write()
+    events = root.process.events(1, 73)
+    events.child_end(73, 104, "killed", 9)
+    events.child_end(74, 105, "killed", 6)
+    events.child_end(75, 106, "killed", 11)
+    events.child_end(76, 107, "exited", 1)
+    events.child_end(77, 101, "exited", 5)
+    events.alloc(78, HEAP + 0x1000, 3000, node)
+    events.write()
+    outside = root.process.definitions(stream=0xffffffff, base_time=90)
+    outside.child_end(90, 100, "killed", 15)
+    outside.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
@@ -556,7 +614,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing,
+    "places": places, "bypassing": bypassing, "reaped": reaped,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -72,6 +72,8 @@ class Replay:
         self.pids: list[tuple[dict[str, Any], int]] = []    # records and orders, latest first
         self.ending: list[int] = []
         self.gone: set[int] = set()
+        self.told: dict[int, str] = {}          # how the process says it ends
+        self.reaped: dict[int, Any] = {}        # what another says of it
         self.peak = (0, 0)
         self.at_peak: list[Block] = []
         self.own_peaks: dict[int, tuple[int, int, list[Block]]] = {}
@@ -237,8 +239,32 @@ class Replay:
         self.sums["failed_calls"] += 1
 
     def on_process_end(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.told[process.order] = line["how"]
         if process.order not in self.ending:
             self.ending.append(process.order)
+
+    def on_child_end(self, time: int, process: Any, stream: int, line: Any) -> None:
+        """Whoever waits tells of the latest process with the pid, if it can be that one."""
+        waiter = process.record
+        found = None if waiter is None else next(
+            (of for of in self.pids if shares_pid({**waiter, "pid": line["child_pid"]}, of[0])),
+            None)
+        if found is None:
+            return
+        record, order = found
+        parent = next((of for other, of in self.pids
+                       if shares_pid({**record, "pid": record["parent_pid"]}, other)), None)
+        over = parent is not None and (parent in self.told or parent in self.reaped)
+        mine = record["pid"] == waiter["pid"] and (
+            0 in (record.get("birth", 0), waiter.get("birth", 0))
+            or record["birth"] == waiter["birth"])
+        if order in self.reaped or self.told.get(order) == "exec" or record["start"] > time \
+                or not (mine or record["pid"] != waiter["pid"]
+                        and (over or record["parent_pid"] == waiter["pid"])):
+            return
+        self.reaped[order] = line
+        if order not in self.ending:
+            self.ending.append(order)
 
     # --- results
 
