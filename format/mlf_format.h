@@ -113,6 +113,7 @@ enum {
     MLF_STOP_TIME = 8,
     MLF_STOP_REASON = 16, /* stored last; 0: not yet */
     MLF_STOP_ERRNO = 20,
+    MLF_STOP_LIMIT = 24, /* enum mlf_limit | what it is set to << 8 */
     MLF_STOP_ENTRY = 32,
 };
 enum mlf_loss {
@@ -122,6 +123,15 @@ enum mlf_loss {
     MLF_LOSS_SIGNAL,
     MLF_LOSS_CHOICE,
     MLF_LOSS_SANDBOX,
+};
+/* What a STOP met. */
+enum mlf_limit {
+    MLF_LIMIT_AS = 1,
+    MLF_LIMIT_DATA,
+    MLF_LIMIT_FSIZE,
+    MLF_LIMIT_MEMLOCK,
+    MLF_LIMIT_SPACE,
+    MLF_LIMIT_QUOTA,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 #define MLF_STREAM_OUTSIDE UINT32_MAX /* number of who tells from outside the process */

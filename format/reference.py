@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, NamedTuple
 
 from reference_items import (
-    ALIGNED_FUNCTIONS, Audit, BlockLayout, CHILD_ENDS, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
-    EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
-    REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
+    ALIGNED_FUNCTIONS, Audit, BlockLayout, CHILD_ENDS, Chunk, ChunkDecoder, DEFINITIONS,
+    DEPTH_MAX, ENDS, EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, LIMITS, MAPPED,
+    MARKS, MASK, REALLOC, REASONS, RECORDS, TRACE_HEADER, fields, find_chunks, hexadecimal)   # noqa: F401 (for tests)
 
 SUM_FACTOR = 0x9e3779b97f4a7c15
 UNFINISHED_MAX = 4096       # bytes behind its last item that a killed writer may leave in a chunk
@@ -267,6 +267,10 @@ class Trace:
         elif item.name == "STOP":
             line["reason"] = REASONS.get(values["reason"], "unknown")
             line["errno"] = values["errno"]
+            if values.get("limit"):
+                line.update({key: values[key] for key in ("limit_bytes", "held_bytes",
+                                                          "asked_bytes")},
+                            limit=LIMITS.get(values["limit"], "unknown"))
         elif item.name == "PROCESS_END":
             line["how"] = ENDS.get(values["how"], "unknown")
             line["status"] = values["status"]

@@ -87,15 +87,26 @@ static int trace_fd(void)
 }
 
 /* Above the limit of a file's size the kernel sends SIGXFSZ: not to be tried. */
-static bool is_allowed(uint64_t to)
+static bool is_allowed(uint64_t from, uint64_t to)
 {
-    return to <= lt_soft_limit(RLIMIT_FSIZE);
+    const uint64_t limit = lt_soft_limit(RLIMIT_FSIZE);
+    if (to > limit)
+        lt_limit_note(MLF_LIMIT_FSIZE, limit, from, to - from);
+    return to <= limit;
+}
+
+/* The file system's refusal to have the file go on from `from` to `to`. */
+static int note_refusal(int error, uint64_t from, uint64_t to)
+{
+    if (error == -ENOSPC || error == -EDQUOT)
+        lt_limit_note(error == -ENOSPC ? MLF_LIMIT_SPACE : MLF_LIMIT_QUOTA, 0, from, to - from);
+    return error;
 }
 
 static int write_zeros(int fd, uint64_t from, uint64_t to)
 {
     static const unsigned char zeros[4096];
-    if (!is_allowed(to))
+    if (!is_allowed(from, to))
         return -EFBIG;
     while (from < to) {
         size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
@@ -103,7 +114,7 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
         if (wrote == -EINTR)
             continue;
         if (wrote <= 0)
-            return wrote ? (int)wrote : -ENOSPC;
+            return note_refusal(wrote ? (int)wrote : -ENOSPC, from, to);
         from += (uint64_t)wrote;
     }
     return 0;
@@ -112,12 +123,12 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
 static int allocate(int fd, uint64_t from, uint64_t to)
 {
     long result;
-    if (!is_allowed(to))
+    if (!is_allowed(from, to))
         return -EFBIG;
     do
         result = lt_fallocate(fd, from, to - from);
     while (result == -EINTR);
-    return (int)result;
+    return note_refusal((int)result, from, to);
 }
 
 /* See that the file, now of this size, has space for [from, to), which is the
@@ -247,6 +258,7 @@ static void file_stopped(int reason, int error, bool told)
     unsigned char *table = sink.header,
                   cut[MLF_HDR_STOPS + MLF_STOP_ENTRY] __attribute__((aligned(8))) = {0};
     size_t size = (size_t)1 << sink.unit_log2;
+    const struct lt_limit met = lt_limit_met(reason);
     if (told && !sink.forsaken)
         return;
     if (sink.forsaken) {
@@ -264,6 +276,7 @@ static void file_stopped(int reason, int error, bool told)
             continue;
         mlf_put_u64(entry + MLF_STOP_TIME, lt_now());
         mlf_put_u32(entry + MLF_STOP_ERRNO, (uint32_t)error);
+        mlf_put_u64(entry + MLF_STOP_LIMIT, met.what | met.limit << 8);
         __atomic_store_n((uint32_t *)(void *)(entry + MLF_STOP_REASON), (uint32_t)reason,
                          __ATOMIC_RELEASE);
         if (sink.forsaken)
@@ -440,7 +453,7 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = unit;
-        error = !is_allowed(unit)             ? -EFBIG
+        error = !is_allowed(0, unit)          ? -EFBIG
                 : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
                                               : 0;
         if (!error && (uint64_t)st.st_size < unit)

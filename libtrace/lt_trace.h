@@ -108,8 +108,8 @@ struct lt_writer {
 /* Longest compact item with the slack that the codec may touch after it. */
 #define LT_ITEM_MAX 112
 /* Kept free behind the limit of every chunk, for a LOSS or STOP record. */
-#define LT_CHUNK_SLACK 64
-#define LT_STOP_MAX 32 /* longest STOP record, with its tag */
+#define LT_CHUNK_SLACK 96
+#define LT_STOP_MAX 52 /* longest STOP record, with its tag */
 
 /* The writing state of one thread at one nesting level. */
 struct lt_context {

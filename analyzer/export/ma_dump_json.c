@@ -119,6 +119,12 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     case MLF_REC_STOP:
         fprintf(out, ",\"reason\":\"%s\",\"errno\":%" PRIu64, ma_loss_name(brief->stop.reason),
                 brief->stop.error);
+        if (brief->stop.limit.what)
+            fprintf(out,
+                    ",\"limit\":\"%s\",\"limit_bytes\":%" PRIu64 ",\"held_bytes\":%" PRIu64
+                    ",\"asked_bytes\":%" PRIu64,
+                    ma_limit_name(brief->stop.limit.what), brief->stop.limit.limit,
+                    brief->stop.limit.held, brief->stop.limit.asked);
         break;
     case MLF_REC_MEMORY:
         fprintf(out, ",\"virtual\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"shared\":%" PRIu64,

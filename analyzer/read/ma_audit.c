@@ -67,6 +67,11 @@ uint64_t ma_audit_stop_errno(const struct ma_audit *audit)
     return audit->stops ? audit->stop_errno : audit->table_stops ? audit->table_errno : 0;
 }
 
+struct ma_limit ma_audit_stop_limit(const struct ma_audit *audit)
+{
+    return audit->stops ? audit->stop_limit : audit->table_limit;
+}
+
 bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size)
 {
     char skipped[160] = "";

@@ -135,6 +135,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
     case MLF_REC_STOP:
         brief->stop.reason = ma_cursor_vu(cursor);
         brief->stop.error = ma_cursor_vu(cursor);
+        if (cursor->failed || cursor->at == cursor->end)
+            break; /* before 1.3, or no limit was met */
+        brief->stop.limit.what = ma_cursor_vu(cursor);
+        brief->stop.limit.limit = ma_cursor_vu(cursor);
+        brief->stop.limit.held = ma_cursor_vu(cursor);
+        brief->stop.limit.asked = ma_cursor_vu(cursor);
         break;
     case MLF_REC_MEMORY:
         brief->memory.virtual_bytes = ma_cursor_vu(cursor);
@@ -241,6 +247,16 @@ const char *ma_child_end_name(uint64_t how)
         [MLF_CHILD_KILLED] = "killed",
     };
     return NAME_OF(names, how);
+}
+
+const char *ma_limit_name(uint64_t what)
+{
+    static const char *const names[] = {
+        [MLF_LIMIT_AS] = "RLIMIT_AS",       [MLF_LIMIT_DATA] = "RLIMIT_DATA",
+        [MLF_LIMIT_FSIZE] = "RLIMIT_FSIZE", [MLF_LIMIT_MEMLOCK] = "RLIMIT_MEMLOCK",
+        [MLF_LIMIT_SPACE] = "space",        [MLF_LIMIT_QUOTA] = "quota",
+    };
+    return NAME_OF(names, what);
 }
 
 const char *ma_mark_name(uint64_t kind)

@@ -17,6 +17,11 @@ struct ma_bytes {
     size_t size;
 };
 
+/* What a STOP met, in bytes; `what` 0: not told. */
+struct ma_limit {
+    uint64_t what, limit, held, asked; /* enum mlf_limit */
+};
+
 struct ma_segment {
     uint64_t address, size, offset, flags;
 };
@@ -66,6 +71,7 @@ struct ma_short_record {
         } sampling;
         struct {
             uint64_t reason, error;
+            struct ma_limit limit;
         } stop;
         struct {
             uint64_t virtual_bytes, resident, shared;
@@ -114,6 +120,7 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
 const char *ma_child_end_name(uint64_t how);
+const char *ma_limit_name(uint64_t what);
 const char *ma_mark_name(uint64_t kind);
 const char *ma_clock_name(uint64_t clock);
 

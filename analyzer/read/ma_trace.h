@@ -82,7 +82,8 @@ struct ma_process {
     size_t n_node_at;
     struct ma_map node_of; /* of ids that are not dense: to index */
 
-    bool ended; /* by its own word */
+    bool stopped; /* a STOP record was read: of its end it will tell nothing */
+    bool ended;   /* by its own word */
     uint64_t end_time, end_how, end_status;
     struct {
         bool told, killed, core;

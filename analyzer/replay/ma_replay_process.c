@@ -345,8 +345,10 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
     case MLF_REC_LOSS: return on_loss(replay->trace, process, brief);
     case MLF_REC_STOP:
         audit->stops++;
+        process->stopped = true;
         audit->stop_reason = brief->stop.reason;
         audit->stop_errno = brief->stop.error;
+        audit->stop_limit = brief->stop.limit;
         return 0;
     case MLF_REC_CLOCK:
         process->clock_ticks = brief->time;

@@ -88,7 +88,8 @@ static void say_ends(struct sayer *sayer, const struct ma_analysis *analysis)
 /* Of a mapped trace: what such a process did up to its end, if it had one, is there. */
 static bool is_silent(const struct ma_analysis *analysis, const struct ma_process *process)
 {
-    return !analysis->ongoing && analysis->merge.finished && process->known &&
+    const bool stopped = process->stopped || analysis->trace.audit.table_stops;
+    return !stopped && !analysis->ongoing && analysis->merge.finished && process->known &&
            analysis->merge.reader.layout == MLF_LAYOUT_MAPPED && !ma_process_is_over(process);
 }
 

@@ -248,9 +248,14 @@ class ChunkWriter:
         self.record(MEMORY, vu(ticks), vu(virtual), vu(resident), vu(shared))
         self.line("memory", ticks, virtual=virtual, resident=resident, shared=shared)
 
-    def stop(self, ticks: int, reason: str, number: int, errno: int) -> None:
-        self.record(STOP, vu(ticks), vu(number), vu(errno))
-        self.line("stop", ticks, reason=reason, errno=errno)
+    def stop(self, ticks: int, reason: str, number: int, errno: int,
+             met: tuple[int, str, int, int, int] | None = None) -> None:
+        """met: of version 1.3, number and name of a limit, what it is, was held, was asked."""
+        more = {} if met is None else {"limit": met[1], "limit_bytes": met[2],
+                                       "held_bytes": met[3], "asked_bytes": met[4]}
+        self.record(STOP, vu(ticks), vu(number), vu(errno),
+                    *(vu(v) for v in (met or ())[:1] + (met or ())[2:]))
+        self.line("stop", ticks, reason=reason, errno=errno, **more)
 
     def process_end(self, ticks: int, how: str, number: int, status: int) -> None:
         self.record(PROCESS_END, vu(ticks), vu(number), vu(status))

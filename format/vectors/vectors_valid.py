@@ -606,6 +606,28 @@ def reaped() -> Trace:
     return trace
 
 
+def limited() -> Trace:
+    """Version 1.3: stops that name the limit that was met, one not known yet among them."""
+    trace = Trace(minor=3)
+    for key, (reason, number, errno, met) in enumerate((
+            ("no memory", 1, 12, (1, "RLIMIT_AS", 200 << 20, 199 << 20, 2 << 20)),
+            ("no memory", 1, 12, (2, "RLIMIT_DATA", 100 << 20, 99 << 20, 3 << 20)),
+            ("sink full", 2, 27, (3, "RLIMIT_FSIZE", 1 << 20, 1 << 20, 4096)),
+            ("no memory", 1, 11, (4, "RLIMIT_MEMLOCK", 64 << 10, 0, 8192)),
+            ("sink full", 2, 28, (5, "space", 0, 12 << 20, 4 << 20)),
+            ("sink full", 2, 122, (6, "quota", 0, 0, 0)),
+            ("no memory", 1, 12, (77, "unknown", 5, 6, 7))), 1):
+        process = trace.process(10 + key, key=key)
+        definitions = process.definitions(base_time=10 * key)
+        definitions.process_record(start=10 * key)
+        definitions.thread(1, 10 + key, time=10 * key)
+        definitions.write()
+        events = process.events(1, 10 * key)
+        events.stop(10 * key + 1, reason, number, errno, met)
+        events.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
@@ -614,7 +636,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing, "reaped": reaped,
+    "places": places, "bypassing": bypassing, "reaped": reaped, "limited": limited,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }
