@@ -76,6 +76,7 @@ enum mlf_record {
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
     MLF_REC_CHILD_END = 0x2b,
+    MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -107,13 +108,14 @@ enum mlf_bypass {
     MLF_BYPASS_OWN,
     MLF_BYPASS_OTHER,
 };
+enum mlf_limit { MLF_LIMIT_GROUP = 1, MLF_LIMIT_MACHINE = 2 };
 /* An entry of the table of stops in a mapped trace's first unit. */
 enum {
     MLF_STOP_PROCESS = 0, /* 0: the entry is free */
     MLF_STOP_TIME = 8,
     MLF_STOP_REASON = 16, /* stored last; 0: not yet */
     MLF_STOP_ERRNO = 20,
-    MLF_STOP_LIMIT = 24, /* enum mlf_limit | what it is set to << 8 */
+    MLF_STOP_MET = 24, /* enum mlf_met | what it is set to << 8 */
     MLF_STOP_ENTRY = 32,
 };
 enum mlf_loss {
@@ -125,13 +127,13 @@ enum mlf_loss {
     MLF_LOSS_SANDBOX,
 };
 /* What a STOP met. */
-enum mlf_limit {
-    MLF_LIMIT_AS = 1,
-    MLF_LIMIT_DATA,
-    MLF_LIMIT_FSIZE,
-    MLF_LIMIT_MEMLOCK,
-    MLF_LIMIT_SPACE,
-    MLF_LIMIT_QUOTA,
+enum mlf_met {
+    MLF_MET_AS = 1,
+    MLF_MET_DATA,
+    MLF_MET_FSIZE,
+    MLF_MET_MEMLOCK,
+    MLF_MET_SPACE,
+    MLF_MET_QUOTA,
 };
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 #define MLF_STREAM_OUTSIDE UINT32_MAX /* number of who tells from outside the process */

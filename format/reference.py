@@ -286,6 +286,8 @@ class Trace:
                         status=values["status"], core_dumped=bool(values["flags"] & 1))
         elif item.name == "BYPASS":
             line.update(why=values["why"], path=values["path"], target=values["target"])
+        elif item.name == "LIMIT":
+            line.update(kind=values["kind"], bytes=values["bytes"])
         elif item.name == "COUNTERS":
             line["counters"] = values["counters"]
         return line
@@ -323,7 +325,7 @@ LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "r
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
               "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
-              "CHILD_END": "child_end"}
+              "CHILD_END": "child_end", "LIMIT": "limit"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -429,6 +429,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                  ("target", "string"))),
     0x2b: ("CHILD_END", "DE", fields(("time", "vu"), ("pid", "vu"), ("how", "vu"),
                                      ("status", "vu"), ("flags", "vu"))),
+    0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 
 

@@ -91,7 +91,7 @@ static bool is_allowed(uint64_t from, uint64_t to)
 {
     const uint64_t limit = lt_soft_limit(RLIMIT_FSIZE);
     if (to > limit)
-        lt_limit_note(MLF_LIMIT_FSIZE, limit, from, to - from);
+        lt_met_note(MLF_MET_FSIZE, limit, from, to - from);
     return to <= limit;
 }
 
@@ -99,7 +99,7 @@ static bool is_allowed(uint64_t from, uint64_t to)
 static int note_refusal(int error, uint64_t from, uint64_t to)
 {
     if (error == -ENOSPC || error == -EDQUOT)
-        lt_limit_note(error == -ENOSPC ? MLF_LIMIT_SPACE : MLF_LIMIT_QUOTA, 0, from, to - from);
+        lt_met_note(error == -ENOSPC ? MLF_MET_SPACE : MLF_MET_QUOTA, 0, from, to - from);
     return error;
 }
 
@@ -258,7 +258,7 @@ static void file_stopped(int reason, int error, bool told)
     unsigned char *table = sink.header,
                   cut[MLF_HDR_STOPS + MLF_STOP_ENTRY] __attribute__((aligned(8))) = {0};
     size_t size = (size_t)1 << sink.unit_log2;
-    const struct lt_limit met = lt_limit_met(reason);
+    const struct lt_met met = lt_met_of(reason);
     if (told && !sink.forsaken)
         return;
     if (sink.forsaken) {
@@ -276,7 +276,7 @@ static void file_stopped(int reason, int error, bool told)
             continue;
         mlf_put_u64(entry + MLF_STOP_TIME, lt_now());
         mlf_put_u32(entry + MLF_STOP_ERRNO, (uint32_t)error);
-        mlf_put_u64(entry + MLF_STOP_LIMIT, met.what | met.limit << 8);
+        mlf_put_u64(entry + MLF_STOP_MET, met.what | met.limit << 8);
         __atomic_store_n((uint32_t *)(void *)(entry + MLF_STOP_REASON), (uint32_t)reason,
                          __ATOMIC_RELEASE);
         if (sink.forsaken)

@@ -331,9 +331,9 @@ static enum lt_refusal drain(const struct lt_context *self, bool ending)
         return LT_REFUSED_DROP;
     }
     if (error == -ENOSPC || error == -EDQUOT)
-        lt_limit_note(error == -ENOSPC ? MLF_LIMIT_SPACE : MLF_LIMIT_QUOTA, 0, 0, 0);
+        lt_met_note(error == -ENOSPC ? MLF_MET_SPACE : MLF_MET_QUOTA, 0, 0, 0);
     if (error == -EFBIG)
-        lt_limit_note(MLF_LIMIT_FSIZE, lt_soft_limit(RLIMIT_FSIZE), 0, 0);
+        lt_met_note(MLF_MET_FSIZE, lt_soft_limit(RLIMIT_FSIZE), 0, 0);
     return error == 0                                                ? 0
            : error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? LT_REFUSED_FULL
                                                                      : LT_REFUSED_GONE;

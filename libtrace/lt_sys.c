@@ -71,22 +71,21 @@ uint64_t lt_soft_limit(int resource)
 
 /* Written by whoever is refused, which is rare; what two threads wrote at once is told as
  * it came. */
-static struct lt_limit met;
+static struct lt_met met;
 
-void lt_limit_note(int what, uint64_t limit, uint64_t held, uint64_t asked)
+void lt_met_note(int what, uint64_t limit, uint64_t held, uint64_t asked)
 {
-    met = (struct lt_limit){(uint64_t)what, limit, held, asked};
+    met = (struct lt_met){(uint64_t)what, limit, held, asked};
 }
 
-struct lt_limit lt_limit_met(int reason)
+struct lt_met lt_met_of(int reason)
 {
     const uint64_t what = met.what;
-    const bool of_memory =
-        what == MLF_LIMIT_AS || what == MLF_LIMIT_DATA || what == MLF_LIMIT_MEMLOCK;
+    const bool of_memory = what == MLF_MET_AS || what == MLF_MET_DATA || what == MLF_MET_MEMLOCK;
     return what && ((reason == MLF_LOSS_MEMORY && of_memory) ||
                     (reason == MLF_LOSS_SINK_FULL && !of_memory))
                ? met
-               : (struct lt_limit){0, 0, 0, 0};
+               : (struct lt_met){0, 0, 0, 0};
 }
 
 bool lt_memory_is_limited(void)
@@ -128,9 +127,9 @@ static bool leaves_room(uint64_t size)
         return true;
     page = (uint64_t)sysconf(_SC_PAGESIZE);
     if (all * page + size + ROOM > space)
-        lt_limit_note(MLF_LIMIT_AS, space, all * page, size + ROOM);
+        lt_met_note(MLF_MET_AS, space, all * page, size + ROOM);
     else if (of_data * page + size + ROOM > data)
-        lt_limit_note(MLF_LIMIT_DATA, data, of_data * page, size + ROOM);
+        lt_met_note(MLF_MET_DATA, data, of_data * page, size + ROOM);
     else
         return true;
     return false;
@@ -150,9 +149,9 @@ bool lt_memory_is_short(uint64_t size, uint64_t back)
         return false;
     page = (uint64_t)sysconf(_SC_PAGESIZE);
     if (is_short_of(space, all * page, size, back))
-        lt_limit_note(MLF_LIMIT_AS, space, all * page, size);
+        lt_met_note(MLF_MET_AS, space, all * page, size);
     else if (is_short_of(data, of_data * page, size, back + GRANULE))
-        lt_limit_note(MLF_LIMIT_DATA, data, of_data * page, size);
+        lt_met_note(MLF_MET_DATA, data, of_data * page, size);
     else
         return false;
     return true;
@@ -168,7 +167,7 @@ static uintptr_t map(size_t size, int flags, int fd, uint64_t offset)
         return 0;
     long at = lt_mmap(NULL, size, locked ? PROT_NONE : rights, flags, fd, offset);
     if (at == -EAGAIN) /* what is mapped is locked */
-        lt_limit_note(MLF_LIMIT_MEMLOCK, lt_soft_limit(RLIMIT_MEMLOCK), 0, size);
+        lt_met_note(MLF_MET_MEMLOCK, lt_soft_limit(RLIMIT_MEMLOCK), 0, size);
     if (at < 0 && at > -4096)
         return 0;
     if (locked) {

@@ -137,7 +137,7 @@ bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned cha
 unsigned char *lt_put_stop(unsigned char *to, uint64_t now, int reason, int error)
 {
     to = mlf_put_vu(to, now);
-    const struct lt_limit met = lt_limit_met(reason);
+    const struct lt_met met = lt_met_of(reason);
     to = mlf_put_vu(to, (uint64_t)reason);
     to = mlf_put_vu(to, (uint64_t)error);
     if (!met.what)

@@ -101,6 +101,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
         [MLF_REC_BYPASS] = "bypass",     [MLF_REC_CHILD_END] = "child_end",
+        [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -119,12 +120,12 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     case MLF_REC_STOP:
         fprintf(out, ",\"reason\":\"%s\",\"errno\":%" PRIu64, ma_loss_name(brief->stop.reason),
                 brief->stop.error);
-        if (brief->stop.limit.what)
+        if (brief->stop.met.what)
             fprintf(out,
                     ",\"limit\":\"%s\",\"limit_bytes\":%" PRIu64 ",\"held_bytes\":%" PRIu64
                     ",\"asked_bytes\":%" PRIu64,
-                    ma_limit_name(brief->stop.limit.what), brief->stop.limit.limit,
-                    brief->stop.limit.held, brief->stop.limit.asked);
+                    ma_met_name(brief->stop.met.what), brief->stop.met.limit, brief->stop.met.held,
+                    brief->stop.met.asked);
         break;
     case MLF_REC_MEMORY:
         fprintf(out, ",\"virtual\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"shared\":%" PRIu64,
@@ -145,6 +146,10 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
             ",\"child_pid\":%" PRIu64 ",\"how\":\"%s\",\"status\":%" PRIu64 ",\"core_dumped\":%s",
             brief->child_end.pid, ma_child_end_name(brief->child_end.how), brief->child_end.status,
             brief->child_end.flags & MLF_CHILD_CORE ? "true" : "false");
+        break;
+    case MLF_REC_LIMIT:
+        fprintf(out, ",\"kind\":%" PRIu64 ",\"bytes\":%" PRIu64, brief->limit.kind,
+                brief->limit.bytes);
         break;
     case MLF_REC_BYPASS:
         fprintf(out, ",\"why\":%" PRIu64, brief->bypass.why);

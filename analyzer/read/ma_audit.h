@@ -54,10 +54,10 @@ struct ma_audit {
     /* the program's side */
     uint64_t lost_events;
     uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
-    struct ma_limit stop_limit;
+    struct ma_met stop_met;
     /* The same of the table of stops: what reads the trace runs ahead of the replay. */
     uint64_t table_stops, table_reason, table_errno;
-    struct ma_limit table_limit;
+    struct ma_met table_met;
     uint64_t sampling_interval; /* bytes, 0: every call is in the trace */
     /* merge and replay */
     uint64_t late_events;     /* came after later ones of their process had been replayed */
@@ -94,6 +94,6 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
  * was met; 0 if it did not, or none. */
 uint64_t ma_audit_stop_reason(const struct ma_audit *audit);
 uint64_t ma_audit_stop_errno(const struct ma_audit *audit);
-struct ma_limit ma_audit_stop_limit(const struct ma_audit *audit); /* that was met */
+struct ma_met ma_audit_stop_met(const struct ma_audit *audit); /* that was met */
 
 #endif

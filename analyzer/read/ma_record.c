@@ -29,6 +29,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
     [MLF_REC_CHILD_END] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_LIMIT] = IN_DEFINITIONS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -137,10 +138,10 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->stop.error = ma_cursor_vu(cursor);
         if (cursor->failed || cursor->at == cursor->end)
             break; /* before 1.3, or no limit was met */
-        brief->stop.limit.what = ma_cursor_vu(cursor);
-        brief->stop.limit.limit = ma_cursor_vu(cursor);
-        brief->stop.limit.held = ma_cursor_vu(cursor);
-        brief->stop.limit.asked = ma_cursor_vu(cursor);
+        brief->stop.met.what = ma_cursor_vu(cursor);
+        brief->stop.met.limit = ma_cursor_vu(cursor);
+        brief->stop.met.held = ma_cursor_vu(cursor);
+        brief->stop.met.asked = ma_cursor_vu(cursor);
         break;
     case MLF_REC_MEMORY:
         brief->memory.virtual_bytes = ma_cursor_vu(cursor);
@@ -162,6 +163,10 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->child_end.how = ma_cursor_vu(cursor);
         brief->child_end.status = ma_cursor_vu(cursor);
         brief->child_end.flags = ma_cursor_vu(cursor);
+        break;
+    case MLF_REC_LIMIT:
+        brief->limit.kind = ma_cursor_vu(cursor);
+        brief->limit.bytes = ma_cursor_vu(cursor);
         break;
     case MLF_REC_BYPASS:
         brief->bypass.why = ma_cursor_vu(cursor);
@@ -249,12 +254,12 @@ const char *ma_child_end_name(uint64_t how)
     return NAME_OF(names, how);
 }
 
-const char *ma_limit_name(uint64_t what)
+const char *ma_met_name(uint64_t what)
 {
     static const char *const names[] = {
-        [MLF_LIMIT_AS] = "RLIMIT_AS",       [MLF_LIMIT_DATA] = "RLIMIT_DATA",
-        [MLF_LIMIT_FSIZE] = "RLIMIT_FSIZE", [MLF_LIMIT_MEMLOCK] = "RLIMIT_MEMLOCK",
-        [MLF_LIMIT_SPACE] = "space",        [MLF_LIMIT_QUOTA] = "quota",
+        [MLF_MET_AS] = "RLIMIT_AS",       [MLF_MET_DATA] = "RLIMIT_DATA",
+        [MLF_MET_FSIZE] = "RLIMIT_FSIZE", [MLF_MET_MEMLOCK] = "RLIMIT_MEMLOCK",
+        [MLF_MET_SPACE] = "space",        [MLF_MET_QUOTA] = "quota",
     };
     return NAME_OF(names, what);
 }

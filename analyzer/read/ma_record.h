@@ -18,8 +18,8 @@ struct ma_bytes {
 };
 
 /* What a STOP met, in bytes; `what` 0: not told. */
-struct ma_limit {
-    uint64_t what, limit, held, asked; /* enum mlf_limit */
+struct ma_met {
+    uint64_t what, limit, held, asked; /* enum mlf_met */
 };
 
 struct ma_segment {
@@ -71,7 +71,7 @@ struct ma_short_record {
         } sampling;
         struct {
             uint64_t reason, error;
-            struct ma_limit limit;
+            struct ma_met met;
         } stop;
         struct {
             uint64_t virtual_bytes, resident, shared;
@@ -94,6 +94,9 @@ struct ma_short_record {
         struct {
             uint64_t pid, how, status, flags; /* enum mlf_child_end; MLF_CHILD_* */
         } child_end;
+        struct {
+            uint64_t kind, bytes; /* enum mlf_limit */
+        } limit;
         struct {
             uint64_t why; /* enum mlf_bypass */
             struct ma_bytes path, target;
@@ -120,7 +123,7 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
 const char *ma_child_end_name(uint64_t how);
-const char *ma_limit_name(uint64_t what);
+const char *ma_met_name(uint64_t what);
 const char *ma_mark_name(uint64_t kind);
 const char *ma_clock_name(uint64_t clock);
 

@@ -128,6 +128,7 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_bytes -= account->live_bytes - account->retired_bytes;
     replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
+    account->last_resident = account->resident;
     account->resident = 0;
     /* Thousands of children end so; one may come back. */
     if (!account->heap.count)
@@ -348,7 +349,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         process->stopped = true;
         audit->stop_reason = brief->stop.reason;
         audit->stop_errno = brief->stop.error;
-        audit->stop_limit = brief->stop.limit;
+        audit->stop_met = brief->stop.met;
         return 0;
     case MLF_REC_CLOCK:
         process->clock_ticks = brief->time;
@@ -360,11 +361,17 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         note_unseen(replay, account, brief->memory.resident, brief->memory.shared);
         replay->resident += brief->memory.resident - account->resident;
         account->resident = brief->memory.resident;
+        account->private_resident = excess(brief->memory.resident, brief->memory.shared);
+        account->sampled_live = account->live_bytes;
         replay->has_resident = true;
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
     case MLF_REC_CHILD_END: return on_child_end(replay, process, brief);
+    case MLF_REC_LIMIT:
+        account->limit_kind = brief->limit.kind;
+        account->limit_bytes = brief->limit.bytes;
+        return 0;
     case MLF_REC_BYPASS: return ma_trace_add_bypass(replay->trace, brief);
     case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;
     default: return 0;

@@ -126,24 +126,24 @@ static const char *reason_in_words(uint64_t reason)
 
 /* Say which limit was met, how far it was used, and how it is raised. Returns false if the
  * trace does not tell. */
-static bool say_limit(struct sayer *sayer, const struct ma_limit *met)
+static bool say_limit(struct sayer *sayer, const struct ma_met *met)
 {
     static const struct {
         const char *what, *remedy;
     } words[] = {
-        [MLF_LIMIT_AS] = {"the limit of address space (RLIMIT_AS)",
-                          "raise it for the run: ulimit -v unlimited"},
-        [MLF_LIMIT_DATA] = {"the limit of data (RLIMIT_DATA)",
-                            "raise it for the run: ulimit -d unlimited"},
-        [MLF_LIMIT_FSIZE] = {"the limit of a file's size (RLIMIT_FSIZE)",
-                             "raise it for the run, ulimit -f unlimited, or trace less by "
-                             "MLOG_COMPRESS=zstd"},
-        [MLF_LIMIT_MEMLOCK] = {"the limit of locked memory (RLIMIT_MEMLOCK)",
-                               "raise it for the run: ulimit -l unlimited"},
-        [MLF_LIMIT_SPACE] = {"the file system of the trace is full",
-                             "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
-        [MLF_LIMIT_QUOTA] = {"the quota of disk space",
-                             "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
+        [MLF_MET_AS] = {"the limit of address space (RLIMIT_AS)",
+                        "raise it for the run: ulimit -v unlimited"},
+        [MLF_MET_DATA] = {"the limit of data (RLIMIT_DATA)",
+                          "raise it for the run: ulimit -d unlimited"},
+        [MLF_MET_FSIZE] = {"the limit of a file's size (RLIMIT_FSIZE)",
+                           "raise it for the run, ulimit -f unlimited, or trace less by "
+                           "MLOG_COMPRESS=zstd"},
+        [MLF_MET_MEMLOCK] = {"the limit of locked memory (RLIMIT_MEMLOCK)",
+                             "raise it for the run: ulimit -l unlimited"},
+        [MLF_MET_SPACE] = {"the file system of the trace is full",
+                           "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
+        [MLF_MET_QUOTA] = {"the quota of disk space",
+                           "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
     };
     char limit[MA_HUMAN_SIZE + 8] = "", used[2 * MA_HUMAN_SIZE + 48] = "";
     char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
@@ -160,7 +160,7 @@ static bool say_limit(struct sayer *sayer, const struct ma_limit *met)
 }
 
 /* Say what to do about a recording that stopped. */
-static void say_remedy(struct sayer *sayer, uint64_t reason, const struct ma_limit *met)
+static void say_remedy(struct sayer *sayer, uint64_t reason, const struct ma_met *met)
 {
     if (say_limit(sayer, met))
         return;
@@ -213,7 +213,7 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     if (reason)
         SAY(sayer, "Recording stopped before the program's end: %s%s%s.", reason_in_words(reason),
             error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
-    const struct ma_limit met = ma_audit_stop_limit(audit);
+    const struct ma_met met = ma_audit_stop_met(audit);
     say_remedy(sayer, reason, &met);
     if (audit->sampling_interval)
         SAY(sayer,
@@ -507,14 +507,14 @@ static void add_losses(struct ma_model *model, struct ma_value *object,
     }
 }
 
-static void add_limit(struct ma_model *model, struct ma_value *object, struct ma_limit met)
+static void add_limit(struct ma_model *model, struct ma_value *object, struct ma_met met)
 {
     if (!met.what) {
         ma_model_null(model, object, "stopped_by");
         return;
     }
     struct ma_value *by = ma_model_object(model, object, "stopped_by", NULL, MA_FIELDS);
-    ma_model_text(model, by, "limit", NULL, ma_limit_name(met.what));
+    ma_model_text(model, by, "limit", NULL, ma_met_name(met.what));
     ma_model_number(model, by, "limit_bytes", NULL, MA_BYTES, met.limit);
     ma_model_number(model, by, "held_bytes", NULL, MA_BYTES, met.held);
     ma_model_number(model, by, "asked_bytes", NULL, MA_BYTES, met.asked);
@@ -556,7 +556,7 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
                   audit->input_problem[0] ? audit->input_problem : NULL);
     uint64_t reason = ma_audit_stop_reason(audit);
     ma_model_text(model, object, "stopped", NULL, reason ? ma_loss_name(reason) : NULL);
-    add_limit(model, object, ma_audit_stop_limit(audit));
+    add_limit(model, object, ma_audit_stop_met(audit));
     if (audit->sampling_interval)
         ma_model_number(model, object, "sampling_interval", NULL, MA_BYTES,
                         audit->sampling_interval);
