@@ -68,6 +68,7 @@ enum mlf_record {
     MLF_REC_SYNC = 0x0a,
     MLF_REC_SAMPLING = 0x0b,
     MLF_REC_STOP = 0x0c,
+    MLF_REC_TAKEN_OVER = 0x0d,
     MLF_REC_OPTIONAL = 0x20, /* first tag of the optional records */
     MLF_REC_MEMORY = 0x20,
     MLF_REC_MARK = 0x21,

@@ -140,6 +140,7 @@ class Trace:
             self.processes.setdefault(chunk.process, Process(chunk.process, len(self.processes)))
         # In a mapped trace a definition may stand behind the event that needs it.
         self.items: dict[int, list[Item]] = {chunk.offset: [] for chunk in self.chunks}
+        self.streams: dict[tuple[int, int, int], int] = {}      # of chunks that come in pieces
         self.fill = Fill()
         self.decode_all(DEFINITIONS)
         self.decode_all(EVENTS)
@@ -230,6 +231,17 @@ class Trace:
             0 not in (a := [p.record.get(key, 0) for p in (first, process)]) and a[0] != a[1]
             for key in ("pid_namespace", "machine"))
 
+    def of_streams(self, chunk: Chunk) -> Iterator[tuple[int, Item]]:
+        """The items of a chunk, each with the stream it is of: one chunk may be of several
+        threads, one after another."""
+        stream = chunk.stream if chunk.position == 0 else self.streams.get(chunk.key(),
+                                                                           chunk.stream)
+        for item in self.items[chunk.offset]:
+            if item.name == "TAKEN_OVER":
+                stream = item.fields["stream"]
+            yield stream, item
+        self.streams[chunk.key()] = stream
+
     # Output lines.
 
     def line(self, process: Process, stream: int, item: Item) -> Event | None:
@@ -299,8 +311,8 @@ class Trace:
             process = self.processes[chunk.process]
             # Timed records of definitions chunks make streams of their own.
             key = process.order, chunk.stream, -chunk.kind
-            for item in self.items[chunk.offset]:
-                line = self.line(process, chunk.stream, item)
+            for stream, item in self.of_streams(chunk):
+                line = self.line(process, stream, item)
                 if line is not None:
                     heads.setdefault(key, deque()).append(line)
         while heads:

@@ -417,6 +417,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x0c: ("STOP", "DE", fields(("time", "vu"), ("reason", "vu"), ("errno", "vu"),
                                 later=(("limit", "vu"), ("limit_bytes", "vu"),
                                        ("held_bytes", "vu"), ("asked_bytes", "vu")))),
+    0x0d: ("TAKEN_OVER", "E", fields(("stream", "vu"))),
     0x20: ("MEMORY", "DE", fields(("time", "vu"), ("virtual", "vu"), ("resident", "vu"),
                                   ("shared", "vu"))),
     0x21: ("MARK", "E", fields(("time", "vu"), ("kind", "vu"), ("name", "string"))),

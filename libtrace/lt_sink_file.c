@@ -40,6 +40,7 @@
 #define WARM_MIN (16u << 10)
 #define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */
 #define DEFINITIONS_CHUNK_MAX_LOG2 4
+#define HANDED_ON_MAX (16u << 10)
 
 static struct {
     struct lt_file file;
@@ -329,6 +330,7 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
     give_up_chunk(writer);
     if (writer->stream != writer->context->stream) {
         writer->sequence = 0;
+        writer->context->stamp_anew = 1; /* the rest of its events are in another's chunk */
         __atomic_store_n(&writer->stream, writer->context->stream, __ATOMIC_RELEASE);
     }
     writer->size = size;
@@ -361,15 +363,19 @@ static void file_flush(struct lt_context *self)
         lt_stop(NULL, forsake(), 0);
 }
 
-/* The chunk of definitions stays for the next thread that gets the context: its records
- * name their streams, and a thread that lives for one request would leave it empty. */
+/* The chunks stay for the next thread that gets the context, since a thread that lives
+ * for one request would leave them empty: records of definitions name their streams, and
+ * events go on behind a TAKEN_OVER record. Not large ones of events: their checksum is made
+ * at each thread's end, and they take address space. */
 static void file_release(struct lt_context *context)
 {
     file_flush(context);
-    if (lt_page.active == LT_ACTIVE)
+    const bool active = lt_page.active == LT_ACTIVE;
+    if (active)
         lt_fill_say_own(context, false);
-    give_up_chunk(&context->events);
-    if (lt_page.active != LT_ACTIVE)
+    if (!active || context->events.size > HANDED_ON_MAX)
+        give_up_chunk(&context->events);
+    if (!active)
         give_up_chunk(&context->definitions);
 }
 

@@ -22,6 +22,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_SYNC] = IN_DEFINITIONS,
     [MLF_REC_SAMPLING] = IN_DEFINITIONS,
     [MLF_REC_STOP] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_TAKEN_OVER] = IN_EVENTS,
     [MLF_REC_MEMORY] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_MARK] = IN_EVENTS,
     [MLF_REC_COUNTERS] = IN_DEFINITIONS | IN_EVENTS,
@@ -107,6 +108,7 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->module_end.id = ma_cursor_vu(cursor);
         brief->time = ma_cursor_vu(cursor);
         return;
+    case MLF_REC_TAKEN_OVER: brief->taken_over.stream = ma_cursor_vu(cursor); return;
     case MLF_REC_SAMPLING: brief->sampling.interval = ma_cursor_vu(cursor); return;
     case MLF_REC_FILLED:
         brief->filled.stream = ma_cursor_vu(cursor);

@@ -70,6 +70,9 @@ struct ma_short_record {
             uint64_t interval;
         } sampling;
         struct {
+            uint64_t stream;
+        } taken_over;
+        struct {
             uint64_t reason, error;
             struct ma_met met;
         } stop;

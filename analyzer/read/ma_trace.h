@@ -48,6 +48,7 @@ struct ma_node {
 };
 
 struct ma_process;
+struct ma_feed;
 
 struct ma_stream {
     struct ma_process *process;
@@ -67,8 +68,9 @@ struct ma_process {
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
     bool namespaces;           /* its pid is that of another in another pid namespace, too, ... */
-    bool machines;  /* ... or of another machine, or boot; told of the pid's first process */
-    bool elsewhere; /* its pid is that of another in another place, which appeared first */
+    bool machines;         /* ... or of another machine, or boot; told of the pid's first process */
+    bool elsewhere;        /* its pid is that of another in another place, which appeared first */
+    struct ma_feed *feeds; /* the merge's, of its chunks */
     uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 

@@ -25,7 +25,7 @@ FUNCTIONS = ["malloc", "calloc", "realloc", "reallocarray", "free", "memalign", 
 ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
-    SAMPLING, STOP = range(1, 13)
+    SAMPLING, STOP, TAKEN_OVER = range(1, 14)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
 CHILD_END, LIMIT = 0x2b, 0x2d
 
@@ -182,7 +182,7 @@ class ChunkWriter:
     def __init__(self, process: ProcessWriter, stream: int, base_time: int):
         self.process = process
         self.trace = process.trace
-        self.stream = stream
+        self.stream = self.of_stream = stream
         self.base_time = base_time
         key = (stream, self.kind)
         self.sequence = process.sequences.get(key, -1) + 1
@@ -204,7 +204,7 @@ class ChunkWriter:
         line = {"type": type, "ticks": ticks}
         if "begin_ticks" in values:
             line["begin_ticks"] = values.pop("begin_ticks")
-        line.update(pid=self.process.pid, stream=self.stream)
+        line.update(pid=self.process.pid, stream=self.of_stream)
         if self.process.elsewhere:
             line["process"] = self.process.order
         line.update((name, value) for name, value in values.items() if value is not None)
@@ -400,6 +400,11 @@ class Events(ChunkWriter):
         self.addresses: deque[int] = deque(maxlen=256)      # newest first
         self.stacks: deque[tuple[int, int]] = deque(maxlen=256)
         self.explicit_stack = 0
+
+    def taken_over(self, stream: int) -> int:
+        """Of version 1.3: from here on the chunk is another thread's."""
+        self.of_stream = stream
+        return self.record(TAKEN_OVER, vu(stream))
 
     def delta(self, time: int) -> bytes:
         assert time >= self.time

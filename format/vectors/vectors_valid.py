@@ -437,6 +437,44 @@ def checked() -> Trace:
     return trace
 
 
+def taken_over() -> Trace:
+    """Version 1.3: a chunk that three threads have one after another, a block that the first
+    made and the second frees; then a chunk of the third one's own. The same in pieces is in
+    taken-over-pieces."""
+    return takes_over(Trace(MAPPED, minor=3), lambda chunk: None)
+
+
+def takes_over(trace: Trace, deliver: Callable[[Events], object]) -> Trace:
+    process, definitions = program(trace)
+    for stream in (2, 3, 4):
+        definitions.thread(stream, 1000 + stream, time=10 * stream, name=b"request")
+        definitions.thread_end(stream, 10 * stream + 9)
+    if trace.layout != MAPPED:
+        definitions.write()
+    chunk = process.events(2, 20)
+    chunk.alloc(21, HEAP, 2000, 17)
+    chunk.alloc(22, HEAP + 0x1000, 2001, 18)
+    deliver(chunk)
+    chunk.taken_over(3)
+    chunk.free(30, HEAP)
+    deliver(chunk)
+    chunk.alloc(31, HEAP, 3000, 18)
+    chunk.taken_over(4)
+    chunk.alloc(40, HEAP + 0x2000, 4000, 17)
+    chunk.free(41, HEAP + 0x1000)
+    last = process.events(4, 42)
+    if trace.layout == MAPPED:
+        last.filled(chunk, checksum=True)
+    last.alloc(43, HEAP + 0x3000, 4001, 18)
+    last.free(44, HEAP)
+    if trace.layout == MAPPED:
+        definitions.filled(last, checksum=True)
+        definitions.write()
+    chunk.write()
+    last.write()
+    return trace
+
+
 def filled() -> Trace:
     """A mapped trace of version 1.1 whose chunks tell how far others are filled: the one before,
     and at the end of a thread and of the program its last ones, a thread's that goes on among
@@ -653,7 +691,8 @@ VALID: dict[str, Callable[[], Trace]] = {
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
     "places": places, "bypassing": bypassing, "limited": limited, "reaped": reaped,
-    "refused": refused,
+    "refused": refused, "taken-over": taken_over,
+    "taken-over-pieces": lambda: takes_over(Trace(minor=3), Events.write),
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

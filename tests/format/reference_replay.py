@@ -28,18 +28,18 @@ def operations(trace: reference.Trace):
     for chunk in trace.chunks:
         process = trace.processes[chunk.process]
         queue = heads.setdefault((process.order, chunk.stream, -chunk.kind), deque())
-        for item in trace.items[chunk.offset]:
+        for stream, item in trace.of_streams(chunk):
             if item.name == "PROCESS" and item.fields is process.record:
                 how = "fork" if process.record["how"] == 1 else "start"
                 time = process.record["fork_time" if how == "fork" else "start"]
-                queue.append((time, how, process, chunk.stream, process.record))
+                queue.append((time, how, process, stream, process.record))
                 continue
-            line = trace.line(process, chunk.stream, item)
+            line = trace.line(process, stream, item)
             if line is None:
                 continue
             if line["type"] == "realloc":
-                queue.append((line["begin_ticks"], "begin", process, chunk.stream, line))
-            queue.append((line["ticks"], line["type"], process, chunk.stream, line))
+                queue.append((line["begin_ticks"], "begin", process, stream, line))
+            queue.append((line["ticks"], line["type"], process, stream, line))
     heads = {key: queue for key, queue in heads.items() if queue}
     while heads:
         key = min(heads, key=lambda k: (heads[k][0][0], RANKS.get(heads[k][0][1], 2), *k))
