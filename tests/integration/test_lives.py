@@ -92,7 +92,7 @@ def test_threads_of_one_request_share_their_definitions(tmp_path, end):
     assert report["summary"]["calls"]["malloc"] >= count
     claimed = struct.unpack_from("<Q", path.read_bytes()[:64], 40)[0]
     assert claimed < count // 10
-    served = [t for t in report["threads"] if t["allocated_bytes"] == 123 * 8]
+    served = [t for t in report["threads"]["threads"] if t["allocated_bytes"] == 123 * 8]
     assert [t["allocations"] for t in served] == [1] * count
     assert sum(t["frees"] for t in served) == count - count // 10
     assert len({t["tid"] for t in served}) == count
