@@ -273,7 +273,7 @@ static void thread_ended(void *memory)
         if (t->nested)
             say_stream_end(t->nested);
         lt_sink->release(&t->main);
-        if (t->nested)
+        if (t->nested && t->nested->announced == lt_process.key) /* this thread used it */
             lt_sink->release(t->nested);
     }
     t->main.busy = 0;

@@ -38,6 +38,8 @@ void ma_merge_free(struct ma_merge *merge)
 {
     for (size_t i = 0; i < merge->n_feeds; i++)
         ma_feed_free(merge->feeds[i]);
+    for (size_t i = 0; merge->trace && i < merge->trace->n_processes; i++)
+        merge->trace->processes[i]->feeds = NULL;
     free(merge->feeds);
     free(merge->ready);
     free(merge->pending);
