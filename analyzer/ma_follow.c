@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ma_ending.h"
 #include "ma_output.h"
 #include "ma_nothing.h"
 #include "ma_report.h"
@@ -145,8 +146,8 @@ static bool is_over(struct follow *follow, const struct ma_analysis *analysis)
     const struct ma_trace *trace = &analysis->trace;
     bool ended = trace->n_processes > 0, sure = true;
     for (size_t i = 0; i < trace->n_processes; i++) {
-        ended &= trace->processes[i]->ended;
-        sure &= trace->processes[i]->end_how != MLF_END_EXEC;
+        ended &= ma_process_is_over(trace->processes[i]);
+        sure &= trace->processes[i]->end_how != MLF_END_EXEC || trace->processes[i]->reaped.told;
     }
     bool over = ended && (sure || (follow->ended && follow->chunks == analysis->merge.chunks));
     follow->ended = ended;
@@ -173,7 +174,7 @@ static uint64_t own_namespace(void)
     return stat("/proc/self/ns/pid", &status) == 0 ? (uint64_t)status.st_ino : 0;
 }
 
-/* True if a process lives that has no PROCESS_END in the trace: one that closed
+/* True if a process lives of whose end the trace does not tell: one that closed
  * every descriptor opens the file again when it has something to write. Pids of
  * another namespace would be those of other processes here. */
 static bool has_living(const struct ma_trace *trace)
@@ -184,7 +185,7 @@ static bool has_living(const struct ma_trace *trace)
         const struct ma_process *process = trace->processes[i];
         const uint64_t there = process->record.pid_namespace;
         pid_t pid = here && there && here != there ? 0 : (pid_t)ma_process_pid(process);
-        living = !process->ended && pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+        living = !ma_process_is_over(process) && pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
     }
     return living;
 }

@@ -11,6 +11,7 @@
 #include "mc_commands.h"
 #include "mc_doctor.h"
 #include "mc_elf.h"
+#include "mc_ending.h"
 #include "mc_job.h"
 #include "mc_options.h"
 #include "mc_trace.h"
@@ -211,6 +212,8 @@ static int finish(struct request *request, struct mc_job *job, pid_t analyser)
             unlink(trace->path);
         return view->n_fail_on > 0;
     }
+    if (trace->made)
+        mc_ending_append(trace->path, job);
     view->trace = trace->path;
     view->growing = mc_trace_is_written(trace->path);
     return mc_view_end(view);

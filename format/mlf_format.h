@@ -68,6 +68,7 @@ enum mlf_record {
     MLF_REC_SYNC = 0x0a,
     MLF_REC_SAMPLING = 0x0b,
     MLF_REC_STOP = 0x0c,
+    MLF_REC_TAKEN_OVER = 0x0d,
     MLF_REC_OPTIONAL = 0x20, /* first tag of the optional records */
     MLF_REC_MEMORY = 0x20,
     MLF_REC_MARK = 0x21,
@@ -76,6 +77,7 @@ enum mlf_record {
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
     MLF_REC_WINDOW = 0x28,
+    MLF_REC_CHILD_END = 0x2b,
     MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
@@ -100,6 +102,8 @@ enum mlf_process_end {
     MLF_END_QUICK_EXIT,
 };
 enum { MLF_EXEC_NO_TRACE = 1, MLF_EXEC_NO_LIBRARY = 2, MLF_EXEC_FAILED = 4 };
+enum mlf_child_end { MLF_CHILD_EXITED = 1, MLF_CHILD_KILLED = 2 };
+enum { MLF_CHILD_CORE = 1 };
 enum mlf_bypass {
     MLF_BYPASS_DEEPBIND = 1,
     MLF_BYPASS_NAMESPACE,
@@ -113,6 +117,7 @@ enum {
     MLF_STOP_TIME = 8,
     MLF_STOP_REASON = 16, /* stored last; 0: not yet */
     MLF_STOP_ERRNO = 20,
+    MLF_STOP_MET = 24, /* enum mlf_met | what it is set to << 8 */
     MLF_STOP_ENTRY = 32,
 };
 enum mlf_loss {
@@ -124,7 +129,17 @@ enum mlf_loss {
     MLF_LOSS_SANDBOX,
     MLF_LOSS_ASKED,
 };
+/* What a STOP met. */
+enum mlf_met {
+    MLF_MET_AS = 1,
+    MLF_MET_DATA,
+    MLF_MET_FSIZE,
+    MLF_MET_MEMLOCK,
+    MLF_MET_SPACE,
+    MLF_MET_QUOTA,
+};
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
+#define MLF_STREAM_OUTSIDE UINT32_MAX /* number of who tells from outside the process */
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
 enum mlf_window { MLF_WINDOW_PAUSE = 1, MLF_WINDOW_RESUME };
 enum mlf_window_by { MLF_WINDOW_START = 1, MLF_WINDOW_FORK, MLF_WINDOW_CTL, MLF_WINDOW_API };

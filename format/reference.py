@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, NamedTuple
 
 from reference_items import (
-    ALIGNED_FUNCTIONS, Audit, BlockLayout, Chunk, ChunkDecoder, DEFINITIONS, DEPTH_MAX, ENDS,
-    EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, MAPPED, MARKS, MASK, REALLOC,
-    REASONS, RECORDS, TRACE_HEADER, WINDOWS, WINDOWS_BY, fields, find_chunks,
+    ALIGNED_FUNCTIONS, Audit, BlockLayout, CHILD_ENDS, Chunk, ChunkDecoder, DEFINITIONS,
+    DEPTH_MAX, ENDS, EVENTS, Event, FIRST_NODE, FREE, FUNCTIONS, FormatError, Item, LIMITS, MAPPED,
+    MARKS, MASK, REALLOC, REASONS, RECORDS, TRACE_HEADER, WINDOWS, WINDOWS_BY, fields, find_chunks,
     hexadecimal)   # noqa: F401 (for tests)
 
 SUM_FACTOR = 0x9e3779b97f4a7c15
@@ -141,6 +141,7 @@ class Trace:
             self.processes.setdefault(chunk.process, Process(chunk.process, len(self.processes)))
         # In a mapped trace a definition may stand behind the event that needs it.
         self.items: dict[int, list[Item]] = {chunk.offset: [] for chunk in self.chunks}
+        self.streams: dict[tuple[int, int, int], int] = {}      # of chunks that come in pieces
         self.fill = Fill()
         self.decode_all(DEFINITIONS)
         self.decode_all(EVENTS)
@@ -231,6 +232,17 @@ class Trace:
             0 not in (a := [p.record.get(key, 0) for p in (first, process)]) and a[0] != a[1]
             for key in ("pid_namespace", "machine"))
 
+    def of_streams(self, chunk: Chunk) -> Iterator[tuple[int, Item]]:
+        """The items of a chunk, each with the stream it is of: one chunk may be of several
+        threads, one after another."""
+        stream = chunk.stream if chunk.position == 0 else self.streams.get(chunk.key(),
+                                                                           chunk.stream)
+        for item in self.items[chunk.offset]:
+            if item.name == "TAKEN_OVER":
+                stream = item.fields["stream"]
+            yield stream, item
+        self.streams[chunk.key()] = stream
+
     # Output lines.
 
     def line(self, process: Process, stream: int, item: Item) -> Event | None:
@@ -271,6 +283,10 @@ class Trace:
         elif item.name == "STOP":
             line["reason"] = REASONS.get(values["reason"], "unknown")
             line["errno"] = values["errno"]
+            if values.get("limit"):
+                line.update({key: values[key] for key in ("limit_bytes", "held_bytes",
+                                                          "asked_bytes")},
+                            limit=LIMITS.get(values["limit"], "unknown"))
         elif item.name == "PROCESS_END":
             line["how"] = ENDS.get(values["how"], "unknown")
             line["status"] = values["status"]
@@ -281,6 +297,9 @@ class Trace:
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
         elif item.name == "EXEC":
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
+        elif item.name == "CHILD_END":
+            line.update(child_pid=values["pid"], how=CHILD_ENDS.get(values["how"], "unknown"),
+                        status=values["status"], core_dumped=bool(values["flags"] & 1))
         elif item.name == "BYPASS":
             line.update(why=values["why"], path=values["path"], target=values["target"])
         elif item.name == "LIMIT":
@@ -296,8 +315,8 @@ class Trace:
             process = self.processes[chunk.process]
             # Timed records of definitions chunks make streams of their own.
             key = process.order, chunk.stream, -chunk.kind
-            for item in self.items[chunk.offset]:
-                line = self.line(process, chunk.stream, item)
+            for stream, item in self.of_streams(chunk):
+                line = self.line(process, stream, item)
                 if line is not None:
                     heads.setdefault(key, deque()).append(line)
         while heads:
@@ -322,7 +341,7 @@ LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "r
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
               "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
-              "WINDOW": "window", "LIMIT": "limit"}
+              "WINDOW": "window", "CHILD_END": "child_end", "LIMIT": "limit"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -38,6 +38,9 @@ MALLOC, REALLOC, FREE = 0, 2, 4
 CLOCKS = {1: "TSC", 2: "CNTVCT", 3: "CLOCK_MONOTONIC"}
 REASONS = {1: "no memory", 2: "sink full", 3: "sink gone", 4: "signal nesting", 5: "choice",
            6: "sandboxed", 7: "asked"}
+CHILD_ENDS = {1: "exited", 2: "killed"}
+LIMITS = {1: "RLIMIT_AS", 2: "RLIMIT_DATA", 3: "RLIMIT_FSIZE", 4: "RLIMIT_MEMLOCK", 5: "space",
+          6: "quota"}
 ENDS = {1: "exit", 2: "_exit", 3: "exec", 4: "abort", 5: "quick_exit"}
 MARKS = {1: "point", 2: "begin", 3: "end"}
 WINDOWS = {1: "pause", 2: "resume"}
@@ -413,7 +416,10 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                 ("reason", "vu"))),
     0x0a: ("SYNC", "D", fields(("time", "vu"))),
     0x0b: ("SAMPLING", "D", fields(("interval", "vu"))),
-    0x0c: ("STOP", "DE", fields(("time", "vu"), ("reason", "vu"), ("errno", "vu"))),
+    0x0c: ("STOP", "DE", fields(("time", "vu"), ("reason", "vu"), ("errno", "vu"),
+                                later=(("limit", "vu"), ("limit_bytes", "vu"),
+                                       ("held_bytes", "vu"), ("asked_bytes", "vu")))),
+    0x0d: ("TAKEN_OVER", "E", fields(("stream", "vu"))),
     0x20: ("MEMORY", "DE", fields(("time", "vu"), ("virtual", "vu"), ("resident", "vu"),
                                   ("shared", "vu"))),
     0x21: ("MARK", "E", fields(("time", "vu"), ("kind", "vu"), ("name", "string"))),
@@ -425,6 +431,8 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
     0x28: ("WINDOW", "E", fields(("time", "vu"), ("what", "vu"), ("by", "vu"))),
+    0x2b: ("CHILD_END", "DE", fields(("time", "vu"), ("pid", "vu"), ("how", "vu"),
+                                     ("status", "vu"), ("flags", "vu"))),
     0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 

@@ -197,6 +197,8 @@ static void announce_context(struct lt_context *c)
     c->announced = lt_process.key;
     announce_process(c);
     lt_context_announce(c);
+    if (lt_page.active == LT_ACTIVE)
+        lt_context_take_over(c);
 }
 
 /* The first context to record gets the stamps; that of another thread takes them away,

@@ -40,6 +40,7 @@
 #define WARM_MIN (16u << 10)
 #define EVENTS_CHUNK_MAX_LOG2 6 /* 4 KiB << 6 */
 #define DEFINITIONS_CHUNK_MAX_LOG2 4
+#define HANDED_ON_MAX (16u << 10)
 
 static struct {
     struct lt_file file;
@@ -87,15 +88,26 @@ static int trace_fd(void)
 }
 
 /* Above the limit of a file's size the kernel sends SIGXFSZ: not to be tried. */
-static bool is_allowed(uint64_t to)
+static bool is_allowed(uint64_t from, uint64_t to)
 {
-    return to <= lt_soft_limit(RLIMIT_FSIZE);
+    const uint64_t limit = lt_soft_limit(RLIMIT_FSIZE);
+    if (to > limit)
+        lt_met_note(MLF_MET_FSIZE, limit, from, to - from);
+    return to <= limit;
+}
+
+/* The file system's refusal to have the file go on from `from` to `to`. */
+static int note_refusal(int error, uint64_t from, uint64_t to)
+{
+    if (error == -ENOSPC || error == -EDQUOT)
+        lt_met_note(error == -ENOSPC ? MLF_MET_SPACE : MLF_MET_QUOTA, 0, from, to - from);
+    return error;
 }
 
 static int write_zeros(int fd, uint64_t from, uint64_t to)
 {
     static const unsigned char zeros[4096];
-    if (!is_allowed(to))
+    if (!is_allowed(from, to))
         return -EFBIG;
     while (from < to) {
         size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
@@ -103,7 +115,7 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
         if (wrote == -EINTR)
             continue;
         if (wrote <= 0)
-            return wrote ? (int)wrote : -ENOSPC;
+            return note_refusal(wrote ? (int)wrote : -ENOSPC, from, to);
         from += (uint64_t)wrote;
     }
     return 0;
@@ -112,12 +124,12 @@ static int write_zeros(int fd, uint64_t from, uint64_t to)
 static int allocate(int fd, uint64_t from, uint64_t to)
 {
     long result;
-    if (!is_allowed(to))
+    if (!is_allowed(from, to))
         return -EFBIG;
     do
         result = lt_fallocate(fd, from, to - from);
     while (result == -EINTR);
-    return (int)result;
+    return note_refusal((int)result, from, to);
 }
 
 /* See that the file, now of this size, has space for [from, to), which is the
@@ -247,6 +259,7 @@ static void file_stopped(int reason, int error, bool told)
     unsigned char *table = sink.header,
                   cut[MLF_HDR_STOPS + MLF_STOP_ENTRY] __attribute__((aligned(8))) = {0};
     size_t size = (size_t)1 << sink.unit_log2;
+    const struct lt_met met = lt_met_of(reason);
     if (told && !sink.forsaken)
         return;
     if (sink.forsaken) {
@@ -264,6 +277,7 @@ static void file_stopped(int reason, int error, bool told)
             continue;
         mlf_put_u64(entry + MLF_STOP_TIME, lt_now());
         mlf_put_u32(entry + MLF_STOP_ERRNO, (uint32_t)error);
+        mlf_put_u64(entry + MLF_STOP_MET, met.what | met.limit << 8);
         __atomic_store_n((uint32_t *)(void *)(entry + MLF_STOP_REASON), (uint32_t)reason,
                          __ATOMIC_RELEASE);
         if (sink.forsaken)
@@ -316,6 +330,7 @@ static enum lt_refusal file_begin(struct lt_writer *writer, size_t need)
     give_up_chunk(writer);
     if (writer->stream != writer->context->stream) {
         writer->sequence = 0;
+        writer->context->stamp_anew = 1; /* the rest of its events are in another's chunk */
         __atomic_store_n(&writer->stream, writer->context->stream, __ATOMIC_RELEASE);
     }
     writer->size = size;
@@ -348,15 +363,19 @@ static void file_flush(struct lt_context *self)
         lt_stop(NULL, forsake(), 0);
 }
 
-/* The chunk of definitions stays for the next thread that gets the context: its records
- * name their streams, and a thread that lives for one request would leave it empty. */
+/* The chunks stay for the next thread that gets the context, since a thread that lives
+ * for one request would leave them empty: records of definitions name their streams, and
+ * events go on behind a TAKEN_OVER record. Not large ones of events: their checksum is made
+ * at each thread's end, and they take address space. */
 static void file_release(struct lt_context *context)
 {
     file_flush(context);
-    if (lt_page.active == LT_ACTIVE)
+    const bool active = lt_page.active == LT_ACTIVE;
+    if (active)
         lt_fill_say_own(context, false);
-    give_up_chunk(&context->events);
-    if (lt_page.active != LT_ACTIVE)
+    if (!active || context->events.size > HANDED_ON_MAX)
+        give_up_chunk(&context->events);
+    if (!active)
         give_up_chunk(&context->definitions);
 }
 
@@ -446,7 +465,7 @@ int lt_sink_file_open(int fd, const char *path)
     uint64_t reserved = STEP_MIN;
     if (error == -EOPNOTSUPP || error == -ENOSYS || error == -EINVAL) {
         reserved = unit;
-        error = !is_allowed(unit)             ? -EFBIG
+        error = !is_allowed(0, unit)          ? -EFBIG
                 : (uint64_t)st.st_size < unit ? (int)lt_ftruncate(fd, unit)
                                               : 0;
         if (!error && (uint64_t)st.st_size < unit)

@@ -18,6 +18,7 @@
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "lt_config.h"
@@ -329,6 +330,10 @@ static enum lt_refusal drain(const struct lt_context *self, bool ending)
         sink.retry_at = lt_now() + lt_clock_ticks(&lt_process.clock, RETRY_NS);
         return LT_REFUSED_DROP;
     }
+    if (error == -ENOSPC || error == -EDQUOT)
+        lt_met_note(error == -ENOSPC ? MLF_MET_SPACE : MLF_MET_QUOTA, 0, 0, 0);
+    if (error == -EFBIG)
+        lt_met_note(MLF_MET_FSIZE, lt_soft_limit(RLIMIT_FSIZE), 0, 0);
     return error == 0                                                ? 0
            : error == -ENOSPC || error == -EDQUOT || error == -EFBIG ? LT_REFUSED_FULL
                                                                      : LT_REFUSED_GONE;

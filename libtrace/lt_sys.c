@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mlf_format.h"
+
 /* What an allocator may ask for beyond what it was asked for. */
 #define GRANULE (512u << 10)
 
@@ -67,6 +69,25 @@ uint64_t lt_soft_limit(int resource)
     return lt_syscall4(SYS_prlimit64, 0, resource, 0, limit) ? UINT64_MAX : limit[0];
 }
 
+/* Written by whoever is refused, which is rare; what two threads wrote at once is told as
+ * it came. */
+static struct lt_met met;
+
+void lt_met_note(int what, uint64_t limit, uint64_t held, uint64_t asked)
+{
+    met = (struct lt_met){(uint64_t)what, limit, held, asked};
+}
+
+struct lt_met lt_met_of(int reason)
+{
+    const uint64_t what = met.what;
+    const bool of_memory = what == MLF_MET_AS || what == MLF_MET_DATA || what == MLF_MET_MEMLOCK;
+    return what && ((reason == MLF_LOSS_MEMORY && of_memory) ||
+                    (reason == MLF_LOSS_SINK_FULL && !of_memory))
+               ? met
+               : (struct lt_met){0, 0, 0, 0};
+}
+
 bool lt_memory_is_limited(void)
 {
     return lt_soft_limit(RLIMIT_AS) != UINT64_MAX || lt_soft_limit(RLIMIT_DATA) != UINT64_MAX;
@@ -105,7 +126,13 @@ static bool leaves_room(uint64_t size)
     if ((space == UINT64_MAX && data == UINT64_MAX) || !pages_in_use(&all, &of_data))
         return true;
     page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return all * page + size + ROOM <= space && of_data * page + size + ROOM <= data;
+    if (all * page + size + ROOM > space)
+        lt_met_note(MLF_MET_AS, space, all * page, size + ROOM);
+    else if (of_data * page + size + ROOM > data)
+        lt_met_note(MLF_MET_DATA, data, of_data * page, size + ROOM);
+    else
+        return true;
+    return false;
 }
 
 static bool is_short_of(uint64_t limit, uint64_t used, uint64_t size, uint64_t back)
@@ -121,8 +148,13 @@ bool lt_memory_is_short(uint64_t size, uint64_t back)
         !pages_in_use(&all, &of_data))
         return false;
     page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return is_short_of(space, all * page, size, back) ||
-           is_short_of(data, of_data * page, size, back + GRANULE);
+    if (is_short_of(space, all * page, size, back))
+        lt_met_note(MLF_MET_AS, space, all * page, size);
+    else if (is_short_of(data, of_data * page, size, back + GRANULE))
+        lt_met_note(MLF_MET_DATA, data, of_data * page, size);
+    else
+        return false;
+    return true;
 }
 
 /* Zeroed memory or a file, readable and writable; 0 if refused. Where the program has all
@@ -134,6 +166,8 @@ static uintptr_t map(size_t size, int flags, int fd, uint64_t offset)
     if (!leaves_room(size))
         return 0;
     long at = lt_mmap(NULL, size, locked ? PROT_NONE : rights, flags, fd, offset);
+    if (at == -EAGAIN) /* what is mapped is locked */
+        lt_met_note(MLF_MET_MEMLOCK, lt_soft_limit(RLIMIT_MEMLOCK), 0, size);
     if (at < 0 && at > -4096)
         return 0;
     if (locked) {

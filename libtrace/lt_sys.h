@@ -166,6 +166,15 @@ bool lt_memory_is_limited(void);
  * were given back. */
 bool lt_memory_is_short(uint64_t size, uint64_t back);
 
+/* The latest limit that the library or the program met, by an enum mlf_met: what it is
+ * set to, what of it was in use, what more was asked for, in bytes; 0: not known. */
+struct lt_met {
+    uint64_t what, limit, held, asked;
+};
+void lt_met_note(int what, uint64_t limit, uint64_t held, uint64_t asked);
+/* The same, if it is one that can be the cause of this enum mlf_loss; else zeros. */
+struct lt_met lt_met_of(int reason);
+
 /* Map size bytes of fd at offset, shared and writable; NULL if refused. */
 void *lt_map_file(int fd, uint64_t offset, size_t size);
 void lt_unmap(void *memory, size_t size);

@@ -47,14 +47,22 @@ static void context_init(struct lt_context *c, uint32_t flags)
                                         __ATOMIC_RELAXED));
 }
 
+/* The chunk of a thread that ended stays with its context, for the next one. */
+static bool is_handed_on(const struct lt_writer *writer)
+{
+    return writer->chunk && !lt_sink->buffers;
+}
+
 /* Begin a stream: a number of its own, chunks from the first size on. */
 static void context_begin_stream(struct lt_context *c)
 {
     c->stream = __atomic_add_fetch(&lt_process.streams, 1, __ATOMIC_RELAXED);
-    c->events.sequence = 0;
-    if (!c->definitions.chunk) /* not handed on by the thread before */
+    if (!is_handed_on(&c->events)) { /* else both go on where they were */
+        c->events.sequence = 0;
+        __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
+    }
+    if (!c->definitions.chunk)
         c->definitions.sequence = 0;
-    __atomic_store_n(&c->events.time, lt_now(), __ATOMIC_RELAXED);
     c->announced = 0;
     c->stamp_share = 0;
 }
@@ -73,6 +81,17 @@ void lt_context_announce(struct lt_context *c)
     p = mlf_put_vu(p, c->flags);
     p = lt_put_string(p, name, strlen(name));
     lt_writer_record(&c->definitions, MLF_REC_STREAM, c->scratch, (size_t)(p - c->scratch));
+}
+
+void lt_context_take_over(struct lt_context *c)
+{
+    struct lt_writer *w = &c->events;
+    unsigned char payload[MLF_VU_SLACK];
+    if (!is_handed_on(w) || w->stream == c->stream || !lt_writer_room(w, LT_ITEM_MAX) ||
+        w->stream == c->stream) /* by then in a chunk of its own */
+        return;
+    size_t size = (size_t)(mlf_put_vu(payload, c->stream) - payload);
+    lt_writer_record(w, MLF_REC_TAKEN_OVER, payload, size);
 }
 
 static void say_stream_end(struct lt_context *c)
@@ -257,7 +276,7 @@ static void thread_ended(void *memory)
             say_stream_end(t->nested);
         __atomic_fetch_add(&lt_process.bytes, lt_writer_used(&t->main.events), __ATOMIC_RELAXED);
         lt_sink->release(&t->main);
-        if (t->nested)
+        if (t->nested && t->nested->announced == lt_process.key) /* this thread used it */
             lt_sink->release(t->nested);
     }
     t->main.busy = 0;
@@ -321,7 +340,7 @@ void lt_thread_after_fork(void)
     lt_process.lost_said = lt_process.bytes = 0;
     for (struct lt_context *c = lt_process.contexts; c; c = c->next) {
         context_begin_stream(c);
-        c->definitions.sequence = 0;
+        c->events.sequence = c->definitions.sequence = 0;
         c->lost = 0; /* the parent says it */
         c->recorded = 0;
     }

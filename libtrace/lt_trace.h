@@ -118,8 +118,8 @@ struct lt_writer {
 /* Longest compact item with the slack that the codec may touch after it. */
 #define LT_ITEM_MAX 112
 /* Kept free behind the limit of every chunk, for a LOSS or STOP record. */
-#define LT_CHUNK_SLACK 64
-#define LT_STOP_MAX 32 /* longest STOP record, with its tag */
+#define LT_CHUNK_SLACK 96
+#define LT_STOP_MAX 52 /* longest STOP record, with its tag */
 
 /* The writing state of one thread at one nesting level. */
 struct lt_context {
@@ -220,6 +220,9 @@ void lt_thread_after_fork(void); /* in the child: this thread is the only one */
  * is counted as lost. There may be no room in it yet. */
 struct lt_context *lt_context_choose(uintptr_t frame);
 void lt_context_announce(struct lt_context *context); /* its STREAM record */
+/* Say in the chunk of events that the context's last thread left, if it did, whose it is
+ * from here on. Requires: the STREAM record is written. */
+void lt_context_take_over(struct lt_context *context);
 /* Of an idle context of a process whose tracing is over: give its memory back but for
  * the first LT_KEPT_BYTES, at most so many. */
 void lt_context_give_back(struct lt_context *context);

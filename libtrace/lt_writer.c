@@ -152,8 +152,15 @@ bool lt_writer_record(struct lt_writer *writer, unsigned tag, const unsigned cha
 unsigned char *lt_put_stop(unsigned char *to, uint64_t now, int reason, int error)
 {
     to = mlf_put_vu(to, now);
+    const struct lt_met met = lt_met_of(reason);
     to = mlf_put_vu(to, (uint64_t)reason);
-    return mlf_put_vu(to, (uint64_t)error);
+    to = mlf_put_vu(to, (uint64_t)error);
+    if (!met.what)
+        return to;
+    to = mlf_put_vu(to, met.what);
+    to = mlf_put_vu(to, met.limit);
+    to = mlf_put_vu(to, met.held);
+    return mlf_put_vu(to, met.asked);
 }
 
 unsigned char *lt_put_loss(unsigned char *to, uint64_t now, uint32_t stream, uint64_t events,

@@ -7,6 +7,8 @@
  */
 #include "ma_killed.h"
 
+#include <signal.h>
+
 #include "ma_replay.h"
 
 /* Resident at the latest sample, and what the heap grew by since. */
@@ -18,9 +20,47 @@ static uint64_t size_at_end(const struct ma_account *account)
     return account->resident + grown;
 }
 
+static bool was_killed(const struct ma_process *process)
+{
+    return process->reaped.killed && process->reaped.status == SIGKILL;
+}
+
+/* The kernel kills by SIGKILL, which whoever waited may have told. */
 static bool may_be_killed(const struct ma_account *account)
 {
-    return account && account->resident && !account->process->ended;
+    return account && account->resident && !account->process->ended &&
+           (!account->process->reaped.told || was_killed(account->process));
+}
+
+static bool is_limited(const struct ma_account *account)
+{
+    return account->limit_bytes &&
+           (account->limit_kind == MLF_LIMIT_GROUP || account->limit_kind == MLF_LIMIT_MACHINE);
+}
+
+static bool is_near(const struct ma_killed *killed)
+{
+    return killed->bytes >= killed->limit - killed->limit / 10;
+}
+
+/* One that was waited for while others went on: what these held then is not known. */
+static bool find_child(const struct ma_replay *replay, struct ma_killed *killed)
+{
+    for (size_t i = 0; i < replay->n_accounts; i++) {
+        const struct ma_account *account = replay->accounts[i];
+        if (!account || !account->gone || account->process->ended ||
+            !was_killed(account->process) || !is_limited(account))
+            continue;
+        *killed = (struct ma_killed){
+            .account = account,
+            .bytes = account->last_resident + size_at_end(account) - account->resident,
+            .limit = account->limit_bytes,
+            .kind = account->limit_kind,
+        };
+        if (is_near(killed))
+            return true;
+    }
+    return false;
 }
 
 bool ma_killed_for_memory(const struct ma_analysis *analysis, struct ma_killed *killed)
@@ -37,15 +77,14 @@ bool ma_killed_for_memory(const struct ma_analysis *analysis, struct ma_killed *
         const uint64_t of_both = account->resident - account->private_resident;
         private += size_at_end(account) - of_both;
         shared = of_both > shared ? of_both : shared;
-        if (account->limit_bytes &&
-            (account->limit_kind == MLF_LIMIT_GROUP || account->limit_kind == MLF_LIMIT_MACHINE) &&
+        if (is_limited(account) &&
             (!killed->account || size_at_end(account) > size_at_end(killed->account)))
             killed->account = account;
     }
     if (!killed->account)
-        return false;
+        return find_child(replay, killed);
     killed->bytes = private + shared;
     killed->limit = killed->account->limit_bytes;
     killed->kind = killed->account->limit_kind;
-    return killed->bytes >= killed->limit - killed->limit / 10;
+    return is_near(killed) || find_child(replay, killed);
 }

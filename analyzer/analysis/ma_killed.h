@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whether a program was killed for want of memory. The kernel says it to nobody, so it is
- * concluded: a process has no end in the trace, and was within a tenth of the limit that its
- * control group, or its machine, has (MLF_REC_LIMIT) when it was last heard of.
+ * concluded: a process has no end in the trace but a SIGKILL, and was within a tenth of the limit
+ * that its control group, or its machine, has (MLF_REC_LIMIT) when it was last heard of.
  */
 #ifndef MA_KILLED_H
 #define MA_KILLED_H

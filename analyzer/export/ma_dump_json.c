@@ -96,12 +96,12 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         return; /* was checked when it was read */
     const struct ma_short_record *brief = &record.brief;
     static const char *const types[] = {
-        [MLF_REC_CLOCK] = "clock",       [MLF_REC_PROCESS_END] = "process_end",
-        [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
-        [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
-        [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
-        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_WINDOW] = "window",
-        [MLF_REC_LIMIT] = "limit",
+        [MLF_REC_CLOCK] = "clock",         [MLF_REC_PROCESS_END] = "process_end",
+        [MLF_REC_LOSS] = "loss",           [MLF_REC_STOP] = "stop",
+        [MLF_REC_MEMORY] = "memory",       [MLF_REC_MARK] = "mark",
+        [MLF_REC_COUNTERS] = "counters",   [MLF_REC_EXEC] = "exec",
+        [MLF_REC_BYPASS] = "bypass",       [MLF_REC_WINDOW] = "window",
+        [MLF_REC_CHILD_END] = "child_end", [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -120,6 +120,12 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
     case MLF_REC_STOP:
         fprintf(out, ",\"reason\":\"%s\",\"errno\":%" PRIu64, ma_loss_name(brief->stop.reason),
                 brief->stop.error);
+        if (brief->stop.met.what)
+            fprintf(out,
+                    ",\"limit\":\"%s\",\"limit_bytes\":%" PRIu64 ",\"held_bytes\":%" PRIu64
+                    ",\"asked_bytes\":%" PRIu64,
+                    ma_met_name(brief->stop.met.what), brief->stop.met.limit, brief->stop.met.held,
+                    brief->stop.met.asked);
         break;
     case MLF_REC_MEMORY:
         fprintf(out, ",\"virtual\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"shared\":%" PRIu64,
@@ -137,6 +143,13 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
                 brief->exec.state);
         write_string(out, "path", brief->exec.path);
+        break;
+    case MLF_REC_CHILD_END:
+        fprintf(
+            out,
+            ",\"child_pid\":%" PRIu64 ",\"how\":\"%s\",\"status\":%" PRIu64 ",\"core_dumped\":%s",
+            brief->child_end.pid, ma_child_end_name(brief->child_end.how), brief->child_end.status,
+            brief->child_end.flags & MLF_CHILD_CORE ? "true" : "false");
         break;
     case MLF_REC_LIMIT:
         fprintf(out, ",\"kind\":%" PRIu64 ",\"bytes\":%" PRIu64, brief->limit.kind,

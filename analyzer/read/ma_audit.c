@@ -67,6 +67,11 @@ uint64_t ma_audit_stop_errno(const struct ma_audit *audit)
     return audit->stops ? audit->stop_errno : audit->table_stops ? audit->table_errno : 0;
 }
 
+struct ma_met ma_audit_stop_met(const struct ma_audit *audit)
+{
+    return audit->stops ? audit->stop_met : audit->table_met;
+}
+
 bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t size)
 {
     char skipped[160] = "";

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ma_record.h"
+
 #define MA_SKIPPED_MAX 256  /* ranges kept with their reason; more are counted */
 #define MA_UNWRITTEN_MAX 64 /* ranges kept; more are counted */
 #define MA_CHANGED_MAX 64   /* chunks kept; more are counted */
@@ -52,8 +54,10 @@ struct ma_audit {
     /* the program's side */
     uint64_t lost_events;
     uint64_t stops, stop_reason, stop_errno; /* of the last STOP */
+    struct ma_met stop_met;
     /* The same of the table of stops: what reads the trace runs ahead of the replay. */
     uint64_t table_stops, table_reason, table_errno;
+    struct ma_met table_met;
     uint64_t sampling_interval; /* bytes, 0: every call is in the trace */
     /* merge and replay */
     uint64_t late_events;     /* came after later ones of their process had been replayed */
@@ -92,5 +96,6 @@ bool ma_audit_is_damaged(const struct ma_audit *audit, char *sentence, size_t si
  * was met; 0 if it did not, or none. */
 uint64_t ma_audit_stop_reason(const struct ma_audit *audit);
 uint64_t ma_audit_stop_errno(const struct ma_audit *audit);
+struct ma_met ma_audit_stop_met(const struct ma_audit *audit); /* that was met */
 
 #endif

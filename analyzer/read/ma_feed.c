@@ -46,7 +46,7 @@ struct ma_feed *ma_feed_new(struct ma_trace *trace, struct ma_process *process, 
     if (kind == MLF_DEFINITIONS) {
         ma_definer_init(&feed->definer, trace, process, add_timed, feed);
     } else {
-        feed->stream = ma_trace_stream(trace, process, number);
+        feed->stream = feed->own = ma_trace_stream(trace, process, number);
         if (!feed->stream) {
             free(feed);
             return NULL;
@@ -313,6 +313,7 @@ static int start_piece(struct ma_feed *feed, size_t *released)
         ma_decoder_begin(feed->decoder, feed->process, piece.base_time);
         feed->begun = true;
         feed->broken = false;
+        feed->stream = feed->own;
         feed->sequence = piece.sequence;
         feed->position = 0;
         if (feed->whole_chunks)

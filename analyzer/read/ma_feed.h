@@ -39,7 +39,10 @@ struct ma_decoding {
 
 struct ma_feed {
     struct ma_process *process;
-    struct ma_stream *stream; /* NULL for definitions */
+    struct ma_stream *stream; /* NULL for definitions; in a chunk that another thread took over,
+                               * that one's, */
+    struct ma_stream *own;    /* and else this */
+    struct ma_feed *sibling;  /* another of the process, in the merge's list */
     struct ma_audit *audit;
     uint32_t number;     /* of the stream */
     uint8_t kind;        /* enum mlf_chunk_kind */

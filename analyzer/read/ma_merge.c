@@ -38,6 +38,8 @@ void ma_merge_free(struct ma_merge *merge)
 {
     for (size_t i = 0; i < merge->n_feeds; i++)
         ma_feed_free(merge->feeds[i]);
+    for (size_t i = 0; merge->trace && i < merge->trace->n_processes; i++)
+        merge->trace->processes[i]->feeds = NULL;
     free(merge->feeds);
     free(merge->ready);
     free(merge->pending);
@@ -114,6 +116,8 @@ static struct ma_feed *feed_of(struct ma_merge *merge, struct ma_process *proces
     }
     feed->whole_chunks = merge->reader.layout == MLF_LAYOUT_MAPPED;
     merge->feeds[merge->n_feeds++] = feed;
+    feed->sibling = process->feeds;
+    process->feeds = feed;
     return feed;
 }
 
@@ -430,7 +434,7 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
         .fresh = feed->at == 0,
         .process = feed->process,
         .stream = feed->stream,
-        .number = feed->number,
+        .number = feed->stream ? feed->stream->number : feed->number,
     };
     merge->current = feed;
     merge->n_current = n;
@@ -439,17 +443,9 @@ static int next_run(struct ma_merge *merge, size_t most, struct ma_run *run)
 
 void ma_merge_forget(struct ma_merge *merge, const struct ma_process *process)
 {
-    for (uint32_t number = 0;; number++) { /* they are dense, from 0 or 1 on */
-        uint32_t defines =
-            ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_DEFINITIONS));
-        uint32_t has = ma_map_get(&merge->feed_of, feed_key(process->index, number, MLF_EVENTS));
-        if (defines != MA_NONE)
-            ma_feed_forget(merge->feeds[defines]);
-        if (has != MA_NONE)
-            ma_feed_forget(merge->feeds[has]);
-        if (number && defines == MA_NONE && has == MA_NONE)
-            return;
-    }
+    (void)merge;
+    for (struct ma_feed *feed = process->feeds; feed; feed = feed->sibling)
+        ma_feed_forget(feed);
 }
 
 /* True if there may be one more feed of which no chunk has come: as many as chunks
@@ -483,6 +479,24 @@ static int take_filled(struct ma_merge *merge, const struct ma_run *run,
     return 0;
 }
 
+/* From here on the events of the chunk are another thread's. The run of before was handed
+ * out as the first one's. */
+static int take_over(struct ma_merge *merge, const struct ma_run *run, const struct ma_event *event)
+{
+    struct ma_record record;
+    const char *problem;
+    if (!run->stream || ma_record_decode(&record, event->function, MLF_EVENTS, event->record,
+                                         (size_t)event->size, &problem) <= 0)
+        return 0;
+    const uint64_t number = record.brief.taken_over.stream;
+    if (number > UINT32_MAX || ma_trace_is_full(merge->trace, run->process, (uint32_t)number))
+        return 0;
+    struct ma_stream *stream = ma_trace_stream(merge->trace, run->process, (uint32_t)number);
+    if (stream)
+        merge->current->stream = stream;
+    return stream ? 0 : -ENOMEM;
+}
+
 /* Everything has been read that there will be. Chunks that are told of and did
  * not come are missing, unless they were claimed after we had begun. */
 static void finish(struct ma_merge *merge)
@@ -509,9 +523,13 @@ int ma_merge_next(struct ma_merge *merge, size_t most, struct ma_run *run)
         if (result <= 0)
             return result;
         const struct ma_event *last = &run->events[run->n - 1];
-        if (__builtin_expect(last->type == MA_EVENT_RECORD && last->function == MLF_REC_FILLED,
-                             0)) {
-            if ((result = take_filled(merge, run, last)) < 0)
+        if (__builtin_expect(
+                last->type == MA_EVENT_RECORD &&
+                    (last->function == MLF_REC_FILLED || last->function == MLF_REC_TAKEN_OVER),
+                0)) {
+            result = last->function == MLF_REC_FILLED ? take_filled(merge, run, last)
+                                                      : take_over(merge, run, last);
+            if (result < 0)
                 return result;
             run->n--; /* it ends here; what is before it in its run goes out */
         }

@@ -326,6 +326,8 @@ static void take_stops(struct ma_reader *reader)
         audit->table_stops++;
         audit->table_reason = mlf_get_u32(entry + MLF_STOP_REASON);
         audit->table_errno = mlf_get_u32(entry + MLF_STOP_ERRNO);
+        audit->table_met = (struct ma_met){.what = entry[MLF_STOP_MET],
+                                           .limit = mlf_get_u64(entry + MLF_STOP_MET) >> 8};
     }
 }
 

@@ -22,6 +22,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_SYNC] = IN_DEFINITIONS,
     [MLF_REC_SAMPLING] = IN_DEFINITIONS,
     [MLF_REC_STOP] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_TAKEN_OVER] = IN_EVENTS,
     [MLF_REC_MEMORY] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_MARK] = IN_EVENTS,
     [MLF_REC_COUNTERS] = IN_DEFINITIONS | IN_EVENTS,
@@ -29,6 +30,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
     [MLF_REC_WINDOW] = IN_EVENTS,
+    [MLF_REC_CHILD_END] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_LIMIT] = IN_DEFINITIONS,
 };
 
@@ -107,6 +109,7 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->module_end.id = ma_cursor_vu(cursor);
         brief->time = ma_cursor_vu(cursor);
         return;
+    case MLF_REC_TAKEN_OVER: brief->taken_over.stream = ma_cursor_vu(cursor); return;
     case MLF_REC_SAMPLING: brief->sampling.interval = ma_cursor_vu(cursor); return;
     case MLF_REC_FILLED:
         brief->filled.stream = ma_cursor_vu(cursor);
@@ -136,6 +139,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
     case MLF_REC_STOP:
         brief->stop.reason = ma_cursor_vu(cursor);
         brief->stop.error = ma_cursor_vu(cursor);
+        if (cursor->failed || cursor->at == cursor->end)
+            break; /* before 1.3, or no limit was met */
+        brief->stop.met.what = ma_cursor_vu(cursor);
+        brief->stop.met.limit = ma_cursor_vu(cursor);
+        brief->stop.met.held = ma_cursor_vu(cursor);
+        brief->stop.met.asked = ma_cursor_vu(cursor);
         break;
     case MLF_REC_MEMORY:
         brief->memory.virtual_bytes = ma_cursor_vu(cursor);
@@ -155,6 +164,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->exec.pid = ma_cursor_vu(cursor);
         brief->exec.state = ma_cursor_vu(cursor);
         brief->exec.path = read_string(cursor);
+        break;
+    case MLF_REC_CHILD_END:
+        brief->child_end.pid = ma_cursor_vu(cursor);
+        brief->child_end.how = ma_cursor_vu(cursor);
+        brief->child_end.status = ma_cursor_vu(cursor);
+        brief->child_end.flags = ma_cursor_vu(cursor);
         break;
     case MLF_REC_LIMIT:
         brief->limit.kind = ma_cursor_vu(cursor);
@@ -236,6 +251,25 @@ const char *ma_end_name(uint64_t how)
         [MLF_END_ABORT] = "abort", [MLF_END_QUICK_EXIT] = "quick_exit",
     };
     return NAME_OF(names, how);
+}
+
+const char *ma_child_end_name(uint64_t how)
+{
+    static const char *const names[] = {
+        [MLF_CHILD_EXITED] = "exited",
+        [MLF_CHILD_KILLED] = "killed",
+    };
+    return NAME_OF(names, how);
+}
+
+const char *ma_met_name(uint64_t what)
+{
+    static const char *const names[] = {
+        [MLF_MET_AS] = "RLIMIT_AS",       [MLF_MET_DATA] = "RLIMIT_DATA",
+        [MLF_MET_FSIZE] = "RLIMIT_FSIZE", [MLF_MET_MEMLOCK] = "RLIMIT_MEMLOCK",
+        [MLF_MET_SPACE] = "space",        [MLF_MET_QUOTA] = "quota",
+    };
+    return NAME_OF(names, what);
 }
 
 const char *ma_mark_name(uint64_t kind)

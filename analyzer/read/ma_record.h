@@ -17,6 +17,11 @@ struct ma_bytes {
     size_t size;
 };
 
+/* What a STOP met, in bytes; `what` 0: not told. */
+struct ma_met {
+    uint64_t what, limit, held, asked; /* enum mlf_met */
+};
+
 struct ma_segment {
     uint64_t address, size, offset, flags;
 };
@@ -65,7 +70,11 @@ struct ma_short_record {
             uint64_t interval;
         } sampling;
         struct {
+            uint64_t stream;
+        } taken_over;
+        struct {
             uint64_t reason, error;
+            struct ma_met met;
         } stop;
         struct {
             uint64_t virtual_bytes, resident, shared;
@@ -88,6 +97,9 @@ struct ma_short_record {
             uint64_t pid, state; /* MLF_EXEC_* */
             struct ma_bytes path;
         } exec;
+        struct {
+            uint64_t pid, how, status, flags; /* enum mlf_child_end; MLF_CHILD_* */
+        } child_end;
         struct {
             uint64_t kind, bytes; /* enum mlf_limit */
         } limit;
@@ -116,6 +128,8 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 /* Names of a record's enumerations; "unknown" outside them. */
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
+const char *ma_child_end_name(uint64_t how);
+const char *ma_met_name(uint64_t what);
 const char *ma_mark_name(uint64_t kind);
 const char *ma_window_name(uint64_t what);
 const char *ma_window_by_name(uint64_t by);

@@ -48,6 +48,7 @@ struct ma_node {
 };
 
 struct ma_process;
+struct ma_feed;
 
 struct ma_stream {
     struct ma_process *process;
@@ -74,8 +75,9 @@ struct ma_process {
     struct ma_process_record record;
     struct ma_process *parent; /* of a fork, if it is in the trace */
     bool namespaces;           /* its pid is that of another in another pid namespace, too, ... */
-    bool machines;  /* ... or of another machine, or boot; told of the pid's first process */
-    bool elsewhere; /* its pid is that of another in another place, which appeared first */
+    bool machines;         /* ... or of another machine, or boot; told of the pid's first process */
+    bool elsewhere;        /* its pid is that of another in another place, which appeared first */
+    struct ma_feed *feeds; /* the merge's, of its chunks */
     uint32_t heirs; /* forked children that look up nodes here: those not retired (ma_retire.h) */
     struct ma_text texts[MA_TEXTS];
 
@@ -89,10 +91,15 @@ struct ma_process {
     size_t n_node_at;
     struct ma_map node_of; /* of ids that are not dense: to index */
 
-    bool ended;
+    bool stopped; /* a STOP record was read: of its end it will tell nothing */
+    bool ended;   /* by its own word */
     uint64_t end_time, end_how, end_status;
-    uint64_t last_time; /* of the latest event replayed, in ticks */
-    uint64_t watermark; /* stream layout: no event before it is to come */
+    struct {
+        bool told, killed, core;
+        uint64_t time, status; /* the signal, if killed */
+    } reaped;                  /* by that of who waited for it (ma_ending.h) */
+    uint64_t last_time;        /* of the latest event replayed, in ticks */
+    uint64_t watermark;        /* stream layout: no event before it is to come */
     bool unsettled; /* its PROCESS_END was the last that its definitions told: no SYNC followed */
     uint64_t clock_ticks, clock_ns; /* of the latest CLOCK record */
     uint64_t counters[16];

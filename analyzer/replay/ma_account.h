@@ -56,6 +56,7 @@ struct ma_account {
     uint64_t resident;                /* latest sample, bytes */
     uint64_t sampled_live;            /* live_bytes when that was taken */
     uint64_t private_resident;        /* of it what is not shared */
+    uint64_t last_resident;           /* when the process left */
     uint64_t limit_kind, limit_bytes; /* enum mlf_limit; 0: not told */
     struct ma_unseen unseen;
     /* its end, step by step (ma_replay_process.c) */

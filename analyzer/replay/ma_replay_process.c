@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_ending.h"
 
 /* Wait before a process is retired: threads that outlive its PROCESS_END, or an exec
  * that failed, show within that time. */
@@ -77,7 +78,7 @@ static bool may_have_failed(const struct ma_account *account)
 {
     const struct ma_process *process = account->process;
     return process->ended && process->end_how == MLF_END_EXEC && process->known &&
-           !account->followed;
+           !account->followed && !process->reaped.told;
 }
 
 /* True if the process left and nothing will ask for its blocks or nodes. A process
@@ -127,6 +128,7 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_bytes -= account->live_bytes - account->retired_bytes;
     replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
+    account->last_resident = account->resident;
     account->resident = 0;
     /* Thousands of children end so; one may come back. */
     if (!account->heap.count)
@@ -310,6 +312,22 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     }
 }
 
+/* Who waited was told how a process ended. One that its parent left behind is waited for
+ * by another. */
+static int on_child_end(struct ma_replay *replay, const struct ma_process *waiter,
+                        const struct ma_short_record *brief)
+{
+    const struct ma_process_record *by = &waiter->record;
+    const uint32_t at = ma_pids_find(&replay->pids, by, brief->child_end.pid, record_of, replay);
+    if (!waiter->known || at == MA_NONE)
+        return 0;
+    struct ma_account *child = replay->accounts[at];
+    const uint32_t parent = ma_pids_find(&replay->pids, &child->process->record,
+                                         child->process->record.parent_pid, record_of, replay);
+    const bool adopted = parent != MA_NONE && ma_process_is_over(replay->accounts[parent]->process);
+    return ma_process_reap(child->process, waiter, adopted, brief) ? will_end(replay, child) : 0;
+}
+
 static int on_record(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
                      const struct ma_event *event)
 {
@@ -332,8 +350,10 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
     case MLF_REC_LOSS: return on_loss(replay->trace, process, brief);
     case MLF_REC_STOP:
         audit->stops++;
+        process->stopped = true;
         audit->stop_reason = brief->stop.reason;
         audit->stop_errno = brief->stop.error;
+        audit->stop_met = brief->stop.met;
         return 0;
     case MLF_REC_CLOCK:
         process->clock_ticks = brief->time;
@@ -352,6 +372,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_WINDOW: return ma_process_add_gap(process, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
+    case MLF_REC_CHILD_END: return on_child_end(replay, process, brief);
     case MLF_REC_LIMIT:
         account->limit_kind = brief->limit.kind;
         account->limit_bytes = brief->limit.bytes;

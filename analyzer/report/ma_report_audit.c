@@ -15,6 +15,7 @@
 #include "ma_nothing.h"
 #include "ma_report.h"
 #include "ma_report_cut.h"
+#include "ma_report_ends.h"
 #include "ma_text.h"
 
 struct sayer {
@@ -125,9 +126,46 @@ static const char *reason_in_words(uint64_t reason)
                                                                   : "for an unknown reason";
 }
 
-/* Say what to do about a recording that stopped. */
-static void say_remedy(struct sayer *sayer, uint64_t reason)
+/* Say which limit was met, how far it was used, and how it is raised. Returns false if the
+ * trace does not tell. */
+static bool say_limit(struct sayer *sayer, const struct ma_met *met)
 {
+    static const struct {
+        const char *what, *remedy;
+    } words[] = {
+        [MLF_MET_AS] = {"the limit of address space (RLIMIT_AS)",
+                        "raise it for the run: ulimit -v unlimited"},
+        [MLF_MET_DATA] = {"the limit of data (RLIMIT_DATA)",
+                          "raise it for the run: ulimit -d unlimited"},
+        [MLF_MET_FSIZE] = {"the limit of a file's size (RLIMIT_FSIZE)",
+                           "raise it for the run, ulimit -f unlimited, or trace less by "
+                           "MLOG_COMPRESS=zstd"},
+        [MLF_MET_MEMLOCK] = {"the limit of locked memory (RLIMIT_MEMLOCK)",
+                             "raise it for the run: ulimit -l unlimited"},
+        [MLF_MET_SPACE] = {"the file system of the trace is full",
+                           "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
+        [MLF_MET_QUOTA] = {"the quota of disk space",
+                           "trace to where there is more space, or less by MLOG_COMPRESS=zstd"},
+    };
+    char limit[MA_HUMAN_SIZE + 8] = "", used[2 * MA_HUMAN_SIZE + 48] = "";
+    char a[MA_HUMAN_SIZE], b[MA_HUMAN_SIZE];
+    if (!met->what || met->what >= sizeof words / sizeof *words)
+        return false;
+    if (met->limit && met->limit <= UINT64_MAX >> 9)
+        snprintf(limit, sizeof limit, " of %s", ma_human_bytes(a, met->limit));
+    if (met->asked)
+        snprintf(used, sizeof used, ", %s in use and %s more asked for",
+                 ma_human_bytes(a, met->held), ma_human_bytes(b, met->asked));
+    SAY(sayer, "  What was met: %s%s%s; %s.", words[met->what].what, limit, used,
+        words[met->what].remedy);
+    return true;
+}
+
+/* Say what to do about a recording that stopped. */
+static void say_remedy(struct sayer *sayer, uint64_t reason, const struct ma_met *met)
+{
+    if (say_limit(sayer, met))
+        return;
     if (reason == MLF_LOSS_SANDBOX)
         SAY(sayer, "  The program locked itself in (seccomp), where tracing would have harmed it; "
                    "switch its sandbox off for the run to see the rest.");
@@ -177,7 +215,8 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
     if (reason)
         SAY(sayer, "Recording stopped before the program's end: %s%s%s.", reason_in_words(reason),
             error ? ", " : "", error ? strerror((int)(error & 0x7fff)) : "");
-    say_remedy(sayer, reason);
+    const struct ma_met met = ma_audit_stop_met(audit);
+    say_remedy(sayer, reason, &met);
     if (audit->sampling_interval)
         SAY(sayer,
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
@@ -284,64 +323,6 @@ static void say_suppressions(struct sayer *sayer, struct ma_analysis *analysis)
                    "read without running it: put its lines into a file for --suppressions.");
     if (analysis->suppressions_problem[0])
         SAY(sayer, "%s; the lines after it are not used.", analysis->suppressions_problem);
-}
-
-/* Processes of whose last events a stream may lack some: who is killed delivers no more,
- * and where a stream is cut between two pieces nothing else tells it. */
-static bool is_unended(const struct ma_analysis *analysis, const struct ma_process *process)
-{
-    const struct ma_reader *reader = &analysis->merge.reader;
-    return !analysis->ongoing && analysis->merge.finished && reader->layout == MLF_LAYOUT_STREAM &&
-           (!process->ended || (process->unsettled && reader->minor > 0));
-}
-
-static uint64_t count_unended(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < analysis->trace.n_processes; i++)
-        n += is_unended(analysis, analysis->trace.processes[i]);
-    return n;
-}
-
-#define UNENDED_SHOWN 5
-
-static void say_unended(struct sayer *sayer, const struct ma_analysis *analysis)
-{
-    uint64_t n = count_unended(analysis);
-    if (n)
-        SAY(sayer,
-            "%s process%s no end in the trace: killed, or the trace is cut; what was last "
-            "may be missing. A file in place of a pipe keeps it.",
-            COUNT(n), n == 1 ? " has" : "es have");
-    unsigned shown = 0;
-    for (size_t i = 0; i < analysis->trace.n_processes && shown < UNENDED_SHOWN; i++) {
-        const struct ma_process *process = analysis->trace.processes[i];
-        if (!is_unended(analysis, process) || !process->known)
-            continue;
-        const char *program = ma_process_text(ma_process_program(process), MLF_TEXT_EXE);
-        shown++;
-        SAY(sayer, "  process %s%s%s", NAME(analysis, process), *program ? ", " : "", program);
-    }
-    if (shown && n > shown)
-        SAY(sayer, "  and %s more", COUNT(n - shown));
-}
-
-/* Processes of an input that is followed and has not ended: their end is to come. */
-static uint64_t count_running(const struct ma_analysis *analysis)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; analysis->ongoing && i < analysis->trace.n_processes; i++)
-        n += !analysis->trace.processes[i]->ended;
-    return n;
-}
-
-/* What runs casts no doubt on the numbers so far. */
-static void say_running(struct sayer *sayer, const struct ma_analysis *analysis)
-{
-    uint64_t n = count_running(analysis);
-    if (n)
-        SAY(sayer, "%s process%s still running, as far as the trace tells.", COUNT(n),
-            n == 1 ? " is" : "es are");
 }
 
 static void say_definitions(struct sayer *sayer, const struct ma_audit *audit)
@@ -500,8 +481,9 @@ static void add_counts(struct ma_model *model, struct ma_value *object,
         {"changed_chunks", audit->changed_chunks},
         {"missing_chunks", audit->missing_chunks},
         {"duplicate_chunks", audit->duplicate_chunks},
-        {"unended_processes", count_unended(analysis)},
-        {"running_processes", count_running(analysis)},
+        {"unended_processes", ma_ends_unended(analysis)},
+        {"running_processes", ma_ends_running(analysis)},
+        {"silent_processes", ma_ends_silent(analysis)},
         {"unwritten_units", audit->unwritten_units},
         {"skipped_bytes", audit->skipped_bytes},
         {"frame_pointer_steps", count_guesses(analysis)},
@@ -527,6 +509,19 @@ static void add_losses(struct ma_model *model, struct ma_value *object,
             ma_model_number(model, one, "events", NULL, MA_COUNT, stream->lost[reason]);
         }
     }
+}
+
+static void add_limit(struct ma_model *model, struct ma_value *object, struct ma_met met)
+{
+    if (!met.what) {
+        ma_model_null(model, object, "stopped_by");
+        return;
+    }
+    struct ma_value *by = ma_model_object(model, object, "stopped_by", NULL, MA_FIELDS);
+    ma_model_text(model, by, "limit", NULL, ma_met_name(met.what));
+    ma_model_number(model, by, "limit_bytes", NULL, MA_BYTES, met.limit);
+    ma_model_number(model, by, "held_bytes", NULL, MA_BYTES, met.held);
+    ma_model_number(model, by, "asked_bytes", NULL, MA_BYTES, met.asked);
 }
 
 static void add_ranges(struct ma_model *model, struct ma_value *object, struct ma_trace *trace)
@@ -565,6 +560,7 @@ static void add_ranges(struct ma_model *model, struct ma_value *object, struct m
                   audit->input_problem[0] ? audit->input_problem : NULL);
     uint64_t reason = ma_audit_stop_reason(audit);
     ma_model_text(model, object, "stopped", NULL, reason ? ma_loss_name(reason) : NULL);
+    add_limit(model, object, ma_audit_stop_met(audit));
     if (audit->sampling_interval)
         ma_model_number(model, object, "sampling_interval", NULL, MA_BYTES,
                         audit->sampling_interval);
@@ -600,7 +596,7 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     say_damage(&sayer, analysis);
     say_events(&sayer, analysis);
     say_definitions(&sayer, audit);
-    say_unended(&sayer, analysis);
+    ma_ends_doubt(analysis, model, sayer.warnings);
     if (ma_report_missing(analysis, model, object, sayer.warnings) < 0 ||
         ma_report_bypass(analysis, model, object, sayer.warnings) < 0)
         return -ENOMEM;
@@ -608,7 +604,7 @@ static int build_audit(struct ma_analysis *analysis, struct ma_model *model)
     ma_report_gaps(analysis, model, object, sayer.warnings);
     size_t doubts = sayer.warnings->n;
     const bool paused_only = doubts && !before_gaps;
-    say_running(&sayer, analysis);
+    ma_ends_say(analysis, model, sayer.warnings);
     say_suppressions(&sayer, analysis);
     bool unseen = add_unseen(analysis, model, object, &sayer);
     const char *scope = unseen ? "Complete for malloc and its family" : "Complete";

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ma_ending.h"
 #include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_report.h"
@@ -122,6 +123,10 @@ static void add_table(const struct ma_analysis *analysis, struct ma_model *model
 {
     const size_t top = analysis->request->top;
     char count[MA_COUNTED_SIZE], first[MA_HUMAN_SIZE], command[MA_COMMAND_SIZE];
+    char ending[MA_ENDING_TEXT];
+    bool endings = false; /* one did not end by its own word */
+    for (size_t i = 0; i < n; i++)
+        endings |= ma_ending_text(all[i].account->process, ending) != NULL;
     struct ma_value *table = ma_model_array(model, &model->root, NULL, "Processes", MA_TABLE);
     if (n)
         qsort(all, n, sizeof *all, by_leaks);
@@ -143,6 +148,9 @@ static void add_table(const struct ma_analysis *analysis, struct ma_model *model
         ma_model_number(model, row, NULL, "peak", MA_BYTES, all[i].peak);
         ma_model_number(model, row, NULL, "events", MA_COUNT,
                         account->allocations + account->frees);
+        if (endings)
+            ma_model_text(model, row, NULL, "end",
+                          ma_ending_text(account->process, ending) ? ending : "-");
         ma_model_text(model, row, NULL, "program",
                       ma_report_command(account->process, true, command));
     }
@@ -174,6 +182,9 @@ static void describe_process(const struct ma_trace *trace, struct ma_model *mode
     ma_model_number(model, object, "peak_time_ns", NULL, MA_NANOSECONDS, peak->peak_ns);
     if (json)
         return;
+    char ending[MA_ENDING_TEXT];
+    if (ma_ending_text(process, ending))
+        ma_model_text(model, object, NULL, "end", ending);
     ma_model_format(model, object, NULL, "allocated", "%s in %s",
                     ma_human_bytes(a, account->allocated_bytes),
                     ma_human_counted(b, account->allocations, "block"));

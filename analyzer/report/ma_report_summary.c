@@ -60,7 +60,7 @@ static int add_unended(struct ma_analysis *analysis, struct ma_model *model,
                        struct ma_value *summary)
 {
     const struct ma_replay *books = ma_analysis_books(analysis);
-    uint64_t bytes = 0, blocks = 0, n = 0;
+    uint64_t bytes = 0, blocks = 0, n = 0, reaped = 0;
     for (size_t i = 0; i < books->n_accounts; i++) {
         const struct ma_account *account = books->accounts[i];
         if (!account || account->process->ended)
@@ -70,6 +70,7 @@ static int add_unended(struct ma_analysis *analysis, struct ma_model *model,
             return -ENOMEM;
         bytes += leaked.bytes;
         blocks += leaked.blocks;
+        reaped += account->process->reaped.told;
         n++;
     }
     ma_model_number(model, summary, "unended_bytes", NULL, MA_BYTES, bytes);
@@ -80,7 +81,10 @@ static int add_unended(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_format(model, summary, NULL, "  of these", "%s in %s alive in %s %s",
                     ma_human_bytes(a, bytes), ma_human_counted(b, blocks, "block"),
                     ma_human_counted(c, n, "process"),
-                    analysis->ongoing ? "still running" : "without an end in the trace");
+                     reaped == n         ? "that ended without a word"
+                     : reaped            ? "that ended without a word, or has no end in the trace"
+                     : analysis->ongoing ? "still running"
+                                         : "without an end in the trace");
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ma_clock.h"
+#include "ma_ending.h"
 #include "ma_report.h"
 
 #define BRIEFLY 60 /* bytes of a command line */
@@ -60,6 +61,36 @@ static const char *text_or_null(const struct ma_process *process, unsigned what)
     return text[0] ? text : NULL;
 }
 
+static void number_or_null(struct ma_model *model, struct ma_value *object, const char *key,
+                           enum ma_unit unit, bool is_known, uint64_t number)
+{
+    if (is_known)
+        ma_model_number(model, object, key, NULL, unit, number);
+    else
+        ma_model_null(model, object, key);
+}
+
+/* A signal that comes after the process's own last word is what ended it. */
+static void add_end(const struct ma_analysis *analysis, struct ma_model *model,
+                    struct ma_value *object, const struct ma_process *process)
+{
+    const bool told = process->reaped.told, killed = process->reaped.killed;
+    const uint64_t end = process->ended ? process->end_time : process->reaped.time;
+    char text[MA_ENDING_TEXT];
+    number_or_null(model, object, "end", MA_NANOSECONDS, ma_process_is_over(process),
+                   ma_clock_ns(&analysis->trace, process, end));
+    ma_model_text(model, object, "end_how", NULL,
+                  process->ended ? ma_end_name(process->end_how)
+                  : killed       ? "signal"
+                  : told         ? "silent"
+                                 : NULL);
+    number_or_null(model, object, "status", MA_PLAIN, process->ended || (told && !killed),
+                   process->ended ? process->end_status : process->reaped.status);
+    number_or_null(model, object, "signal", MA_PLAIN, killed, process->reaped.status);
+    ma_model_boolean(model, object, "core_dumped", NULL, process->reaped.core);
+    ma_model_text(model, object, "end_text", NULL, ma_ending_text(process, text));
+}
+
 static void add_process(struct ma_analysis *analysis, struct ma_model *model,
                         struct ma_value *array, const struct ma_process *process)
 {
@@ -82,17 +113,7 @@ static void add_process(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_text(model, object, "working_directory", NULL, text_or_null(named, MLF_TEXT_CWD));
     ma_model_number(model, object, "start", NULL, MA_NANOSECONDS,
                     ma_clock_ns(&analysis->trace, process, record->start));
-    if (process->ended)
-        ma_model_number(model, object, "end", NULL, MA_NANOSECONDS,
-                        ma_clock_ns(&analysis->trace, process, process->end_time));
-    else
-        ma_model_null(model, object, "end");
-    ma_model_text(model, object, "end_how", NULL,
-                  process->ended ? ma_end_name(process->end_how) : NULL);
-    if (process->ended)
-        ma_model_number(model, object, "status", NULL, MA_PLAIN, process->end_status);
-    else
-        ma_model_null(model, object, "status");
+    add_end(analysis, model, object, process);
     ma_model_number(model, object, "start_realtime_ns", NULL, MA_PLAIN, record->realtime_ns);
     const struct ma_replay *books = ma_analysis_books(analysis);
     const struct ma_account *account =

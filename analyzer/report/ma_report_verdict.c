@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "ma_audit.h"
+#include "ma_ending.h"
 #include "ma_gaps.h"
+#include "ma_identity.h"
 #include "ma_killed.h"
 #include "ma_label.h"
 #include "ma_leaks.h"
@@ -210,6 +212,39 @@ static const char *sentence(struct ma_analysis *analysis, const struct ma_leaks 
     return buffer;
 }
 
+/* True if it ended by a signal that nobody sends to have a program end. */
+static bool is_crash(const struct ma_process *process)
+{
+    static const char *const orders[] = {"SIGHUP", "SIGINT", "SIGPIPE", "SIGTERM"};
+    const char *name = process->reaped.killed ? ma_signal_name(process->reaped.status) : "";
+    for (size_t i = 0; name && i < sizeof orders / sizeof *orders; i++)
+        if (!*name || !strcmp(name, orders[i]))
+            return false;
+    return true;
+}
+
+static void add_crashes(const struct ma_analysis *analysis, struct ma_model *model,
+                        struct ma_value *verdict)
+{
+    const struct ma_process *first = NULL;
+    char text[MA_ENDING_TEXT], command[MA_COMMAND_SIZE], name[MA_PROCESS_NAME], more[64] = "";
+    uint64_t n = 0;
+    for (size_t i = 0; i < analysis->trace.n_processes; i++) {
+        if (!is_crash(analysis->trace.processes[i]))
+            continue;
+        first = first ? first : analysis->trace.processes[i];
+        n++;
+    }
+    ma_model_number(model, verdict, "crashed_processes", NULL, MA_COUNT, n);
+    if (!first)
+        return;
+    if (n > 1)
+        snprintf(more, sizeof more, ", and %s more by signals", COUNT(n - 1));
+    ma_model_format(model, verdict, NULL, "crashed", "process %s (%s) %s%s",
+                    ma_process_name(&analysis->trace, first, name),
+                    ma_report_command(first, true, command), ma_ending_text(first, text), more);
+}
+
 /* The end of a process that had no memory left: for people it leads, with what the heap
  * held at that moment, which is what comes below as never freed. */
 static void add_killed(const struct ma_analysis *analysis, struct ma_model *model,
@@ -224,11 +259,13 @@ static void add_killed(const struct ma_analysis *analysis, struct ma_model *mode
     }
     const struct ma_process *process = killed.account->process;
     const bool group = killed.kind == MLF_LIMIT_GROUP;
+    char text[MA_ENDING_TEXT];
+    const char *ending = ma_ending_text(process, text);
     const struct ma_value *said = ma_model_format(
         model, verdict, NULL, "",
-        "KILLED, most likely for memory, unless it still runs: process %s (%s) has no end in the "
-        "trace, and %s were resident of the %s %s.",
-        ma_process_name(&analysis->trace, process, name), ma_report_command(process, true, command),
+        "KILLED, most likely for memory%s: process %s (%s) %s, and %s were resident of the %s %s.",
+        ending ? "" : ", unless it still runs", ma_process_name(&analysis->trace, process, name),
+        ma_report_command(process, true, command), ending ? ending : "has no end in the trace",
         HUMAN(killed.bytes), group ? "control group's" : "machine's", HUMAN(killed.limit));
     ma_model_format(model, verdict, NULL, "held then", "%s in %s of its heap",
                     HUMAN(killed.account->live_bytes),
@@ -284,6 +321,7 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
                         "%s of the run, in %s: judged is only what was recorded",
                         ma_human_time((char[MA_HUMAN_SIZE]){0}, ma_gaps_ns(&analysis->trace)),
                         COUNTED(ma_gaps_count(&analysis->trace), "pause"));
+    add_crashes(analysis, model, verdict);
     add_rest(model, verdict, &sums, analysis->leaked_bytes, leaks);
     return 0;
 }

@@ -25,9 +25,9 @@ FUNCTIONS = ["malloc", "calloc", "realloc", "reallocarray", "free", "memalign", 
 ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
-    SAMPLING, STOP = range(1, 13)
+    SAMPLING, STOP, TAKEN_OVER = range(1, 14)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS, WINDOW = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x28
-LIMIT = 0x2d
+CHILD_END, LIMIT = 0x2b, 0x2d
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class ChunkWriter:
     def __init__(self, process: ProcessWriter, stream: int, base_time: int):
         self.process = process
         self.trace = process.trace
-        self.stream = stream
+        self.stream = self.of_stream = stream
         self.base_time = base_time
         key = (stream, self.kind)
         self.sequence = process.sequences.get(key, -1) + 1
@@ -204,7 +204,7 @@ class ChunkWriter:
         line = {"type": type, "ticks": ticks}
         if "begin_ticks" in values:
             line["begin_ticks"] = values.pop("begin_ticks")
-        line.update(pid=self.process.pid, stream=self.stream)
+        line.update(pid=self.process.pid, stream=self.of_stream)
         if self.process.elsewhere:
             line["process"] = self.process.order
         line.update((name, value) for name, value in values.items() if value is not None)
@@ -248,9 +248,14 @@ class ChunkWriter:
         self.record(MEMORY, vu(ticks), vu(virtual), vu(resident), vu(shared))
         self.line("memory", ticks, virtual=virtual, resident=resident, shared=shared)
 
-    def stop(self, ticks: int, reason: str, number: int, errno: int) -> None:
-        self.record(STOP, vu(ticks), vu(number), vu(errno))
-        self.line("stop", ticks, reason=reason, errno=errno)
+    def stop(self, ticks: int, reason: str, number: int, errno: int,
+             met: tuple[int, str, int, int, int] | None = None) -> None:
+        """met: of version 1.3, number and name of a limit, what it is, was held, was asked."""
+        more = {} if met is None else {"limit": met[1], "limit_bytes": met[2],
+                                       "held_bytes": met[3], "asked_bytes": met[4]}
+        self.record(STOP, vu(ticks), vu(number), vu(errno),
+                    *(vu(v) for v in (met or ())[:1] + (met or ())[2:]))
+        self.line("stop", ticks, reason=reason, errno=errno, **more)
 
     def process_end(self, ticks: int, how: str, number: int, status: int) -> None:
         self.record(PROCESS_END, vu(ticks), vu(number), vu(status))
@@ -275,6 +280,11 @@ class ChunkWriter:
     def bypass(self, ticks: int, why: int, path: str, target: str) -> None:
         self.record(BYPASS, vu(ticks), vu(why), string(path.encode()), string(target.encode()))
         self.line("bypass", ticks, why=why, path=path, target=target)
+
+    def child_end(self, ticks: int, pid: int, how: str, status: int, core: bool = False) -> None:
+        self.record(CHILD_END, vu(ticks), vu(pid), vu({"exited": 1, "killed": 2}[how]),
+                    vu(status), vu(core))
+        self.line("child_end", ticks, child_pid=pid, how=how, status=status, core_dumped=core)
 
     def filled(self, of: "ChunkWriter", *, checksum: bool = False) -> int:
         """Say how far a chunk is filled by now; of version 1.3, with the checksum."""
@@ -390,6 +400,11 @@ class Events(ChunkWriter):
         self.addresses: deque[int] = deque(maxlen=256)      # newest first
         self.stacks: deque[tuple[int, int]] = deque(maxlen=256)
         self.explicit_stack = 0
+
+    def taken_over(self, stream: int) -> int:
+        """Of version 1.3: from here on the chunk is another thread's."""
+        self.of_stream = stream
+        return self.record(TAKEN_OVER, vu(stream))
 
     def delta(self, time: int) -> bytes:
         assert time >= self.time

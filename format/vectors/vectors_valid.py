@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from trace_writer import EVENTS, MAPPED, MEMORY, Definitions, Events, Trace, u64, vu
+from trace_writer import EVENTS, MAPPED, MEMORY, Definitions, Events, ProcessWriter, Trace, u64, vu
 from vectors_items import (EXE_BIAS, HEAP, LIBC_BIAS, SEGMENTS, addresses, flags, functions, nodes,
                            numbers, program, reallocs, stacks_and_sizes)
 
@@ -437,6 +437,44 @@ def checked() -> Trace:
     return trace
 
 
+def taken_over() -> Trace:
+    """Version 1.3: a chunk that three threads have one after another, a block that the first
+    made and the second frees; then a chunk of the third one's own. The same in pieces is in
+    taken-over-pieces."""
+    return takes_over(Trace(MAPPED, minor=3), lambda chunk: None)
+
+
+def takes_over(trace: Trace, deliver: Callable[[Events], object]) -> Trace:
+    process, definitions = program(trace)
+    for stream in (2, 3, 4):
+        definitions.thread(stream, 1000 + stream, time=10 * stream, name=b"request")
+        definitions.thread_end(stream, 10 * stream + 9)
+    if trace.layout != MAPPED:
+        definitions.write()
+    chunk = process.events(2, 20)
+    chunk.alloc(21, HEAP, 2000, 17)
+    chunk.alloc(22, HEAP + 0x1000, 2001, 18)
+    deliver(chunk)
+    chunk.taken_over(3)
+    chunk.free(30, HEAP)
+    deliver(chunk)
+    chunk.alloc(31, HEAP, 3000, 18)
+    chunk.taken_over(4)
+    chunk.alloc(40, HEAP + 0x2000, 4000, 17)
+    chunk.free(41, HEAP + 0x1000)
+    last = process.events(4, 42)
+    if trace.layout == MAPPED:
+        last.filled(chunk, checksum=True)
+    last.alloc(43, HEAP + 0x3000, 4001, 18)
+    last.free(44, HEAP)
+    if trace.layout == MAPPED:
+        definitions.filled(last, checksum=True)
+        definitions.write()
+    chunk.write()
+    last.write()
+    return trace
+
+
 def filled() -> Trace:
     """A mapped trace of version 1.1 whose chunks tell how far others are filled: the one before,
     and at the end of a thread and of the program its last ones, a thread's that goes on among
@@ -586,6 +624,86 @@ def paused() -> Trace:
     return trace
 
 
+def reaped() -> Trace:
+    """Version 1.3: ends of children that their parents tell of, in definitions and in events:
+    a signal, an exit without a word, one of a process that told its own, of a child left
+    behind, told by who adopted it; of another process that had the pid again, of an image that
+    was replaced, of nobody. And one that tells from outside of the process itself."""
+    trace = Trace(minor=3)
+    home = (4026531836, 500, 0xaa << 56)
+    node = 16
+
+    def begin(pid: int, key: int, start: int, parent_pid: int, birth: int) -> Definitions:
+        definitions = trace.process(pid, key=key).definitions(base_time=start)
+        definitions.process_record(start=start, parent_pid=parent_pid,
+                                   place=(home[0], birth, home[2]))
+        definitions.thread(1, pid, time=start)
+        definitions.module(1, EXE_BIAS, b"/usr/bin/example", flags=1)
+        definitions.node(1, 0x1040, parent=0)
+        return definitions
+
+    def block(process: ProcessWriter, time: int, size: int, *ends: tuple[int, str, int]) -> None:
+        events = process.events(1, time)
+        events.alloc(time, HEAP, size, node)
+        for end in ends:
+            events.process_end(*end, 0)
+        events.write()
+
+    root = begin(100, 1, 1, 1, 500)
+    root.write()
+    block(root.process, 2, 1000)
+    for key, (pid, start, parent, ends) in enumerate((
+            (101, 10, 100, ()),                     # killed
+            (102, 20, 100, ()),                     # silent
+            (103, 30, 100, ((32, "exit", 1),)),     # its own word
+            (104, 40, 103, ()),                     # left behind by 103
+            (105, 50, 999, ()),                     # of a parent that is not in the trace
+            (106, 60, 100, ((62, "exec", 3),)),     # replaced by what is not in the trace
+    ), 2):
+        child = begin(pid, key, start, parent, 500 + start)
+        child.write()
+        block(child.process, start + 1, 100 * key, *ends)
+    later = root.process.definitions(base_time=70)
+    later.child_end(70, 101, "killed", 11, True)
+    later.child_end(71, 102, "exited", 3)
+    later.child_end(72, 103, "exited", 0)
+    later.write()
+    events = root.process.events(1, 73)
+    events.child_end(73, 104, "killed", 9)
+    events.child_end(74, 105, "killed", 6)
+    events.child_end(75, 106, "killed", 11)
+    events.child_end(76, 107, "exited", 1)
+    events.child_end(77, 101, "exited", 5)
+    events.alloc(78, HEAP + 0x1000, 3000, node)
+    events.write()
+    outside = root.process.definitions(stream=0xffffffff, base_time=90)
+    outside.child_end(90, 100, "killed", 15)
+    outside.write()
+    return trace
+
+
+def refused() -> Trace:
+    """Version 1.3: stops that name the limit that was met, one not known yet among them."""
+    trace = Trace(minor=3)
+    for key, (reason, number, errno, met) in enumerate((
+            ("no memory", 1, 12, (1, "RLIMIT_AS", 200 << 20, 199 << 20, 2 << 20)),
+            ("no memory", 1, 12, (2, "RLIMIT_DATA", 100 << 20, 99 << 20, 3 << 20)),
+            ("sink full", 2, 27, (3, "RLIMIT_FSIZE", 1 << 20, 1 << 20, 4096)),
+            ("no memory", 1, 11, (4, "RLIMIT_MEMLOCK", 64 << 10, 0, 8192)),
+            ("sink full", 2, 28, (5, "space", 0, 12 << 20, 4 << 20)),
+            ("sink full", 2, 122, (6, "quota", 0, 0, 0)),
+            ("no memory", 1, 12, (77, "unknown", 5, 6, 7))), 1):
+        process = trace.process(10 + key, key=key)
+        definitions = process.definitions(base_time=10 * key)
+        definitions.process_record(start=10 * key)
+        definitions.thread(1, 10 + key, time=10 * key)
+        definitions.write()
+        events = process.events(1, 10 * key)
+        events.stop(10 * key + 1, reason, number, errno, met)
+        events.write()
+    return trace
+
+
 def limited() -> Trace:
     """Version 1.3: a process whose memory is limited by a control group, near that at its
     end, which is not told; one of a machine; and a kind that is not known yet."""
@@ -610,7 +728,9 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing, "paused": paused, "limited": limited,
+    "places": places, "bypassing": bypassing, "paused": paused, "limited": limited, "reaped": reaped,
+    "refused": refused, "taken-over": taken_over,
+    "taken-over-pieces": lambda: takes_over(Trace(minor=3), Events.write),
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -29,18 +29,18 @@ def operations(trace: reference.Trace):
     for chunk in trace.chunks:
         process = trace.processes[chunk.process]
         queue = heads.setdefault((process.order, chunk.stream, -chunk.kind), deque())
-        for item in trace.items[chunk.offset]:
+        for stream, item in trace.of_streams(chunk):
             if item.name == "PROCESS" and item.fields is process.record:
                 how = "fork" if process.record["how"] == 1 else "start"
                 time = process.record["fork_time" if how == "fork" else "start"]
-                queue.append((time, how, process, chunk.stream, process.record))
+                queue.append((time, how, process, stream, process.record))
                 continue
-            line = trace.line(process, chunk.stream, item)
+            line = trace.line(process, stream, item)
             if line is None:
                 continue
             if line["type"] == "realloc":
-                queue.append((line["begin_ticks"], "begin", process, chunk.stream, line))
-            queue.append((line["ticks"], line["type"], process, chunk.stream, line))
+                queue.append((line["begin_ticks"], "begin", process, stream, line))
+            queue.append((line["ticks"], line["type"], process, stream, line))
     heads = {key: queue for key, queue in heads.items() if queue}
     while heads:
         key = min(heads, key=lambda k: (heads[k][0][0], RANKS.get(heads[k][0][1], 2), *k))
@@ -74,6 +74,8 @@ class Replay:
         self.pids: list[tuple[dict[str, Any], int]] = []    # records and orders, latest first
         self.ending: list[int] = []
         self.gone: set[int] = set()
+        self.told: dict[int, str] = {}          # how the process says it ends
+        self.reaped: dict[int, Any] = {}        # what another says of it
         self.peak = (0, 0)
         self.at_peak: list[Block] = []
         self.own_peaks: dict[int, tuple[int, int, list[Block]]] = {}
@@ -253,8 +255,32 @@ class Replay:
         self.sums["failed_calls"] += 1
 
     def on_process_end(self, time: int, process: Any, stream: int, line: Any) -> None:
+        self.told[process.order] = line["how"]
         if process.order not in self.ending:
             self.ending.append(process.order)
+
+    def on_child_end(self, time: int, process: Any, stream: int, line: Any) -> None:
+        """Whoever waits tells of the latest process with the pid, if it can be that one."""
+        waiter = process.record
+        found = None if waiter is None else next(
+            (of for of in self.pids if shares_pid({**waiter, "pid": line["child_pid"]}, of[0])),
+            None)
+        if found is None:
+            return
+        record, order = found
+        parent = next((of for other, of in self.pids
+                       if shares_pid({**record, "pid": record["parent_pid"]}, other)), None)
+        over = parent is not None and (parent in self.told or parent in self.reaped)
+        mine = record["pid"] == waiter["pid"] and (
+            0 in (record.get("birth", 0), waiter.get("birth", 0))
+            or record["birth"] == waiter["birth"])
+        if order in self.reaped or self.told.get(order) == "exec" or record["start"] > time \
+                or not (mine or record["pid"] != waiter["pid"]
+                        and (over or record["parent_pid"] == waiter["pid"])):
+            return
+        self.reaped[order] = line
+        if order not in self.ending:
+            self.ending.append(order)
 
     # --- results
 

@@ -93,6 +93,19 @@ def test_vectors_replay_as_a_plain_replay_does(name: str):
     assert_same((VECTORS / f"{name}.mlog").read_bytes())
 
 
+def test_ends_that_others_tell():
+    """GIVEN ends of children that their parents tell of, some of which cannot be meant
+    THEN each process has the end that the rules give it, and no other."""
+    data = (VECTORS / "reaped.mlog").read_bytes()
+    plain, got = Replay(data), report(data)
+    ends = [(p["pid"], p["end_how"], p["signal"], p["core_dumped"]) for p in got["processes"]]
+    assert ends == [(100, "signal", 15, False), (101, "signal", 11, True),
+                    (102, "silent", None, False), (103, "exit", None, False),
+                    (104, "signal", 9, False), (105, None, None, False),
+                    (106, "exec", None, False)]
+    assert {order for order, _ in enumerate(ends) if order in plain.reaped} == {0, 1, 2, 3, 4}
+
+
 class Writer:
     """A process that is being written: what it believes to be live, its open chunks."""
 

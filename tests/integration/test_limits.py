@@ -48,6 +48,13 @@ def test_a_limit_that_is_enough_for_the_program_is_enough(tmp_path, kind, thread
         told = audit["lost_events"] or audit["skipped"]
         assert audit["stopped"] == "no memory" or audit["complete"] or told, audit
         reasons.append(audit["stopped"])
+        if audit["stopped"]:
+            by = audit["stopped_by"]
+            assert (by["limit"], by["limit_bytes"]) == (f"RLIMIT_{kind.upper()}", mib << 20)
+            if by["asked_bytes"]:      # not in the table of stops
+                assert by["held_bytes"] + by["asked_bytes"] > by["limit_bytes"] - (1 << 20)
+            said = " ".join(audit["warnings"])
+            assert f"RLIMIT_{kind.upper()}" in said and f"ulimit -{kind[0].replace('a', 'v')}" in said
     assert reasons[0] == "no memory" and reasons[-1] is None
 
 
@@ -91,3 +98,19 @@ def test_deep_stacks_within_a_limit_are_cut_and_told(tmp_path):
                     PROGRAMS / "memory_limits", limit, DEEP, path)
         assert done.returncode == 7
         assert support.report(path, "--summary")["audit"]["truncated_stacks"]["depth_limit"] == cut
+
+
+@pytest.mark.parametrize("sink", ["map", "write"])
+def test_a_stop_names_the_limit_of_a_files_size(tmp_path, sink):
+    """GIVEN a limit of a file's size below what the trace takes THEN the audit names it, what
+    it is set to, and how it is raised."""
+    bash('(ulimit -f 1000; LD_PRELOAD=$LIB exec "$1" 4 60000 1022>"$2")', PROGRAMS / "threads",
+         tmp_path / "t", env=support.clean_environment(MLOG_FILE=sink))
+    audit = audit_of(tmp_path / "t")
+    if sink == "write" and audit["stopped"] is None:     # a stream that is full takes no more
+        assert not audit["complete"]
+        return
+    assert audit["stopped"] == "sink full"
+    by = audit["stopped_by"]
+    assert (by["limit"], by["limit_bytes"]) == ("RLIMIT_FSIZE", 1000 << 10)
+    assert "ulimit -f unlimited" in " ".join(audit["warnings"])

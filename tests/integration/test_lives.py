@@ -79,18 +79,23 @@ def test_exec_while_other_threads_allocate(tmp_path):
 @pytest.mark.parametrize("end", ["exits", "killed"])
 def test_threads_of_one_request_share_their_definitions(tmp_path, end):
     """GIVEN a thread for each request, which makes two events WHEN the program ends, or is
-    killed THEN each event is in the trace, and a thread costs little more than a page."""
+    killed THEN each event is in the trace, and of its own thread, and a thread costs a small
+    part of a page."""
     path, count = tmp_path / "t", 2000
     done = support.bash('LD_PRELOAD=$LIB exec "$1" $2 $3 1022>"$4"', PROGRAMS / "requests", count,
                 "kill" if end == "killed" else "", path)
     assert done.returncode in (7, -9), done
-    report = support.report(path, "--summary", "--leaks")
+    report = support.report(path, "--summary", "--leaks", "--threads")
     support.assert_sound(report["audit"])
     assert report["audit"]["complete"]
     assert report["summary"]["leaked_bytes"] >= 123 * 8 * count // 10
     assert report["summary"]["calls"]["malloc"] >= count
     claimed = struct.unpack_from("<Q", path.read_bytes()[:64], 40)[0]
-    assert claimed < count * 11 // 10
+    assert claimed < count // 10
+    served = [t for t in report["threads"]["threads"] if t["allocated_bytes"] == 123 * 8]
+    assert [t["allocations"] for t in served] == [1] * count
+    assert sum(t["frees"] for t in served) == count - count // 10
+    assert len({t["tid"] for t in served}) == count
 
 
 def test_definitions_that_threads_share_are_missed(tmp_path):
