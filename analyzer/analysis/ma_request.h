@@ -50,6 +50,7 @@ struct ma_request {
     const char *snapshots;         /* --snapshots: when; it has been checked */
     const char *stack;             /* --stack: a number or its beginning */
     const char *callers, *callees; /* names or patterns of functions */
+    uint64_t pool_initial, pool_additional; /* --pool: bytes; 0: the usual ones */
     bool tree_bottom_up;
     unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */
     size_t jobs;        /* processors to use at most; SIZE_MAX: those there are */
