@@ -89,16 +89,14 @@ const char *mc_view_check_sort(const char *keys)
 
 const char *mc_view_check_reports(const char *names)
 {
-    static const char known[] = " summary leaks peak allocations timeline per-process temporary "
-                                "churn sizes lifetimes threads reallocs tree ";
+    static const char known[] = " " MC_REPORTS " ";
     for (const char *at = names;; at++) {
         char word[32] = "";
         size_t n = strcspn(at, ",");
         snprintf(word, sizeof word, " %.*s ", (int)(n < 28 ? n : 28), at);
         if (n == 0 || !strstr(known, word))
-            return "expected names of reports with commas between, as in leaks,peak: summary, "
-                   "leaks, peak, allocations, timeline, per-process, temporary, churn, sizes, "
-                   "lifetimes, threads, reallocs, tree";
+            return "expected names of reports with commas between, as in leaks,peak; there "
+                   "are " MC_REPORTS;
         at += n;
         if (!*at)
             return NULL;
