@@ -141,7 +141,8 @@ static bool grow(struct arena *arena, size_t alignment, size_t size)
     const bool had_begun = arena->has_begun;
     const size_t growth = mlog_tlsf_growth(settings.additional, alignment, size);
     if (!add_pool(arena, growth)) {
-        say_exhausted(size);
+        if (growth) /* else no pool would do, however much memory there was */
+            say_exhausted(size);
         return false;
     }
     if (had_begun)
