@@ -28,9 +28,8 @@
 #define LEAST_ALIGNMENT 16
 #define EARLY_SIZE 65536
 
-static enum { NOT_BEGUN, BEGINNING, READY, BROKEN } phase;
-static pthread_t beginner;
-static bool beginner_known;
+static enum { NOT_READY, READY, BROKEN } phase;
+static uintptr_t beginner; /* the thread that makes it ready; 0: none yet */
 static pthread_key_t thread_key;
 static bool has_thread_key;
 static __thread bool is_registered __attribute__((tls_model("initial-exec")));
@@ -58,12 +57,15 @@ static void *early_allocate(size_t alignment, size_t size)
     const uintptr_t base = (uintptr_t)early;
     if (size > sizeof early || alignment > sizeof early)
         return NULL;
-    const uintptr_t at =
-        (base + early_used + LEAST_ALIGNMENT + alignment - 1) & ~(uintptr_t)(alignment - 1);
     const size_t rounded = (size + LEAST_ALIGNMENT - 1) & ~(size_t)(LEAST_ALIGNMENT - 1);
-    if (at + rounded > base + sizeof early)
-        return NULL;
-    early_used = at + rounded - base;
+    size_t used = __atomic_load_n(&early_used, __ATOMIC_RELAXED);
+    uintptr_t at;
+    do {
+        at = (base + used + LEAST_ALIGNMENT + alignment - 1) & ~(uintptr_t)(alignment - 1);
+        if (at + rounded > base + sizeof early)
+            return NULL;
+    } while (!__atomic_compare_exchange_n(&early_used, &used, at + rounded - base, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     memcpy((char *)at - LEAST_ALIGNMENT, &rounded, sizeof rounded);
     return (void *)at;
 }
@@ -116,22 +118,25 @@ static void begin(void)
     __atomic_store_n(&phase, works ? READY : BROKEN, __ATOMIC_RELEASE);
 }
 
+/* One step says who begins: a signal handler of that thread, too, is inside init. */
 static __attribute__((noinline, cold)) bool is_ready_slowly(void)
 {
-    unsigned expected = NOT_BEGUN;
-    if (__atomic_compare_exchange_n((unsigned *)&phase, &expected, BEGINNING, false,
-                                    __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-        beginner = pthread_self();
-        __atomic_store_n(&beginner_known, true, __ATOMIC_RELEASE);
+    const uintptr_t me = (uintptr_t)pthread_self();
+    uintptr_t by = 0;
+    if (__atomic_compare_exchange_n(&beginner, &by, me, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
         begin();
-    }
-    while (__atomic_load_n(&phase, __ATOMIC_ACQUIRE) == BEGINNING) {
-        if (__atomic_load_n(&beginner_known, __ATOMIC_ACQUIRE) &&
-            pthread_equal(beginner, pthread_self()))
+    while (__atomic_load_n(&phase, __ATOMIC_ACQUIRE) == NOT_READY) {
+        if (by == me)
             return false;
         sched_yield();
     }
     return __atomic_load_n(&phase, __ATOMIC_ACQUIRE) == READY;
+}
+
+__attribute__((constructor)) static void begin_at_load(void)
+{
+    if (__atomic_load_n(&phase, __ATOMIC_ACQUIRE) == NOT_READY)
+        is_ready_slowly();
 }
 
 /* False: inside init, or init failed. */
@@ -158,7 +163,7 @@ static void *out_of_memory(void)
 
 static void *early_or_none(size_t alignment, size_t size)
 {
-    return phase == BEGINNING ? early_allocate(alignment, size) : NULL;
+    return phase == NOT_READY ? early_allocate(alignment, size) : NULL;
 }
 
 /* alignment: a power of two. errno is the caller's unless the call fails. */

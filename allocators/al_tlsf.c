@@ -135,7 +135,7 @@ static bool add_pool(struct arena *arena, size_t size)
     return true;
 }
 
-/* The first pool of a thread's arena is no growth of one. */
+/* The first pool of an arena is no growth of one. */
 static bool grow(struct arena *arena, size_t alignment, size_t size)
 {
     const bool had_begun = arena->has_begun;
@@ -286,7 +286,6 @@ static int tlsf_init(void)
     al_settings_read(&settings);
     for (unsigned i = 0; i < ARENAS; i++)
         mlog_tlsf_init(&arenas[i].tlsf, tag_of(&arenas[i]));
-    arenas[NESTED].has_begun = ARENAS > 1; /* its pools are no growth to speak of */
     if (!add_pool(&arenas[0], settings.initial)) {
         struct al_text text = {.size = 0};
         al_text_add(&text, "mlog-tlsf: the system has no room for INITIAL_MEMPOOL_SIZE, ");

@@ -4,11 +4,12 @@
 // behind a lock that fork finds released. What is freed is kept for the next block of
 // that size.
 //
-//     g++ -shared -fPIC -O2 -fno-exceptions -fno-rtti buckets.cc -nostdlib++
+//     cc -shared -fPIC -O2 -fno-exceptions -fno-rtti buckets.cc
 //         $(pkg-config --cflags --libs mlog-allocator) -o libbuckets.so
 //     mlog-allocator-test ./libbuckets.so
 //
-// The first prints nothing, the second one "ok" for each promise of malloc.
+// The first, which links without libstdc++, prints nothing, the second one "ok" for each promise of
+// malloc.
 #include <mlog_allocator.h>
 
 #include <atomic>
@@ -111,9 +112,10 @@ size_t usable_size(const void *block)
     return size_t(end - static_cast<const char *>(block));
 }
 
-constexpr mlog_allocator make()
+constexpr struct mlog_allocator make()
 {
-    mlog_allocator made{};
+    struct mlog_allocator made {
+    };
     made.version = MLOG_ALLOCATOR_VERSION;
     made.name = "buckets";
     made.allocate = allocate;
@@ -127,4 +129,4 @@ constexpr mlog_allocator make()
 
 } // namespace
 
-extern "C" const mlog_allocator mlog_allocator = make();
+extern "C" const struct mlog_allocator mlog_allocator = make();
