@@ -58,7 +58,7 @@ static const char *exercise(struct slots *slots, unsigned calls)
 {
     for (unsigned n = 0; n < calls; n++) {
         const size_t i = any(slots, SLOTS);
-        const size_t size = any(slots, any(slots, 20) ? 700 : 70000);
+        const size_t size = any(slots, any(slots, 20) ? 700 : 20000);
         unsigned char *block = slots->blocks[i];
         if (block) {
             MUST(keeps(block, slots->sizes[i], sign(slots, i)),
@@ -287,7 +287,7 @@ static size_t resident(void)
 static const char *memory_is_used_again(void)
 {
     size_t before = 0;
-    for (unsigned turn = 0; turn < 3000; turn++) {
+    for (unsigned turn = 0; turn < 2000; turn++) {
         const size_t size = turn % 3 ? 40000 : 300000;
         char *block = turn % 2 ? malloc(size) : memalign(4096, size);
         MUST(block, "malloc failed after %u blocks were freed", turn);
@@ -296,7 +296,7 @@ static const char *memory_is_used_again(void)
         if (turn == 500)
             before = resident();
     }
-    MUST(resident() < before + (100 << 20), "2500 blocks, each freed, took %zu MB",
+    MUST(resident() < before + (100 << 20), "1500 blocks, each freed, took %zu MB",
          (resident() - before) >> 20);
     return NULL;
 }

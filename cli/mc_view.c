@@ -319,6 +319,10 @@ static void tell_verdict(const struct mc_view *view, const char *report)
 {
     char text[1024], bytes[48];
     const char *verdict = mc_json_find(report, "verdict"), *sum = mc_json_find(report, "summary");
+    const char *killed = mc_json_find(verdict, "killed_for_memory");
+    if (killed && *killed == '{' &&
+        mc_json_string(mc_json_find(killed, "sentence"), text, sizeof text))
+        fprintf(stderr, "mlog: %s\n", text);
     if (mc_json_string(mc_json_find(report, "nothing_recorded"), text, sizeof text) ||
         mc_json_string(mc_json_find(verdict, "sentence"), text, sizeof text))
         fprintf(stderr, "mlog: %s\n", text);

@@ -100,7 +100,7 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
-        [MLF_REC_BYPASS] = "bypass",
+        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -132,6 +132,10 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
                 brief->exec.state);
         write_string(out, "path", brief->exec.path);
+        break;
+    case MLF_REC_LIMIT:
+        fprintf(out, ",\"kind\":%" PRIu64 ",\"bytes\":%" PRIu64, brief->limit.kind,
+                brief->limit.bytes);
         break;
     case MLF_REC_BYPASS:
         fprintf(out, ",\"why\":%" PRIu64, brief->bypass.why);

@@ -117,6 +117,17 @@ static void add_totals(const struct ma_analysis *analysis, struct ma_model *mode
                     ma_human_counted(blocks, number_of(summary, "leaked_blocks"), "block"));
 }
 
+/* The sentence that the verdict leads with where a process was killed for memory. */
+static void add_killed(struct ma_model *model, struct ma_value *brief,
+                       const struct ma_value *verdict)
+{
+    const struct ma_value *killed = ma_model_find(verdict, "killed_for_memory");
+    char buffer[512];
+    const char *sentence = killed && killed->type == MA_OBJECT ? text_of(killed, "sentence") : NULL;
+    ma_model_text(model, brief, "killed", "",
+                  sentence ? cut(sentence, SENTENCE_ROOM, buffer, sizeof buffer) : NULL);
+}
+
 static int add_filter(const struct ma_analysis *analysis, struct ma_model *model,
                       struct ma_value *brief)
 {
@@ -191,6 +202,7 @@ static int build_brief(struct ma_analysis *analysis, struct ma_model *model)
         const struct ma_value *leaks = ma_model_find(&source.root, "leaks");
         const struct ma_value *peak = ma_model_find(&source.root, "peak");
         const char *sentence = text_of(ma_model_find(&source.root, "verdict"), "sentence");
+        add_killed(model, brief, ma_model_find(&source.root, "verdict"));
         ma_model_text(model, brief, "verdict", "",
                       sentence ? cut(sentence, SENTENCE_ROOM, buffer, sizeof buffer) : NULL);
         result = add_filter(analysis, model, brief);
