@@ -323,6 +323,8 @@ PUBLIC void *valloc(size_t size)
     return allocate_aligned(page_size(), size);
 }
 
+void *pvalloc(size_t size); /* which musl does not declare */
+
 PUBLIC void *pvalloc(size_t size)
 {
     const size_t page = page_size();

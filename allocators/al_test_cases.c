@@ -26,7 +26,7 @@
 #define SLOTS 500
 
 /* Sizes that the compiler does not know. */
-static volatile size_t most = SIZE_MAX, half = SIZE_MAX / 2, none = 0;
+static volatile size_t most = SIZE_MAX, half = SIZE_MAX / 2, hundred = 100, none = 0;
 
 struct slots {
     unsigned char *blocks[SLOTS];
@@ -223,7 +223,7 @@ static const char *alignments(void)
             free(blocks[i]);
         }
     }
-    void *block = memalign(100, 10); /* the next power of two, as glibc has it */
+    void *block = memalign(hundred, 10); /* the next power of two, as glibc has it */
     MUST(block && (uintptr_t)block % 128 == 0, "memalign(100, 10): %p", block);
     free(block);
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);

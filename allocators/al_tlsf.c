@@ -26,6 +26,7 @@
 #define POOL_ALIGNMENT ((size_t)2 << 20)
 #define ARENAS (MLOG_TLSF_TAGS > 1 ? 128 : 1)
 #define NESTED (ARENAS - 1) /* for signal handlers, where there are several */
+#define OF_THREADS (ARENAS > 1 ? NESTED : 1)
 #define TAG_BASE (MLOG_TLSF_TAGS > 1 ? 0x5a00u : 0)
 
 struct deferred {
@@ -164,10 +165,10 @@ static struct arena *attach(void)
         unsigned i = 0;
         while (i < n_arenas && arenas[i].threads)
             i++;
-        if (i == n_arenas && i < NESTED)
+        if (i == n_arenas && i < OF_THREADS)
             n_arenas++;
         else if (i == n_arenas)
-            i = next_shared++ % NESTED;
+            i = next_shared++ % OF_THREADS;
         arena = &arenas[i];
         arena->threads++;
         mine = arena;
