@@ -16,6 +16,12 @@ struct al_lock {
 
 extern __thread uint32_t al_tid __attribute__((tls_model("initial-exec"))); /* 0: not asked yet */
 
+/* Zero in the child of a fork, however that was made: the thread has another id there. */
+extern const volatile uint32_t *al_lock_page;
+
+/* Before any lock is taken. */
+void al_lock_begin(void);
+
 bool al_lock_slowly(struct al_lock *lock);
 void al_unlock_slowly(struct al_lock *lock);
 
@@ -23,8 +29,9 @@ void al_unlock_slowly(struct al_lock *lock);
 static inline bool al_lock_take(struct al_lock *lock)
 {
     uint32_t expected = 0;
-    return (al_tid && __atomic_compare_exchange_n(&lock->word, &expected, al_tid, false,
-                                                  __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) ||
+    return (al_tid && *al_lock_page &&
+            __atomic_compare_exchange_n(&lock->word, &expected, al_tid, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) ||
            al_lock_slowly(lock);
 }
 

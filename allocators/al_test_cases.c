@@ -8,12 +8,14 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -323,7 +325,7 @@ static const char *memory_runs_out(void)
 
 static void *exercise_in_thread(void *slots)
 {
-    const char *problem = exercise(slots, 4000);
+    const char *problem = exercise(slots, 20000);
     release(slots);
     return (void *)problem;
 }
@@ -331,13 +333,14 @@ static void *exercise_in_thread(void *slots)
 static const char *threads(void)
 {
     static struct slots slots[6];
-    pthread_t ids[6];
-    void *problem = NULL;
-    for (size_t i = 0; i < 6; i++) {
+    pthread_t ids[5];
+    for (size_t i = 0; i < 5; i++) {
         slots[i].state = i + 1;
         pthread_create(&ids[i], NULL, exercise_in_thread, &slots[i]);
     }
-    for (size_t i = 0; i < 6; i++) {
+    slots[5].state = 6;
+    void *problem = exercise_in_thread(&slots[5]);
+    for (size_t i = 0; i < 5; i++) {
         void *one;
         pthread_join(ids[i], &one);
         problem = problem ? problem : one;
@@ -417,6 +420,22 @@ static const char *fork_with_threads(void)
     return NULL;
 }
 
+/* GIVEN a child whose fork nobody was told of WHEN it has threads THEN they wait for each other
+ * only. */
+static const char *fork_by_system_call(void)
+{
+    int status = 0;
+    free(malloc(100));
+    const pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(20);
+        _exit(threads() != NULL);
+    }
+    MUST(child > 0 && waitpid(child, &status, 0) == child, "fork failed");
+    MUST(status == 0, "the child hangs, or ends with %d", status);
+    return NULL;
+}
+
 /* Blocks that libc allocates and the program frees. */
 static const char *blocks_of_libc(void)
 {
@@ -455,6 +474,7 @@ const struct al_case al_cases[] = {
     {"threads", threads},
     {"threads-that-end", threads_that_end},
     {"fork-with-threads", fork_with_threads},
+    {"fork-by-system-call", fork_by_system_call},
     {"blocks-of-libc", blocks_of_libc},
 };
 const size_t al_case_count = sizeof al_cases / sizeof *al_cases;

@@ -285,6 +285,7 @@ static void *tlsf_reallocate(void *block, size_t size)
 static int tlsf_init(void)
 {
     al_settings_read(&settings);
+    al_lock_begin();
     for (unsigned i = 0; i < ARENAS; i++)
         mlog_tlsf_init(&arenas[i].tlsf, tag_of(&arenas[i]));
     if (!add_pool(&arenas[0], settings.initial)) {
