@@ -11,18 +11,18 @@
 #![no_std]
 #![allow(non_upper_case_globals)]
 
-use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::ffi::c_void;
 
 #[repr(C)]
 pub struct Allocator {
-    version: c_uint,
-    name: *const c_char,
+    version: u32,
+    name: *const u8,
     allocate: unsafe extern "C" fn(usize, usize) -> *mut c_void,
     deallocate: unsafe extern "C" fn(*mut c_void),
     usable_size: unsafe extern "C" fn(*const c_void) -> usize,
     allocate_zeroed: Option<unsafe extern "C" fn(usize, usize) -> *mut c_void>,
     reallocate: Option<unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void>,
-    init: Option<unsafe extern "C" fn() -> c_int>,
+    init: Option<unsafe extern "C" fn() -> i32>,
     fork_prepare: Option<unsafe extern "C" fn()>,
     fork_parent: Option<unsafe extern "C" fn()>,
     fork_child: Option<unsafe extern "C" fn()>,
@@ -31,13 +31,13 @@ pub struct Allocator {
 unsafe impl Sync for Allocator {}
 
 extern "C" {
-    fn mmap(at: *mut c_void, size: usize, protection: c_int, flags: c_int, fd: c_int, offset: isize)
+    fn mmap(at: *mut c_void, size: usize, protection: i32, flags: i32, fd: i32, offset: isize)
         -> *mut c_void;
-    fn munmap(at: *mut c_void, size: usize) -> c_int;
+    fn munmap(at: *mut c_void, size: usize) -> i32;
 }
 
-const READ_WRITE: c_int = 1 | 2;
-const PRIVATE_ANONYMOUS: c_int = 2 | 0x20;
+const READ_WRITE: i32 = 1 | 2;
+const PRIVATE_ANONYMOUS: i32 = 2 | 0x20;
 
 // In front of each block.
 #[repr(C)]
@@ -72,7 +72,7 @@ unsafe extern "C" fn usable_size(block: *const c_void) -> usize {
 #[no_mangle]
 pub static mlog_allocator: Allocator = Allocator {
     version: 1,
-    name: b"pages\0".as_ptr() as *const c_char,
+    name: b"pages\0".as_ptr(),
     allocate,
     deallocate,
     usable_size,
