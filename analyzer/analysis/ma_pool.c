@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define REGION ((size_t)(sizeof(size_t) == 8 ? (uint64_t)1 << 40 : (uint64_t)1 << 28))
+/* A thousand processes at a time have room for two of these. */
+#define REGION ((size_t)(sizeof(size_t) == 8 ? (uint64_t)1 << 36 : (uint64_t)1 << 28))
 #define REGION_LEAST ((size_t)1 << 20)
 #define POOL_ALIGNMENT ((size_t)2 << 20) /* as in allocators/al_tlsf.c */
 #define FIRST_SLOT_NS 1000000

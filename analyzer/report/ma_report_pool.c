@@ -290,10 +290,11 @@ static void add_caveats(struct ma_model *model, struct ma_value *object, const s
                       "Several threads allocated: another run orders their calls otherwise, and "
                       "may need more. Take a margin, and the largest of several traces.");
     if (refused)
-        ma_model_format(model, array, NULL, "",
-                        "%zu process%s could not be replayed: address space for the pool was not "
-                        "to be had (ulimit -v).",
-                        refused, refused == 1 ? "" : "es");
+        ma_model_format(
+            model, array, NULL, "",
+            "%zu process%s could not be replayed: more than 64 GiB of pool were needed, "
+            "or address space was not to be had for them (ulimit -v).",
+            refused, refused == 1 ? "" : "es");
 }
 
 static int build_pool(struct ma_analysis *analysis, struct ma_model *model)
