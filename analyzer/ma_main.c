@@ -21,6 +21,7 @@
 #include "ma_nothing.h"
 #include "ma_options.h"
 #include "ma_output.h"
+#include "ma_pool_command.h"
 #include "ma_render.h"
 #include "ma_report.h"
 
@@ -163,6 +164,14 @@ static bool is_same_file(const char *output, const char *input, int input_fd)
     return found == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
 }
 
+static bool is_one_of(const char *output, const struct ma_request *request)
+{
+    for (size_t i = 1; i < request->n_traces; i++)
+        if (is_same_file(output, request->traces[i], 0))
+            return true;
+    return false;
+}
+
 /* Returns the option whose file would replace what is to be read, which cannot be got
  * again; or NULL. */
 static const char *overwriting(const struct ma_request *request, const char **file)
@@ -177,7 +186,8 @@ static const char *overwriting(const struct ma_request *request, const char **fi
     for (size_t i = 0; i < n + request->n_exports; i++) {
         *file = i < n ? fixed[i].file : request->exports[i - n].file;
         if (is_same_file(*file, request->trace, request->trace_fd) ||
-            is_same_file(*file, request->diff_old, 0) || is_same_file(*file, request->baseline, 0))
+            is_same_file(*file, request->diff_old, 0) || is_one_of(*file, request) ||
+            is_same_file(*file, request->baseline, 0))
             return i < n ? fixed[i].option : "--export";
     }
     return NULL;
@@ -205,9 +215,10 @@ int main(int argc, char **argv)
             status = 2;
             break;
         }
-        result = request.diff     ? ma_diff_command(&request, &error)
-                 : request.follow ? ma_follow(&request, write_result, &error)
-                                  : work(&request, &error);
+        result = request.diff           ? ma_diff_command(&request, &error)
+                 : request.n_traces > 1 ? ma_pool_command(&request, &error)
+                 : request.follow       ? ma_follow(&request, write_result, &error)
+                                        : work(&request, &error);
         if (result < 0) {
             fprintf(stderr, "%s: %s\n", ma_command,
                     error.message[0] ? error.message : "an unexpected error");

@@ -105,6 +105,7 @@ static void help(void)
 {
     printf("Usage: mlog-analyze [OPTION]... TRACE\n"
            "       mlog-analyze [OPTION]... --diff OLD NEW\n"
+           "       mlog-analyze [OPTION]... --pool TRACE...\n"
            "Tell what a heap trace holds. TRACE is a file, or - for standard input; either may\n"
            "be compressed with zstd. Without a report option: summary, the ten largest leaks,\n"
            "the ten largest stacks at peak, and the audit.\n\nReports (several are allowed):\n");
@@ -494,6 +495,14 @@ static int has_value(const struct ma_report *report)
                                      : required_argument;
 }
 
+/* True if the request is for --pool and nothing else: of several traces, that is. */
+static bool is_pool_alone(const struct ma_request *request)
+{
+    return request->n_reports == 1 && ma_reports[request->order[0]] == &ma_report_pool &&
+           !request->dump && !request->flamegraph && !request->bundle && !request->n_exports &&
+           !request->follow && !request->n_conditions && !request->junit && !request->sarif;
+}
+
 enum ma_options_result ma_options_parse(struct ma_request *request, int argc, char **argv)
 {
     struct option all[N_FIXED + MA_FILTER_OPTIONS + MA_REPORTS_MAX + 1] = {0};
@@ -535,7 +544,9 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
         if (checked != MA_OPTIONS_RUN)
             return checked;
     }
-    if (optind + 1 < argc)
+    request->traces = (const char *const *)argv + optind;
+    request->n_traces = (size_t)(argc - optind);
+    if (optind + 1 < argc && !is_pool_alone(request))
         return wrong("expected one TRACE, but \"%s\" follows \"%s\"", argv[optind + 1],
                      argv[optind]);
     if (!!request->dump + !!request->flamegraph + request->bundle +

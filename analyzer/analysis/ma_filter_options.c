@@ -57,7 +57,7 @@ static bool parse_duration(const char *text, uint64_t *ns)
     return parse_quantity(text, units, ns);
 }
 
-static bool parse_size(const char *text, uint64_t *bytes)
+bool ma_parse_size(const char *text, uint64_t *bytes)
 {
     static const struct unit units[] = {
         {"", 1},          {"B", 1},       {"K", 1 << 10},   {"k", 1 << 10},
@@ -144,10 +144,10 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
             return too_many;
         spec->threads[spec->n_threads++] = value;
         return value[0] ? NULL : "expected the number of a thread or a name, such as 'worker*'";
-    case MA_FILTER_MIN_SIZE: return parse_size(value, &spec->min_size) ? NULL : size;
+    case MA_FILTER_MIN_SIZE: return ma_parse_size(value, &spec->min_size) ? NULL : size;
     case MA_FILTER_MAX_SIZE:
         spec->has_max_size = true;
-        return parse_size(value, &spec->max_size) ? NULL : size;
+        return ma_parse_size(value, &spec->max_size) ? NULL : size;
     case MA_FILTER_MIN_AGE:
         return parse_duration(value, &spec->min_age)
                    ? NULL

@@ -83,4 +83,8 @@ bool ma_patterns_match(const struct ma_patterns *patterns, const char *text);
 
 void ma_filter_options_free(struct ma_filter_options *spec);
 
+/* Parse bytes with or without a unit (K, M, G, KiB …). Returns false, with *bytes
+ * untouched, if text is none. */
+bool ma_parse_size(const char *text, uint64_t *bytes);
+
 #endif

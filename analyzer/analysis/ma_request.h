@@ -33,8 +33,10 @@ struct ma_export_request {
 
 struct ma_request {
     const char *trace;
-    int trace_fd;       /* open and not 0: the trace itself, which `trace` is the name of */
-    const char *output; /* NULL: standard output */
+    int trace_fd;              /* open and not 0: the trace itself, which `trace` is the name of */
+    const char *const *traces; /* with --pool more than one: `trace` is the first */
+    size_t n_traces;
+    const char *output;           /* NULL: standard output */
     const struct ma_dumper *dump; /* NULL: none */
     const char *flamegraph;       /* name of a cost, or NULL */
     bool bundle;                  /* write one to bundle_output, which becomes output */
@@ -46,10 +48,11 @@ struct ma_request {
     uint32_t reports;  /* bit n: report n of ma_reports was asked for */
     unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
     size_t n_reports;
-    uint64_t temporary_within;     /* --temporary: allocations of the thread between */
-    const char *snapshots;         /* --snapshots: when; it has been checked */
-    const char *stack;             /* --stack: a number or its beginning */
-    const char *callers, *callees; /* names or patterns of functions */
+    uint64_t temporary_within;              /* --temporary: allocations of the thread between */
+    const char *snapshots;                  /* --snapshots: when; it has been checked */
+    const char *stack;                      /* --stack: a number or its beginning */
+    const char *callers, *callees;          /* names or patterns of functions */
+    uint64_t pool_initial, pool_additional; /* --pool: bytes; 0: the usual ones */
     bool tree_bottom_up;
     unsigned tree_cost; /* MA_COST_… of ma_name_tree.h */
     size_t jobs;        /* processors to use at most; SIZE_MAX: those there are */

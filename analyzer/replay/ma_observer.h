@@ -38,10 +38,11 @@ struct ma_seen {
     struct ma_process *process;
     const struct ma_stream *stream; /* NULL: from a definitions chunk */
     uint64_t ticks;                 /* its moment by the clock of the process */
-    uint64_t ns;      /* the same in ns since the start of the trace's first process */
-    uint32_t thread;  /* that made the call: index of a stream in the trace */
-    uint64_t made;    /* allocations that it made so far, of a block's event */
-    uint8_t function; /* enum mlf_function, of a block's event */
+    uint64_t ns;        /* the same in ns since the start of the trace's first process */
+    uint32_t thread;    /* that made the call: index of a stream in the trace */
+    uint64_t made;      /* allocations that it made so far, of a block's event */
+    uint8_t function;   /* enum mlf_function, of a block's event */
+    uint64_t alignment; /* that an allocation asked for; 0: none */
 };
 
 /* A block, as the books have it. */

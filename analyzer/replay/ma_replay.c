@@ -64,6 +64,8 @@ static void describe_event(const struct turn *turn, const struct ma_event *event
 {
     ma_replay_describe(turn->replay, turn->account, turn->run, event->time, seen);
     seen->function = event->function;
+    seen->alignment =
+        event->type == MA_EVENT_ALLOC && event->aligned ? (uint64_t)1 << (event->aligned - 1) : 0;
     seen->made = turn->thread->allocations + turn->sums.allocations;
 }
 

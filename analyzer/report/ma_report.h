@@ -54,6 +54,7 @@ struct ma_report {
     ROW(callees)                                                                                   \
     ROW(tree)                                                                                      \
     ROW(stack)                                                                                     \
+    ROW(pool)                                                                                      \
     ROW(audit)
 
 #define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;

@@ -8,7 +8,7 @@ import json
 import pytest
 
 import support
-from support import LIBRARY, PROGRAMS
+from support import BUILD, LIBRARY, PROGRAMS
 
 # What each allocator lacks or does wrong by itself: not called over it.
 ALLOCATORS = {
@@ -17,6 +17,8 @@ ALLOCATORS = {
     "tcmalloc": ("libtcmalloc_minimal.so.4", ["mallinfo", "pvalloc-overflow"], []),
     "libc's own, checking": ("libc_malloc_debug.so.0", [], []),
     "mimalloc": ("libmimalloc.so.2", ["mallinfo"], ["no-failures"]),
+    "mlog-tlsf": (BUILD / "allocators" / "libmlog-tlsf.so", ["mallinfo"], []),
+    "mlog-glibc": (BUILD / "allocators" / "libmlog-glibc.so", [], []),
 }
 SINKS = {"file": '1022>"$trace"', "pipe": '1022> >(cat >"$trace")'}
 
@@ -26,6 +28,7 @@ def run_preloaded(preload, argv, trace=None, sink="file", **env):
     script = 'trace=$1 preload=$2; shift 2; LD_PRELOAD=$preload exec "$@" '
     # The tunable makes libc_malloc_debug.so check, and means nothing without it.
     env.setdefault("GLIBC_TUNABLES", "glibc.malloc.check=3")
+    env.setdefault("MLOG_TLSF_QUIET", "1")
     script += SINKS[sink] if trace else "1022>&-"
     if trace and sink == "pipe":
         script = script.replace("exec ", "") + '; status=$?; wait $!; exit $status'

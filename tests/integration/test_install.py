@@ -40,7 +40,14 @@ def test_files_are_where_users_expect_them(installed):
     searched = "".join(path.read_text() for path in Path("/etc/ld.so.conf.d").iterdir())
     assert folder in searched.split() or folder in ("/lib", "/usr/lib"), folder
     # Nothing of the tests or of the shared headers of the format goes along.
-    strays = [n for n in got if "test" in n or "oracle" in n or "/mlf_" in n or n.endswith(".a")]
+    plug_ins = {n for n in got if n.endswith(("/libmlog-allocator.a", "/mlog-allocator-test",
+                                              "/mlog-allocator-test.1"))}
+    assert len(plug_ins) == 3 and libraries[0].replace("libmlog.so", "mlog/mlog_allocator.map") in got
+    assert prefix + "include/mlog_allocator.h" in got
+    assert {n.rsplit("/", 1)[1] for n in got if "/libmlog-" in n} == {
+        "libmlog-allocator.a", "libmlog-glibc.so", "libmlog-tlsf.so", "libmlog-tlsf.7",
+        "libmlog-allocator.7"}
+    strays = [n for n in got - plug_ins if "test" in n or "oracle" in n or "/mlf_" in n or n.endswith(".a")]
     assert not strays
 
 

@@ -12,7 +12,7 @@ import pytest
 import support
 from support import BUILD, LIBRARY, ROOT, run
 
-CODE = ("format", "libtrace", "analyzer", "cli", "tests", "examples", "tools")
+CODE = ("format", "libtrace", "allocators", "analyzer", "cli", "tests", "examples", "tools")
 TEXT = {".c", ".h", ".cc", ".py", ".sh", ".md", ".build", ".txt", ".map", ".js", ".css", ".html",
         ".in", ".supp", ""}
 
@@ -42,6 +42,28 @@ def includes(path):
 def test_library_needs_libc_alone():
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run(["readelf", "-dW", LIBRARY]).stdout)
     assert needed == ["libc.so.6"], needed
+
+
+def test_allocators_need_libc_alone_and_export_what_they_replace():
+    wanted = set(re.findall(r"(\w+);", (ROOT / "allocators/mlog_allocator.map").read_text()))
+    wanted -= {"local"}
+    for name in ("tlsf", "glibc"):
+        library = BUILD / "allocators" / f"libmlog-{name}.so"
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run(["readelf", "-dW", library]).stdout)
+        assert needed == ["libc.so.6"], needed
+        symbols = run(["nm", "-D", "--defined-only", library]).stdout
+        assert {line.split()[-1] for line in symbols.splitlines()} == wanted
+        assert "DTPMOD64" not in run(["readelf", "-rW", library]).stdout, "TLS that may allocate"
+
+
+def test_the_core_of_tlsf_calls_nothing():
+    (core,) = (BUILD / "allocators").glob("libmlog-tlsf.so.p/mlog_tlsf.c.o")
+    called = {line.split()[-1] for line in run(["nm", "-u", core]).stdout.splitlines()}
+    assert called <= {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_"}, called   # a compiler's own
+    assert not re.search(r" [BbDd] ", run(["nm", core]).stdout), "a global"
+    for path in core.parent.glob("*.o"):
+        named = re.findall(r" [TBD] (\w+)", run(["nm", path]).stdout)
+        assert all(name.startswith(("al_", "mlog_")) for name in named), (path, named)
 
 
 @pytest.mark.smoke
@@ -104,10 +126,11 @@ def test_library_leaves_shadow_stacks_and_branch_targets_guarded():
 
 def test_rooms_share_only_format():
     """The library, the analyser and the command include what is theirs, and format/; format/
-    includes nothing of theirs."""
+    includes nothing of theirs. The core of TLSF is the analyser's too."""
     own = {folder: {p.name for p in sources(".h", under=folder + "/")}
-           for folder in ("libtrace", "analyzer", "cli", "format")}
+           for folder in ("libtrace", "allocators", "analyzer", "cli", "format")}
     assert all(own.values())
+    own["allocators"].remove("mlog_tlsf.h")     # through which the analyser replays
     for folder in own:
         others = {name for other in own if other not in (folder, "format") for name in own[other]}
         assert not own[folder] & others
@@ -237,7 +260,7 @@ def test_every_header_compiles_alone(tmp_path):
         done = run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-Wno-unused-function", "-fsyntax-only", f"-I{path.parent}",
                     *(f"-I{ROOT / 'analyzer' / folder}" for folder in analyzer_layers()),
-                    f"-I{ROOT / 'format'}", f"-I{BUILD}", f"-I{BUILD / 'analyzer'}",
+                    f"-I{ROOT / 'format'}", f"-I{ROOT / 'allocators'}", f"-I{BUILD}", f"-I{BUILD / 'analyzer'}",
                     f"-I{BUILD / 'libtrace'}", unit])
         assert done.returncode == 0, done
 
@@ -247,10 +270,11 @@ def test_every_header_compiles_alone(tmp_path):
 def test_public_header_is_for_every_user(tmp_path, language):
     """Strict C and C++, all warnings, without _GNU_SOURCE."""
     unit = tmp_path / "unit"
-    unit.write_text('#include "mlog.h"\nint main(void) { return 0; }\n')
-    done = run([*language, "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only",
-                f"-I{ROOT / 'libtrace'}", unit])
-    assert done.returncode == 0, done
+    for header, folder in (("mlog.h", "libtrace"), ("mlog_allocator.h", "allocators")):
+        unit.write_text(f'#include "{header}"\nint main(void) {{ return 0; }}\n')
+        done = run([*language, "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only",
+                    f"-I{ROOT / folder}", unit])
+        assert done.returncode == 0, done
 
 
 def test_files_open_with_a_licence_and_a_paragraph():
