@@ -46,6 +46,7 @@ struct ma_exporter {
     ROW(massif)                                                                                    \
     ROW(heaptrack)                                                                                 \
     ROW(chrome)                                                                                    \
+    ROW(firefox)                                                                                   \
     ROW(csv)                                                                                       \
     ROW(csv_timeline)                                                                              \
     ROW(sqlite)

@@ -5,6 +5,7 @@
  */
 #include "ma_sql.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,12 +29,23 @@ const char *ma_sql_schema(void)
     return ma_sql_schema_text;
 }
 
+/* Asked a few times a second during the pass. */
+static bool has_failed(void *context, struct ma_analysis *analysis)
+{
+    const struct ma_sql *sql = context;
+    (void)analysis;
+    return sql->store.failed != 0;
+}
+
 struct ma_sql *ma_sql_begin(struct ma_analysis *analysis, const char *path)
 {
     struct ma_sql *sql = calloc(1, sizeof *sql);
     if (!sql)
         return NULL;
     sql->analysis = analysis;
+    assert(!analysis->poll); /* it is of --follow, which takes no exports */
+    analysis->poll = has_failed;
+    analysis->poll_context = sql;
     ma_sql_store_open(&sql->store, path);
     const char *end = strstr(ma_sql_schema_text, INDEXES);
     char *tables = strndup(ma_sql_schema_text, (size_t)(end - ma_sql_schema_text));
