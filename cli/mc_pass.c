@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `mlog analyze`, `mlog diff` and `mlog plot`: the other commands, with their own options.
+ * `mlog analyze`, `mlog diff`, `mlog plot` and `mlog sql`: the other commands, with their own
+ * options.
  */
 #include "mc_commands.h"
 #include "mc_verb.h"
@@ -38,6 +39,14 @@ const struct mc_verb mc_verb_plot = {
     .summary = "draw the heap over time: PDF, PNG or SVG",
     .usage = "[OPTION]... TRACE -o FILE",
     .command = "mlog-plot",
+    .operand = MC_COMPLETE_FILE,
+    .run = pass,
+};
+const struct mc_verb mc_verb_sql = {
+    .name = "sql",
+    .summary = "ask a trace by SQL, or make a database of it",
+    .usage = "[OPTION]... TRACE|DATABASE [-o FILE] [QUESTION]",
+    .command = "mlog-sql",
     .operand = MC_COMPLETE_FILE,
     .run = pass,
 };

@@ -52,6 +52,7 @@ struct mc_verb {
     ROW(analyze)                                                                                   \
     ROW(diff)                                                                                      \
     ROW(plot)                                                                                      \
+    ROW(sql)                                                                                       \
     ROW(help)                                                                                      \
     ROW(completion)
 

@@ -22,6 +22,9 @@ struct ma_exporter;  /* ma_export.h */
 enum ma_sort { MA_SORT_BYTES, MA_SORT_BLOCKS, MA_SORT_CALLS };
 #define MA_SORT_KEYS 4
 
+/* Which blocks a database gets (ma_sql.h): those that live at the end always. */
+enum ma_blocks { MA_BLOCKS_BOUNDED, MA_BLOCKS_ALL, MA_BLOCKS_LIVE, MA_BLOCKS_SAMPLED };
+
 #define MA_REPORTS_MAX 32
 #define MA_EXPORTS_MAX 16
 #define MA_SUPPRESSION_FILES 16
@@ -44,6 +47,7 @@ struct ma_request {
     bool invert, icicle; /* flame graph: innermost frames as roots; growing down */
     struct ma_export_request exports[MA_EXPORTS_MAX];
     size_t n_exports;
+    enum ma_blocks blocks;
     bool exports_only; /* no main output: neither report nor dump nor flame graph */
     uint32_t reports;  /* bit n: report n of ma_reports was asked for */
     unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Turns text files into a C header of strings: embed.py OUT NAME=FILE...
 
-Comment lines (//) of scripts are left out; what cannot stand in an XML CDATA
+Comment lines (//) of scripts are left out, indents and empty lines but of SQL, too; what cannot stand in an XML CDATA
 section is refused.
 """
 import sys
@@ -21,8 +21,10 @@ def main(out, *pairs):
             kept = [line for line in kept if not line.lstrip().startswith('//')]
         lines.append(f'static const char {name}[] =')
         for line in kept:
-            if line.strip():
-                quoted = line.strip().replace('\\', '\\\\').replace('"', '\\"')
+            if not path.endswith('.sql'):
+                line = line.strip()
+            if line or path.endswith('.sql'):
+                quoted = line.replace('\\', '\\\\').replace('"', '\\"')
                 lines.append(f'\t"{quoted}\\n"')
         lines[-1] += ';'
     with open(out, 'w', encoding='utf-8') as target:

@@ -47,7 +47,10 @@ int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
         const struct ma_export_request *wanted = &request->exports[i];
         struct ma_export_job *job = &exports->jobs[exports->n++];
         job->exporter = wanted->exporter;
-        int result = ma_output_open(&job->output, wanted->file, error);
+        int result =
+            job->exporter->may_replace ? job->exporter->may_replace(wanted->file, error) : 0;
+        if (result == 0)
+            result = ma_output_open(&job->output, wanted->file, error);
         if (result < 0)
             return result;
         if (job->exporter->binary && isatty(fileno(job->output.file)))
@@ -61,6 +64,9 @@ int ma_exports_open(struct ma_exports *exports, struct ma_analysis *analysis,
         if (job->exporter->begin &&
             job->exporter->begin(analysis, job->output.file, &job->state) < 0)
             return ma_fail_memory(error);
+        const char *problem = job->exporter->problem ? job->exporter->problem(job->state) : NULL;
+        if (problem)
+            return ma_fail(error, -EIO, "%s: cannot write: %s", wanted->file, problem);
     }
     return 0;
 }
@@ -71,6 +77,9 @@ int ma_exports_write(struct ma_exports *exports, struct ma_analysis *analysis,
     for (size_t i = 0; i < exports->n; i++) {
         struct ma_export_job *job = &exports->jobs[i];
         int result = job->exporter->write(analysis, job->state, job->output.file);
+        const char *problem = job->exporter->problem ? job->exporter->problem(job->state) : NULL;
+        if (problem)
+            return ma_fail(error, result, "%s: cannot write: %s", job->output.path, problem);
         if (result == -ENOMEM)
             return ma_fail_memory(error);
         if (result < 0 && !ferror(job->output.file))

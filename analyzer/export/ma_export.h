@@ -30,6 +30,11 @@ struct ma_exporter {
      * registers observers (ma_observer.h), which may write; `end` frees. */
     int (*begin)(struct ma_analysis *analysis, FILE *out, void **state);
     void (*end)(void *state);
+    /* Those that write a file by its name, not through `out`, which is open for its
+     * temporary one: whether they may replace what is there, asked before it is opened, and
+     * why they failed, the end of a sentence or NULL. */
+    int (*may_replace)(const char *file, struct ma_error *error);
+    const char *(*problem)(const void *state);
 };
 
 /* The table: a row for each exporter, in the order of the help. The exporter
@@ -41,8 +46,10 @@ struct ma_exporter {
     ROW(massif)                                                                                    \
     ROW(heaptrack)                                                                                 \
     ROW(chrome)                                                                                    \
+    ROW(firefox)                                                                                   \
     ROW(csv)                                                                                       \
-    ROW(csv_timeline)
+    ROW(csv_timeline)                                                                              \
+    ROW(sqlite)
 
 #define MA_EXPORTER_DECLARE(name) extern const struct ma_exporter ma_exporter_##name;
 MA_EXPORTERS(MA_EXPORTER_DECLARE)

@@ -16,7 +16,7 @@ import support
 from support import analyze, run
 
 TEXTS = ["speedscope", "callgrind", "massif", "heaptrack", "chrome", "csv", "csv-timeline"]
-FORMATS = TEXTS + ["pprof"]
+FORMATS = TEXTS + ["pprof", "firefox"]
 
 NESTED = r"""
 #include <stdlib.h>
