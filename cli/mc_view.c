@@ -90,7 +90,7 @@ const char *mc_view_check_sort(const char *keys)
 const char *mc_view_check_reports(const char *names)
 {
     static const char known[] = " summary leaks peak allocations timeline per-process temporary "
-                                "churn sizes lifetimes threads reallocs tree ";
+                                "churn sizes lifetimes threads reallocs tree wrong-frees footer ";
     for (const char *at = names;; at++) {
         char word[32] = "";
         size_t n = strcspn(at, ",");
@@ -98,7 +98,7 @@ const char *mc_view_check_reports(const char *names)
         if (n == 0 || !strstr(known, word))
             return "expected names of reports with commas between, as in leaks,peak: summary, "
                    "leaks, peak, allocations, timeline, per-process, temporary, churn, sizes, "
-                   "lifetimes, threads, reallocs, tree";
+                   "lifetimes, threads, reallocs, tree, wrong-frees, footer";
         at += n;
         if (!*at)
             return NULL;

@@ -75,6 +75,7 @@ enum mlf_record {
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
+    MLF_REC_STACK = 0x2c,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -104,6 +105,7 @@ enum mlf_bypass {
     MLF_BYPASS_OWN,
     MLF_BYPASS_OTHER,
 };
+enum mlf_stack_of { MLF_STACK_FREE = 1, MLF_STACK_ABORT };
 /* An entry of the table of stops in a mapped trace's first unit. */
 enum {
     MLF_STOP_PROCESS = 0, /* 0: the entry is free */
@@ -132,6 +134,9 @@ enum mlf_counter {
     MLF_COUNT_NODES,
     MLF_COUNT_LIBRARY_BYTES,
     MLF_COUNT_NESTED,
+    MLF_COUNT_MAPPED,
+    MLF_COUNT_IN_USE,
+    MLF_COUNT_FREE,
 };
 
 /* Nodes (section 6) */

@@ -275,6 +275,8 @@ class Trace:
                         shared=values["shared"])
         elif item.name == "CLOCK":
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
+        elif item.name == "STACK":
+            line["of"] = {1: "free", 2: "abort"}.get(values["what"], "unknown")
         elif item.name == "EXEC":
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
         elif item.name == "BYPASS":
@@ -315,7 +317,8 @@ class Trace:
 LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "realloc",
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
-              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass"}
+              "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
+              "STACK": "stack"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

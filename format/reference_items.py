@@ -422,6 +422,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                 ("path", "string"))),
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
+    0x2c: ("STACK", "E", fields(("what", "vu"), ("stack", "vu"))),
 }
 
 
@@ -504,7 +505,11 @@ class ChunkDecoder:
                 raise ValueError(f"unknown required record {tag:#x}")
             return Item(start, "unknown", {"tag": tag, "length": length})
         try:
-            return Item(start, name, decode(payload))
+            values = decode(payload)
+            if name == "STACK":     # at its place in the stream
+                values = {"time": self.time, "what": values["what"],
+                          "stack": values["stack"] if values["stack"] < 1 << 32 else 0}
+            return Item(start, name, values)
         except PastEnd:
             raise ValueError(f"{name} record too short") from None
 

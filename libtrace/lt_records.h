@@ -21,6 +21,8 @@ void lt_record_texts(struct lt_context *c); /* TEXT: the program, its arguments,
 void lt_record_clock(struct lt_context *c); /* CLOCK; the next one is due a second later */
 void lt_record_memory(struct lt_context *c, uint64_t now); /* MEMORY */
 void lt_record_counters(struct lt_context *c);             /* COUNTERS */
+struct lt_totals;
+void lt_record_totals(struct lt_context *c, const struct lt_totals *totals); /* likewise */
 
 /* The periodic work, by whichever thread's event finds it due; inside that event. */
 void lt_tick(struct lt_context *c, uint64_t now);

@@ -89,6 +89,9 @@ struct ma_short_record {
             uint64_t why; /* enum mlf_bypass */
             struct ma_bytes path, target;
         } bypass;
+        struct {
+            uint64_t what, stack; /* enum mlf_stack_of; node id */
+        } stack;
     };
 };
 
@@ -111,6 +114,7 @@ int ma_record_decode(struct ma_record *record, unsigned tag, unsigned kind,
 const char *ma_loss_name(uint64_t reason);
 const char *ma_end_name(uint64_t how);
 const char *ma_mark_name(uint64_t kind);
+const char *ma_stack_of_name(uint64_t what);
 const char *ma_clock_name(uint64_t clock);
 
 #endif

@@ -54,6 +54,7 @@ struct ma_account {
                                        * that forgot a path defines it under another id */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;                /* latest sample, bytes */
+    uint64_t virtual_bytes, shared;   /* of the same */
     struct ma_unseen unseen;
     /* its end, step by step (ma_replay_process.c) */
     bool ending;     /* it was told: the process leaves when another has an event */

@@ -127,7 +127,9 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_bytes -= account->live_bytes - account->retired_bytes;
     replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
-    account->resident = 0;
+    replay->virtual_bytes -= account->virtual_bytes;
+    replay->shared -= account->shared;
+    account->resident = account->virtual_bytes = account->shared = 0;
     /* Thousands of children end so; one may come back. */
     if (!account->heap.count)
         ma_heap_free(&account->heap);
@@ -306,6 +308,22 @@ static void note_unseen(const struct ma_replay *replay, struct ma_account *accou
     }
 }
 
+static void note_memory(struct ma_replay *replay, struct ma_account *account,
+                        const struct ma_short_record *brief)
+{
+    replay->resident += brief->memory.resident - account->resident;
+    replay->virtual_bytes += brief->memory.virtual_bytes - account->virtual_bytes;
+    replay->shared += brief->memory.shared - account->shared;
+    account->resident = brief->memory.resident;
+    account->virtual_bytes = brief->memory.virtual_bytes;
+    account->shared = brief->memory.shared;
+    replay->has_resident = true;
+    replay->at_end = (struct ma_memory){replay->virtual_bytes, replay->resident, replay->shared};
+    if (replay->at_peak_epoch != replay->peak_epoch)
+        replay->at_peak = replay->at_end;
+    replay->at_peak_epoch = replay->peak_epoch;
+}
+
 static int on_record(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
                      const struct ma_event *event)
 {
@@ -339,9 +357,7 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         if (account->gone)
             return 0;
         note_unseen(replay, account, brief->memory.resident, brief->memory.shared);
-        replay->resident += brief->memory.resident - account->resident;
-        account->resident = brief->memory.resident;
-        replay->has_resident = true;
+        note_memory(replay, account, brief);
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);

@@ -35,6 +35,7 @@ struct ma_report {
     ROW(trace)                                                                                     \
     ROW(filter)                                                                                    \
     ROW(verdict)                                                                                   \
+    ROW(wrong_frees)                                                                               \
     ROW(summary)                                                                                   \
     ROW(leaks)                                                                                     \
     ROW(peak)                                                                                      \
@@ -52,6 +53,7 @@ struct ma_report {
     ROW(callees)                                                                                   \
     ROW(tree)                                                                                      \
     ROW(stack)                                                                                     \
+    ROW(footer)                                                                                    \
     ROW(audit)
 
 #define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;

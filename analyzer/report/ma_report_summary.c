@@ -7,6 +7,7 @@
 
 #include "ma_clock.h"
 #include "ma_identity.h"
+#include "ma_past.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -122,6 +123,7 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
                     analysis->filter ? analysis->filter->threads : count_threads(&analysis->trace));
     ma_model_number(model, summary, "stacks", "distinct stacks", MA_COUNT, analysis->n_rows);
     ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
+    ma_model_number(model, summary, "wrong_frees", NULL, MA_COUNT, ma_past_wrong(analysis));
     return 0;
 }
 
