@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mlf_allocators.h"
+
 #define SECTIONS_MAX 65536
 #define SEGMENTS_MAX 4096
 
@@ -83,12 +85,7 @@ static void note_symbol(struct mc_elf *elf, const char *name, bool defined)
                       {"__hwasan_init", "HWAddressSanitizer"},
                       {"__tsan_init", "ThreadSanitizer"},
                       {"__msan_init", "MemorySanitizer"},
-                      {"__lsan_init", "LeakSanitizer"}},
-      allocators[] = {{"je_malloc", "jemalloc"},     {"_rjem_malloc", "jemalloc"},
-                      {"_rjem_mallocx", "jemalloc"}, {"mi_malloc", "mimalloc"},
-                      {"tc_malloc", "tcmalloc"},     {"TCMallocInternalMalloc", "tcmalloc"},
-                      {"rpmalloc", "rpmalloc"},      {"GC_malloc", "the Boehm collector"},
-                      {"dlmalloc", "dlmalloc"}};
+                      {"__lsan_init", "LeakSanitizer"}};
     for (size_t i = 0; i < sizeof sanitizers / sizeof *sanitizers; i++)
         if (strcmp(name, sanitizers[i].symbol) == 0)
             elf->sanitizer = sanitizers[i].name;
@@ -96,11 +93,12 @@ static void note_symbol(struct mc_elf *elf, const char *name, bool defined)
         elf->is_python = true;
     if (!defined)
         return;
-    for (size_t i = 0; i < sizeof allocators / sizeof *allocators; i++)
-        if (strcmp(name, allocators[i].symbol) == 0)
-            elf->allocator = allocators[i].name;
+    const bool is_go = strcmp(name, "runtime.mallocgc") == 0;
+    const struct mlf_allocator_sign *sign = is_go ? NULL : mlf_allocator_sign(name);
+    if (sign)
+        elf->allocator = sign->name;
     elf->own_malloc |= strcmp(name, "malloc") == 0;
-    elf->is_go |= strcmp(name, "runtime.mallocgc") == 0;
+    elf->is_go |= is_go;
     elf->is_rust |= strcmp(name, "rust_panic") == 0 || strcmp(name, "rust_eh_personality") == 0;
 }
 

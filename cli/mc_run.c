@@ -51,9 +51,7 @@ static const struct mc_option options[] = {
     [OPT_RECORD_ONLY] = {"record-only", 0, NULL, MC_COMPLETE_NOTHING, NULL,
                          "become the program: no process stays, nothing is said"},
     [OPT_QUIET] = {"quiet", 'q', NULL, MC_COMPLETE_NOTHING, NULL, "no verdict at the end"},
-    [OPT_REPORT] = {"report", 0, "LIST", MC_COMPLETE_WORDS,
-                    "summary leaks peak allocations timeline per-process temporary churn sizes "
-                    "lifetimes threads reallocs tree wrong-frees footer",
+    [OPT_REPORT] = {"report", 0, "LIST", MC_COMPLETE_WORDS, MC_REPORTS,
                     "print these reports at the end, as in leaks,peak"},
     [OPT_FAIL_ON] = {"fail-on", 0, "CONDITION", MC_COMPLETE_NOTHING, NULL,
                      "end with status 3 if it holds and the program's was 0: "

@@ -89,16 +89,14 @@ const char *mc_view_check_sort(const char *keys)
 
 const char *mc_view_check_reports(const char *names)
 {
-    static const char known[] = " summary leaks peak allocations timeline per-process temporary "
-                                "churn sizes lifetimes threads reallocs tree wrong-frees footer ";
+    static const char known[] = " " MC_REPORTS " ";
     for (const char *at = names;; at++) {
         char word[32] = "";
         size_t n = strcspn(at, ",");
         snprintf(word, sizeof word, " %.*s ", (int)(n < 28 ? n : 28), at);
         if (n == 0 || !strstr(known, word))
-            return "expected names of reports with commas between, as in leaks,peak: summary, "
-                   "leaks, peak, allocations, timeline, per-process, temporary, churn, sizes, "
-                   "lifetimes, threads, reallocs, tree, wrong-frees, footer";
+            return "expected names of reports with commas between, as in leaks,peak; there "
+                   "are " MC_REPORTS;
         at += n;
         if (!*at)
             return NULL;
@@ -321,6 +319,10 @@ static void tell_verdict(const struct mc_view *view, const char *report)
 {
     char text[1024], bytes[48];
     const char *verdict = mc_json_find(report, "verdict"), *sum = mc_json_find(report, "summary");
+    const char *killed = mc_json_find(verdict, "killed_for_memory");
+    if (killed && *killed == '{' &&
+        mc_json_string(mc_json_find(killed, "sentence"), text, sizeof text))
+        fprintf(stderr, "mlog: %s\n", text);
     if (mc_json_string(mc_json_find(report, "nothing_recorded"), text, sizeof text) ||
         mc_json_string(mc_json_find(verdict, "sentence"), text, sizeof text))
         fprintf(stderr, "mlog: %s\n", text);

@@ -76,6 +76,7 @@ enum mlf_record {
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
     MLF_REC_STACK = 0x2c,
+    MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
 enum mlf_text {
@@ -106,6 +107,7 @@ enum mlf_bypass {
     MLF_BYPASS_OTHER,
 };
 enum mlf_stack_of { MLF_STACK_FREE = 1, MLF_STACK_ABORT };
+enum mlf_limit { MLF_LIMIT_GROUP = 1, MLF_LIMIT_MACHINE = 2 };
 /* An entry of the table of stops in a mapped trace's first unit. */
 enum {
     MLF_STOP_PROCESS = 0, /* 0: the entry is free */

@@ -281,6 +281,8 @@ class Trace:
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
         elif item.name == "BYPASS":
             line.update(why=values["why"], path=values["path"], target=values["target"])
+        elif item.name == "LIMIT":
+            line.update(kind=values["kind"], bytes=values["bytes"])
         elif item.name == "COUNTERS":
             line["counters"] = values["counters"]
         return line
@@ -318,7 +320,7 @@ LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "r
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
               "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
-              "STACK": "stack"}
+              "STACK": "stack", "LIMIT": "limit"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

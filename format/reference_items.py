@@ -423,6 +423,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
     0x2c: ("STACK", "E", fields(("what", "vu"), ("stack", "vu"))),
+    0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 
 

@@ -12,6 +12,7 @@
 
 #include "lt_bypass.h"
 #include "lt_config.h"
+#include "lt_limit.h"
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
@@ -22,7 +23,12 @@
 #define CLOCK_NS 1000000000u /* between CLOCK records */
 #define FLUSH_NS 250000000u  /* an event finds the tail of a stream at most that old */
 
+#define LIMIT_FROM (8u << 20) /* resident bytes from which on the limit is of interest */
+
 static struct lt_file statm = {.fd = -1};
+static struct lt_limit limit;
+static uint32_t limit_state;  /* 0, 1: being asked for, 2: known */
+static uint32_t told_percent; /* of the limit, by the latest mark */
 static uint64_t next_clock_ns;
 
 /* What tells a process from others of its pid; 0 where it cannot be known. */
@@ -225,24 +231,74 @@ void lt_records_after_fork(void)
     if (statm.fd >= 0 && lt_file_is_ours(&statm)) /* the parent's */
         lt_close(statm.fd);
     lt_records_open();
+    limit_state = told_percent = 0; /* the child may be in another control group */
 }
 
-void lt_record_memory(struct lt_context *c, uint64_t now)
+/* What the process may have at most, once it has something worth the question. */
+static void record_limit(struct lt_context *c, uint64_t now)
+{
+    uint32_t unknown = 0;
+    if (!__atomic_compare_exchange_n(&limit_state, &unknown, 1, 0, __ATOMIC_ACQUIRE,
+                                     __ATOMIC_RELAXED))
+        return;
+    limit = lt_limit_find("");
+    if (limit.kind) {
+        unsigned char *p = mlf_put_vu(c->scratch, now);
+        p = mlf_put_vu(p, limit.kind);
+        p = mlf_put_vu(p, limit.bytes);
+        lt_writer_record(&c->definitions, MLF_REC_LIMIT, c->scratch, (size_t)(p - c->scratch));
+    }
+    __atomic_store_n(&limit_state, 2, __ATOMIC_RELEASE);
+}
+
+/* A mark at a half, three quarters and nine tenths of the limit, each once: who looks at
+ * the trace of a program that was killed for memory can ask for what came after them. */
+static void mark_share(struct lt_context *c, uint64_t resident)
+{
+    static const struct {
+        uint32_t percent;
+        char name[40];
+    } shares[] = {{90, "memory at 90 % of the limit"},
+                  {75, "memory at 75 % of the limit"},
+                  {50, "memory at 50 % of the limit"}};
+    if (__atomic_load_n(&limit_state, __ATOMIC_ACQUIRE) != 2 || !limit.kind)
+        return;
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        uint32_t told = __atomic_load_n(&told_percent, __ATOMIC_RELAXED);
+        if (resident / 100 < limit.bytes / 10000 * shares[i].percent)
+            continue;
+        if (told < shares[i].percent && lt_writer_room(&c->events, LT_ITEM_MAX) &&
+            __atomic_compare_exchange_n(&told_percent, &told, shares[i].percent, 0,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            unsigned char *p = mlf_put_vu(c->scratch, lt_now());
+            p = mlf_put_vu(p, MLF_MARK_POINT);
+            p = lt_put_string(p, shares[i].name, strlen(shares[i].name));
+            lt_writer_record(&c->events, MLF_REC_MARK, c->scratch, (size_t)(p - c->scratch));
+            lt_stamp_anew();
+        }
+        return;
+    }
+}
+
+uint64_t lt_record_memory(struct lt_context *c, uint64_t now)
 {
     char text[96];
     if (statm.fd < 0 || !lt_file_is_ours(&statm))
-        return;
+        return 0;
     long n = lt_pread(statm.fd, text, sizeof text - 1, 0);
     if (n <= 0)
-        return;
+        return 0;
     text[n] = 0;
+    uint64_t bytes[3]; /* virtual, resident, shared; in pages there */
     unsigned char *p = mlf_put_vu(c->scratch, now);
     const char *at = text;
-    for (int i = 0; i < 3; i++) { /* pages: virtual, resident, shared */
-        p = mlf_put_vu(p, lt_get_decimal(&at) * lt_process.page_size);
+    for (int i = 0; i < 3; i++) {
+        bytes[i] = lt_get_decimal(&at) * lt_process.page_size;
+        p = mlf_put_vu(p, bytes[i]);
         at += *at == ' ';
     }
     lt_writer_record(&c->definitions, MLF_REC_MEMORY, c->scratch, (size_t)(p - c->scratch));
+    return bytes[1];
 }
 
 void lt_record_counters(struct lt_context *c)
@@ -295,7 +351,11 @@ void lt_tick(struct lt_context *c, uint64_t now)
                                                   now + lt_clock_ticks(&lt_process.clock, TICK_NS),
                                                   0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return;
-    lt_record_memory(c, now);
+    const uint64_t resident = lt_record_memory(c, now);
+    if (resident >= LIMIT_FROM) {
+        record_limit(c, now);
+        mark_share(c, resident);
+    }
     lt_bypass_check(c, LT_BYPASS_TICK);
     if (lt_clock_monotonic() >= next_clock_ns)
         lt_record_clock(c);

@@ -97,6 +97,16 @@ def bash(script, *args, **kwargs):
     return run(["bash", "-c", script, "bash", *args], env=env, **kwargs)
 
 
+def compiled(folder, name, source, *flags, compiler="gcc"):
+    """The program `name` of a source text, which lies beside it as NAME.c or NAME.cc."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{name}.cc" if "++" in compiler else f"{name}.c")
+    path.write_text(source)
+    done = run([compiler, path, "-o", folder / name, *flags])
+    assert done.returncode == 0, done
+    return folder / name
+
+
 def trace(argv, path, counted_by=None, env=None, **kwargs):
     """Run argv with `1022>path`, under the oracle too if counted_by is the
     prefix of its files."""

@@ -101,6 +101,7 @@ static int write_record(FILE *out, struct ma_analysis *analysis, const struct ma
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
         [MLF_REC_BYPASS] = "bypass",     [MLF_REC_STACK] = "stack",
+        [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -132,6 +133,10 @@ static int write_record(FILE *out, struct ma_analysis *analysis, const struct ma
         fprintf(out, ",\"executing_pid\":%" PRIu64 ",\"state\":%" PRIu64, brief->exec.pid,
                 brief->exec.state);
         write_string(out, "path", brief->exec.path);
+        break;
+    case MLF_REC_LIMIT:
+        fprintf(out, ",\"kind\":%" PRIu64 ",\"bytes\":%" PRIu64, brief->limit.kind,
+                brief->limit.bytes);
         break;
     case MLF_REC_BYPASS:
         fprintf(out, ",\"why\":%" PRIu64, brief->bypass.why);

@@ -29,6 +29,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_EXEC] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
     [MLF_REC_STACK] = IN_EVENTS,
+    [MLF_REC_LIMIT] = IN_DEFINITIONS,
 };
 
 static struct ma_bytes read_string(struct ma_cursor *cursor)
@@ -156,6 +157,10 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->exec.pid = ma_cursor_vu(cursor);
         brief->exec.state = ma_cursor_vu(cursor);
         brief->exec.path = read_string(cursor);
+        break;
+    case MLF_REC_LIMIT:
+        brief->limit.kind = ma_cursor_vu(cursor);
+        brief->limit.bytes = ma_cursor_vu(cursor);
         break;
     case MLF_REC_BYPASS:
         brief->bypass.why = ma_cursor_vu(cursor);

@@ -86,6 +86,9 @@ struct ma_short_record {
             struct ma_bytes path;
         } exec;
         struct {
+            uint64_t kind, bytes; /* enum mlf_limit */
+        } limit;
+        struct {
             uint64_t why; /* enum mlf_bypass */
             struct ma_bytes path, target;
         } bypass;

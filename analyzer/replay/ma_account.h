@@ -55,6 +55,9 @@ struct ma_account {
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;                /* latest sample, bytes */
     uint64_t virtual_bytes, shared;   /* of the same */
+    uint64_t sampled_live;            /* live_bytes when that was taken */
+    uint64_t private_resident;        /* of it what is not shared */
+    uint64_t limit_kind, limit_bytes; /* enum mlf_limit; 0: not told */
     struct ma_unseen unseen;
     /* its end, step by step (ma_replay_process.c) */
     bool ending;     /* it was told: the process leaves when another has an event */

@@ -358,9 +358,15 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
             return 0;
         note_unseen(replay, account, brief->memory.resident, brief->memory.shared);
         note_memory(replay, account, brief);
+        account->private_resident = excess(brief->memory.resident, brief->memory.shared);
+        account->sampled_live = account->live_bytes;
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
+    case MLF_REC_LIMIT:
+        account->limit_kind = brief->limit.kind;
+        account->limit_bytes = brief->limit.bytes;
+        return 0;
     case MLF_REC_BYPASS: return ma_trace_add_bypass(replay->trace, brief);
     case MLF_REC_COUNTERS: on_counters(process, brief->counters.pairs); return 0;
     default: return 0;

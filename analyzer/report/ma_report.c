@@ -14,14 +14,25 @@ const struct ma_report *const ma_reports[] = {
 const size_t ma_report_count = sizeof ma_reports / sizeof *ma_reports;
 _Static_assert(sizeof ma_reports / sizeof *ma_reports <= MA_REPORTS_MAX, "the request has bits");
 
+/* True if a report was asked for with which nothing comes unasked. */
+static bool is_alone(const struct ma_request *request)
+{
+    for (size_t i = 0; i < request->n_reports; i++)
+        if (ma_reports[request->order[i]]->alone)
+            return true;
+    return false;
+}
+
 /* People get the audit with every report, machines all that is always there. */
 static bool is_wanted(const struct ma_request *request, size_t i)
 {
     const struct ma_report *report = ma_reports[i];
     bool wanted = request->reports ? request->reports >> i & 1 : report->usual;
-    return wanted || (request->json ? report->always
-                                    : report == &ma_report_audit ||
-                                          (request->filter.active && report == &ma_report_filter));
+    if (wanted || is_alone(request))
+        return wanted;
+    return (request->json ? report->always
+                          : report == &ma_report_audit ||
+                                (request->filter.active && report == &ma_report_filter));
 }
 
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)
@@ -44,7 +55,7 @@ int ma_report_build(struct ma_analysis *analysis, struct ma_model *model, struct
     }
     for (size_t i = 0; i < request->n_reports && result == 0; i++)
         result = ma_reports[request->order[i]]->build(analysis, model);
-    if (result == 0)
+    if (result == 0 && !is_alone(request))
         result = ma_reports[ma_report_count - 1]->build(analysis, model);
     if (result < 0)
         return ma_fail_memory(error);

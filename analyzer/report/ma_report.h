@@ -15,6 +15,7 @@ struct ma_report {
     const char *help;
     bool usual;  /* part of the output when no report is asked for */
     bool always; /* part of every JSON object */
+    bool alone;  /* nothing comes with it unasked, the audit neither */
     /* Add to the root of the model. Returns 0 or -ENOMEM. */
     int (*build)(struct ma_analysis *analysis, struct ma_model *model);
     /* Before the pass, if the report is wanted: register observers of what the
@@ -35,6 +36,7 @@ struct ma_report {
     ROW(trace)                                                                                     \
     ROW(filter)                                                                                    \
     ROW(verdict)                                                                                   \
+    ROW(brief)                                                                                     \
     ROW(wrong_frees)                                                                               \
     ROW(summary)                                                                                   \
     ROW(leaks)                                                                                     \

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ma_audit.h"
+#include "ma_killed.h"
 #include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
@@ -209,6 +210,40 @@ static const char *sentence(struct ma_analysis *analysis, const struct ma_leaks 
     return buffer;
 }
 
+/* The end of a process that had no memory left: for people it leads, with what the heap
+ * held at that moment, which is what comes below as never freed. */
+static void add_killed(const struct ma_analysis *analysis, struct ma_model *model,
+                       struct ma_value *verdict, const char *sentence)
+{
+    struct ma_killed killed;
+    char name[MA_PROCESS_NAME], command[MA_COMMAND_SIZE];
+    if (!ma_killed_for_memory(analysis, &killed)) {
+        ma_model_text(model, verdict, "sentence", "", sentence);
+        ma_model_null(model, verdict, "killed_for_memory");
+        return;
+    }
+    const struct ma_process *process = killed.account->process;
+    const bool group = killed.kind == MLF_LIMIT_GROUP;
+    const struct ma_value *said = ma_model_format(
+        model, verdict, NULL, "",
+        "KILLED, most likely for memory, unless it still runs: process %s (%s) has no end in the "
+        "trace, and %s were resident of the %s %s.",
+        ma_process_name(&analysis->trace, process, name), ma_report_command(process, true, command),
+        HUMAN(killed.bytes), group ? "control group's" : "machine's", HUMAN(killed.limit));
+    ma_model_format(model, verdict, NULL, "held then", "%s in %s of its heap",
+                    HUMAN(killed.account->live_bytes),
+                    COUNTED(killed.account->live_blocks, "block"));
+    ma_model_text(model, verdict, "sentence", "", sentence);
+    struct ma_value *told = ma_model_object(model, verdict, "killed_for_memory", NULL, MA_FIELDS);
+    ma_model_text(model, told, "sentence", NULL, said->text);
+    ma_model_number(model, told, "pid", NULL, MA_PLAIN, ma_process_pid(process));
+    ma_model_number(model, told, "resident_bytes", NULL, MA_BYTES, killed.bytes);
+    ma_model_number(model, told, "limit_bytes", NULL, MA_BYTES, killed.limit);
+    ma_model_text(model, told, "limit_of", NULL, group ? "control group" : "machine");
+    ma_model_number(model, told, "live_bytes", NULL, MA_BYTES, killed.account->live_bytes);
+    ma_model_number(model, told, "live_blocks", NULL, MA_COUNT, killed.account->live_blocks);
+}
+
 static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
 {
     const struct ma_leaks *leaks = ma_leaks_get(analysis);
@@ -219,8 +254,7 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
     struct ma_value *verdict =
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
     verdict->again = true;
-    ma_model_text(model, verdict, "sentence", "",
-                  sentence(analysis, leaks, &sums, text, sizeof text));
+    add_killed(analysis, model, verdict, sentence(analysis, leaks, &sums, text, sizeof text));
     const uint64_t wrong = analysis->trace.audit.unmatched_frees;
     if (wrong)
         ma_model_format(model, verdict, NULL, "freed wrongly",

@@ -12,51 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mlf_allocators.h"
+
 #define SUPPRESSIONS "__lsan_default_suppressions"
 #define TEXT_MAX ((size_t)1 << 20)
 
-/* A symbol that only this allocator has; "…*" any that begins so. */
-static const struct {
-    const char *symbol, *name;
-} signs[] = {
-    {"je_malloc", "jemalloc"},
-    {"_rjem_malloc", "jemalloc"},
-    {"_rjem_mallocx", "jemalloc"},
-    {"je_mallocx", "jemalloc"},
-    {"mi_malloc", "mimalloc"},
-    {"_mi_malloc_generic", "mimalloc"},
-    {"tc_malloc", "tcmalloc"},
-    {"TCMallocInternalMalloc", "tcmalloc"},
-    {"_ZN8tcmalloc*", "tcmalloc"},
-    {"rpmalloc", "rpmalloc"},
-    {"_ZN8snmalloc*", "snmalloc"},
-    {"_ZN5scudo*", "scudo"},
-    {"_ZN15partition_alloc*", "PartitionAlloc"},
-    {"GC_malloc", "the Boehm collector"},
-    {"runtime.mallocgc", "the Go runtime"},
-    {"dlmalloc", "dlmalloc"},
-};
-
-static bool is_sign(const char *sign, const char *name)
-{
-    size_t n = strlen(sign);
-    return sign[n - 1] == '*' ? strncmp(sign, name, n - 1) == 0 : strcmp(sign, name) == 0;
-}
-
 static void note_symbol(struct ma_executable *executable, const char *name)
 {
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
-        if (!is_sign(signs[i].symbol, name))
-            continue;
-        for (size_t k = 0; k < executable->n_allocators; k++) {
-            if (strcmp(executable->allocators[k].name, signs[i].name) == 0)
-                return;
-        }
-        if (executable->n_allocators < MA_ALLOCATORS)
-            executable->allocators[executable->n_allocators++] =
-                (struct ma_executable_allocator){signs[i].name, signs[i].symbol};
+    const struct mlf_allocator_sign *sign = mlf_allocator_sign(name);
+    if (!sign)
         return;
+    for (size_t i = 0; i < executable->n_allocators; i++) {
+        if (strcmp(executable->allocators[i].name, sign->name) == 0)
+            return;
     }
+    if (executable->n_allocators < MA_ALLOCATORS)
+        executable->allocators[executable->n_allocators++] =
+            (struct ma_executable_allocator){sign->name, sign->symbol};
 }
 
 /* The bytes of the file that are loaded at an address, and how many follow. */

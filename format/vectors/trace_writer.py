@@ -27,7 +27,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
-STACK = 0x2c
+STACK, LIMIT = 0x2c, 0x2d
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -267,6 +267,10 @@ class ChunkWriter:
     def executed(self, ticks: int, pid: int, state: int, path: str) -> None:
         self.record(EXEC, vu(ticks), vu(pid), vu(state), string(path.encode()))
         self.line("exec", ticks, executing_pid=pid, state=state, path=path)
+
+    def limit(self, ticks: int, kind: int, size: int) -> None:
+        self.record(LIMIT, vu(ticks), vu(kind), vu(size))
+        self.line("limit", ticks, kind=kind, bytes=size)
 
     def bypass(self, ticks: int, why: int, path: str, target: str) -> None:
         self.record(BYPASS, vu(ticks), vu(why), string(path.encode()), string(target.encode()))

@@ -573,6 +573,22 @@ def freed_by() -> Trace:
     return trace
 
 
+def limited() -> Trace:
+    """Version 1.3: a process whose memory is limited by a control group, near that at its
+    end, which is not told; one of a machine; and a kind that is not known yet."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    definitions.limit(8, 1, 64 << 20)
+    definitions.memory(9, 90 << 20, 60 << 20, 1 << 20)
+    definitions.limit(10, 2, 8 << 30)
+    definitions.limit(11, 7, 1)
+    definitions.write()
+    events = process.events(1, 14)
+    events.alloc(15, HEAP, 50 << 20, 0)
+    events.write()
+    return trace
+
+
 VALID: dict[str, Callable[[], Trace]] = {
     "worked-example": worked_example, "addresses": addresses, "stacks-and-sizes": stacks_and_sizes,
     "functions": functions, "reallocs": reallocs, "flags": flags, "nodes": nodes,
@@ -581,7 +597,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing, "freed-by": freed_by,
+    "places": places, "bypassing": bypassing, "freed-by": freed_by, "limited": limited,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }

@@ -11,8 +11,8 @@ import pytest
 import support
 from support import ANALYZE
 
-LENGTH = 300000
-LIMIT = 30                      # seconds of CPU: all but a hang takes a fraction
+LENGTH = 150000
+LIMIT = 15                      # seconds of CPU: all but a hang takes a fraction
 FIXED, FOR_EACH_BYTE = 96, 480  # MiB, and bytes for a byte of the trace
 REPORTS = ["--summary", "--leaks", "--peak", "--allocations", "--timeline", "--temporary",
            "--churn", "--sizes", "--lifetimes", "--threads", "--reallocs", "--snapshots=marks"]

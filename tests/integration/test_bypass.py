@@ -70,11 +70,7 @@ void free(void *p) { (void)p; }
 
 
 def build(folder, name, source, *flags):
-    (folder / f"{name}.c").write_text(source)
-    done = support.run(["gcc", "-g", "-O1", "-fno-builtin", "-o", folder / name,
-                        folder / f"{name}.c", *flags])
-    assert done.returncode == 0, done
-    return folder / name
+    return support.compiled(folder, name, source, "-g", "-O1", "-fno-builtin", *flags)
 
 
 def plugin(folder, source=PLAIN, *flags):

@@ -155,15 +155,13 @@ int main(int argc, char **argv)
     return 0;
 }
 """
-    (tmp_path / "p.c").write_text(program)
-    assert run(["gcc", "-O1", "-o", tmp_path / "p", tmp_path / "p.c"]).returncode == 0
+    support.compiled(tmp_path, "p", program, "-O1")
     support.trace([tmp_path / "p", "a", "b"], tmp_path / "1")
     support.trace([tmp_path / "p", "a", "a"], tmp_path / "2")
     entries = diff(tmp_path / "1", tmp_path / "2", "--no-symbols")["leaks"]
     assert [(e["status"], e["change_bytes"]) for e in entries] == [("grew", 984), ("gone", -77)]
     # Another build, also without names: offsets mean nothing, modules do.
-    (tmp_path / "p.c").write_text(program.replace("984", "985"))
-    assert run(["gcc", "-O1", "-o", tmp_path / "q", tmp_path / "p.c"]).returncode == 0
+    support.compiled(tmp_path, "q", program.replace("984", "985"), "-O1")
     support.trace([tmp_path / "q", "a", "b"], tmp_path / "3")
     whole = diff(tmp_path / "1", tmp_path / "3", "--no-symbols")
     (entry,) = whole["leaks"]

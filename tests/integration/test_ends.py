@@ -158,11 +158,10 @@ def images(tmp_path_factory):
     """What a program may execute: a static binary, a script, something that is
     neither, a file that is not there, a program with set-user-ID."""
     root = tmp_path_factory.mktemp("images")
-    (root / "s.c").write_text("int main(void) { return 4; }\n")
-    assert support.run(["gcc", "-static", "-o", root / "static", root / "s.c"]).returncode == 0
+    support.compiled(root, "static", "int main(void) { return 4; }\n", "-static")
     (root / "script").write_text("#!/bin/sh\nexit 4\n")
     (root / "noise").write_bytes(b"\x7fELF nothing of the kind")
-    assert support.run(["gcc", "-o", root / "setuid", root / "s.c"]).returncode == 0
+    support.compiled(root, "setuid", "int main(void) { return 4; }\n")
     if os.geteuid() == 0:  # else it gains nothing, and is traced like any other
         os.chown(root / "setuid", 65534, 65534)
     (root / "setuid").chmod(0o4755)

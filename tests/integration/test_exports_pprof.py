@@ -43,9 +43,8 @@ int main(int argc, char **argv)
 @pytest.fixture(scope="module")
 def calls_in_lines(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pprof")
-    (folder / "ret.c").write_text(LINES)
-    assert run(["gcc", "-g", "-O1", folder / "ret.c", "-o", folder / "ret"]).returncode == 0
-    assert support.trace([folder / "ret"], folder / "t").returncode == 0
+    program = support.compiled(folder, "ret", LINES, "-g", "-O1")
+    assert support.trace([program], folder / "t").returncode == 0
     return folder / "t"
 
 

@@ -257,11 +257,8 @@ def test_kinds_of_leaks_grow_against_a_baseline(kinds, baseline):
 ], ids=["stdio", "iostream", "thread"])
 def test_smallest_programs_pass_the_documented_gates(tmp_path, compiler, source):
     """GIVEN programs whose only live blocks are the runtimes' own THEN both gates pass."""
-    file = tmp_path / ("source.cc" if compiler == "g++" else "source.c")
-    file.write_text(source)
-    done = run([compiler, "-pthread", file, "-o", tmp_path / "program"])
-    assert done.returncode == 0, done
-    assert support.trace([tmp_path / "program"], tmp_path / "t").returncode == 0
+    program = support.compiled(tmp_path, "program", source, "-pthread", compiler=compiler)
+    assert support.trace([program], tmp_path / "t").returncode == 0
     for condition in ("leaked_bytes>0", "growing_bytes>0", "unclear_bytes>0"):
         done = gate(tmp_path / "t", "--fail-on", condition)
         assert done.returncode == 0, done

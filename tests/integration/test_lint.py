@@ -226,8 +226,7 @@ def test_library_uses_no_stdio_and_no_malloc():
     assert not used & banned, used & banned
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_every_header_compiles_alone(tmp_path, compiler):
+def test_every_header_compiles_alone(tmp_path):
     for path in sources(".h"):
         if "tests/" in str(path.relative_to(ROOT)):
             continue
@@ -235,7 +234,7 @@ def test_every_header_compiles_alone(tmp_path, compiler):
             continue
         unit = tmp_path / (path.stem + ".c")
         unit.write_text(f'#include "{path.name}"\nextern int dummy;\n')
-        done = run([compiler, "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
+        done = run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-Wno-unused-function", "-fsyntax-only", f"-I{path.parent}",
                     *(f"-I{ROOT / 'analyzer' / folder}" for folder in analyzer_layers()),
                     f"-I{ROOT / 'format'}", f"-I{BUILD}", f"-I{BUILD / 'analyzer'}",

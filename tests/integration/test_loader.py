@@ -22,10 +22,7 @@ NO_LEAK = LEAK.replace('puts("ran");', 'puts("ran"); free(keep); keep = NULL;')
 
 
 def build(folder, name, *flags, compiler="gcc", source=LEAK):
-    (folder / f"{name}.c").write_text(source)
-    done = support.run([compiler, "-g", "-O1", "-o", folder / name, folder / f"{name}.c", *flags])
-    assert done.returncode == 0, done
-    return folder / name
+    return support.compiled(folder, name, source, "-g", "-O1", *flags, compiler=compiler)
 
 
 def assert_leak_is_found(path, program):

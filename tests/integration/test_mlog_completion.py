@@ -118,3 +118,12 @@ def test_made_files_are_current():
         done = subprocess.run([MLOG, "completion", shell], capture_output=True, text=True,
                               check=True)
         assert done.stdout == (MADE / name).read_text()
+
+
+def test_reports_are_those_of_the_analyser():
+    """THEN `mlog run --report` knows each report that mlog-analyze has, but those that need a
+    value, and --brief, which stands alone."""
+    text = run([support.ANALYZE, "--help"]).stdout
+    listed = text[text.index("\nReports"):text.index("\nShape")]
+    names = set(re.findall(r"^  --([a-z-]+)(?:\[=\w+\])?  ", listed, re.M)) - {"brief"}
+    assert bash("run", "--report", "") == names and "peak" in names

@@ -131,6 +131,11 @@ def test_allocators_in_the_executable():
     assert "has jemalloc linked in" in line
     text = doctor(PROGRAMS / "unseen_mi_malloc")
     assert any("carries mimalloc" in line for line in findings(text, "warn"))
+    # AND one that is known by the beginning of its names, as the analyser knows it
+    with open("plain.c", "a") as file:
+        file.write("void _ZN8tcmalloc3useEv(void) {}\n")
+    (line,) = findings(doctor(build("-rdynamic", "-Dje_malloc=ours"), status=1), "FAIL")
+    assert "has tcmalloc linked in" in line
 
 
 def test_scripts_are_resolved(here):

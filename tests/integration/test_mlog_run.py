@@ -329,8 +329,7 @@ def test_a_gate_that_nobody_judged_is_not_green(here):
     """GIVEN --fail-on and no trace, a damaged analyser, a trace that goes elsewhere
     WHEN the program itself is content
     THEN the status is 1, and a line says why."""
-    (here / "s.c").write_text("int main(void) { return 0; }\n")
-    assert run(["gcc", "-static", "s.c", "-o", "s"]).returncode == 0
+    support.compiled(here, "s", "int main(void) { return 0; }\n", "-static")
     gate = ["--fail-on", "leaked_bytes>0"]
     done = mlog("run", *gate, here / "s")
     assert done.returncode == 1 and "nothing was recorded" in done.stderr, done

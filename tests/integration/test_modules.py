@@ -45,11 +45,7 @@ int main(int argc, char **argv) { for (int i = 1; i < argc; i++) run(argv[i]); r
 
 
 def build(folder, name, source, *flags):
-    folder.mkdir(exist_ok=True, parents=True)
-    (folder / f"{name}.c").write_text(source)
-    done = support.run(["gcc", "-g", "-O1", "-o", folder / name, folder / f"{name}.c", *flags])
-    assert done.returncode == 0, done
-    return folder / name
+    return support.compiled(folder, name, source, "-g", "-O1", *flags)
 
 
 def blamed(path):

@@ -24,8 +24,7 @@ def said(path, program, words):
 def test_a_program_without_a_call(tmp_path):
     """GIVEN a program that never allocates; THEN its report ends with why, and the next
     command, which works; `mlog run` says the same."""
-    (tmp_path / "p.c").write_text("int main(void) { return 0; }\n")
-    assert run(["gcc", "-o", tmp_path / "p", tmp_path / "p.c"]).returncode == 0
+    support.compiled(tmp_path, "p", "int main(void) { return 0; }\n")
     support.trace([tmp_path / "p"], tmp_path / "t")
     said(tmp_path / "t", tmp_path / "p", "it made no call of malloc's family")
     done = run([MLOG, "run", tmp_path / "p"], cwd=tmp_path)

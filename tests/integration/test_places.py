@@ -35,10 +35,7 @@ FIRST_LINE = 8      # of remember's three
 
 
 def built(folder, name, source, *options):
-    (folder / f"{name}.cc").write_text(source)
-    done = support.run(["g++", "-g", "-O0", *options, "-o", folder / name, folder / f"{name}.cc"])
-    assert done.returncode == 0, done
-    return folder / name
+    return support.compiled(folder, name, source, "-g", "-O0", *options, compiler="g++")
 
 
 @pytest.fixture(scope="module")

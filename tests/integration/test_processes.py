@@ -116,11 +116,9 @@ def test_marks_and_the_public_header(tmp_path):
 
 def test_static_program_is_untouched(tmp_path):
     """The loader takes no part in it: it runs, untraced, and nothing hangs."""
-    (tmp_path / "s.c").write_text('#include <stdlib.h>\n#include <stdio.h>\nint main(void)'
-                                  ' { free(malloc(10)); puts("static"); return 4; }\n')
-    made = support.run(["gcc", "-static", "-o", tmp_path / "s", tmp_path / "s.c"])
-    assert made.returncode == 0, made
-    done = support.trace([tmp_path / "s"], tmp_path / "t")
+    source = '#include <stdlib.h>\n#include <stdio.h>\n' \
+             'int main(void) { free(malloc(10)); puts("static"); return 4; }\n'
+    done = support.trace([support.compiled(tmp_path, "s", source, "-static")], tmp_path / "t")
     assert done.visible == (4, "static\n", "")
     # and mlog-analyze says why there is nothing, in one line
     support.refused(support.run([support.ANALYZE, tmp_path / "t"]), "empty")

@@ -36,11 +36,8 @@ int main()
 
 
 def traced(folder, name, source, *options):
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.cc").write_text(source)
-    done = support.run(["g++", "-g", *options, "-o", folder / name, folder / f"{name}.cc"])
-    assert done.returncode == 0, done
-    support.trace([folder / name], folder / "t")
+    program = support.compiled(folder, name, source, "-g", *options, compiler="g++")
+    support.trace([program], folder / "t")
     return folder / "t"
 
 

@@ -257,9 +257,7 @@ int main(int argc, char **argv)
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    (folder / "own.cc").write_text(OWN)
-    assert run(["g++", "-g", "-O1", folder / "own.cc", "-o", folder / "own",
-                "-pthread"]).returncode == 0
+    support.compiled(folder, "own", OWN, "-g", "-O1", "-pthread", compiler="g++")
 
     def traced_with(*args):
         path = folder / ("t" + "-".join(args))

@@ -30,10 +30,8 @@ int main()
 def nested(tmp_path_factory):
     """The trace of a C++ program with deep template instances."""
     folder = tmp_path_factory.mktemp("nested")
-    (folder / "nested.cc").write_text(NESTED)
-    done = support.run(["g++", "-g", "-O0", "-o", folder / "nested", folder / "nested.cc"])
-    assert done.returncode == 0, done
-    support.trace([folder / "nested"], folder / "t")
+    program = support.compiled(folder, "nested", NESTED, "-g", "-O0", compiler="g++")
+    support.trace([program], folder / "t")
     return folder / "t"
 
 
