@@ -63,6 +63,7 @@ struct ma_account {
     bool ending;     /* it was told: the process leaves when another has an event */
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
+    bool is_wrong;   /* it has wrong frees that are kept: it is never retired, for their stacks */
     bool waits;      /* to be retired, if it does not come back for a while */
     bool followed;   /* its pid is that of a later image or process of the same place */
     bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */

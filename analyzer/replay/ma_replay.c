@@ -276,6 +276,7 @@ SLOW static int note_wrong(struct turn *turn, const struct ma_event *event, uint
     replay->trace->audit.unmatched_frees++;
     if (ma_wrong_add(&replay->wrong, turn->account, &one, &kept) < 0)
         return -ENOMEM;
+    turn->account->is_wrong |= kept != SIZE_MAX;
     if (__builtin_add_overflow(time, window, &replay->wrong.early_until))
         replay->wrong.early_until = UINT64_MAX;
     if (event->type == MA_EVENT_REALLOC && ma_heap_find(&turn->account->heap, address, &block) &&

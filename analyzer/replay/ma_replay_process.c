@@ -85,7 +85,7 @@ static bool may_have_failed(const struct ma_account *account)
  * whose exec may have failed, once its successor appears. */
 static bool may_retire(const struct ma_account *account)
 {
-    return account->gone && !account->ending && !account->inherits.n_forks &&
+    return account->gone && !account->ending && !account->is_wrong && !account->inherits.n_forks &&
            !account->process->heirs && !may_have_failed(account);
 }
 

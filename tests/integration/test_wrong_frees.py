@@ -201,6 +201,41 @@ def test_nobody_is_blamed_where_events_are_missing(tmp_path):
     assert "wrong-free" not in (tmp_path / "s.json").read_text()
 
 
+def test_a_process_that_freed_wrongly_keeps_its_stacks(tmp_path):
+    """GIVEN a child that aborted in a second free, and a parent that goes on for seconds, after
+    which processes are given up; WHEN the usual report is made; THEN the stack of the abort
+    is there, from the caller of the C library on."""
+    made = Trace(minor=3)
+    parent, definitions = program(made)
+    definitions.write()
+    child = made.process(1001, parent=parent)
+    of_child = child.definitions()
+    of_child.process_record(start=22, fork_time=20, inherited_nodes=20, inherited_modules=3)
+    of_child.thread(1, 1001, time=22)
+    node = of_child.node(1, 0x1777, id=20, parent=19)
+    of_child.node(2, 0x2221)
+    raised = of_child.node(2, 0x2222)
+    of_child.write()
+    events = child.events(1, 25)
+    events.alloc(26, 0x5000, 123 * 8, node)
+    events.free(27, 0x5000)
+    events.free(28, 0x5000)
+    events.stack_of(2, raised)
+    events.process_end(29, "abort", 4, 0)
+    events.write()
+    later = parent.events(1, 30)
+    for second in range(1, 9):
+        later.alloc(second * 10 ** 9, 0x9000 + 0x100 * second, 8, 19)
+        later.mark(second * 10 ** 9, "point", "a run ends here")
+    later.process_end(9 * 10 ** 9, "exit", 1, 0)
+    later.write()
+    (tmp_path / "t").write_bytes(made.bytes())
+    usual = analyze(tmp_path / "t").stdout.split("Wrong frees")[1].split("Summary")[0]
+    assert usual == \
+        analyze(tmp_path / "t", "--wrong-frees").stdout.split("Wrong frees")[1].split("Audit")[0]
+    assert usual.count("+0x1777") == 4 and "+0x2222" not in usual, usual
+
+
 def test_the_gate_and_its_files(tmp_path):
     trace(tmp_path / "t", "many", "never", MLOG_FREE_STACKS=1)
     trace(tmp_path / "clean", "child")
