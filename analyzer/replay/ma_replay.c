@@ -480,32 +480,12 @@ static int on_failed(struct turn *turn, const struct ma_event *event)
                                                          .thread = seen.thread});
 }
 
-/* A STACK record tells the stack of the stream's latest call, a free. */
-static int on_stack(const struct turn *turn, const struct ma_event *event)
-{
-    struct ma_replay *replay = turn->replay;
-    struct ma_record record;
-    const char *problem;
-    if (!turn->stream || ma_record_decode(&record, event->function, MLF_EVENTS, event->record,
-                                          (size_t)event->size, &problem) <= 0)
-        return 0; /* was checked when it was read */
-    const uint32_t stack = (uint32_t)record.brief.stack.stack;
-    const bool aborted = record.brief.stack.what == MLF_STACK_ABORT;
-    if (!aborted && record.brief.stack.what != MLF_STACK_FREE)
-        return 0;
-    ma_wrong_tell(&replay->wrong, turn->run->stream->index, call_number(turn), stack, aborted);
-    if (aborted || !is_observed(turn))
-        return 0;
-    struct ma_seen seen;
-    describe_event(turn, event, &seen);
-    return ma_observers_told(&replay->observers, &seen, stack);
-}
-
 /* Neither ALLOC nor FREE. */
 SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
 {
     if (event->type == MA_EVENT_RECORD && event->function == MLF_REC_STACK)
-        return on_stack(turn, event);
+        return ma_replay_stack(turn->replay, turn->account, turn->run, event,
+                               turn->stream ? call_number(turn) : 0);
     switch ((enum ma_event_type)event->type) {
     case MA_EVENT_REALLOC_BEGIN: return on_realloc_begin(turn, event);
     case MA_EVENT_REALLOC: return on_realloc(turn, event);

@@ -385,3 +385,23 @@ int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account
     return notify_process(replay, account, run, event->time,
                           fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
 }
+
+int ma_replay_stack(struct ma_replay *replay, const struct ma_account *account,
+                    const struct ma_run *run, const struct ma_event *event, uint64_t call)
+{
+    struct ma_record record;
+    const char *problem;
+    if (!run->stream || ma_record_decode(&record, event->function, MLF_EVENTS, event->record,
+                                         (size_t)event->size, &problem) <= 0)
+        return 0; /* was checked when it was read */
+    const uint32_t stack = (uint32_t)record.brief.stack.stack;
+    const bool aborted = record.brief.stack.what == MLF_STACK_ABORT;
+    if (!aborted && record.brief.stack.what != MLF_STACK_FREE)
+        return 0;
+    ma_wrong_tell(&replay->wrong, run->stream->index, call, stack, aborted);
+    if (aborted || !replay->observers.n)
+        return 0;
+    struct ma_seen seen;
+    ma_replay_describe(replay, account, run, event->time, &seen);
+    return ma_observers_told(&replay->observers, &seen, stack);
+}
