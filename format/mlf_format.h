@@ -78,6 +78,7 @@ enum mlf_record {
     MLF_REC_BYPASS = 0x27,
     MLF_REC_WINDOW = 0x28,
     MLF_REC_CHILD_END = 0x2b,
+    MLF_REC_STACK = 0x2c,
     MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
@@ -110,6 +111,7 @@ enum mlf_bypass {
     MLF_BYPASS_OWN,
     MLF_BYPASS_OTHER,
 };
+enum mlf_stack_of { MLF_STACK_FREE = 1, MLF_STACK_ABORT };
 enum mlf_limit { MLF_LIMIT_GROUP = 1, MLF_LIMIT_MACHINE = 2 };
 /* An entry of the table of stops in a mapped trace's first unit. */
 enum {
@@ -153,6 +155,9 @@ enum mlf_counter {
     MLF_COUNT_NODES,
     MLF_COUNT_LIBRARY_BYTES,
     MLF_COUNT_NESTED,
+    MLF_COUNT_MAPPED,
+    MLF_COUNT_IN_USE,
+    MLF_COUNT_FREE,
 };
 
 /* Nodes (section 6) */

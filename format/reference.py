@@ -295,6 +295,8 @@ class Trace:
                         shared=values["shared"])
         elif item.name == "CLOCK":
             line.update(monotonic_ns=values["monotonic_ns"], realtime_ns=values["realtime_ns"])
+        elif item.name == "STACK":
+            line["of"] = {1: "free", 2: "abort"}.get(values["what"], "unknown")
         elif item.name == "EXEC":
             line.update(executing_pid=values["pid"], state=values["state"], path=values["path"])
         elif item.name == "CHILD_END":
@@ -341,7 +343,7 @@ LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "r
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
               "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
-              "WINDOW": "window", "CHILD_END": "child_end", "LIMIT": "limit"}
+              "WINDOW": "window", "CHILD_END": "child_end", "STACK": "stack", "LIMIT": "limit"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -433,6 +433,7 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x28: ("WINDOW", "E", fields(("time", "vu"), ("what", "vu"), ("by", "vu"))),
     0x2b: ("CHILD_END", "DE", fields(("time", "vu"), ("pid", "vu"), ("how", "vu"),
                                      ("status", "vu"), ("flags", "vu"))),
+    0x2c: ("STACK", "E", fields(("what", "vu"), ("stack", "vu"))),
     0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 
@@ -516,7 +517,11 @@ class ChunkDecoder:
                 raise ValueError(f"unknown required record {tag:#x}")
             return Item(start, "unknown", {"tag": tag, "length": length})
         try:
-            return Item(start, name, decode(payload))
+            values = decode(payload)
+            if name == "STACK":     # at its place in the stream
+                values = {"time": self.time, "what": values["what"],
+                          "stack": values["stack"] if values["stack"] < 1 << 32 else 0}
+            return Item(start, name, values)
         except PastEnd:
             raise ValueError(f"{name} record too short") from None
 

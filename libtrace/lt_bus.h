@@ -5,7 +5,7 @@
  * shell of a second `1022>FILE` has cut it before anything of ours runs. Where such a
  * fault is in the trace, memory of no file takes the page's place and the store is
  * made again; every other SIGBUS is the program's, which sees it, and its own action
- * for it, as without us.
+ * for it, as without us (lt_guard.h).
  */
 #ifndef LT_BUS_H
 #define LT_BUS_H

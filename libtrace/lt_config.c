@@ -158,6 +158,10 @@ static void set(const char *entry)
         set_out(value);
     else if (length == 5 && !memcmp(name, "DEBUG", 5))
         lt_config.debug = *value && strcmp(value, "0");
+    else if (length == 6 && !memcmp(name, "TOTALS", 6))
+        lt_config.totals = *value && strcmp(value, "0");
+    else if (length == 11 && !memcmp(name, "FREE_STACKS", 11))
+        lt_config.free_stacks = *value && strcmp(value, "0");
     else if (length == 6 && !memcmp(name, "UNWIND", 6))
         lt_config.unwind = second_of(value, "cfi", "fp", "MLOG_UNWIND is \"cfi\" or \"fp\", not")
                                ? LT_UNWIND_FP

@@ -22,6 +22,8 @@ struct lt_config {
     bool write_file;            /* MLOG_FILE=write: never map a regular file */
     bool start_paused;          /* MLOG_START=paused: record nothing until asked to */
     bool drop_deepbind;         /* MLOG_DEEPBIND=drop: dlopen without RTLD_DEEPBIND */
+    bool totals;                /* MLOG_TOTALS set and not "" or "0" */
+    bool free_stacks;           /* MLOG_FREE_STACKS set and not "" or "0" */
     int zstd_level;             /* MLOG_COMPRESS=zstd[:LEVEL]; 0: not compressed */
 };
 extern struct lt_config lt_config;

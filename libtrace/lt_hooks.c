@@ -11,25 +11,13 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "lt_caller.h"
 #include "lt_control.h"
 #include "lt_forward.h"
+#include "lt_frees.h"
 #include "lt_real.h"
-#include "lt_stack.h"
 #include "lt_trace.h"
 #include "lt_yield.h"
-
-static inline __attribute__((always_inline)) struct lt_frame_start caller(void)
-{
-    /* The caller's frame pointer is saved where ours points. Its stack pointer
-     * is a fixed step above that on x86; AArch64's frames leave it open. */
-    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-#if defined(__x86_64__) || defined(__i386__)
-    uintptr_t sp = frame + 2 * sizeof(void *);
-#else
-    uintptr_t sp = (uintptr_t)__builtin_dwarf_cfa();
-#endif
-    return (struct lt_frame_start){(uintptr_t)__builtin_return_address(0), sp, *(uintptr_t *)frame};
-}
 
 /* Tracing is over, or paused: true if it was, and goes on now. Out of line, so that a hook
  * that records pays a comparison with memory and no more. */
@@ -54,24 +42,6 @@ static inline void commit(struct lt_context *c, unsigned char tag, unsigned char
 #else
     c->recorded++;
 #endif
-}
-
-static uint32_t take_stack(struct lt_context *c, const struct lt_frame_start *at)
-{
-    struct lt_thread *self = lt_self;
-    if (LT_LIKELY((uintptr_t)self > 1 && c == &self->main)) {
-        uint32_t id = lt_unwind_recall(self->unwinder, at);
-        if (id)
-            return id;
-        lt_unwind(self->unwinder, at);
-        id = lt_stack_id_of_thread(self);
-        lt_unwind_remember(self->unwinder, id);
-        return id;
-    }
-    struct lt_unwinder *u =
-        c->flags & MLF_STREAM_SHARED ? lt_process.shared_unwinder : self->nested_unwinder;
-    lt_unwind_nested(u, at);
-    return lt_stack_id(c, u);
 }
 
 static inline uint64_t time_delta(struct lt_writer *w, uint64_t now)
@@ -130,7 +100,7 @@ record(const struct lt_frame_start *at, void *address, size_t size, unsigned fun
     uint64_t now = stamp(c);
     struct lt_alloc a = alloc_describe((uintptr_t)address, size, function, align);
     a.plain = MLF_FN_malloc;
-    a.stack = take_stack(c, at);
+    a.stack = lt_take_stack(c, at);
     struct lt_writer *w = &c->events;
     unsigned flags;
     unsigned char *p = lt_put_alloc(&c->encoder, w->position + 1, &a, &flags);
@@ -179,7 +149,7 @@ static LT_COLD void record_failed(const struct lt_frame_start *at, size_t size, 
     struct lt_context *c = lt_begin(at->sp);
     if (c) {
         uint64_t now = stamp(c);
-        uint32_t stack = take_stack(c, at);
+        uint32_t stack = lt_take_stack(c, at);
         struct lt_writer *w = &c->events;
         unsigned char *p = w->position + 1;
         *p++ = (unsigned char)function;
@@ -238,7 +208,7 @@ LT_EXPORT void *malloc(size_t size)
     void *p = lt_real.malloc(size);
     if (!tracing() || LT_CALLED_BY_REAL())
         return LT_LIKELY(p != NULL) ? p : malloc_refused(NULL, size);
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     if (LT_LIKELY(p != NULL))
         record_malloc(&at, p, size);
     else
@@ -254,7 +224,7 @@ LT_EXPORT void *calloc(size_t n, size_t size)
     void *p = GRANTED(lt_yield(bytes), LT_FORWARD_TO(lt_real.calloc, lt_real.calloc(n, size)));
     if (!tracing())
         return p;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     return record_outcome(&at, p, bytes, MLF_FN_calloc, 0);
 }
 
@@ -271,7 +241,7 @@ LT_EXPORT void *memalign(size_t align, size_t size)
         GRANTED(lt_yield(size), LT_FORWARD_TO(lt_real.memalign, lt_real.memalign(align, size)));
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     return record_outcome(&at, p, size, MLF_FN_memalign, align);
 }
 
@@ -282,7 +252,7 @@ LT_EXPORT int posix_memalign(void **out, size_t align, size_t size)
         return LT_FORWARD_TO(lt_real.posix_memalign, lt_real.posix_memalign(out, align, size));
     if (!tracing())
         return error;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     if (!error && *out)
         record_alloc(&at, *out, size, MLF_FN_posix_memalign, align);
     else if (error)
@@ -295,7 +265,7 @@ LT_EXPORT void *aligned_alloc(size_t align, size_t size)
     void *p = GRANTED(lt_yield(size), lt_real.aligned_alloc(align, size));
     if (!tracing() || LT_CALLED_BY_REAL())
         return p;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     return record_outcome(&at, p, size, MLF_FN_aligned_alloc, align);
 }
 
@@ -304,7 +274,7 @@ LT_EXPORT void *valloc(size_t size)
     void *p = GRANTED(lt_yield(size), LT_FORWARD_TO(lt_real.valloc, lt_real.valloc(size)));
     if (!tracing())
         return p;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     return record_outcome(&at, p, size, MLF_FN_valloc, 0);
 }
 
@@ -314,7 +284,7 @@ LT_EXPORT void *pvalloc(size_t size)
     void *p = GRANTED(lt_yield(size), lt_real.pvalloc(size));
     if (!tracing())
         return p;
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     return record_outcome(&at, p, size, MLF_FN_pvalloc, 0);
 }
 
@@ -339,7 +309,7 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
     uint64_t now = stamp(c);
     struct lt_alloc a = alloc_describe((uintptr_t) new, size, function, 0);
     a.plain = MLF_FN_realloc;
-    a.stack = take_stack(c, at);
+    a.stack = lt_take_stack(c, at);
     struct lt_writer *w = &c->events;
     struct lt_encoder *e = &c->encoder;
     unsigned flags, code;
@@ -356,7 +326,8 @@ static LT_NOINLINE void resize_end(const struct resize *r, const struct lt_frame
 }
 
 /* realloc to size 0 that returned null: glibc has freed the block. */
-static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigned function)
+static LT_COLD void resize_to_nothing(const struct resize *r, const struct lt_frame_start *at,
+                                      void *old, unsigned function)
 {
     struct lt_context *c = r->context;
     struct lt_writer *w = &c->events;
@@ -368,6 +339,7 @@ static LT_COLD void resize_to_nothing(const struct resize *r, void *old, unsigne
     from[1] = (unsigned char)function;
     from[2] = (unsigned char)code;
     commit(c, MLF_EV_FREE_BY, p);
+    lt_frees_tell(c, at);
     lt_finish(c, r->first);
 }
 
@@ -380,7 +352,7 @@ static inline __attribute__((always_inline)) void *resized(const struct lt_frame
     if (LT_LIKELY(new != NULL)) {
         resize_end(r, at, old, new, size, function);
     } else if (size == 0) {
-        resize_to_nothing(r, old, function);
+        resize_to_nothing(r, at, old, function);
     } else {
         int saved = errno;
         lt_finish(r->context, 0);
@@ -395,7 +367,7 @@ LT_EXPORT void *realloc(void *old, size_t size)
     struct lt_thread *self = lt_self;
     if (!tracing() || ((uintptr_t)self > 1 && self->forwarding))
         return GRANTED(makes_way_for_growth(old, size), lt_real.realloc(old, size));
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     if (!old)
         return record_outcome(
             &at, GRANTED(makes_way_for_growth(NULL, size), lt_real.realloc(NULL, size)), size,
@@ -430,7 +402,7 @@ LT_EXPORT void *reallocarray(void *old, size_t n, size_t size)
         bytes = SIZE_MAX;
         errno = ENOMEM;
     }
-    struct lt_frame_start at = caller();
+    struct lt_frame_start at = lt_caller();
     if (overflow) {
         void *new = lt_real.reallocarray ? lt_real.reallocarray(old, n, size) : NULL;
         if (tracing())
@@ -478,10 +450,14 @@ LT_EXPORT void free_sized(void *p, size_t size)
 {
     static struct late late = {.name = "free_sized"};
     void (*next)(void *, size_t) = (void (*)(void *, size_t))late_free(&late, p, MLF_FN_free_sized);
-    if (next)
+    if (next) {
+        struct lt_frame_start at = lt_caller();
+        if (p)
+            lt_frees_tell_thread(&at);
         next(p, size);
-    else
+    } else {
         lt_real.free(p);
+    }
 }
 
 LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
@@ -489,8 +465,12 @@ LT_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
     static struct late late = {.name = "free_aligned_sized"};
     void (*next)(void *, size_t, size_t) =
         (void (*)(void *, size_t, size_t))late_free(&late, p, MLF_FN_free_aligned_sized);
-    if (next)
+    if (next) {
+        struct lt_frame_start at = lt_caller();
+        if (p)
+            lt_frees_tell_thread(&at);
         next(p, align, size);
-    else
+    } else {
         lt_real.free(p);
+    }
 }

@@ -24,6 +24,7 @@
 #include "lt_records.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
+#include "lt_totals.h"
 #include "lt_trace.h"
 #include "mlog_version.h"
 
@@ -294,6 +295,9 @@ void lt_process_end(int how, int status)
         lt_record_memory(c, now);
         lt_record_clock(c);
         lt_record_counters(c);
+        struct lt_totals totals;
+        if (how == MLF_END_EXIT && lt_totals_take(c, &totals))
+            lt_record_totals(c, &totals);
         lt_context_say_losses(c, now, true);
         unsigned char *p = mlf_put_vu(c->scratch, now);
         p = mlf_put_vu(p, (uint64_t)how);
@@ -327,6 +331,7 @@ static void before_fork(void)
 
 static void in_child(void)
 {
+    lt_totals_after_fork();
     if (!lt_process.started || (lt_page.active == LT_OFF))
         return;
     lt_page.active = LT_UNKNOWN; /* where the kernel did not wipe it */
@@ -378,6 +383,8 @@ __attribute__((constructor)) static void begin(void)
         lt_sink->constructed();
         deliver_beginning();
         lt_allocator_check_operators();
+        if (lt_after_start)
+            lt_after_start();
         (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
         if (on_exit)
             on_exit(at_exit, NULL);

@@ -17,6 +17,7 @@
 #include "lt_module.h"
 #include "lt_sink.h"
 #include "lt_stack.h"
+#include "lt_totals.h"
 #include "mlog_version.h"
 
 #define TICK_NS 10000000u    /* between samples of the resident size */
@@ -183,6 +184,8 @@ static void write_settings(struct lt_context *c)
     }
     if (lt_config.unwind == LT_UNWIND_FP)
         p = stpcpy(p, "UNWIND=fp") + 1;
+    if (lt_config.free_stacks)
+        p = stpcpy(p, "FREE_STACKS=1") + 1;
     if (lt_process.stream_reason) {
         p = stpcpy(p, "STREAM=");
         p = stpcpy(p, lt_process.stream_reason) + 1;
@@ -327,6 +330,18 @@ void lt_record_counters(struct lt_context *c)
         p = mlf_put_vu(p, pairs[i][0]);
         p = mlf_put_vu(p, pairs[i][1]);
     }
+    lt_writer_record(&c->definitions, MLF_REC_COUNTERS, c->scratch, (size_t)(p - c->scratch));
+}
+
+void lt_record_totals(struct lt_context *c, const struct lt_totals *totals)
+{
+    unsigned char *p = mlf_put_vu(c->scratch, lt_now());
+    p = mlf_put_vu(p, MLF_COUNT_MAPPED);
+    p = mlf_put_vu(p, totals->mapped);
+    p = mlf_put_vu(p, MLF_COUNT_IN_USE);
+    p = mlf_put_vu(p, totals->in_use);
+    p = mlf_put_vu(p, MLF_COUNT_FREE);
+    p = mlf_put_vu(p, totals->free);
     lt_writer_record(&c->definitions, MLF_REC_COUNTERS, c->scratch, (size_t)(p - c->scratch));
 }
 

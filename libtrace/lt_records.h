@@ -20,6 +20,8 @@ void lt_record_process(struct lt_context *c, int how, uint64_t parent_key);
 void lt_record_texts(struct lt_context *c);    /* TEXT: the program, its arguments, the machine */
 void lt_record_clock(struct lt_context *c);    /* CLOCK; the next one is due a second later */
 void lt_record_counters(struct lt_context *c); /* COUNTERS */
+struct lt_totals;
+void lt_record_totals(struct lt_context *c, const struct lt_totals *totals); /* likewise */
 
 /* MEMORY. Returns the resident bytes, 0 if they cannot be had. */
 uint64_t lt_record_memory(struct lt_context *c, uint64_t now);

@@ -15,6 +15,7 @@ union lt_page_memory lt_page_memory __attribute__((aligned(LT_PAGE_BYTES)));
 __thread struct lt_thread *lt_self __attribute__((tls_model("initial-exec")));
 struct lt_process lt_process;
 const struct lt_sink *lt_sink;
+void (*lt_after_start)(void);
 
 uint32_t lt_lock_owner(void)
 {

@@ -314,6 +314,10 @@ static inline unsigned char *lt_put_string(unsigned char *p, const void *text, s
     return p + size;
 }
 
+/* Called once tracing has begun, in the constructor, where it had not when this was set;
+ * NULL: nothing. For what stands above lt_process.c. */
+extern void (*lt_after_start)(void);
+
 /* The image ends, by an enum mlf_end: say so and deliver what is buffered. */
 void lt_process_end(int how, int status);
 

@@ -74,7 +74,7 @@ bool ma_killed_for_memory(const struct ma_analysis *analysis, struct ma_killed *
         const struct ma_account *account = replay->accounts[i];
         if (!may_be_killed(account))
             continue;
-        const uint64_t of_both = account->resident - account->private_resident;
+        const uint64_t of_both = account->shared;
         private += size_at_end(account) - of_both;
         shared = of_both > shared ? of_both : shared;
         if (is_limited(account) &&

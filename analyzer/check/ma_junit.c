@@ -9,6 +9,7 @@
 #include "ma_ci.h"
 #include "ma_flame_tree.h"
 #include "ma_label.h"
+#include "ma_past.h"
 #include "ma_text.h"
 
 /* A text of any bytes, in an attribute or between tags: well-formed UTF-8 without
@@ -72,6 +73,40 @@ static int put_leak(struct ma_analysis *analysis, const struct ma_row *row, FILE
     return result;
 }
 
+static int put_call(struct ma_analysis *analysis, const char *what, const struct ma_past_call *call,
+                    FILE *out)
+{
+    const struct ma_frame *frames;
+    if (!call->process || !call->stack)
+        return 0;
+    long n = ma_stacks_frames(&analysis->stacks, call->stack, &frames);
+    int result = n < 0 ? -ENOMEM : 0;
+    fprintf(out, "  %s:\n", what);
+    for (long i = 0; i < n && (size_t)i < analysis->request->frames && result == 0; i++)
+        result = put_frame(out, &frames[i]);
+    return result;
+}
+
+static int put_wrong_frees(struct ma_analysis *analysis, FILE *out)
+{
+    struct ma_wrong_case *cases;
+    char text[MA_PAST_TEXT];
+    const char *doubt = ma_past_doubt(analysis);
+    const long n = ma_past_cases(analysis, &cases);
+    int result = n < 0 ? -ENOMEM : 0;
+    for (long i = 0; i < n && (size_t)i < analysis->request->top && result == 0; i++) {
+        ma_past_say(&cases[i], text, sizeof text);
+        fprintf(out, "%s%s\n", doubt ? "Perhaps: " : "", text);
+        result = put_call(analysis, "allocated by", &cases[i].made, out);
+        if (result == 0)
+            result = put_call(analysis, "freed first by", &cases[i].ended, out);
+        if (result == 0)
+            result = put_call(analysis, "freed wrongly by", &cases[i].again, out);
+    }
+    free(n < 0 ? NULL : cases);
+    return result;
+}
+
 static int put_leaks(struct ma_analysis *analysis, FILE *out)
 {
     size_t n;
@@ -79,6 +114,8 @@ static int put_leaks(struct ma_analysis *analysis, FILE *out)
     int result = rows ? 0 : -ENOMEM;
     size_t shown = n < analysis->request->top ? n : analysis->request->top;
     fputs("    <system-out>", out);
+    if (result == 0 && analysis->trace.audit.unmatched_frees)
+        result = put_wrong_frees(analysis, out);
     for (size_t i = 0; i < shown && result == 0; i++)
         result = put_leak(analysis, rows[i], out);
     if (shown < n)

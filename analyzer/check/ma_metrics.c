@@ -36,6 +36,7 @@ const struct ma_metric ma_metric_table[MA_METRICS] = {
     {"threads", NULL, MA_COUNT, NULL},
     {"stacks", NULL, MA_COUNT, NULL},
     {"events", NULL, MA_COUNT, NULL},
+    {"wrong_frees", NULL, MA_COUNT, NULL},
     {"growing_bytes", NULL, MA_BYTES, "growing"},
     {"unclear_bytes", NULL, MA_BYTES, "unclear"},
 };

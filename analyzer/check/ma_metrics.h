@@ -19,7 +19,7 @@ struct ma_metric {
     enum ma_unit unit;
     const char *kind; /* NULL: a number of the summary; or a member of the verdict's `bytes` */
 };
-enum { MA_METRICS = 18 };
+enum { MA_METRICS = 19 };
 extern const struct ma_metric ma_metric_table[MA_METRICS];
 
 struct ma_metrics {

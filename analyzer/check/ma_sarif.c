@@ -11,6 +11,7 @@
 
 #include "ma_ci.h"
 #include "ma_label.h"
+#include "ma_past.h"
 #include "ma_text.h"
 #include "mlog_version.h"
 
@@ -19,6 +20,13 @@
     "Free them where the last pointer to them goes, or, if they are meant to live as long as the " \
     "program, name their function in a file for `mlog-analyze --suppressions`. "                   \
     "`mlog-analyze --leaks` tells whether they were still growing."
+
+#define WRONG_HELP                                                                                 \
+    "What was freed was no live block: it had been freed before, or was never given out."
+#define WRONG_MEND                                                                                 \
+    "Let one owner free each block, with the pointer that the allocation returned. "               \
+    "`MLOG_FREE_STACKS=1` records the stack of every free, and `mlog-analyze --wrong-frees` "      \
+    "tells who allocated the block and who freed it first."
 
 struct sarif {
     struct ma_analysis *analysis;
@@ -154,6 +162,80 @@ static int put_result(struct sarif *sarif, const struct ma_row *row)
     return 0;
 }
 
+static int put_call(struct sarif *sarif, const char *what, const struct ma_past_call *call,
+                    const char **separator)
+{
+    const struct ma_frame *frames;
+    FILE *out = sarif->out;
+    if (!call->process || !call->stack)
+        return 0;
+    long n = ma_stacks_frames(&sarif->analysis->stacks, call->stack, &frames);
+    if (n < 0)
+        return -ENOMEM;
+    fprintf(out, "%s{\"message\": {\"text\": \"%s\"}, \"frames\": [", *separator, what);
+    *separator = ",\n           ";
+    for (long i = 0; i < n; i++) {
+        fputs(i ? ",\n           {\"location\": " : "{\"location\": ", out);
+        put_location(sarif, &frames[i]);
+        putc('}', out);
+    }
+    fputs("]}", out);
+    return 0;
+}
+
+/* A wrong free, at the call that is known of it: the wrong one at best. */
+static int put_wrong_free(struct sarif *sarif, const struct ma_wrong_case *one)
+{
+    const struct ma_frame *frames, none = {.function = "(no stack)"};
+    const struct ma_past_call *calls[] = {&one->again, &one->ended, &one->made};
+    char text[MA_PAST_TEXT];
+    const char *separator = "";
+    FILE *out = sarif->out;
+    size_t known = 0;
+    while (known < 2 && !(calls[known]->process && calls[known]->stack))
+        known++;
+    long n = calls[known]->process && calls[known]->stack
+                 ? ma_stacks_frames(&sarif->analysis->stacks, calls[known]->stack, &frames)
+                 : 0;
+    if (n < 0)
+        return -ENOMEM;
+    if (n == 0)
+        frames = &none;
+    ma_past_say(one, text, sizeof text);
+    fputs("        {\"ruleId\": \"wrong-free\", \"ruleIndex\": 1, \"level\": \"error\",\n"
+          "         \"message\": {\"text\": ",
+          out);
+    ma_write_json_string(out, text);
+    fputs("},\n         \"locations\": [", out);
+    put_location(sarif, n ? &frames[ma_label_own_frame(frames, (size_t)n)] : frames);
+    const uint64_t print = fingerprint(frames, n ? (size_t)n : 1);
+    fputs("],\n         \"stacks\": [", out);
+    int result = put_call(sarif, "allocated here", &one->made, &separator);
+    if (result == 0)
+        result = put_call(sarif, "freed first here", &one->ended, &separator);
+    if (result == 0)
+        result = put_call(sarif, "freed wrongly here", &one->again, &separator);
+    fprintf(out,
+            "],\n         \"partialFingerprints\": {\"mlogStack/v1\": \"%016" PRIx64 "\"},\n"
+            "         \"properties\": {\"frees\": %" PRIu64 "}}",
+            print, one->frees);
+    return result;
+}
+
+/* Those that are surely wrong, behind `n` other results. */
+static int put_wrong_frees(struct sarif *sarif, size_t n)
+{
+    struct ma_wrong_case *cases;
+    const long count = ma_past_cases(sarif->analysis, &cases);
+    int result = count < 0 ? -ENOMEM : 0;
+    for (long i = 0; i < count && result == 0; i++) {
+        fputs(i || n ? ",\n" : "\n", sarif->out);
+        result = put_wrong_free(sarif, &cases[i]);
+    }
+    free(count < 0 ? NULL : cases);
+    return result;
+}
+
 static void put_notification(FILE *out, bool *any, const char *id, const char *text)
 {
     fprintf(out,
@@ -199,6 +281,7 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
     struct sarif sarif = {.analysis = analysis, .out = out};
     size_t n;
     const struct ma_row **rows = ma_ci_leaks(analysis, &n);
+    const bool wrong = ma_past_wrong(analysis);
     char *cwd = getcwd(NULL, 0);
     int result = rows ? 0 : -ENOMEM;
     if (cwd && cwd[0] == '/' && cwd[1] && asprintf(&sarif.cwd, "%s/", cwd) < 0)
@@ -212,8 +295,18 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
         "\"Memory that was never freed\"},\n"
         "         \"fullDescription\": {\"text\": \"" HELP "\"},\n"
         "         \"help\": {\"text\": \"" HELP " " MEND "\", \"markdown\": \"" HELP "\\n\\n" MEND
-        "\"},\n         \"defaultConfiguration\": {\"level\": \"warning\"}}],\n"
-        "        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
+        "\"},\n         \"defaultConfiguration\": {\"level\": \"warning\"}}",
+        out);
+    if (wrong)
+        fputs(",\n        {\"id\": \"wrong-free\", \"name\": \"WrongFree\", "
+              "\"shortDescription\": {\"text\": \"A free of what was no live block\"},\n"
+              "         \"fullDescription\": {\"text\": \"" WRONG_HELP "\"},\n"
+              "         \"help\": {\"text\": \"" WRONG_HELP " " WRONG_MEND
+              "\", \"markdown\": \"" WRONG_HELP "\\n\\n" WRONG_MEND
+              "\"},\n         \"defaultConfiguration\": {\"level\": \"error\"}}",
+              out);
+    fputs(
+        "],\n        \"notifications\": [{\"id\": \"heap-limit\", \"shortDescription\": {\"text\": "
         "\"A condition of --fail-on\"}}, {\"id\": \"trace-damaged\", \"shortDescription\": "
         "{\"text\": \"The trace is not whole\"}}]}},\n",
         out);
@@ -238,6 +331,8 @@ int ma_ci_write_sarif(struct ma_analysis *analysis, const struct ma_gate *gate, 
         fputs(i ? ",\n" : "\n", out);
         result = put_result(&sarif, rows[i]);
     }
+    if (result == 0 && wrong)
+        result = put_wrong_frees(&sarif, shown);
     fputs("]\n  }]\n}\n", out);
     free(rows);
     free(sarif.cwd);

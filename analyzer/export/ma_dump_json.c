@@ -84,16 +84,16 @@ static void write_counters(FILE *out, struct ma_bytes pairs)
     putc('}', out);
 }
 
-static void write_record(FILE *out, const struct ma_analysis *analysis,
-                         const struct ma_merged *merged)
+static int write_record(FILE *out, struct ma_analysis *analysis, const struct ma_merged *merged)
 {
+    int result = 0;
     const struct ma_event *event = merged->event;
     struct ma_record record;
     const char *problem;
     unsigned kind = merged->stream ? MLF_EVENTS : MLF_DEFINITIONS;
     if (ma_record_decode(&record, event->function, kind, event->record, (size_t)event->size,
                          &problem) <= 0)
-        return; /* was checked when it was read */
+        return 0; /* was checked when it was read */
     const struct ma_short_record *brief = &record.brief;
     static const char *const types[] = {
         [MLF_REC_CLOCK] = "clock",         [MLF_REC_PROCESS_END] = "process_end",
@@ -101,7 +101,8 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_MEMORY] = "memory",       [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters",   [MLF_REC_EXEC] = "exec",
         [MLF_REC_BYPASS] = "bypass",       [MLF_REC_WINDOW] = "window",
-        [MLF_REC_CHILD_END] = "child_end", [MLF_REC_LIMIT] = "limit",
+        [MLF_REC_CHILD_END] = "child_end", [MLF_REC_STACK] = "stack",
+        [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -160,9 +161,19 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         write_string(out, "path", brief->bypass.path);
         write_string(out, "target", brief->bypass.target);
         break;
+    case MLF_REC_STACK: {
+        struct ma_event of = *event;
+        struct ma_merged told = *merged;
+        of.stack = (uint32_t)brief->stack.stack;
+        told.event = &of;
+        fprintf(out, ",\"of\":\"%s\"", ma_stack_of_name(brief->stack.what));
+        result = write_stack(out, analysis, &told);
+        break;
+    }
     default: write_counters(out, brief->counters.pairs); break;
     }
     fputs("}\n", out);
+    return result;
 }
 
 static int write_event(FILE *out, struct ma_analysis *analysis, const struct ma_merged *merged,
@@ -208,7 +219,7 @@ static int event_json(struct ma_dump *dump, const struct ma_merged *merged)
     if (extent == MA_DUMP_PART)
         shown.event = &part;
     if (type == MA_EVENT_RECORD)
-        write_record(dump->out, dump->analysis, merged);
+        result = write_record(dump->out, dump->analysis, merged);
     else
         result = write_event(dump->out, dump->analysis, &shown,
                              type == MA_EVENT_REALLOC && shown.event->type != MA_EVENT_ALLOC);

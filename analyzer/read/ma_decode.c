@@ -173,8 +173,9 @@ static int decode_record(struct ma_decoder *decoder, unsigned tag, struct ma_eve
     *event = (struct ma_event){
         .type = MA_EVENT_RECORD,
         .function = (uint8_t)tag,
-        .time =
-            tag == MLF_REC_FILLED || tag == MLF_REC_TAKEN_OVER ? decoder->time : record.brief.time,
+        .time = tag == MLF_REC_FILLED || tag == MLF_REC_TAKEN_OVER || tag == MLF_REC_STACK
+                    ? decoder->time
+                    : record.brief.time,
         .record = payload,
         .size = size,
     };

@@ -31,6 +31,7 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_BYPASS] = IN_DEFINITIONS,
     [MLF_REC_WINDOW] = IN_EVENTS,
     [MLF_REC_CHILD_END] = IN_DEFINITIONS | IN_EVENTS,
+    [MLF_REC_STACK] = IN_EVENTS,
     [MLF_REC_LIMIT] = IN_DEFINITIONS,
 };
 
@@ -118,6 +119,12 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->filled.bytes = ma_cursor_vu(cursor);
         brief->filled.summed = cursor->at != cursor->end;
         brief->filled.checksum = brief->filled.summed ? ma_cursor_u64(cursor) : 0;
+        return;
+    case MLF_REC_STACK:
+        brief->stack.what = ma_cursor_vu(cursor);
+        brief->stack.stack = ma_cursor_vu(cursor);
+        if (brief->stack.stack > UINT32_MAX)
+            brief->stack.stack = 0;
         return;
     default: break;
     }
@@ -300,6 +307,12 @@ const char *ma_window_by_name(uint64_t by)
         [MLF_WINDOW_API] = "api",
     };
     return NAME_OF(names, by);
+}
+
+const char *ma_stack_of_name(uint64_t what)
+{
+    static const char *const names[] = {[MLF_STACK_FREE] = "free", [MLF_STACK_ABORT] = "abort"};
+    return NAME_OF(names, what);
 }
 
 const char *ma_clock_name(uint64_t clock)

@@ -107,6 +107,9 @@ struct ma_short_record {
             uint64_t why; /* enum mlf_bypass */
             struct ma_bytes path, target;
         } bypass;
+        struct {
+            uint64_t what, stack; /* enum mlf_stack_of; node id */
+        } stack;
     };
 };
 
@@ -133,6 +136,7 @@ const char *ma_met_name(uint64_t what);
 const char *ma_mark_name(uint64_t kind);
 const char *ma_window_name(uint64_t what);
 const char *ma_window_by_name(uint64_t by);
+const char *ma_stack_of_name(uint64_t what);
 const char *ma_clock_name(uint64_t clock);
 
 #endif

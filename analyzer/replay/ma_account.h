@@ -54,8 +54,8 @@ struct ma_account {
                                        * that forgot a path defines it under another id */
     uint64_t live_bytes, live_blocks; /* without inherited blocks */
     uint64_t resident;                /* latest sample, bytes */
+    uint64_t virtual_bytes, shared;   /* of the same */
     uint64_t sampled_live;            /* live_bytes when that was taken */
-    uint64_t private_resident;        /* of it what is not shared */
     uint64_t last_resident;           /* when the process left */
     uint64_t limit_kind, limit_bytes; /* enum mlf_limit; 0: not told */
     struct ma_unseen unseen;
@@ -63,6 +63,7 @@ struct ma_account {
     bool ending;     /* it was told: the process leaves when another has an event */
     bool gone;       /* it left: it counts in nothing joint */
     uint8_t returns; /* how often it came back after that, to allocate */
+    bool is_wrong;   /* it has wrong frees that are kept: it is never retired, for their stacks */
     bool waits;      /* to be retired, if it does not come back for a while */
     bool followed;   /* its pid is that of a later image or process of the same place */
     bool retired;    /* heap, sites and history are empty, or of after that (ma_retire.h) */

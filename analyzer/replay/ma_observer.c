@@ -109,6 +109,20 @@ int ma_observers_marked(const struct ma_observers *observers, const struct ma_se
     return 0;
 }
 
+int ma_observers_wrong(const struct ma_observers *observers, const struct ma_seen *seen,
+                       const struct ma_wrong_free *one, size_t number)
+{
+    TELL(observers, wrong, seen, one, number);
+    return 0;
+}
+
+int ma_observers_told(const struct ma_observers *observers, const struct ma_seen *seen,
+                      uint32_t stack)
+{
+    TELL(observers, told, seen, stack);
+    return 0;
+}
+
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay)
 {
     TELL(observers, finished, replay);

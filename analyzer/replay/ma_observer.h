@@ -42,6 +42,7 @@ struct ma_seen {
     uint32_t thread;    /* that made the call: index of a stream in the trace */
     uint64_t made;      /* allocations that it made so far, of a block's event */
     uint8_t function;   /* enum mlf_function, of a block's event */
+    uint32_t freed_by;  /* node id of the stack that ended a block; 0: not told, or not yet */
     uint64_t alignment; /* that an allocation asked for; 0: none */
 };
 
@@ -72,6 +73,7 @@ enum ma_process_change {
 };
 
 struct ma_mark;
+struct ma_wrong_free; /* ma_wrong.h */
 
 /* Callbacks that are NULL are not called. */
 struct ma_observer {
@@ -86,6 +88,12 @@ struct ma_observer {
                    const struct ma_seen_block *block);
     int (*failed)(void *context, const struct ma_seen *seen, const struct ma_seen_failure *failure);
     int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
+    /* A free of what was no live block, and its number among those kept. Whatever the
+     * filter: what leads to it may lie anywhere. */
+    int (*wrong)(void *context, const struct ma_seen *seen, const struct ma_wrong_free *one,
+                 size_t number);
+    /* The stack of the free that was the latest call in seen->stream. Whatever the filter. */
+    int (*told)(void *context, const struct ma_seen *seen, uint32_t stack);
     /* The end of the trace; when a trace is followed also each report on the way,
      * after which events go on. */
     int (*finished)(void *context, const struct ma_replay *replay);
@@ -128,6 +136,10 @@ int ma_observers_failed(const struct ma_observers *observers, const struct ma_se
                         const struct ma_seen_failure *failure);
 int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
                         const struct ma_mark *mark);
+int ma_observers_wrong(const struct ma_observers *observers, const struct ma_seen *seen,
+                       const struct ma_wrong_free *one, size_t number);
+int ma_observers_told(const struct ma_observers *observers, const struct ma_seen *seen,
+                      uint32_t stack);
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay);
 
 #endif

@@ -37,6 +37,7 @@ void ma_replay_free(struct ma_replay *replay)
     free(replay->ending);
     free(replay->left);
     free(replay->states);
+    ma_wrong_free_all(&replay->wrong);
     ma_pids_free(&replay->pids);
 }
 
@@ -58,6 +59,12 @@ struct turn {
     } sums;
 };
 
+/* Of the latest call, among those of its stream. */
+static uint64_t call_number(const struct turn *turn)
+{
+    return turn->stream->events + turn->sums.calls;
+}
+
 /* For observers. */
 static void describe_event(const struct turn *turn, const struct ma_event *event,
                            struct ma_seen *seen)
@@ -66,6 +73,7 @@ static void describe_event(const struct turn *turn, const struct ma_event *event
     seen->function = event->function;
     seen->alignment =
         event->type == MA_EVENT_ALLOC && event->aligned ? (uint64_t)1 << (event->aligned - 1) : 0;
+    seen->freed_by = event->type == MA_EVENT_REALLOC ? event->stack : 0;
     seen->made = turn->thread->allocations + turn->sums.allocations;
 }
 
@@ -248,6 +256,52 @@ static inline int take_block(const struct turn *turn, uint64_t address, uint64_t
     return result < 0 ? result : 1;
 }
 
+/* A free matches nothing: keep it, and see if the block begins in a moment, or has begun
+ * since a realloc did. `address` is the block's, `time` when it ended. */
+SLOW static int note_wrong(struct turn *turn, const struct ma_event *event, uint64_t address,
+                           uint64_t time)
+{
+    struct ma_replay *replay = turn->replay;
+    const uint64_t window = ma_clock_ticks(turn->account->process, REPAIR_NS);
+    const struct ma_wrong_free one = {
+        .process = turn->run->process,
+        .address = address,
+        .ticks = time,
+        .call = call_number(turn),
+        .stream = turn->run->stream->index,
+        .thread = turn->run->stream->thread,
+        .stack = event->type == MA_EVENT_REALLOC ? event->stack : 0,
+        .function = event->function,
+    };
+    struct ma_block block;
+    size_t kept;
+    if (turn->account->process->has_unseen) {
+        replay->trace->audit.unseen_frees++;
+        return 0; /* its beginning was in a time without recording */
+    }
+    replay->trace->audit.unmatched_frees++;
+    if (ma_wrong_add(&replay->wrong, turn->account, &one, &kept) < 0)
+        return -ENOMEM;
+    turn->account->is_wrong |= kept != SIZE_MAX;
+    if (__builtin_add_overflow(time, window, &replay->wrong.early_until))
+        replay->wrong.early_until = UINT64_MAX;
+    if (event->type == MA_EVENT_REALLOC && ma_heap_find(&turn->account->heap, address, &block) &&
+        block.time >= time)
+        ma_wrong_tie(&replay->wrong, one.process, address, block.time, block.thread, window);
+    if (!is_observed(turn) || kept == SIZE_MAX)
+        return 0;
+    struct ma_seen seen;
+    describe_event(turn, event, &seen);
+    return ma_observers_wrong(&replay->observers, &seen, &replay->wrong.all[kept], kept);
+}
+
+/* A wrong free was the early one of this block. */
+SLOW static void make_good(struct ma_replay *replay, struct ma_wrong_free *one)
+{
+    one->good = true;
+    replay->trace->audit.unmatched_frees--;
+}
+
 /* An allocation at a live address: its free was not seen, or comes late. */
 SLOW static int repair(struct turn *turn, const struct ma_event *event,
                        const struct ma_block *former)
@@ -268,6 +322,11 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
     }
     replay->trace->audit.order_repairs++;
     uint64_t window = ma_clock_ticks(account->process, REPAIR_NS);
+    struct ma_wrong_free *early = ma_wrong_tied(&replay->wrong, account->process, former, window);
+    if (early) {
+        make_good(replay, early);
+        return 0; /* its free has been seen */
+    }
     if (__builtin_add_overflow(event->time, window, &replay->repair_until))
         replay->repair_until = UINT64_MAX;
     replay->repairs[replay->n_repairs++ % MA_REPAIRS] = (struct ma_repair){
@@ -277,16 +336,6 @@ SLOW static int repair(struct turn *turn, const struct ma_event *event,
         .thread = turn->run->stream->thread,
     };
     return 0;
-}
-
-/* An end of a block that is not known. */
-SLOW static void count_unmatched(const struct turn *turn)
-{
-    struct ma_audit *audit = &turn->replay->trace->audit;
-    if (turn->account->process->has_unseen)
-        audit->unseen_frees++;
-    else
-        audit->unmatched_frees++;
 }
 
 /* True if this free is the one that an earlier repair made up for. */
@@ -343,6 +392,9 @@ static inline int begin_block(struct turn *turn, const struct ma_event *event,
     turn->thread->last_site = block->site;
     turn->thread->last_block = event->address;
     note_peak(turn, event);
+    if (__builtin_expect(event->time <= replay->wrong.early_until, 0))
+        ma_wrong_tie(&replay->wrong, turn->run->process, event->address, event->time,
+                     turn->run->stream->thread, ma_clock_ticks(account->process, REPAIR_NS));
     return 0;
 }
 
@@ -367,10 +419,10 @@ static inline int on_free(struct turn *turn, const struct ma_event *event)
         return 0;
     int result = take_block(turn, event->address, event->time, &block);
     if (__builtin_expect(result <= 0, 0)) {
-        if (turn->account->inherits_loosely && result == 0)
+        if (result == 0 && turn->account->inherits_loosely)
             end_inherited(turn, 0);
-        else
-            count_unmatched(turn);
+        else if (result == 0)
+            result = note_wrong(turn, event, event->address, event->time);
         return result;
     }
     result = end_block(turn, &block, event->time, event->time);
@@ -414,7 +466,7 @@ static inline int on_realloc(struct turn *turn, const struct ma_event *event)
     } else if (turn->account->inherits_loosely) {
         end_inherited(turn, 0);
     } else {
-        count_unmatched(turn);
+        result = note_wrong(turn, event, event->old_address, event->begin);
     }
     if (result < 0 || (result = begin_block(turn, event, &block)) < 0)
         return result;
@@ -441,6 +493,9 @@ static int on_failed(struct turn *turn, const struct ma_event *event)
 /* Neither ALLOC nor FREE. */
 SLOW static int apply_other(struct turn *turn, const struct ma_event *event)
 {
+    if (event->type == MA_EVENT_RECORD && event->function == MLF_REC_STACK)
+        return ma_replay_stack(turn->replay, turn->account, turn->run, event,
+                               turn->stream ? call_number(turn) : 0);
     switch ((enum ma_event_type)event->type) {
     case MA_EVENT_REALLOC_BEGIN: return on_realloc_begin(turn, event);
     case MA_EVENT_REALLOC: return on_realloc(turn, event);
@@ -547,8 +602,61 @@ int ma_replay_run(struct ma_replay *replay, const struct ma_run *run)
     return 0;
 }
 
+/* End a block whose free came just before it. */
+SLOW static int end_tied(struct ma_replay *replay, const struct ma_wrong_free *one)
+{
+    struct ma_account *account = replay->accounts[one->process->index];
+    struct ma_event event = {.type = MA_EVENT_FREE,
+                             .time = one->tied,
+                             .address = one->address,
+                             .function = one->function};
+    const struct ma_run run = {
+        .events = &event,
+        .n = 1,
+        .process = account->process,
+        .stream = replay->trace->streams[one->stream],
+    };
+    struct turn turn = {
+        .replay = replay,
+        .account = account,
+        .stream = &replay->states[one->stream],
+        .thread = &replay->states[one->thread],
+        .run = &run,
+    };
+    struct ma_block block;
+    if (!ma_heap_take(&account->heap, one->address, &block))
+        return 0;
+    int result = end_block(&turn, &block, event.time, event.time);
+    settle_floor(&turn, block.site);
+    if (result == 0 && is_observed(&turn))
+        result = notify_freed(&turn, &event, &block, false, false);
+    add_sums(&turn);
+    return result;
+}
+
+/* Blocks that were never freed, but by a free that came just before them. */
+static int settle_ties(struct ma_replay *replay)
+{
+    int result = 0;
+    for (unsigned i = 0; i < replay->wrong.n_ties && result == 0; i++) {
+        struct ma_wrong_free *one = &replay->wrong.all[replay->wrong.ties[i]];
+        const struct ma_account *account = replay->accounts[one->process->index];
+        struct ma_block block;
+        if (one->good || !ma_heap_find(&account->heap, one->address, &block) ||
+            ma_wrong_tied(&replay->wrong, one->process, &block,
+                          ma_clock_ticks(account->process, REPAIR_NS)) != one)
+            continue;
+        replay->trace->audit.order_repairs++;
+        make_good(replay, one);
+        result = end_tied(replay, one);
+    }
+    return result;
+}
+
 int ma_replay_finish(struct ma_replay *replay)
 {
+    if (settle_ties(replay) < 0)
+        return -ENOMEM;
     return ma_observers_finished(&replay->observers, replay);
 }
 

@@ -16,6 +16,7 @@
 #include "ma_identity.h"
 #include "ma_merge.h"
 #include "ma_observer.h"
+#include "ma_wrong.h"
 
 #define MA_REPAIRS 16
 
@@ -62,6 +63,11 @@ struct ma_totals {
     uint64_t temporary;
 };
 
+/* The kernel's numbers of all processes that have not left. */
+struct ma_memory {
+    uint64_t virtual_bytes, resident, shared;
+};
+
 struct ma_replay {
     struct ma_trace *trace;
     struct ma_account **accounts; /* by process index; NULL: no event yet */
@@ -86,11 +92,16 @@ struct ma_replay {
     struct ma_process *peak_process;
     uint64_t resident; /* sum of the latest samples; has_resident */
     bool has_resident;
-    struct ma_process *end_process; /* of the latest event */
+    uint64_t virtual_bytes, shared;   /* of the same */
+    struct ma_memory at_end, at_peak; /* by the latest sample, and the first at or after the peak,
+                                       * or the latest; has_resident */
+    uint64_t at_peak_epoch;           /* of peak_epoch: which peak that is */
+    struct ma_process *end_process;   /* of the latest event */
     uint64_t end_ticks;
     struct ma_repair repairs[MA_REPAIRS];
     unsigned n_repairs;    /* ever */
     uint64_t repair_until; /* ticks: frees up to then may be those made up for */
+    struct ma_wrong_frees wrong;
 };
 
 void ma_replay_init(struct ma_replay *replay, struct ma_trace *trace);

@@ -86,7 +86,7 @@ static bool may_have_failed(const struct ma_account *account)
  * whose exec may have failed, once its successor appears. */
 static bool may_retire(const struct ma_account *account)
 {
-    return account->gone && !account->ending && !account->inherits.n_forks &&
+    return account->gone && !account->ending && !account->is_wrong && !account->inherits.n_forks &&
            !account->process->heirs && !may_have_failed(account);
 }
 
@@ -129,7 +129,9 @@ static int leave(struct ma_replay *replay, struct ma_account *account, const str
     replay->live_blocks -= account->live_blocks - account->retired_blocks;
     replay->resident -= account->resident;
     account->last_resident = account->resident;
-    account->resident = 0;
+    replay->virtual_bytes -= account->virtual_bytes;
+    replay->shared -= account->shared;
+    account->resident = account->virtual_bytes = account->shared = 0;
     /* Thousands of children end so; one may come back. */
     if (!account->heap.count)
         ma_heap_free(&account->heap);
@@ -328,6 +330,22 @@ static int on_child_end(struct ma_replay *replay, const struct ma_process *waite
     return ma_process_reap(child->process, waiter, adopted, brief) ? will_end(replay, child) : 0;
 }
 
+static void note_memory(struct ma_replay *replay, struct ma_account *account,
+                        const struct ma_short_record *brief)
+{
+    replay->resident += brief->memory.resident - account->resident;
+    replay->virtual_bytes += brief->memory.virtual_bytes - account->virtual_bytes;
+    replay->shared += brief->memory.shared - account->shared;
+    account->resident = brief->memory.resident;
+    account->virtual_bytes = brief->memory.virtual_bytes;
+    account->shared = brief->memory.shared;
+    replay->has_resident = true;
+    replay->at_end = (struct ma_memory){replay->virtual_bytes, replay->resident, replay->shared};
+    if (replay->at_peak_epoch != replay->peak_epoch)
+        replay->at_peak = replay->at_end;
+    replay->at_peak_epoch = replay->peak_epoch;
+}
+
 static int on_record(struct ma_replay *replay, struct ma_account *account, const struct ma_run *run,
                      const struct ma_event *event)
 {
@@ -363,11 +381,8 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         if (account->gone)
             return 0;
         note_unseen(replay, account, brief->memory.resident, brief->memory.shared);
-        replay->resident += brief->memory.resident - account->resident;
-        account->resident = brief->memory.resident;
-        account->private_resident = excess(brief->memory.resident, brief->memory.shared);
+        note_memory(replay, account, brief);
         account->sampled_live = account->live_bytes;
-        replay->has_resident = true;
         return 0;
     case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
     case MLF_REC_WINDOW: return ma_process_add_gap(process, brief);
@@ -394,4 +409,24 @@ int ma_replay_process_event(struct ma_replay *replay, struct ma_account *account
         return result;
     return notify_process(replay, account, run, event->time,
                           fork ? MA_PROCESS_FORKED : MA_PROCESS_STARTED);
+}
+
+int ma_replay_stack(struct ma_replay *replay, const struct ma_account *account,
+                    const struct ma_run *run, const struct ma_event *event, uint64_t call)
+{
+    struct ma_record record;
+    const char *problem;
+    if (!run->stream || ma_record_decode(&record, event->function, MLF_EVENTS, event->record,
+                                         (size_t)event->size, &problem) <= 0)
+        return 0; /* was checked when it was read */
+    const uint32_t stack = (uint32_t)record.brief.stack.stack;
+    const bool aborted = record.brief.stack.what == MLF_STACK_ABORT;
+    if (!aborted && record.brief.stack.what != MLF_STACK_FREE)
+        return 0;
+    ma_wrong_tell(&replay->wrong, run->stream->index, call, stack, aborted);
+    if (aborted || !replay->observers.n)
+        return 0;
+    struct ma_seen seen;
+    ma_replay_describe(replay, account, run, event->time, &seen);
+    return ma_observers_told(&replay->observers, &seen, stack);
 }

@@ -43,4 +43,9 @@ static inline void ma_replay_touch(const struct ma_replay *replay, const struct 
     site->peak_blocks = account->gone ? 0 : site->live_blocks;
 }
 
+/* A STACK record: it tells the stack of the stream's latest call, number `call` of it.
+ * Returns 0 or -ENOMEM. */
+int ma_replay_stack(struct ma_replay *replay, const struct ma_account *account,
+                    const struct ma_run *run, const struct ma_event *event, uint64_t call);
+
 #endif

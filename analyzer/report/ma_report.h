@@ -37,6 +37,7 @@ struct ma_report {
     ROW(filter)                                                                                    \
     ROW(verdict)                                                                                   \
     ROW(brief)                                                                                     \
+    ROW(wrong_frees)                                                                               \
     ROW(summary)                                                                                   \
     ROW(leaks)                                                                                     \
     ROW(peak)                                                                                      \
@@ -55,6 +56,7 @@ struct ma_report {
     ROW(tree)                                                                                      \
     ROW(stack)                                                                                     \
     ROW(pool)                                                                                      \
+    ROW(footer)                                                                                    \
     ROW(audit)
 
 #define MA_REPORT_DECLARE(name) extern const struct ma_report ma_report_##name;

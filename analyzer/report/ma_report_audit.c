@@ -13,6 +13,7 @@
 #include "ma_identity.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
+#include "ma_past.h"
 #include "ma_report.h"
 #include "ma_report_cut.h"
 #include "ma_report_ends.h"
@@ -222,7 +223,13 @@ static void say_events(struct sayer *sayer, const struct ma_analysis *analysis)
             "Only a sample was recorded, one allocation in about %s bytes: numbers are "
             "those of the sample.",
             COUNT(audit->sampling_interval));
-    if (audit->unmatched_frees)
+    if (audit->unmatched_frees && ma_past_wrong(analysis))
+        SAY(sayer,
+            "%s free%s of what was no live block: the program's mistake, as far as the trace "
+            "tells; --wrong-frees names %s.",
+            COUNT(audit->unmatched_frees), S(audit->unmatched_frees),
+            audit->unmatched_frees == 1 ? "it" : "them");
+    else if (audit->unmatched_frees)
         SAY(sayer, "%s free%s of a block whose allocation is not in the trace%s.",
             COUNT(audit->unmatched_frees), S(audit->unmatched_frees),
             analysis->trace.n_bypasses ? ", as of blocks of the modules below" : "");

@@ -8,6 +8,7 @@
 
 #include "ma_clock.h"
 #include "ma_identity.h"
+#include "ma_past.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -81,10 +82,10 @@ static int add_unended(struct ma_analysis *analysis, struct ma_model *model,
     ma_model_format(model, summary, NULL, "  of these", "%s in %s alive in %s %s",
                     ma_human_bytes(a, bytes), ma_human_counted(b, blocks, "block"),
                     ma_human_counted(c, n, "process"),
-                     reaped == n         ? "that ended without a word"
-                     : reaped            ? "that ended without a word, or has no end in the trace"
-                     : analysis->ongoing ? "still running"
-                                         : "without an end in the trace");
+                    reaped == n         ? "that ended without a word"
+                    : reaped            ? "that ended without a word, or has no end in the trace"
+                    : analysis->ongoing ? "still running"
+                                        : "without an end in the trace");
     return 0;
 }
 
@@ -139,6 +140,7 @@ static int build_summary(struct ma_analysis *analysis, struct ma_model *model)
                     analysis->filter ? analysis->filter->threads : count_threads(&analysis->trace));
     ma_model_number(model, summary, "stacks", "distinct stacks", MA_COUNT, analysis->n_rows);
     ma_model_number(model, summary, "events", "events", MA_COUNT, totals->events);
+    ma_model_number(model, summary, "wrong_frees", NULL, MA_COUNT, ma_past_wrong(analysis));
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "ma_label.h"
 #include "ma_leaks.h"
 #include "ma_nothing.h"
+#include "ma_past.h"
 #include "ma_report.h"
 #include "ma_text.h"
 
@@ -292,6 +293,11 @@ static int build_verdict(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_object(model, &model->root, "verdict", "Verdict", MA_FIELDS);
     verdict->again = true;
     add_killed(analysis, model, verdict, sentence(analysis, leaks, &sums, text, sizeof text));
+    const uint64_t wrong = analysis->trace.audit.unmatched_frees;
+    if (wrong)
+        ma_model_format(model, verdict, NULL, "freed wrongly",
+                        "%s of what was no live block%s: see --wrong-frees", COUNTED(wrong, "free"),
+                        ma_past_doubt(analysis) ? ", perhaps" : "");
     ma_model_boolean(model, verdict, "nothing_matches", NULL, ma_nothing_matches(analysis));
     ma_model_number(model, verdict, "growing_stacks", NULL, MA_COUNT,
                     sums.stacks[MA_TREND_GROWING]);

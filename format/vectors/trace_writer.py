@@ -27,7 +27,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP, TAKEN_OVER = range(1, 14)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS, WINDOW = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x28
-CHILD_END, LIMIT = 0x2b, 0x2d
+CHILD_END, STACK, LIMIT = 0x2b, 0x2c, 0x2d
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -540,6 +540,13 @@ class Events(ChunkWriter):
         self.raw(bytes([0x42, FUNCTIONS.index(function)]) + vu(size) +
                  self.explicit_stack_operand(stack) + self.delta(time))
         self.line("failed", time, function=function, size=size, **self.stack_fields(stack))
+
+    def stack_of(self, what: int, stack: int) -> None:
+        """Of the item before it; it has no time of its own."""
+        self.record(STACK, vu(what), vu(stack))
+        known = self.stack_fields(stack) if stack in self.process.stacks else \
+            {"stack_id": stack if stack < 1 << 32 else 0, "stack": []}
+        self.line("stack", self.time, of={1: "free", 2: "abort"}.get(what, "unknown"), **known)
 
     def mark(self, time: int, kind: str, name: str) -> None:
         self.record(MARK, vu(time), vu(("point", "begin", "end").index(kind) + 1),

@@ -624,6 +624,31 @@ def paused() -> Trace:
     return trace
 
 
+def freed_by() -> Trace:
+    """Version 1.3: stacks of frees, of one that matches nothing, of the abort after it, of
+    something that is not known yet; and one beyond all ids."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    nodes = [16, 17, 18, 19]
+    definitions.write()
+    events = process.events(1, 14)
+    events.alloc(15, HEAP, 123 * 8, nodes[0])
+    events.free(16, HEAP)
+    events.stack_of(1, nodes[1])
+    events.alloc(17, HEAP, 124 * 8, nodes[0])
+    events.stack_of(9, nodes[1])
+    events.free(18, HEAP)
+    events.stack_of(1, 0)
+    events.free(19, HEAP)
+    events.stack_of(1, nodes[2])
+    events.free(20, HEAP + 4096)
+    events.stack_of(2, nodes[3])
+    events.free(21, HEAP + 8192)
+    events.stack_of(1, (1 << 32) + nodes[0])
+    events.write()
+    return trace
+
+
 def reaped() -> Trace:
     """Version 1.3: ends of children that their parents tell of, in definitions and in events:
     a signal, an exit without a word, one of a process that told its own, of a child left
@@ -729,7 +754,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
     "places": places, "bypassing": bypassing, "paused": paused, "limited": limited, "reaped": reaped,
-    "refused": refused, "taken-over": taken_over,
+    "refused": refused, "taken-over": taken_over, "freed-by": freed_by,
     "taken-over-pieces": lambda: takes_over(Trace(minor=3), Events.write),
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),

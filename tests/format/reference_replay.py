@@ -66,11 +66,15 @@ class Replay:
         self.books: dict[int, dict[int, Block]] = {}    # own blocks, until their end is told
         self.book_of: dict[tuple[int, str], int] = {}   # number of the block in books
         self.next_number = 0
+        self.born: dict[int, int] = {}
         self.loose: set[int] = set()
         self.unseen_before: dict[int, float] = {}       # of blocks from before, ends were missed
         self.moving: dict[tuple[int, int], tuple[int, Block] | None] = {}
         self.last: dict[tuple[int, int], str | None] = {}
         self.repairs: deque = deque(maxlen=16)
+        self.wrong: list[dict[str, Any]] = []           # unmatched frees, kept as long as tied
+        self.early_until = -1
+        self.ties: list[dict[str, Any]] = []
         self.pids: list[tuple[dict[str, Any], int]] = []    # records and orders, latest first
         self.ending: list[int] = []
         self.gone: set[int] = set()
@@ -82,6 +86,33 @@ class Replay:
         self.thread_of = self.threads()
         for time, kind, process, stream, line in operations(self.trace):
             self.apply(time, kind, process, stream, line)
+        for tie in self.ties:
+            found = None if tie["good"] else self.live[tie["order"]].get(tie["address"])
+            number = self.book_of.get((tie["order"], tie["address"]))
+            if found is not None and number is not None and self.born[number] == tie["tied"]:
+                self.make_good(tie)
+                self.sums["order_repairs"] += 1
+                self.end(tie["order"], *self.take(tie["order"], tie["address"]))
+
+    # --- frees that come before their block, by clocks that differ
+
+    def window(self, process: Any) -> int:
+        record = process.record or {}
+        rate = record.get("counts_per_second") or 10 ** 9
+        return (REPAIR_NS * rate // 10 ** 9) >> record.get("tick_shift", 0)
+
+    def make_good(self, tie: dict[str, Any]) -> None:
+        tie["good"] = True
+        self.sums["unmatched_frees"] -= 1
+
+    def tie(self, time: int, process: Any, thread: tuple[int, int], address: str) -> None:
+        for one in self.wrong[:-17:-1]:
+            if one["order"] == process.order and one["address"] == address \
+                    and one["thread"] != thread and one["tied"] is None \
+                    and 0 <= time - one["time"] <= self.window(process) and len(self.ties) < 64:
+                one["tied"] = time
+                self.ties.append(one)
+                return
 
     def threads(self) -> dict[tuple[int, int], int]:
         """For nested streams: the stream of the thread that was interrupted."""
@@ -145,7 +176,13 @@ class Replay:
                 self.sums["unseen_ends"] += 1
             else:
                 self.sums["order_repairs"] += 1
-                self.repairs.append([order, address, time, stream, True])
+                early = next((t for t in self.ties if not t["good"] and t["order"] == order
+                              and t["address"] == address and former[0] is not None
+                              and self.born[former[0]] == t["tied"]), None)
+                if early is not None:
+                    self.make_good(early)
+                else:
+                    self.repairs.append([order, address, time, stream, True])
         self.gone.discard(order)
         thread = order, self.thread_of.get((order, stream), stream)
         block = Block(line["size"], tuple(line["stack"]), thread, order, time)
@@ -153,6 +190,9 @@ class Replay:
         self.live[order][address] = block
         self.books[order][self.next_number] = block
         self.book_of[order, address] = self.next_number
+        self.born[self.next_number] = time
+        if time <= self.early_until:
+            self.tie(time, process, thread, address)
         self.count(order, allocations=1, allocated_bytes=line["size"])
         self.sums["usable_bytes"] += line["usable"]
         self.last[thread] = address
@@ -216,21 +256,31 @@ class Replay:
             return
         found = self.take(order, address)
         if found is None:
-            self.unmatched(order)
+            self.unmatched(process, stream, time, address)
             return
         self.end(order, *found)
         if found[0] is not None and self.last.get(found[1].thread) == address:
             self.sums["temporary"] += line["function"] != "realloc"
             self.last[found[1].thread] = None
 
-    def unmatched(self, order: int) -> None:
+    def unmatched(self, process: Any, stream: int, time: int, address: str,
+                  resized: bool = False) -> None:
+        order = process.order
         if order in self.loose:
             self.count(order, frees=1)
             self.sums["inherited_frees"] += 1
-        elif order in self.unseen_before:
+            return
+        if order in self.unseen_before:
             self.sums["unseen_frees"] += 1
-        else:
-            self.sums["unmatched_frees"] += 1
+            return
+        self.sums["unmatched_frees"] += 1
+        thread = order, self.thread_of.get((order, stream), stream)
+        self.wrong.append({"order": order, "address": address, "time": time, "thread": thread,
+                           "tied": None, "good": False})
+        self.early_until = time + self.window(process)
+        number = self.book_of.get((order, address))
+        if resized and number is not None and self.born[number] >= time:
+            self.tie(self.born[number], process, self.live[order][address].thread, address)
 
     def on_begin(self, time: int, process: Any, stream: int, line: Any) -> None:
         self.moving[process.order, stream] = self.take(process.order, line["old_address"])
@@ -239,7 +289,7 @@ class Replay:
         self.sums["reallocations"] += 1
         moved = self.moving.pop((process.order, stream), None)
         if moved is None:
-            self.unmatched(process.order)
+            self.unmatched(process, stream, line["begin_ticks"], line["old_address"], True)
         else:
             self.end(process.order, *moved)
         self.begin(time, process, stream, line)

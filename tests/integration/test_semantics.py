@@ -30,9 +30,9 @@ print(sorted(int(fd) for fd in os.listdir('/proc/self/fd') if int(fd) < 1000))
 print({s: signal.getsignal(s) for s in range(1, 65) if s not in (32, 33)})
 status = open('/proc/self/status').read().splitlines()
 print([line for line in status if line.startswith(('SigB', 'SigI', 'ShdP', 'Threads'))])
-# The guard of a mapped trace catches SIGBUS (bit 6); the program's own view is above.
+# Guards catch SIGABRT, and of a mapped trace SIGBUS; the program's own view is above.
 caught = next(int(line.split()[1], 16) for line in status if line.startswith('SigCgt'))
-print(hex(caught & ~(1 << signal.SIGBUS - 1)))
+print(hex(caught & ~(1 << signal.SIGBUS - 1 | 1 << signal.SIGABRT - 1)))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []), threading.active_count())
 print(os.getcwd(), os.umask(0))
 pid = os.fork()
