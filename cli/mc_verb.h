@@ -49,6 +49,7 @@ struct mc_verb {
     ROW(doctor)                                                                                    \
     ROW(analyze)                                                                                   \
     ROW(diff)                                                                                      \
+    ROW(html)                                                                                      \
     ROW(plot)                                                                                      \
     ROW(help)                                                                                      \
     ROW(completion)

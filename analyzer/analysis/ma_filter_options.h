@@ -83,4 +83,8 @@ bool ma_patterns_match(const struct ma_patterns *patterns, const char *text);
 
 void ma_filter_options_free(struct ma_filter_options *spec);
 
+/* Parse a number of bytes: 4096, 64K, 1.5M. Returns NULL, or what was expected as the end
+ * of a sentence. */
+const char *ma_filter_options_bytes(const char *text, uint64_t *bytes);
+
 #endif

@@ -42,7 +42,8 @@ struct ma_exporter {
     ROW(heaptrack)                                                                                 \
     ROW(chrome)                                                                                    \
     ROW(csv)                                                                                       \
-    ROW(csv_timeline)
+    ROW(csv_timeline)                                                                              \
+    ROW(html)
 
 #define MA_EXPORTER_DECLARE(name) extern const struct ma_exporter ma_exporter_##name;
 MA_EXPORTERS(MA_EXPORTER_DECLARE)
