@@ -219,6 +219,8 @@ int main(int argc, char **argv)
                  : request.n_traces > 1 ? ma_pool_command(&request, &error)
                  : request.follow       ? ma_follow(&request, write_result, &error)
                                         : work(&request, &error);
+        if (request.page && result >= 0 && strcmp(request.page, "-") != 0)
+            fprintf(stderr, "%s: the page is %s: open it in a browser\n", ma_command, request.page);
         if (result < 0) {
             fprintf(stderr, "%s: %s\n", ma_command,
                     error.message[0] ? error.message : "an unexpected error");

@@ -29,6 +29,9 @@ enum {
     OPT_DUMP,
     OPT_FLAMEGRAPH,
     OPT_EXPORT,
+    OPT_HTML,
+    OPT_HTML_BESIDE,
+    OPT_HTML_SIZE,
     OPT_INVERT,
     OPT_ICICLE,
     OPT_FRAMES,
@@ -65,6 +68,9 @@ static const struct option fixed[] = {
     {"invert", no_argument, NULL, OPT_INVERT},
     {"icicle", no_argument, NULL, OPT_ICICLE},
     {"export", required_argument, NULL, OPT_EXPORT},
+    {"html", required_argument, NULL, OPT_HTML},
+    {"html-beside", no_argument, NULL, OPT_HTML_BESIDE}, /* for `mlog html` */
+    {"html-size", required_argument, NULL, OPT_HTML_SIZE},
     {"frames", required_argument, NULL, OPT_FRAMES},
     {"no-symbols", no_argument, NULL, OPT_NO_SYMBOLS},
     {"sysroot", required_argument, NULL, OPT_SYSROOT},
@@ -87,6 +93,8 @@ static const struct option fixed[] = {
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
 };
+#define MA_PAGE_LEAST (256u << 10)
+#define MA_PAGE_MOST (1u << 30)
 #define N_FIXED (sizeof fixed / sizeof *fixed)
 
 static void help_report(const struct ma_report *report)
@@ -141,6 +149,9 @@ static void help(void)
         "                         or Ctrl-C, then the last one\n"
         "  --interval SECONDS     between two of them (2)\n"
         "\nOther outputs:\n"
+        "  --html FILE            one interactive page for the browser: drag over the time\n"
+        "                         line, and see what that window allocated and still holds\n"
+        "  --html-size BYTES      of that page at most (8M): small stacks become one\n"
         "  --dump=text|json       every event, in malloc-stat's grammar or as JSON lines\n"
         "  --flamegraph=COST      %s:\n"
         "                         folded stacks, or with -o NAME.svg a picture for the browser\n"
@@ -271,6 +282,40 @@ static const char *parse_export(const char *text, struct ma_export_request *want
     return wanted->file && !wanted->file[0] ? "expected a file after the second =" : NULL;
 }
 
+static const char *add_page(struct ma_request *request, const char *file)
+{
+    if (!file[0])
+        return "expected a file";
+    if (request->n_exports == MA_EXPORTS_MAX)
+        return "too many outputs";
+    request->exports[request->n_exports++] =
+        (struct ma_export_request){ma_exporter_find("html", strlen("html")), file};
+    return NULL;
+}
+
+/* Name the page of `mlog html`: as -o does, else as the trace, in its folder. */
+static enum ma_options_result name_page(struct ma_request *request, const char *trace)
+{
+    static const char *const endings[] = {".zst", ".mlog", ".log"};
+    const char *file = request->output;
+    size_t n = strlen(trace);
+    if (!file && strcmp(trace, "-") == 0)
+        return wrong("standard input has no name that the page could take: give -o FILE");
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t k = strlen(endings[i]);
+        if (n > k && strncmp(trace + n - k, endings[i], k) == 0 && trace[n - k - 1] != '/')
+            n -= k;
+    }
+    char *name = NULL;
+    free(request->page);
+    if ((file ? asprintf(&name, "%s", file) : asprintf(&name, "%.*s.html", (int)n, trace)) < 0)
+        name = NULL;
+    request->page = name;
+    request->output = NULL;
+    const char *why = name ? add_page(request, name) : "memory ran out";
+    return why ? wrong("-o: %s", why) : MA_OPTIONS_RUN;
+}
+
 /* A flame graph's form is told by the name of its file. */
 static bool is_flamegraph_name(const char *path)
 {
@@ -306,6 +351,12 @@ static const char *parse_condition(struct ma_request *request, const char *text)
     return why;
 }
 
+/* The option that a user has for an output. */
+static const char *export_option(const struct ma_export_request *wanted)
+{
+    return wanted->exporter == &ma_exporter_html ? "--html" : "--export";
+}
+
 static enum ma_options_result check_diff(const struct ma_request *request, const char *new)
 {
     if (strcmp(request->diff_old, "-") == 0 || strcmp(new, "-") == 0)
@@ -313,7 +364,7 @@ static enum ma_options_result check_diff(const struct ma_request *request, const
     const char *other = request->dump        ? "--dump"
                         : request->bundle    ? "--bundle"
                         : request->follow    ? "--follow"
-                        : request->n_exports ? "--export"
+                        : request->n_exports ? export_option(&request->exports[0])
                                              : NULL;
     if (other)
         return wrong("%s is of one trace: it does not go with --diff", other);
@@ -449,6 +500,13 @@ static enum ma_options_result take_option(struct ma_request *request, int option
         if (!why)
             request->exports[request->n_exports++] = wanted;
         break;
+    case OPT_HTML: why = add_page(request, optarg); break;
+    case OPT_HTML_BESIDE: request->page = strdup(""); break;
+    case OPT_HTML_SIZE:
+        why = ma_filter_options_bytes(optarg, &request->page_limit);
+        if (!why && (request->page_limit < MA_PAGE_LEAST || request->page_limit > MA_PAGE_MOST))
+            why = "expected 256K at least and 1G at most";
+        break;
     case OPT_INVERT: request->invert = true; break;
     case OPT_ICICLE: request->icicle = true; break;
     case OPT_DEBUG_DIR: return add_debug_dir(request, optarg);
@@ -519,6 +577,7 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
         .symbols = true,
         .top = 10,
         .frames = 16,
+        .page_limit = 8 << 20,
         .symbol_options = {.inlines = true, .demangle = true, .fetch = true, .cache = true},
     };
     int at = 0;
@@ -572,6 +631,8 @@ enum ma_options_result ma_options_parse(struct ma_request *request, int argc, ch
         request->interval = 2000;
     if ((request->invert || request->icicle) && !request->flamegraph)
         return wrong("%s belongs to --flamegraph=COST", request->invert ? "--invert" : "--icicle");
+    if (request->page && name_page(request, argv[optind]) != MA_OPTIONS_RUN)
+        return MA_OPTIONS_WRONG;
     request->exports_only = request->n_exports && !request->dump && !request->flamegraph &&
                             !request->json && !request->reports;
     if (request->n_exports && (request->dump || request->bundle || request->follow))
@@ -590,5 +651,6 @@ void ma_options_free(struct ma_request *request)
 {
     free((void *)request->symbol_options.debug_dirs);
     free((struct ma_condition *)request->conditions);
+    free(request->page);
     ma_filter_options_free(&request->filter);
 }

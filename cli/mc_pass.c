@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `mlog analyze`, `mlog diff`, `mlog plot` and `mlog sql`: the other commands, with their own
- * options.
+ * `mlog analyze`, `mlog diff`, `mlog html`, `mlog plot` and `mlog sql`: the other commands, with
+ * their own options.
  */
 #include "mc_commands.h"
 #include "mc_verb.h"
@@ -16,6 +16,12 @@ static int diff(int argc, char **argv)
 {
     (void)argc;
     return mc_execute(mc_verb_diff.command, "--diff", argv);
+}
+
+static int html(int argc, char **argv)
+{
+    (void)argc;
+    return mc_execute(mc_verb_html.command, "--html-beside", argv);
 }
 
 const struct mc_verb mc_verb_analyze = {
@@ -33,6 +39,14 @@ const struct mc_verb mc_verb_diff = {
     .command = "mlog-analyze",
     .operand = MC_COMPLETE_FILE,
     .run = diff,
+};
+const struct mc_verb mc_verb_html = {
+    .name = "html",
+    .summary = "one interactive page for the browser, beside the trace",
+    .usage = "[OPTION]... TRACE [-o FILE]",
+    .command = "mlog-analyze",
+    .operand = MC_COMPLETE_FILE,
+    .run = html,
 };
 const struct mc_verb mc_verb_plot = {
     .name = "plot",

@@ -51,6 +51,7 @@ struct mc_verb {
     ROW(doctor)                                                                                    \
     ROW(analyze)                                                                                   \
     ROW(diff)                                                                                      \
+    ROW(html)                                                                                      \
     ROW(plot)                                                                                      \
     ROW(sql)                                                                                       \
     ROW(help)                                                                                      \

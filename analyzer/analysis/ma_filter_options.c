@@ -67,6 +67,13 @@ bool ma_parse_size(const char *text, uint64_t *bytes)
     return parse_quantity(text, units, bytes);
 }
 
+const char *ma_filter_options_bytes(const char *text, uint64_t *bytes)
+{
+    return ma_parse_size(text, bytes)
+               ? NULL
+               : "expected bytes, with K, M or G if you like: 4096, 64K, 1.5M";
+}
+
 static bool parse_number(const char *text, uint64_t *number)
 {
     size_t n = strlen(text);
@@ -128,7 +135,6 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
 {
     static const char moment[] = "expected a moment: seconds since the start (1.5, 200ms, 2m), "
                                  "percent of the duration (50%) or a mark (mark:NAME)";
-    static const char size[] = "expected bytes, with K, M or G if you like: 4096, 64K, 1.5M";
     spec->active = true;
     switch (option) {
     case MA_FILTER_FROM: return parse_moment(value, &spec->from) ? NULL : moment;
@@ -144,10 +150,10 @@ const char *ma_filter_options_parse(struct ma_filter_options *spec, enum ma_filt
             return too_many;
         spec->threads[spec->n_threads++] = value;
         return value[0] ? NULL : "expected the number of a thread or a name, such as 'worker*'";
-    case MA_FILTER_MIN_SIZE: return ma_parse_size(value, &spec->min_size) ? NULL : size;
+    case MA_FILTER_MIN_SIZE: return ma_filter_options_bytes(value, &spec->min_size);
     case MA_FILTER_MAX_SIZE:
         spec->has_max_size = true;
-        return ma_parse_size(value, &spec->max_size) ? NULL : size;
+        return ma_filter_options_bytes(value, &spec->max_size);
     case MA_FILTER_MIN_AGE:
         return parse_duration(value, &spec->min_age)
                    ? NULL

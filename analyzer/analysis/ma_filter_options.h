@@ -87,4 +87,7 @@ void ma_filter_options_free(struct ma_filter_options *spec);
  * untouched, if text is none. */
 bool ma_parse_size(const char *text, uint64_t *bytes);
 
+/* The same: returns NULL, or what was expected as the end of a sentence. */
+const char *ma_filter_options_bytes(const char *text, uint64_t *bytes);
+
 #endif

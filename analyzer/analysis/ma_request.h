@@ -48,8 +48,10 @@ struct ma_request {
     struct ma_export_request exports[MA_EXPORTS_MAX];
     size_t n_exports;
     enum ma_blocks blocks;
-    bool exports_only; /* no main output: neither report nor dump nor flame graph */
-    uint32_t reports;  /* bit n: report n of ma_reports was asked for */
+    char *page;          /* the name of an interactive page that got one here; or NULL */
+    uint64_t page_limit; /* bytes of interactive pages */
+    bool exports_only;   /* no main output: neither report nor dump nor flame graph */
+    uint32_t reports;    /* bit n: report n of ma_reports was asked for */
     unsigned char order[MA_REPORTS_MAX]; /* those, as they were asked for */
     size_t n_reports;
     uint64_t temporary_within;              /* --temporary: allocations of the thread between */

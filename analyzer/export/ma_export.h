@@ -49,6 +49,7 @@ struct ma_exporter {
     ROW(firefox)                                                                                   \
     ROW(csv)                                                                                       \
     ROW(csv_timeline)                                                                              \
+    ROW(html)                                                                                      \
     ROW(sqlite)
 
 #define MA_EXPORTER_DECLARE(name) extern const struct ma_exporter ma_exporter_##name;
