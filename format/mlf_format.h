@@ -75,6 +75,8 @@ enum mlf_record {
     MLF_REC_FILLED = 0x25, /* 0x23, 0x24: never given */
     MLF_REC_EXEC = 0x26,
     MLF_REC_BYPASS = 0x27,
+    MLF_REC_SAVEPOINT = 0x29,
+    MLF_REC_PRINT = 0x2a,
     MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
@@ -125,6 +127,7 @@ enum mlf_loss {
 enum { MLF_STREAM_NESTED = 1, MLF_STREAM_SHARED = 2 };
 enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
 enum mlf_mark { MLF_MARK_POINT = 1, MLF_MARK_BEGIN, MLF_MARK_END };
+enum { MLF_SAVEPOINT_ASSERTED = 1, MLF_SAVEPOINT_COUNTED = 2 };
 enum mlf_counter {
     MLF_COUNT_NO_RULE = 1,
     MLF_COUNT_DEPTH_LIMIT,

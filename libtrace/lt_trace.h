@@ -286,6 +286,10 @@ static inline unsigned char *lt_put_string(unsigned char *p, const void *text, s
     return p + size;
 }
 
+/* Begin to trace, into a descriptor of the program's, a process that is not and never was
+ * traced. Returns 0 or an errno, as mlog_set_output. */
+int lt_process_begin_late(int fd);
+
 /* The image ends, by an enum mlf_end: say so and deliver what is buffered. */
 void lt_process_end(int how, int status);
 
