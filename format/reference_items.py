@@ -422,6 +422,9 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
                                 ("path", "string"))),
     0x27: ("BYPASS", "D", fields(("time", "vu"), ("why", "vu"), ("path", "string"),
                                  ("target", "string"))),
+    0x29: ("SAVEPOINT", "E", fields(("time", "vu"), ("number", "vu"), ("flags", "vu"),
+                                    ("growth", "vz"), ("name", "string"), ("place", "string"))),
+    0x2a: ("PRINT", "E", fields(("time", "vu"), ("text", "string"))),
     0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 

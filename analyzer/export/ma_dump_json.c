@@ -100,7 +100,8 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         [MLF_REC_LOSS] = "loss",         [MLF_REC_STOP] = "stop",
         [MLF_REC_MEMORY] = "memory",     [MLF_REC_MARK] = "mark",
         [MLF_REC_COUNTERS] = "counters", [MLF_REC_EXEC] = "exec",
-        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_LIMIT] = "limit",
+        [MLF_REC_BYPASS] = "bypass",     [MLF_REC_SAVEPOINT] = "savepoint",
+        [MLF_REC_PRINT] = "print",       [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
     switch (record.tag) {
@@ -142,6 +143,15 @@ static void write_record(FILE *out, const struct ma_analysis *analysis,
         write_string(out, "path", brief->bypass.path);
         write_string(out, "target", brief->bypass.target);
         break;
+    case MLF_REC_SAVEPOINT:
+        fprintf(out, ",\"number\":%" PRIu64 ",\"asserted\":%s", brief->savepoint.number,
+                brief->savepoint.flags & MLF_SAVEPOINT_ASSERTED ? "true" : "false");
+        if (brief->savepoint.flags & MLF_SAVEPOINT_COUNTED)
+            fprintf(out, ",\"growth\":%" PRId64, brief->savepoint.growth);
+        write_string(out, "name", brief->savepoint.name);
+        write_string(out, "place", brief->savepoint.place);
+        break;
+    case MLF_REC_PRINT: write_string(out, "text", brief->print.text); break;
     default: write_counters(out, brief->counters.pairs); break;
     }
     fputs("}\n", out);

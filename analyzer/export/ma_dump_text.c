@@ -3,7 +3,8 @@
  * --dump=text: the log grammar of malloc-stat. Entries begin with '+', name,
  * size and address, then the frames of the stack, and end with '-'. Lines with
  * '#' say what that grammar has no words for: a "# PID" wherever the process of
- * the entries changes, "# MARK", "# BEGIN" and "# END" with the text of a mark. INIT
+ * the entries changes, "# MARK", "# BEGIN", "# END", "# PRINT", "# SAVEPOINT" and
+ * "# ASSERT" with the text of a mark, of what was printed, or a savepoint's name. INIT
  * has the two numbers of any entry: in malloc-stat what its own start took, here none.
  * A realloc that moves its block is two entries,
  * realloc-free for the old and realloc-realloc for the new.
@@ -131,35 +132,52 @@ static int write_event(const struct ma_dump *dump, const struct ma_merged *merge
     }
 }
 
-/* A mark, at its place among the entries of its process: with a filter of one that has
- * an entry. */
-static int write_mark(struct ma_dump *dump, const struct ma_merged *merged)
+/* The word for what a program said, and its text; NULL: it is something else. */
+static const char *word_of(const struct ma_record *record, struct ma_bytes *text)
 {
     static const char *const names[] = {
         [MLF_MARK_POINT] = "MARK",
         [MLF_MARK_BEGIN] = "BEGIN",
         [MLF_MARK_END] = "END",
     };
+    const struct ma_short_record *brief = &record->brief;
+    switch (record->tag) {
+    case MLF_REC_MARK:
+        *text = brief->mark.name;
+        return brief->mark.kind < sizeof names / sizeof *names && names[brief->mark.kind]
+                   ? names[brief->mark.kind]
+                   : "MARK";
+    case MLF_REC_PRINT: *text = brief->print.text; return "PRINT";
+    case MLF_REC_SAVEPOINT:
+        *text = brief->savepoint.name;
+        return brief->savepoint.flags & MLF_SAVEPOINT_ASSERTED ? "ASSERT" : "SAVEPOINT";
+    default: return NULL;
+    }
+}
+
+/* What a program said, at its place among the entries of its process: with a filter of
+ * one that has an entry. */
+static int write_said(struct ma_dump *dump, const struct ma_merged *merged)
+{
+    struct ma_bytes text;
+    const char *word;
     const struct ma_analysis *analysis = dump->analysis;
     struct ma_record record;
     const char *problem;
     if (ma_record_decode(&record, merged->event->function, MLF_EVENTS, merged->event->record,
                          (size_t)merged->event->size, &problem) <= 0 ||
-        record.tag != MLF_REC_MARK)
+        !(word = word_of(&record, &text)))
         return 0;
     if (analysis->filter &&
         (!header_written(dump, merged->process) ||
          !ma_filter_has(analysis->filter, merged->process,
                         ma_clock_ns(&analysis->trace, merged->process, merged->event->time))))
         return 0;
-    const uint64_t kind = record.brief.mark.kind;
-    char *name = strndup((const char *)record.brief.mark.name.data, record.brief.mark.name.size);
-    int result = name ? enter(dump, merged->process) : -ENOMEM;
+    char *copy = strndup((const char *)text.data, text.size);
+    int result = copy ? enter(dump, merged->process) : -ENOMEM;
     if (result == 0)
-        header_line(dump->out,
-                    kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "MARK",
-                    name);
-    free(name);
+        header_line(dump->out, word, copy);
+    free(copy);
     return result;
 }
 
@@ -201,8 +219,9 @@ static int event_text(struct ma_dump *dump, const struct ma_merged *merged)
         break;
     }
     case MA_EVENT_RECORD:
-        if (merged->event->function == MLF_REC_MARK)
-            result = write_mark(dump, merged);
+        if (merged->event->function == MLF_REC_MARK || merged->event->function == MLF_REC_PRINT ||
+            merged->event->function == MLF_REC_SAVEPOINT)
+            result = write_said(dump, merged);
         break;
     default: break;
     }

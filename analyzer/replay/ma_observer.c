@@ -109,6 +109,14 @@ int ma_observers_marked(const struct ma_observers *observers, const struct ma_se
     return 0;
 }
 
+int ma_observers_savepoint(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_savepoint *savepoint)
+{
+    if (accept_moment(observers, seen, true))
+        TELL(observers, savepoint, seen, savepoint);
+    return 0;
+}
+
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay)
 {
     TELL(observers, finished, replay);

@@ -72,6 +72,14 @@ enum ma_process_change {
 
 struct ma_mark;
 
+/* A savepoint is set, or it is asserted that nothing has grown since. */
+struct ma_savepoint {
+    uint64_t number;
+    const char *name, *place;
+    int64_t growth; /* usable bytes, as the program counted them */
+    bool asserted, counted;
+};
+
 /* Callbacks that are NULL are not called. */
 struct ma_observer {
     void *context;
@@ -85,6 +93,8 @@ struct ma_observer {
                    const struct ma_seen_block *block);
     int (*failed)(void *context, const struct ma_seen *seen, const struct ma_seen_failure *failure);
     int (*marked)(void *context, const struct ma_seen *seen, const struct ma_mark *mark);
+    int (*savepoint)(void *context, const struct ma_seen *seen,
+                     const struct ma_savepoint *savepoint);
     /* The end of the trace; when a trace is followed also each report on the way,
      * after which events go on. */
     int (*finished)(void *context, const struct ma_replay *replay);
@@ -127,6 +137,8 @@ int ma_observers_failed(const struct ma_observers *observers, const struct ma_se
                         const struct ma_seen_failure *failure);
 int ma_observers_marked(const struct ma_observers *observers, const struct ma_seen *seen,
                         const struct ma_mark *mark);
+int ma_observers_savepoint(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_savepoint *savepoint);
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay);
 
 #endif

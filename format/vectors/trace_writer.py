@@ -27,6 +27,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP = range(1, 13)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27
+SAVEPOINT, PRINT = 0x29, 0x2a
 LIMIT = 0x2d
 
 
@@ -530,3 +531,14 @@ class Events(ChunkWriter):
         self.record(MARK, vu(time), vu(("point", "begin", "end").index(kind) + 1),
                     string(name.encode()))
         self.line("mark", time, kind=kind, name=name)
+
+    def savepoint(self, time: int, number: int, flags: int, growth: int, name: str,
+                  place: str = "") -> None:
+        self.record(SAVEPOINT, vu(time), vu(number), vu(flags), vz(growth), string(name.encode()),
+                    string(place.encode()))
+        self.line("savepoint", time, number=number, asserted=bool(flags & 1),
+                  growth=growth if flags & 2 else None, name=name, place=place)
+
+    def print(self, time: int, text: str) -> None:
+        self.record(PRINT, vu(time), string(text.encode()))
+        self.line("print", time, text=text)

@@ -548,6 +548,30 @@ def bypassing() -> Trace:
     return trace
 
 
+def said() -> Trace:
+    """Version 1.3: what a program says of itself: savepoints, of which one is asserted twice,
+    one by a program that does not count, and one that was never set; and lines of text."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    node = definitions.node(1, 0x1234, parent=0)
+    definitions.write()
+    events = process.events(1, 4)
+    events.savepoint(4, 1, 0, 0, "whole")
+    events.print(5, "begin ☃ <&>\"'\n")
+    events.savepoint(6, 2, 0, 0, "part")
+    events.alloc(7, HEAP, 100, node)
+    events.savepoint(8, 2, 3, 104, "part", "main.c:17")
+    events.free(9, HEAP)
+    events.savepoint(10, 2, 3, -104, "part", "main.c:19")
+    events.savepoint(11, 1, 1, 0, "whole", "main.c:23")
+    events.savepoint(12, 99, 1 | 0x80, 0, "", "")
+    events.print(13, "")
+    events.print(14, "x" * 1000)
+    events.process_end(16, "exit", 1, 0)
+    events.write()
+    return trace
+
+
 def limited() -> Trace:
     """Version 1.3: a process whose memory is limited by a control group, near that at its
     end, which is not told; one of a machine; and a kind that is not known yet."""
@@ -572,7 +596,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "defined-again": defined_again,
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
-    "places": places, "bypassing": bypassing, "limited": limited,
+    "places": places, "bypassing": bypassing, "said": said, "limited": limited,
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),
 }
