@@ -28,6 +28,8 @@
 #include "mlog_version.h"
 
 static struct lt_lock start_lock;
+static struct lt_lock announce_lock; /* held for the PROCESS record alone: the start waits for the
+                                      * loader, whose holder may come to announce itself */
 static bool in_fork_handler;
 
 static uint64_t mix(uint64_t key)
@@ -159,7 +161,7 @@ static void start_child(void)
         return;
     }
     starting = pid;
-    start_lock.word = 0;
+    start_lock.word = announce_lock.word = 0;
     lt_process.pid = pid;
     lt_process.lost = 0;
     lt_clock_moment(lt_process.clock.kind, &lt_process.start);
@@ -184,14 +186,14 @@ static void start_child(void)
 static void announce_process(struct lt_context *c)
 {
     static uint64_t announced;
-    bool locked = lt_lock_take(&start_lock);
+    bool locked = lt_lock_take(&announce_lock);
     uint64_t parent = announced;
     if (announced != lt_process.key) {
         announced = lt_process.key;
         lt_record_process(c, parent ? MLF_HOW_FORK : MLF_HOW_START, parent);
     }
     if (locked)
-        lt_lock_release(&start_lock);
+        lt_lock_release(&announce_lock);
 }
 
 static void announce_context(struct lt_context *c)
