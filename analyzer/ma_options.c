@@ -348,6 +348,8 @@ static const char *parse_condition(struct ma_request *request, const char *text)
     request->conditions = conditions;
     const char *why = ma_condition_parse(&conditions[n], text);
     request->n_conditions += !why;
+    if (!why && strcmp(ma_metric_table[conditions[n].metric].name, "growth") == 0)
+        request->judges_growth = true;
     return why;
 }
 

@@ -38,7 +38,7 @@ const char *mc_view_check_sort(const char *keys);
 /* The reports of mlog-analyze that need no value, but --brief, which stands alone. */
 #define MC_REPORTS                                                                                 \
     "summary leaks peak allocations timeline per-process temporary churn sizes lifetimes threads " \
-    "reallocs tree wrong-frees footer pool"
+    "reallocs savepoints tree wrong-frees footer pool"
 
 /* Returns NULL, or the end of a sentence that says which reports there are. */
 const char *mc_view_check_reports(const char *names);

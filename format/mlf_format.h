@@ -79,6 +79,8 @@ enum mlf_record {
     MLF_REC_WINDOW = 0x28,
     MLF_REC_CHILD_END = 0x2b,
     MLF_REC_STACK = 0x2c,
+    MLF_REC_SAVEPOINT = 0x29,
+    MLF_REC_PRINT = 0x2a,
     MLF_REC_LIMIT = 0x2d,
     MLF_REC_LAST = 0x3f,
 };
@@ -146,6 +148,7 @@ enum { MLF_MODULE_MAIN = 1, MLF_MODULE_VDSO = 2 };
 enum mlf_window { MLF_WINDOW_PAUSE = 1, MLF_WINDOW_RESUME };
 enum mlf_window_by { MLF_WINDOW_START = 1, MLF_WINDOW_FORK, MLF_WINDOW_CTL, MLF_WINDOW_API };
 enum mlf_mark { MLF_MARK_POINT = 1, MLF_MARK_BEGIN, MLF_MARK_END };
+enum { MLF_SAVEPOINT_ASSERTED = 1, MLF_SAVEPOINT_COUNTED = 2 };
 enum mlf_counter {
     MLF_COUNT_NO_RULE = 1,
     MLF_COUNT_DEPTH_LIMIT,

@@ -304,6 +304,13 @@ class Trace:
                         status=values["status"], core_dumped=bool(values["flags"] & 1))
         elif item.name == "BYPASS":
             line.update(why=values["why"], path=values["path"], target=values["target"])
+        elif item.name == "SAVEPOINT":
+            line.update(number=values["number"], asserted=bool(values["flags"] & 1),
+                        name=values["name"], place=values["place"])
+            if values["flags"] & 2:
+                line["growth"] = values["growth"]
+        elif item.name == "PRINT":
+            line["text"] = values["text"]
         elif item.name == "LIMIT":
             line.update(kind=values["kind"], bytes=values["bytes"])
         elif item.name == "COUNTERS":
@@ -343,7 +350,8 @@ LINE_TYPES = {"ALLOC": "alloc", "FREE": "free", "FREE_BY": "free", "REALLOC": "r
               "FAILED": "failed", "MARK": "mark", "LOSS": "loss", "STOP": "stop",
               "PROCESS_END": "process_end", "MEMORY": "memory", "CLOCK": "clock",
               "COUNTERS": "counters", "EXEC": "exec", "BYPASS": "bypass",
-              "WINDOW": "window", "CHILD_END": "child_end", "STACK": "stack", "LIMIT": "limit"}
+              "WINDOW": "window", "CHILD_END": "child_end", "STACK": "stack",
+              "SAVEPOINT": "savepoint", "PRINT": "print", "LIMIT": "limit"}
 
 
 def merge_key(line: Event) -> tuple[int, bool]:

@@ -434,6 +434,9 @@ RECORDS: dict[int, tuple[str, str, Callable[[Cursor], dict[str, Any]]]] = {
     0x2b: ("CHILD_END", "DE", fields(("time", "vu"), ("pid", "vu"), ("how", "vu"),
                                      ("status", "vu"), ("flags", "vu"))),
     0x2c: ("STACK", "E", fields(("what", "vu"), ("stack", "vu"))),
+    0x29: ("SAVEPOINT", "E", fields(("time", "vu"), ("number", "vu"), ("flags", "vu"),
+                                    ("growth", "vz"), ("name", "string"), ("place", "string"))),
+    0x2a: ("PRINT", "E", fields(("time", "vu"), ("text", "string"))),
     0x2d: ("LIMIT", "D", fields(("time", "vu"), ("kind", "vu"), ("bytes", "vu"))),
 }
 

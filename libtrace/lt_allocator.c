@@ -199,7 +199,7 @@ void lt_allocator_check_operators(void)
 {
     Dl_info new, beneath;
     if (!operator_new || !lt_real_ready() || !dladdr(operator_new, &new) ||
-        !dladdr((const void *)lt_real.malloc, &beneath) || new.dli_fbase != beneath.dli_fbase)
+        !dladdr(lt_real_allocator(), &beneath) || new.dli_fbase != beneath.dli_fbase)
         return;
     struct cpp_search search = {beneath.dli_fbase, false};
     lt_objects_each(needs_cpp, &search);

@@ -159,7 +159,7 @@ static bool has_hidden_malloc(const struct module *m, bool is_initial)
 {
     if (!m->own_malloc || (is_initial && !work->elf.is_symbolic))
         return false;
-    const void *const serving[] = {(const void *)lt_real.malloc, (const void *)malloc};
+    const void *const serving[] = {lt_real_allocator(), (const void *)malloc};
     for (size_t i = 0; i < sizeof serving / sizeof *serving; i++)
         if ((uintptr_t)serving[i] >= m->start && (uintptr_t)serving[i] < m->end)
             return false;

@@ -184,21 +184,48 @@ static void set(const char *entry)
         lt_config.zstd_level = zstd_level(value);
 }
 
-void lt_config_read(void)
+/* Returns memory that the entries lie in, for lt_memory_free, or NULL. */
+static char *each_entry(void (*take)(const char *entry), size_t *capacity)
 {
-    memset(&lt_config, 0, sizeof lt_config);
-    size_t size = 0, capacity = 0;
+    size_t size = 0;
     char *text = NULL;
-    complaint = NULL;
+    *capacity = 0;
     if (environ) {
         for (char **entry = environ; *entry; entry++)
-            set(*entry);
+            take(*entry);
     } else {
-        text = lt_read_file("/proc/self/environ", &size, &capacity);
+        text = lt_read_file("/proc/self/environ", &size, capacity);
         for (const char *entry = text; entry && entry < text + size; entry += strlen(entry) + 1)
-            set(entry);
+            take(entry);
     }
+    return text;
+}
+
+void lt_config_read(void)
+{
+    size_t capacity;
+    memset(&lt_config, 0, sizeof lt_config);
+    complaint = NULL;
+    char *text = each_entry(set, &capacity);
     if (complaint && lt_config.debug)
         lt_say(complaint, complaint_value, 0);
     lt_memory_free(text, capacity);
+}
+
+static int stats;
+
+static void set_stats(const char *entry)
+{
+    static const char name[] = "MLOG_STATS=";
+    if (!strncmp(entry, name, sizeof name - 1) && entry[sizeof name - 1])
+        stats = strcmp(entry + sizeof name - 1, "0") != 0;
+}
+
+int lt_config_stats(void)
+{
+    size_t capacity;
+    stats = -1;
+    char *text = each_entry(set_stats, &capacity);
+    lt_memory_free(text, capacity);
+    return stats;
 }

@@ -29,6 +29,8 @@ struct lt_config {
 extern struct lt_config lt_config;
 
 void lt_config_read(void);
+/* MLOG_STATS by itself, which is asked for before the rest: 1, 0, or -1, not given. */
+int lt_config_stats(void);
 /* The name that MLOG_OUT stands for, %n being `number`, with ".suffix" behind it
  * unless that is 0. False: it is too long. */
 bool lt_config_out_name(char *to, size_t size, unsigned number, unsigned suffix);

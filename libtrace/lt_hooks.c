@@ -13,6 +13,7 @@
 
 #include "lt_caller.h"
 #include "lt_control.h"
+#include "lt_count.h"
 #include "lt_forward.h"
 #include "lt_frees.h"
 #include "lt_real.h"
@@ -443,6 +444,8 @@ static LT_NOINLINE void *late_free(struct late *late, void *p, unsigned function
     }
     if (p && tracing())
         record_free((uintptr_t)__builtin_frame_address(0), p, function);
+    if (late->function && lt_count_is_on())
+        lt_count_freed(p);
     return late->function;
 }
 

@@ -17,6 +17,7 @@
 #include "lt_bypass.h"
 #include "lt_config.h"
 #include "lt_control.h"
+#include "lt_count.h"
 #include "lt_forward.h"
 #include "lt_module.h"
 #include "lt_probe.h"
@@ -29,6 +30,8 @@
 #include "mlog_version.h"
 
 static struct lt_lock start_lock;
+static struct lt_lock announce_lock; /* held for the PROCESS record alone: the start waits for the
+                                      * loader, whose holder may come to announce itself */
 static bool in_fork_handler;
 
 static uint64_t mix(uint64_t key)
@@ -113,35 +116,42 @@ static bool prepare(void)
     return true;
 }
 
+/* Under start_lock. */
+static bool start(bool paused)
+{
+    bool ready = prepare();
+    if (ready) {
+        lt_clock_choose(&lt_process.clock);
+        lt_clock_moment(lt_process.clock.kind, &lt_process.start);
+        lt_process.key = new_key(lt_process.pid);
+        lt_process.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+        lt_unwind_set_mode(lt_config.unwind);
+        lt_records_open();
+        lt_syscall3(SYS_madvise, &lt_page_memory, sizeof lt_page_memory, MADV_WIPEONFORK);
+        fill_page();
+        lt_control_open();
+        lt_control_begin_state(paused);
+    }
+    lt_process.started = true;
+    __atomic_store_n(&lt_page.active, ready ? LT_ACTIVE : LT_OFF, __ATOMIC_RELEASE);
+    if (!ready)
+        lt_page.forward = LT_FORWARD_OFF;
+    if (ready && !write_header(MLF_HOW_START)) {
+        lt_process.stopped = true;
+        lt_page.active = LT_OFF;
+        lt_page.forward = LT_FORWARD_OFF;
+        lt_say("the trace ends where it begins, not tracing: no memory, or no space", NULL, 0);
+        return false;
+    }
+    return ready;
+}
+
 static void start_image(void)
 {
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
-    if (!lt_process.started) {
-        bool ready = prepare();
-        if (ready) {
-            lt_clock_choose(&lt_process.clock);
-            lt_clock_moment(lt_process.clock.kind, &lt_process.start);
-            lt_process.key = new_key(lt_process.pid);
-            lt_process.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
-            lt_unwind_set_mode(lt_config.unwind);
-            lt_records_open();
-            lt_syscall3(SYS_madvise, &lt_page_memory, sizeof lt_page_memory, MADV_WIPEONFORK);
-            fill_page();
-            lt_control_open();
-            lt_control_begin_state(lt_config.start_paused);
-        }
-        lt_process.started = true;
-        __atomic_store_n(&lt_page.active, ready ? LT_ACTIVE : LT_OFF, __ATOMIC_RELEASE);
-        if (!ready)
-            lt_page.forward = LT_FORWARD_OFF;
-        if (ready && !write_header(MLF_HOW_START)) {
-            lt_process.stopped = true;
-            lt_page.active = LT_OFF;
-            lt_page.forward = LT_FORWARD_OFF;
-            lt_say("the trace ends where it begins, not tracing: no memory, or no space", NULL, 0);
-        }
-    }
+    if (!lt_process.started)
+        start(lt_config.start_paused);
     lt_lock_release(&start_lock);
 }
 
@@ -160,7 +170,7 @@ static void start_child(void)
         return;
     }
     starting = pid;
-    start_lock.word = 0;
+    start_lock.word = announce_lock.word = 0;
     lt_process.pid = pid;
     lt_process.lost = 0;
     lt_clock_moment(lt_process.clock.kind, &lt_process.start);
@@ -182,15 +192,19 @@ static void start_child(void)
         deliver_beginning();
 }
 
-/* The process's first context announces itself by PROCESS before STREAM. */
+/* The process's first context announces itself by PROCESS before STREAM. Where tracing
+ * begins late, other threads wait for it. */
 static void announce_process(struct lt_context *c)
 {
     static uint64_t announced;
+    bool locked = lt_lock_take(&announce_lock);
     uint64_t parent = announced;
-    if (announced == lt_process.key)
-        return;
-    announced = lt_process.key;
-    lt_record_process(c, parent ? MLF_HOW_FORK : MLF_HOW_START, parent);
+    if (announced != lt_process.key) {
+        announced = lt_process.key;
+        lt_record_process(c, parent ? MLF_HOW_FORK : MLF_HOW_START, parent);
+    }
+    if (locked)
+        lt_lock_release(&announce_lock);
 }
 
 static void announce_context(struct lt_context *c)
@@ -363,6 +377,53 @@ static void say_if_misread(int argc, char **argv)
                NULL, 0);
 }
 
+/* What there is to do once tracing has begun, and libc too. */
+static void settle(void)
+{
+    lt_sink->constructed();
+    deliver_beginning();
+    lt_allocator_check_operators();
+    if (lt_after_start)
+        lt_after_start();
+    (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
+    if (on_exit)
+        on_exit(at_exit, NULL);
+}
+
+/* It began paused: so blocks from before are known to be unseen, and their frees wrong by
+ * nobody's fault. */
+static void resume_late(void)
+{
+    struct lt_context *c = lt_begin((uintptr_t)__builtin_frame_address(0));
+    if (c) {
+        lt_control_pause(c, false, MLF_WINDOW_API);
+        lt_finish(c, 0);
+    }
+}
+
+int lt_process_begin_late(int fd)
+{
+    struct stat st;
+    if (fd < 0 || lt_fstat(fd, &st))
+        return EBADF;
+    int error = EBUSY;
+    if (!lt_lock_take(&start_lock))
+        return error;
+    if (lt_page.active == LT_OFF && !lt_process.key &&
+        (fd == LT_TRACE_FD || lt_fstat(LT_TRACE_FD, &st))) {
+        bool copied = fd == LT_TRACE_FD || lt_syscall3(SYS_dup3, fd, LT_TRACE_FD, 0) >= 0;
+        error = copied && start(true) ? 0 : EINVAL;
+        if (error && copied && fd != LT_TRACE_FD)
+            lt_close(LT_TRACE_FD);
+    }
+    lt_lock_release(&start_lock);
+    if (!error) {
+        settle();
+        resume_late();
+    }
+    return error || lt_page.active == LT_ACTIVE ? error : EIO; /* it ended where it began */
+}
+
 #ifdef __GLIBC__ /* which tells constructors the arguments */
 __attribute__((constructor)) static void begin(int argc, char **argv)
 #else
@@ -379,16 +440,9 @@ __attribute__((constructor)) static void begin(void)
 #else
     say_if_misread(0, NULL);
 #endif
-    if (lt_page.active == LT_ACTIVE) {
-        lt_sink->constructed();
-        deliver_beginning();
-        lt_allocator_check_operators();
-        if (lt_after_start)
-            lt_after_start();
-        (void)LT_FORWARD_TO(pthread_atfork, pthread_atfork(before_fork, NULL, in_child));
-        if (on_exit)
-            on_exit(at_exit, NULL);
-    }
+    if (lt_page.active == LT_ACTIVE)
+        settle();
+    lt_count_watch_forks();
     errno = saved;
 }
 

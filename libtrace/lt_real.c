@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "lt_count.h"
 #include "lt_libc.h"
 #include "lt_lock.h"
 #include "lt_sys.h"
@@ -22,7 +23,9 @@
 static unsigned char arena[ARENA_BYTES] __attribute__((aligned(64)));
 static size_t arena_used;
 static struct lt_lock resolving;
-static struct lt_real next; /* what was found; lt_real may wrap it */
+static struct lt_real next;   /* what was found; lt_real may wrap it */
+static const void *allocator; /* its malloc */
+static unsigned count_flags;  /* LT_COUNT_* of it */
 
 static bool in_arena(const void *p)
 {
@@ -282,10 +285,19 @@ static void complete(struct lt_real *found)
     if (!found->malloc_usable_size)
         found->malloc_usable_size = unknown_size;
     next = *found;
-    if (is_libc((const void *)found->malloc))
+    allocator = (const void *)found->malloc;
+#ifdef __GLIBC__
+    if (is_libc(allocator))
         return;
+#endif
+    count_flags = LT_COUNT_NESTS;
+    if (is_libc(allocator))
+        return;
+    if (found->malloc_usable_size == unknown_size)
+        count_flags |= LT_COUNT_UNSIZED;
     if (is_libc((const void *)found->malloc_usable_size)) {
         found->malloc_usable_size = next.malloc_usable_size = usable_by_header;
+        count_flags |= LT_COUNT_UNSIZED;
         return;
     }
     found->malloc_usable_size = usable_unless_of_libc;
@@ -298,6 +310,49 @@ static void complete(struct lt_real *found)
     LT_APART(valloc);
     LT_APART(pvalloc);
 #undef LT_APART
+}
+
+/* Under the lock of the resolution. What the wary ones call is counted behind them:
+ * the arena's blocks are none of the program's. */
+static void count_from_now_on(struct lt_real *real, unsigned flags)
+{
+    if (lt_count_is_on())
+        return;
+    bool wary = real->free == wary_free;
+    struct lt_real counted = *real;
+    if (wary) {
+        counted.free = next.free;
+        counted.realloc = next.realloc;
+        counted.malloc_usable_size = usable_unless_of_libc;
+    }
+    lt_count_wrap(&counted, flags);
+    if (wary) {
+        next.malloc = counted.malloc;
+        __atomic_store_n(&next.realloc, counted.realloc, __ATOMIC_RELEASE);
+        __atomic_store_n(&next.free, counted.free, __ATOMIC_RELEASE);
+        counted.free = wary_free;
+        counted.realloc = wary_realloc;
+        counted.malloc_usable_size = wary_usable_size;
+    }
+    /* Each by itself: other threads call them meanwhile. */
+    void **to = (void **)(void *)real;
+    void *const *from = (void *const *)(void *)&counted;
+    for (size_t i = 0; i < sizeof *real / sizeof *to; i++)
+        __atomic_store_n(&to[i], from[i], __ATOMIC_RELEASE);
+}
+
+void lt_real_count(void)
+{
+    if (!resolve() || !lt_lock_take(&resolving))
+        return;
+    next.malloc_usable_size(NULL);
+    count_from_now_on(&lt_real, count_flags | LT_COUNT_LATE);
+    lt_lock_release(&resolving);
+}
+
+const void *lt_real_allocator(void)
+{
+    return resolve() ? allocator : NULL;
 }
 
 /* The next definition of a function that libc has. */
@@ -347,11 +402,16 @@ static bool resolve(void)
         found.pvalloc = next_of("pvalloc");
         found.reallocarray = lt_real_symbol("reallocarray");
         complete(&found);
+        bool counts = lt_count_is_wanted();
+        if (counts)
+            next.malloc_usable_size(NULL); /* as lt_real_settle: may allocate, from the arena */
         if (__atomic_load_n(&arena_used, __ATOMIC_RELAXED)) {
             found.free = wary_free;
             found.realloc = wary_realloc;
             found.malloc_usable_size = wary_usable_size;
         }
+        if (counts)
+            count_from_now_on(&found, count_flags);
         lt_real = found;
         __atomic_store_n(&done, 1, __ATOMIC_RELEASE);
         errno = saved;

@@ -38,6 +38,12 @@ void lt_real_settle(void);
 /* The next definition of any other symbol; errno is kept. NULL if none. */
 void *lt_real_symbol(const char *name);
 
+/* The malloc that the hooks' calls end in, where lt_real.malloc may be one of ours. */
+const void *lt_real_allocator(void);
+
+/* From now on lt_count.h counts, if it does not yet. */
+void lt_real_count(void);
+
 /* True if this function, as others find it, is one of ours. */
 bool lt_real_is_hook(const void *function);
 

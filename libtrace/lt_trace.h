@@ -317,6 +317,9 @@ static inline unsigned char *lt_put_string(unsigned char *p, const void *text, s
 /* Called once tracing has begun, in the constructor, where it had not when this was set;
  * NULL: nothing. For what stands above lt_process.c. */
 extern void (*lt_after_start)(void);
+/* Begin to trace, into a descriptor of the program's, a process that is not and never was
+ * traced. Returns 0 or an errno, as mlog_set_output. */
+int lt_process_begin_late(int fd);
 
 /* The image ends, by an enum mlf_end: say so and deliver what is buffered. */
 void lt_process_end(int how, int status);

@@ -12,7 +12,7 @@ FUNCTIONS = ("malloc calloc realloc reallocarray free memalign posix_memalign al
              "valloc pvalloc free_sized free_aligned_sized").split()
 NUMBERS = ("allocations frees reallocations allocated_bytes freed_bytes live_bytes live_blocks "
            "inherited_bytes inherited_blocks peak_bytes blocks_at_peak most_blocks "
-           "foreign_frees").split()
+           "foreign_frees usable_allocated usable_freed usable_peak").split()
 _LAYOUT = struct.Struct(f"=8s2Q{len(FUNCTIONS)}Q{len(FUNCTIONS)}Q{len(NUMBERS)}Q256s")
 
 

@@ -81,6 +81,7 @@ struct ma_request {
     struct ma_filter_options diff_window;  /* active: the window of diff_old is this one */
     const struct ma_condition *conditions; /* --fail-on */
     size_t n_conditions;
+    bool judges_growth;        /* one of them is about it: needs what savepoints see */
     const char *baseline;      /* a trace or a JSON report, or NULL */
     const char *junit, *sarif; /* files, or NULL */
     struct ma_filter_options filter;

@@ -18,6 +18,7 @@ int ma_ci_metrics(struct ma_analysis *analysis, struct ma_metrics *metrics)
     if (!leaks || ma_metrics_of(analysis, metrics) < 0)
         return -ENOMEM;
     ma_metrics_add_kinds(metrics, analysis, leaks);
+    ma_metrics_add_growth(metrics, analysis);
     ma_metrics_hide(metrics, leaks->suppressed_bytes + leaks->runtime.bytes,
                     leaks->suppressed_blocks + leaks->runtime.blocks);
     return 0;

@@ -113,6 +113,11 @@ const char *ma_condition_parse(struct ma_condition *out, const char *text)
         return why;
     }
     at = skip_blanks(at + length);
+    if (!*at && strcmp(ma_metric_table[condition.metric].name, "growth") == 0) {
+        condition.relation = MA_GT; /* than nothing */
+        *out = condition;
+        return NULL;
+    }
     if (!parse_relation(&at, &condition.relation)) {
         snprintf(why, sizeof why, "expected one of > >= < <= == != behind %s",
                  ma_metric_table[condition.metric].name);
@@ -219,6 +224,12 @@ int ma_gate_judge(struct ma_gate *gate, const struct ma_metrics *metrics,
         if (relative && !(baseline && baseline->known[metric]))
             return ma_fail(error, -EINVAL, "--fail-on '%s': the baseline does not tell %s",
                            condition->text, ma_metric_table[metric].name);
+        if (!metrics->known[metric] && ma_metric_table[metric].kind &&
+            !*ma_metric_table[metric].kind)
+            return ma_fail(error, -EINVAL,
+                           "--fail-on '%s': the program asserts nothing that could be judged: "
+                           "MLOG_SAVEPOINT and MLOG_ASSERT_NO_GROWTH of mlog.h do",
+                           condition->text);
         judge_condition(condition, (long double)metrics->value[metric],
                         relative ? (long double)baseline->value[metric] : 0, &gate->judged[i]);
         gate->n_failed += gate->judged[i].failed;

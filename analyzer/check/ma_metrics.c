@@ -39,6 +39,7 @@ const struct ma_metric ma_metric_table[MA_METRICS] = {
     {"wrong_frees", NULL, MA_COUNT, NULL},
     {"growing_bytes", NULL, MA_BYTES, "growing"},
     {"unclear_bytes", NULL, MA_BYTES, "unclear"},
+    {"growth", NULL, MA_BYTES, ""},
 };
 
 static bool is(const char *name, const char *text, size_t length)
@@ -100,6 +101,12 @@ void ma_metrics_add_kinds(struct ma_metrics *metrics, const struct ma_analysis *
             metrics->known[i] = true;
         }
     }
+}
+
+void ma_metrics_add_growth(struct ma_metrics *metrics, const struct ma_analysis *analysis)
+{
+    int growth = ma_metric_find("growth", 6);
+    metrics->known[growth] = ma_report_growth(analysis, &metrics->value[growth]);
 }
 
 void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks)

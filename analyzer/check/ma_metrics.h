@@ -17,9 +17,10 @@ struct ma_metric {
     const char *name;
     const char *alias; /* or NULL */
     enum ma_unit unit;
-    const char *kind; /* NULL: a number of the summary; or a member of the verdict's `bytes` */
+    const char *kind; /* NULL: a number of the summary; or a member of the verdict's `bytes`; of
+                       * growth "", what the program's assertions are about */
 };
-enum { MA_METRICS = 19 };
+enum { MA_METRICS = 20 };
 extern const struct ma_metric ma_metric_table[MA_METRICS];
 
 struct ma_metrics {
@@ -40,6 +41,9 @@ int ma_metrics_of(struct ma_analysis *analysis, struct ma_metrics *metrics);
 struct ma_leaks;
 void ma_metrics_add_kinds(struct ma_metrics *metrics, const struct ma_analysis *analysis,
                           const struct ma_leaks *leaks);
+
+/* Set what the program's assertions tell, if there are any. */
+void ma_metrics_add_growth(struct ma_metrics *metrics, const struct ma_analysis *analysis);
 
 /* Take blocks that suppressions hide from the leaks. */
 void ma_metrics_hide(struct ma_metrics *metrics, uint64_t bytes, uint64_t blocks);

@@ -102,6 +102,7 @@ static int write_record(FILE *out, struct ma_analysis *analysis, const struct ma
         [MLF_REC_COUNTERS] = "counters",   [MLF_REC_EXEC] = "exec",
         [MLF_REC_BYPASS] = "bypass",       [MLF_REC_WINDOW] = "window",
         [MLF_REC_CHILD_END] = "child_end", [MLF_REC_STACK] = "stack",
+        [MLF_REC_SAVEPOINT] = "savepoint", [MLF_REC_PRINT] = "print",
         [MLF_REC_LIMIT] = "limit",
     };
     write_head(out, analysis, types[record.tag], merged, false);
@@ -170,6 +171,15 @@ static int write_record(FILE *out, struct ma_analysis *analysis, const struct ma
         result = write_stack(out, analysis, &told);
         break;
     }
+    case MLF_REC_SAVEPOINT:
+        fprintf(out, ",\"number\":%" PRIu64 ",\"asserted\":%s", brief->savepoint.number,
+                brief->savepoint.flags & MLF_SAVEPOINT_ASSERTED ? "true" : "false");
+        if (brief->savepoint.flags & MLF_SAVEPOINT_COUNTED)
+            fprintf(out, ",\"growth\":%" PRId64, brief->savepoint.growth);
+        write_string(out, "name", brief->savepoint.name);
+        write_string(out, "place", brief->savepoint.place);
+        break;
+    case MLF_REC_PRINT: write_string(out, "text", brief->print.text); break;
     default: write_counters(out, brief->counters.pairs); break;
     }
     fputs("}\n", out);

@@ -3,10 +3,11 @@
  * --dump=text: the log grammar of malloc-stat. Entries begin with '+', name,
  * size and address, then the frames of the stack, and end with '-'. Lines with
  * '#' say what that grammar has no words for: a "# PID" wherever the process of
- * the entries changes, "# MARK", "# BEGIN" and "# END" with the text of a mark, "# PAUSE" and "#
- * RESUME" with who asked. INIT has the two numbers of any entry: in malloc-stat what its own start
- * took, here none. A realloc that moves its block is two entries, realloc-free for the old and
- * realloc-realloc for the new.
+ * the entries changes, "# MARK", "# BEGIN", "# END", "# PRINT", "# SAVEPOINT" and
+ * "# ASSERT" with the text of a mark, of what was printed, or a savepoint's name,
+ * "# PAUSE" and "# RESUME" with who asked. INIT has the two numbers of any entry: in
+ * malloc-stat what its own start took, here none. A realloc that moves its block is two
+ * entries, realloc-free for the old and realloc-realloc for the new.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -131,43 +132,58 @@ static int write_event(const struct ma_dump *dump, const struct ma_merged *merge
     }
 }
 
-/* A mark, or a pause of the recording, at its place among the entries of its process: with a
- * filter of one that has an entry. */
-static int write_record(struct ma_dump *dump, const struct ma_merged *merged)
+/* The word for what a program said, or of a pause of the recording, and its text; NULL:
+ * it is something else. */
+static const char *word_of(const struct ma_record *record, struct ma_bytes *text)
 {
     static const char *const names[] = {
         [MLF_MARK_POINT] = "MARK",
         [MLF_MARK_BEGIN] = "BEGIN",
         [MLF_MARK_END] = "END",
     };
+    const struct ma_short_record *brief = &record->brief;
+    switch (record->tag) {
+    case MLF_REC_MARK:
+        *text = brief->mark.name;
+        return brief->mark.kind < sizeof names / sizeof *names && names[brief->mark.kind]
+                   ? names[brief->mark.kind]
+                   : "MARK";
+    case MLF_REC_PRINT: *text = brief->print.text; return "PRINT";
+    case MLF_REC_SAVEPOINT:
+        *text = brief->savepoint.name;
+        return brief->savepoint.flags & MLF_SAVEPOINT_ASSERTED ? "ASSERT" : "SAVEPOINT";
+    case MLF_REC_WINDOW: {
+        const char *by = ma_window_by_name(brief->window.by);
+        *text = (struct ma_bytes){(const unsigned char *)by, strlen(by)};
+        return brief->window.what == MLF_WINDOW_RESUME ? "RESUME" : "PAUSE";
+    }
+    default: return NULL;
+    }
+}
+
+/* What a program said, at its place among the entries of its process: with a filter of
+ * one that has an entry. */
+static int write_said(struct ma_dump *dump, const struct ma_merged *merged)
+{
+    struct ma_bytes text;
+    const char *word;
     const struct ma_analysis *analysis = dump->analysis;
     struct ma_record record;
     const char *problem;
     if (ma_record_decode(&record, merged->event->function, MLF_EVENTS, merged->event->record,
                          (size_t)merged->event->size, &problem) <= 0 ||
-        (record.tag != MLF_REC_MARK && record.tag != MLF_REC_WINDOW))
+        !(word = word_of(&record, &text)))
         return 0;
     if (analysis->filter &&
         (!header_written(dump, merged->process) ||
          !ma_filter_has(analysis->filter, merged->process,
                         ma_clock_ns(&analysis->trace, merged->process, merged->event->time))))
         return 0;
-    if (record.tag == MLF_REC_WINDOW) {
-        int result = enter(dump, merged->process);
-        if (result == 0)
-            header_line(dump->out,
-                        record.brief.window.what == MLF_WINDOW_RESUME ? "RESUME" : "PAUSE",
-                        ma_window_by_name(record.brief.window.by));
-        return result;
-    }
-    const uint64_t kind = record.brief.mark.kind;
-    char *name = strndup((const char *)record.brief.mark.name.data, record.brief.mark.name.size);
-    int result = name ? enter(dump, merged->process) : -ENOMEM;
+    char *copy = strndup((const char *)text.data, text.size);
+    int result = copy ? enter(dump, merged->process) : -ENOMEM;
     if (result == 0)
-        header_line(dump->out,
-                    kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "MARK",
-                    name);
-    free(name);
+        header_line(dump->out, word, copy);
+    free(copy);
     return result;
 }
 
@@ -209,8 +225,10 @@ static int event_text(struct ma_dump *dump, const struct ma_merged *merged)
         break;
     }
     case MA_EVENT_RECORD:
-        if (merged->event->function == MLF_REC_MARK || merged->event->function == MLF_REC_WINDOW)
-            result = write_record(dump, merged);
+        if (merged->event->function == MLF_REC_MARK || merged->event->function == MLF_REC_PRINT ||
+            merged->event->function == MLF_REC_SAVEPOINT ||
+            merged->event->function == MLF_REC_WINDOW)
+            result = write_said(dump, merged);
         break;
     default: break;
     }

@@ -32,6 +32,8 @@ static const unsigned char allowed_in[MLF_REC_LAST + 1] = {
     [MLF_REC_WINDOW] = IN_EVENTS,
     [MLF_REC_CHILD_END] = IN_DEFINITIONS | IN_EVENTS,
     [MLF_REC_STACK] = IN_EVENTS,
+    [MLF_REC_SAVEPOINT] = IN_EVENTS,
+    [MLF_REC_PRINT] = IN_EVENTS,
     [MLF_REC_LIMIT] = IN_DEFINITIONS,
 };
 
@@ -187,6 +189,14 @@ static void decode_brief(struct ma_short_record *brief, unsigned tag, struct ma_
         brief->bypass.path = read_string(cursor);
         brief->bypass.target = read_string(cursor);
         break;
+    case MLF_REC_SAVEPOINT:
+        brief->savepoint.number = ma_cursor_vu(cursor);
+        brief->savepoint.flags = ma_cursor_vu(cursor);
+        brief->savepoint.growth = mlf_unzigzag(ma_cursor_vu(cursor));
+        brief->savepoint.name = read_string(cursor);
+        brief->savepoint.place = read_string(cursor);
+        break;
+    case MLF_REC_PRINT: brief->print.text = read_string(cursor); break;
     default: /* SYNC: nothing but its time */ break;
     }
 }

@@ -90,6 +90,14 @@ struct ma_short_record {
             struct ma_bytes pairs;
         } counters; /* vu, vu to the end */
         struct {
+            uint64_t number, flags; /* MLF_SAVEPOINT_* */
+            int64_t growth;
+            struct ma_bytes name, place;
+        } savepoint;
+        struct {
+            struct ma_bytes text;
+        } print;
+        struct {
             uint64_t stream, kind, sequence, bytes, checksum;
             bool summed; /* there is a checksum */
         } filled;

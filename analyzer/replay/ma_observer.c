@@ -123,6 +123,14 @@ int ma_observers_told(const struct ma_observers *observers, const struct ma_seen
     return 0;
 }
 
+int ma_observers_savepoint(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_savepoint *savepoint)
+{
+    if (accept_moment(observers, seen, true))
+        TELL(observers, savepoint, seen, savepoint);
+    return 0;
+}
+
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay)
 {
     TELL(observers, finished, replay);

@@ -75,6 +75,14 @@ enum ma_process_change {
 struct ma_mark;
 struct ma_wrong_free; /* ma_wrong.h */
 
+/* A savepoint is set, or it is asserted that nothing has grown since. */
+struct ma_savepoint {
+    uint64_t number;
+    const char *name, *place;
+    int64_t growth; /* usable bytes, as the program counted them */
+    bool asserted, counted;
+};
+
 /* Callbacks that are NULL are not called. */
 struct ma_observer {
     void *context;
@@ -94,6 +102,8 @@ struct ma_observer {
                  size_t number);
     /* The stack of the free that was the latest call in seen->stream. Whatever the filter. */
     int (*told)(void *context, const struct ma_seen *seen, uint32_t stack);
+    int (*savepoint)(void *context, const struct ma_seen *seen,
+                     const struct ma_savepoint *savepoint);
     /* The end of the trace; when a trace is followed also each report on the way,
      * after which events go on. */
     int (*finished)(void *context, const struct ma_replay *replay);
@@ -140,6 +150,8 @@ int ma_observers_wrong(const struct ma_observers *observers, const struct ma_see
                        const struct ma_wrong_free *one, size_t number);
 int ma_observers_told(const struct ma_observers *observers, const struct ma_seen *seen,
                       uint32_t stack);
+int ma_observers_savepoint(const struct ma_observers *observers, const struct ma_seen *seen,
+                           const struct ma_savepoint *savepoint);
 int ma_observers_finished(const struct ma_observers *observers, const struct ma_replay *replay);
 
 #endif

@@ -43,9 +43,10 @@ struct ma_repair {
 
 struct ma_mark {
     const struct ma_process *process;
-    uint64_t ticks, kind;
+    uint64_t ticks, kind; /* enum mlf_mark, or MA_MARK_PRINT */
     const char *name;
 };
+#define MA_MARK_PRINT ((uint64_t)1 << 32) /* a line of text: a moment, and no border */
 
 /* A process that has left, and is to be retired if it does not come back. */
 struct ma_left {

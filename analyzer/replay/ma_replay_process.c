@@ -239,23 +239,50 @@ static int on_fork(struct ma_replay *replay, struct ma_account *account,
 }
 
 static int notify_mark(const struct ma_replay *replay, const struct ma_account *account,
-                       const struct ma_run *run, const struct ma_short_record *record)
+                       const struct ma_run *run, const struct ma_short_record *record,
+                       uint64_t kind, struct ma_bytes text)
 {
     if (!replay->observers.n)
         return 0;
-    char *name = strndup((const char *)record->mark.name.data, record->mark.name.size);
+    char *name = strndup((const char *)text.data, text.size);
     if (!name)
         return -ENOMEM;
     struct ma_mark mark = {
         .process = run->process,
         .ticks = record->time,
-        .kind = record->mark.kind,
+        .kind = kind,
         .name = name,
     };
     struct ma_seen seen;
     ma_replay_describe(replay, account, run, record->time, &seen);
     int result = ma_observers_marked(&replay->observers, &seen, &mark);
     free(name);
+    return result;
+}
+
+static int notify_savepoint(const struct ma_replay *replay, const struct ma_account *account,
+                            const struct ma_run *run, const struct ma_short_record *record)
+{
+    if (!replay->observers.n)
+        return 0;
+    const struct ma_bytes *name = &record->savepoint.name, *place = &record->savepoint.place;
+    char *texts[] = {strndup((const char *)name->data, name->size),
+                     strndup((const char *)place->data, place->size)};
+    const struct ma_savepoint savepoint = {
+        .number = record->savepoint.number,
+        .name = texts[0],
+        .place = texts[1],
+        .growth = record->savepoint.growth,
+        .asserted = record->savepoint.flags & MLF_SAVEPOINT_ASSERTED,
+        .counted = record->savepoint.flags & MLF_SAVEPOINT_COUNTED,
+    };
+    struct ma_seen seen;
+    ma_replay_describe(replay, account, run, record->time, &seen);
+    int result = texts[0] && texts[1]
+                     ? ma_observers_savepoint(&replay->observers, &seen, &savepoint)
+                     : -ENOMEM;
+    free(texts[0]);
+    free(texts[1]);
     return result;
 }
 
@@ -384,7 +411,11 @@ static int on_record(struct ma_replay *replay, struct ma_account *account, const
         note_memory(replay, account, brief);
         account->sampled_live = account->live_bytes;
         return 0;
-    case MLF_REC_MARK: return notify_mark(replay, account, run, brief);
+    case MLF_REC_MARK:
+        return notify_mark(replay, account, run, brief, brief->mark.kind, brief->mark.name);
+    case MLF_REC_PRINT:
+        return notify_mark(replay, account, run, brief, MA_MARK_PRINT, brief->print.text);
+    case MLF_REC_SAVEPOINT: return notify_savepoint(replay, account, run, brief);
     case MLF_REC_WINDOW: return ma_process_add_gap(process, brief);
     case MLF_REC_EXEC: return ma_trace_add_exec(replay->trace, process, brief);
     case MLF_REC_CHILD_END: return on_child_end(replay, process, brief);

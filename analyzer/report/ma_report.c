@@ -38,7 +38,9 @@ static bool is_wanted(const struct ma_request *request, size_t i)
 int ma_report_observe(struct ma_analysis *analysis, struct ma_error *error)
 {
     for (size_t i = 0; i < ma_report_count; i++) {
-        if (is_wanted(analysis->request, i) && ma_reports[i]->observe &&
+        const bool judged =
+            analysis->request->judges_growth && ma_reports[i] == &ma_report_savepoints;
+        if ((judged || is_wanted(analysis->request, i)) && ma_reports[i]->observe &&
             ma_reports[i]->observe(analysis) < 0)
             return ma_fail_memory(error);
     }

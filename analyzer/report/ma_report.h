@@ -51,6 +51,7 @@ struct ma_report {
     ROW(threads)                                                                                   \
     ROW(reallocs)                                                                                  \
     ROW(snapshots)                                                                                 \
+    ROW(savepoints)                                                                                \
     ROW(callers)                                                                                   \
     ROW(callees)                                                                                   \
     ROW(tree)                                                                                      \
@@ -131,6 +132,10 @@ int ma_report_add_filter(const struct ma_analysis *analysis, struct ma_model *mo
 /* The process whose private memory grew most without a call in the trace, by
  * enough to be worth a word (its `unseen`); NULL: none did. */
 const struct ma_account *ma_report_unseen(const struct ma_analysis *analysis);
+
+/* True if an assertion of the program was judged, and *bytes: by how much what it asserts
+ * about had grown, the worst of each place. */
+bool ma_report_growth(const struct ma_analysis *analysis, uint64_t *bytes);
 
 /* Add to the audit, and to its warnings, which programs were executed that are not in
  * the trace. Returns 0 or -ENOMEM. */

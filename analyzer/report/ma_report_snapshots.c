@@ -224,7 +224,7 @@ static int on_mark(void *context, const struct ma_seen *seen, const struct ma_ma
 {
     struct snapshots *snapshots = context;
     snapshots->ns = seen->ns > snapshots->ns ? seen->ns : snapshots->ns;
-    if (snapshots->kind != MARKS)
+    if (snapshots->kind != MARKS || mark->kind == MA_MARK_PRINT)
         return 0;
     if (snapshots->n == SNAPSHOTS) {
         snapshots->missed++;

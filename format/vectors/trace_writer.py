@@ -27,7 +27,7 @@ ALIGNED = ("memalign", "posix_memalign", "aligned_alloc")
 PROCESS, TEXT, MODULE, MODULE_END, STREAM_BEGIN, STREAM_END, CLOCK, PROCESS_END, LOSS, SYNC, \
     SAMPLING, STOP, TAKEN_OVER = range(1, 14)
 MEMORY, MARK, COUNTERS, FILLED, EXEC, BYPASS, WINDOW = 0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x28
-CHILD_END, STACK, LIMIT = 0x2b, 0x2c, 0x2d
+SAVEPOINT, PRINT, CHILD_END, STACK, LIMIT = 0x29, 0x2a, 0x2b, 0x2c, 0x2d
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -557,3 +557,14 @@ class Events(ChunkWriter):
         self.record(WINDOW, vu(time), vu(("pause", "resume").index(what) + 1),
                     vu(("start", "fork", "ctl", "api").index(by) + 1))
         self.line("window", time, what=what, by=by)
+
+    def savepoint(self, time: int, number: int, flags: int, growth: int, name: str,
+                  place: str = "") -> None:
+        self.record(SAVEPOINT, vu(time), vu(number), vu(flags), vz(growth), string(name.encode()),
+                    string(place.encode()))
+        self.line("savepoint", time, number=number, asserted=bool(flags & 1),
+                  growth=growth if flags & 2 else None, name=name, place=place)
+
+    def print(self, time: int, text: str) -> None:
+        self.record(PRINT, vu(time), string(text.encode()))
+        self.line("print", time, text=text)

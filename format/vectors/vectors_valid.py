@@ -624,6 +624,30 @@ def paused() -> Trace:
     return trace
 
 
+def said() -> Trace:
+    """Version 1.3: what a program says of itself: savepoints, of which one is asserted twice,
+    one by a program that does not count, and one that was never set; and lines of text."""
+    trace = Trace(minor=3)
+    process, definitions = program(trace)
+    node = definitions.node(1, 0x1234, parent=0)
+    definitions.write()
+    events = process.events(1, 4)
+    events.savepoint(4, 1, 0, 0, "whole")
+    events.print(5, "begin ☃ <&>\"'\n")
+    events.savepoint(6, 2, 0, 0, "part")
+    events.alloc(7, HEAP, 100, node)
+    events.savepoint(8, 2, 3, 104, "part", "main.c:17")
+    events.free(9, HEAP)
+    events.savepoint(10, 2, 3, -104, "part", "main.c:19")
+    events.savepoint(11, 1, 1, 0, "whole", "main.c:23")
+    events.savepoint(12, 99, 1 | 0x80, 0, "", "")
+    events.print(13, "")
+    events.print(14, "x" * 1000)
+    events.process_end(16, "exit", 1, 0)
+    events.write()
+    return trace
+
+
 def freed_by() -> Trace:
     """Version 1.3: stacks of frees, of one that matches nothing, of the abort after it, of
     something that is not known yet; and one beyond all ids."""
@@ -754,7 +778,7 @@ VALID: dict[str, Callable[[], Trace]] = {
     "pieces": pieces, "records": records, "sampled": sampled, "other-blocks": other_blocks,
     "later-minor": later_minor, "mapped": mapped, "filled": filled, "checked": checked, "executed": executed,
     "places": places, "bypassing": bypassing, "paused": paused, "limited": limited, "reaped": reaped,
-    "refused": refused, "taken-over": taken_over, "freed-by": freed_by,
+    "refused": refused, "taken-over": taken_over, "freed-by": freed_by, "said": said,
     "taken-over-pieces": lambda: takes_over(Trace(minor=3), Events.write),
     "large-units": large_units,
     "empty-stream": lambda: Trace(), "empty-mapped": lambda: Trace(MAPPED),

@@ -16,9 +16,9 @@ def run_api(tmp_path, case):
     assert plain.returncode == 0 and plain.stdout.startswith("version 0 traced 0\n"), plain
     rest = plain.stdout.split("\n", 1)[1]
     off = support.bash('LD_PRELOAD=$LIB "$@" 1022>&-', *argv)
-    assert off.visible == (0, "version 1 traced 0\n" + rest, "")
+    assert off.visible == (0, "version 2 traced 0\n" + rest, "")
     done = support.trace(argv, tmp_path / "t")
-    assert done.visible == (0, "version 1 traced 1\n" + rest, "")
+    assert done.visible == (0, "version 2 traced 1\n" + rest, "")
     return tmp_path / "t"
 
 

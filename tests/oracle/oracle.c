@@ -65,6 +65,8 @@ struct oracle_file {
     uint64_t peak_bytes, blocks_at_peak;        /* at the first moment of most bytes */
     uint64_t most_blocks;
     uint64_t foreign_frees; /* of blocks never seen allocated */
+    /* The same bytes as malloc_usable_size has them when the block begins. */
+    uint64_t usable_allocated, usable_freed, usable_peak;
     char executable[256];
 };
 
@@ -118,6 +120,7 @@ static int (*real_posix_memalign)(void **, size_t, size_t);
 static void *(*real_aligned_alloc)(size_t, size_t);
 static void *(*real_valloc)(size_t);
 static void *(*real_pvalloc)(size_t);
+static size_t (*real_usable)(void *);
 
 static _Alignas(16) char arena[16384];
 static size_t arena_used;
@@ -154,6 +157,7 @@ static void resolve(void)
         {"aligned_alloc", &real_aligned_alloc},
         {"valloc", &real_valloc},
         {"pvalloc", &real_pvalloc},
+        {"malloc_usable_size", &real_usable},
     };
     resolving = true;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -169,7 +173,7 @@ static void resolve(void)
 
 struct live {
     uintptr_t address; /* 0: free slot */
-    uint64_t size;
+    uint64_t size, usable;
     uint32_t generation;
 };
 
@@ -188,14 +192,14 @@ static void die(const char *why)
     _exit(99);
 }
 
-static void table_insert(uintptr_t address, uint64_t size, uint32_t born)
+static void table_insert(uintptr_t address, uint64_t size, uint64_t usable, uint32_t born)
 {
     size_t i = slot_of(address);
     while (table[i].address && table[i].address != address)
         i = (i + 1) & (table_size - 1);
     if (table[i].address == address)
         die("an address was handed out twice");
-    table[i] = (struct live){address, size, born};
+    table[i] = (struct live){address, size, usable, born};
     table_used++;
 }
 
@@ -211,7 +215,7 @@ static void table_grow(void)
     table_used = 0;
     for (size_t i = 0; i < old_size; i++)
         if (old[i].address)
-            table_insert(old[i].address, old[i].size, old[i].generation);
+            table_insert(old[i].address, old[i].size, old[i].usable, old[i].generation);
     if (old)
         munmap(old, old_size * sizeof *old);
 }
@@ -250,6 +254,7 @@ static bool block_ends(void *p)
     }
     counts->frees++;
     counts->freed_bytes += gone.size;
+    counts->usable_freed += gone.usable;
     counts->live_blocks--;
     counts->live_bytes -= gone.size;
     if (gone.generation != generation) {
@@ -263,9 +268,13 @@ static void block_begins(void *p, size_t size)
 {
     if (table_used * 2 >= table_size)
         table_grow();
-    table_insert((uintptr_t)p, size, generation);
+    size_t usable = real_usable(p);
+    table_insert((uintptr_t)p, size, usable, generation);
     counts->allocations++;
     counts->allocated_bytes += size;
+    counts->usable_allocated += usable;
+    if (counts->usable_allocated - counts->usable_freed > counts->usable_peak)
+        counts->usable_peak = counts->usable_allocated - counts->usable_freed;
     counts->live_blocks++;
     counts->live_bytes += size;
     if (counts->live_bytes > counts->peak_bytes) {
@@ -450,6 +459,13 @@ EXPORT void *reallocarray(void *old, size_t count, size_t size)
     }
     leave(&saved);
     return p;
+}
+
+/* So that whoever calls through us need not guess. */
+EXPORT size_t malloc_usable_size(void *p)
+{
+    begin();
+    return in_arena(p) ? (size_t)(arena + sizeof arena - (char *)p) : real_usable(p);
 }
 
 static void release(enum function fn, void *p)
