@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import support
-from foreign import QEMU, SYSROOT, each
+from foreign import PORTS, QEMU, SYSROOT, each
 from support import ROOT, functions, run
 
 KEEP_CALLS = "-O1 -g -fno-builtin -fno-inline -fno-optimize-sibling-calls"
@@ -39,6 +39,17 @@ def sysroot_with(tmp_path, *programs):
         at.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(program, at)
     return root
+
+
+@pytest.mark.xdist_group("port-i386")
+def test_what_cannot_run_here_is_built_all_the_same(tmp_path):
+    """GIVEN a kernel without 32-bit programs, THEN the library for them compiles and links."""
+    port = PORTS["i386"]
+    why = port.missing(tmp_path)
+    if why is None or "does not run here" not in why:
+        pytest.skip(why or "it runs here, and other tests build it")
+    port.make()
+    assert port.library.exists()
 
 
 @each("aarch64", "i386", "musl")
