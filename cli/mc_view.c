@@ -328,6 +328,14 @@ static void tell_verdict(const struct mc_view *view, const char *report)
         fprintf(stderr, "mlog: %s\n", text);
     if (mc_json_string(mc_json_find(verdict, "fix_first"), text, sizeof text))
         fprintf(stderr, "mlog: fix first: %s\n", text);
+    const char *wrong = mc_json_find(report, "wrong_frees");
+    const uint64_t frees = mc_json_number(mc_json_find(wrong, "frees"));
+    if (frees)
+        fprintf(stderr,
+                "mlog: %" PRIu64 " %s of what was no live block%s: --wrong-frees tells more\n",
+                frees, frees == 1 ? "free" : "frees",
+                mc_json_find(wrong, "doubt") && *mc_json_find(wrong, "doubt") == '"' ? ", perhaps"
+                                                                                     : "");
     const uint64_t leaked = mc_json_number(mc_json_find(sum, "leaked_bytes"));
     if (leaked) {
         human(leaked, bytes, sizeof bytes);

@@ -124,7 +124,7 @@ static void add_killed(struct ma_model *model, struct ma_value *brief,
     const struct ma_value *killed = ma_model_find(verdict, "killed_for_memory");
     char buffer[512];
     const char *sentence = killed && killed->type == MA_OBJECT ? text_of(killed, "sentence") : NULL;
-    ma_model_text(model, brief, "killed", "",
+    ma_model_text(model, brief, "killed", sentence ? "" : NULL,
                   sentence ? cut(sentence, SENTENCE_ROOM, buffer, sizeof buffer) : NULL);
 }
 

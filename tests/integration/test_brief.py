@@ -54,6 +54,7 @@ def test_it_says_what_the_reports_say(traces, name, options):
 def test_the_text_has_rows_for_stacks_not_functions(traces):
     """GIVEN leaks of several lines of one function, THEN each is a row with its line."""
     lines = brief(traces / "leaks").stdout.splitlines()
+    assert lines[1].startswith("  The run lasted")
     at = lines.index("Leaks")
     rows = [line.split() for line in lines[at + 2:lines.index("", at)]]
     assert len(rows) >= 3 and all(row[-2] == "worker" for row in rows[:3]), lines

@@ -522,3 +522,14 @@ def test_what_each_shell_makes_of_the_descriptor(here, shell, opens):
     env = support.clean_environment(LD_PRELOAD=support.LIBRARY)
     run([shell, "-c", f"{PROGRAMS / 'churn'} 10 1022>t"], env=env)
     assert (here / "t").read_bytes().startswith(b"\x89mlog") == opens
+
+
+def test_a_wrong_free_is_told(here):
+    """GIVEN a program that frees a block twice, and is aborted for it
+    THEN signal and wrong free are told beside the verdict."""
+    support.compiled(here, "twice", "#include <stdlib.h>\nint main(void)\n{\n"
+                     "    char *p = malloc(123 * 8);\n    free(p);\n    free(p);\n}\n",
+                     "-g", "-fno-builtin", "-w")
+    done = mlog("run", here / "twice")
+    assert "was killed by SIGABRT" in done.stderr, done
+    assert "mlog: 1 free of what was no live block: --wrong-frees tells more" in done.stderr
