@@ -116,8 +116,8 @@ static bool prepare(void)
     return true;
 }
 
-/* Under start_lock. */
-static bool start(bool paused)
+/* Under start_lock. Late: paused at first, as blocks from before are not in the trace. */
+static bool start(bool late)
 {
     bool ready = prepare();
     if (ready) {
@@ -130,7 +130,7 @@ static bool start(bool paused)
         lt_syscall3(SYS_madvise, &lt_page_memory, sizeof lt_page_memory, MADV_WIPEONFORK);
         fill_page();
         lt_control_open();
-        lt_control_begin_state(paused);
+        lt_control_begin_state(late || lt_config.start_paused);
     }
     lt_process.started = true;
     __atomic_store_n(&lt_page.active, ready ? LT_ACTIVE : LT_OFF, __ATOMIC_RELEASE);
@@ -151,7 +151,7 @@ static void start_image(void)
     if (lt_allocator_probing() || !lt_lock_take(&start_lock))
         return; /* a trial, or an allocation inside the start itself */
     if (!lt_process.started)
-        start(lt_config.start_paused);
+        start(false);
     lt_lock_release(&start_lock);
 }
 

@@ -57,6 +57,15 @@ def wait(driver, script, seconds=20):
         lambda one: one.execute_script("return " + script))
 
 
+def go(driver, state):
+    """Name a state in the page's address, and wait until the page shows it."""
+    driver.set_script_timeout(20)
+    driver.execute_async_script(
+        "const done = arguments[1]; window.addEventListener('hashchange', () => "
+        "requestAnimationFrame(() => requestAnimationFrame(() => done())), {once: true});"
+        "location.hash = arguments[0]", state)
+
+
 def open_page(driver, path, fragment=""):
     driver.get("about:blank")
     driver.get(pathlib.Path(path).resolve().as_uri() + fragment)

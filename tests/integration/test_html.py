@@ -280,8 +280,7 @@ def test_names_that_attack_are_shown_as_text(driver, attacked):
     browser.open_page(driver, attacked, "#all=1&s=0")
     seen = driver.execute_script("return document.body.innerText")
     for state in ("by=name", "by=thread", "by=module", "v=flame&m=allocated"):
-        driver.execute_script("location.hash = arguments[0]", state)
-        browser.wait(driver, f"location.hash === '#{state}'")
+        browser.go(driver, state)
         seen += driver.execute_script("return document.body.innerText")
     assert "</script><script>pwned=1//" in seen and "\\u202e<b" in seen
     assert "\u202e" not in seen

@@ -198,7 +198,8 @@ import os, resource, signal
 print([fd for fd in range(200) if os.path.exists(f"/proc/self/fd/{fd}")])
 print(resource.getrlimit(resource.RLIMIT_NOFILE))
 sets = [l.split() for l in open("/proc/self/status") if l.startswith(("SigBlk", "SigIgn", "SigCgt"))]
-print([(name, int(mask, 16) & ~(1 << signal.SIGBUS - 1)) for name, mask in sets])    # the library's
+own = 1 << signal.SIGBUS - 1 | 1 << signal.SIGABRT - 1      # the library's
+print([(name, int(mask, 16) & ~own) for name, mask in sets])
 print(os.getpgid(0) == os.getpgid(os.getppid()) or os.getppid())
 """
     for setup in ("", "trap '' CHLD HUP; ", "ulimit -Sn 256; ", "exec 0<&-; ",
