@@ -250,8 +250,8 @@ def memory(path, options):
 
 
 @pytest.mark.xdist_group("folding")
-@pytest.mark.parametrize("options", [[], ["--follow"], ["--export=pprof=/dev/null"],
-                                     ["--flamegraph=peak"]], ids=str)
+@pytest.mark.parametrize("options", [[], ["--follow"], ["--export=pprof=/dev/null"]],
+                         ids=str)
 def test_memory_does_not_grow_with_processes_that_are_over(alike, options):
     few, many = memory(alike[500], options), memory(alike[1500], options)
     mapped = alike[1500].stat().st_size if "--follow" in options else 0

@@ -30,6 +30,7 @@ os.execv("%s", ["threads", "2", "500"])
 COMMANDS = {"threads": [PROGRAMS / "threads", 4, 1500], "tree": [support.PYTHON, "-c", PYTHON]}
 
 
+EVERY, MANY = 2, 100                    # of so many pieces and more every so many-th is dropped
 COMPARED = 9                            # every so many-th piece also with the reference decoder
 
 
@@ -61,6 +62,8 @@ def test_no_piece_is_dropped_in_silence(original, tmp_path):
     assert whole_audit["complete"], whole_audit
     told = 0
     for i, chunk in enumerate(original.chunks):
+        if i % EVERY and len(original.chunks) > MANY:
+            continue
         lacking = data[:chunk.offset] + data[chunk.end:]
         status, audit, got = read(tmp_path / "t", lacking)
         if i % COMPARED == 0:
@@ -69,7 +72,7 @@ def test_no_piece_is_dropped_in_silence(original, tmp_path):
             assert got == figures and status == 0, chunk
         else:
             told += 1
-    assert told >= len(original.chunks) // 3
+    assert told >= len(original.chunks) // (3 if len(original.chunks) <= MANY else 3 * EVERY)
 
 
 def test_no_end_is_cut_off_in_silence(original, tmp_path):
@@ -91,7 +94,7 @@ def test_a_piece_that_comes_again_costs_no_other(original, tmp_path):
     number is as it was, and the audit counts what came twice."""
     data = original.data
     _, _, figures = read(tmp_path / "t", data)
-    for chunk in original.chunks:
+    for chunk in original.chunks[::EVERY if len(original.chunks) > MANY else 1]:
         _, audit, got = read(tmp_path / "t", data + data[chunk.offset:chunk.end])
         assert got == figures, chunk
         assert audit["skipped_bytes"] == chunk.end - chunk.offset and not audit["complete"]

@@ -83,7 +83,8 @@ def test_every_call_refused(tmp_path, untraced, sink):
             jobs.append((n, n, error, call))
             if n <= 3 or n % 4 == 0 or EVERY:
                 jobs.append((n, 1 << 30, error, call))
-            n += 1 if n < (8 if sink in ("file", "pipe") else 4) or EVERY else 1 + n // 3
+            dense, wider = (8, 3) if sink in ("file", "pipe") else (4, 2)
+            n += 1 if n < dense or EVERY else 1 + n // wider
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for job, (done, _) in zip(jobs, pool.map(lambda job: run(tmp_path, sink, *job), jobs)):
             check(done, untraced, job)

@@ -173,7 +173,8 @@ def without_names(wanted):
 @pytest.mark.parametrize("name", NAMES)
 def test_reports(traces, name):
     path = traces / name
-    for title, wanted, right in cases(path):
+    # Every other filter on each: half of the traces have the one half, half the other.
+    for title, wanted, right in cases(path)[NAMES.index(name) % 2::2]:
         seen = report(path, "--summary", "--leaks", "--peak", "--allocations", "--timeline",
                       "--per-process", "--temporary=2", "--churn", "--sizes", "--lifetimes",
                       "--threads", "--reallocs", "--snapshots=churn:4M", "--tree",
