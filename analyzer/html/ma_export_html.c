@@ -75,9 +75,11 @@ static int write_html(struct ma_analysis *analysis, void *state, FILE *out)
     (void)state;
     struct ma_spans *spans = ma_analysis_observer_data(analysis, &key);
     struct ma_html_bytes packed = {0};
-    ma_spans_sort_cells(spans->cells, spans->n_cells);
     char *sentence = ma_html_sentence(analysis);
-    int result = sentence ? pack(analysis, spans, &packed) : -ENOMEM;
+    int result = sentence ? ma_spans_settle(spans, &analysis->trace) : -ENOMEM;
+    ma_spans_sort_cells(spans->cells, spans->n_cells);
+    if (result == 0)
+        result = pack(analysis, spans, &packed);
     if (result == 0) {
         fwrite(ma_html_head, 1, sizeof ma_html_head, out);
         write_escaped(sentence, out);

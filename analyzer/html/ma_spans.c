@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ma_gaps.h"
 #include "ma_replay.h"
+#include "ma_unsure.h"
 
 #define MOST_CELLS ((size_t)4 << 20)
 #define MOST_ROWS ((size_t)1 << 20)
@@ -222,27 +224,73 @@ static bool take_block(struct ma_spans *spans, struct ma_span_process *process,
     return found && ma_heap_take(&process->heap, block->address, own);
 }
 
+/* Count the end of a block in a slot. Slots are of the level. */
+static int end_block(struct ma_spans *spans, const struct ma_block *own, uint64_t time,
+                     bool temporary)
+{
+    unsigned slot;
+    if ((spans->n_cells >= spans->most_cells && make_room(spans) < 0) ||
+        slot_of(spans, time, &slot) < 0)
+        return -ENOMEM;
+    const unsigned born = (unsigned)(own->time >> spans->level);
+    struct ma_span_cell *cell = cell_at(spans, own->site, born, slot > born ? slot : born, false);
+    if (!cell)
+        return -ENOMEM;
+    cell->blocks++;
+    cell->bytes += own->size;
+    cell->temporary += temporary;
+    return 0;
+}
+
 static int on_freed(void *context, const struct ma_seen *seen, const struct ma_seen_block *block)
 {
     struct ma_spans *spans = context;
     struct ma_span_process *process = process_of(spans, seen);
     struct ma_block own;
-    unsigned slot;
     if (!process)
         return -ENOMEM;
     if (block->site == MA_NONE || !process->begun || !take_block(spans, process, block, &own))
         return 0;
-    if ((spans->n_cells >= spans->most_cells && make_room(spans) < 0) ||
-        slot_of(spans, seen->ns / MA_SPANS_FIRST_WIDTH, &slot) < 0)
-        return -ENOMEM;
-    const unsigned born = (unsigned)(own.time >> spans->level);
-    struct ma_span_cell *cell = cell_at(spans, own.site, born, slot > born ? slot : born, false);
-    if (!cell)
-        return -ENOMEM;
-    cell->blocks++;
-    cell->bytes += block->size;
-    cell->temporary += block->temporary;
+    return end_block(spans, &own, seen->ns / MA_SPANS_FIRST_WIDTH, block->temporary);
+}
+
+/* The first pause of a process in the life of a block that began before the last one. */
+static const struct ma_gap *pause_of(const struct ma_process *process, const struct ma_block *block)
+{
+    for (size_t i = 0; i < process->n_gaps; i++)
+        if (process->gaps[i].from >= block->time)
+            return &process->gaps[i];
+    return process->n_gaps ? &process->gaps[process->n_gaps - 1] : NULL;
+}
+
+static int settle_process(struct ma_spans *spans, const struct ma_trace *trace,
+                          const struct ma_heap *heap)
+{
+    const size_t places = ma_heap_places(heap);
+    for (size_t i = 0; i < places; i++) {
+        struct ma_block own, block;
+        if (!ma_heap_at(heap, i, &own))
+            continue;
+        const struct ma_account *account = spans->rows[own.site].account;
+        const struct ma_process *process = account->process;
+        if (!ma_heap_find(&account->heap, own.address, &block) || !ma_unsure_is(process, &block))
+            continue;
+        const struct ma_gap *pause = pause_of(process, &block);
+        if (pause &&
+            end_block(spans, &own, ma_gap_ns(trace, process, pause).from / MA_SPANS_FIRST_WIDTH,
+                      false) < 0)
+            return -ENOMEM;
+    }
     return 0;
+}
+
+int ma_spans_settle(struct ma_spans *spans, const struct ma_trace *trace)
+{
+    int result = 0;
+    for (size_t i = 0; i < spans->n_processes && result == 0; i++)
+        if (spans->processes[i].begun && ma_gaps_count(trace))
+            result = settle_process(spans, trace, &spans->processes[i].heap);
+    return result;
 }
 
 static int on_marked(void *context, const struct ma_seen *seen, const struct ma_mark *mark)

@@ -70,6 +70,12 @@ struct ma_spans {
 struct ma_spans *ma_spans_new(void);
 void ma_spans_free(struct ma_spans *spans); /* NULL is allowed */
 
+/* When no event follows: blocks whose end a pause of the recording may have hidden
+ * (ma_unsure.h) count as ended where the first pause of their life began, so that no
+ * window behind it calls them live or leaked. Returns 0 or -ENOMEM. */
+struct ma_trace;
+int ma_spans_settle(struct ma_spans *spans, const struct ma_trace *trace);
+
 /* The width of a slot in ns. */
 static inline uint64_t ma_spans_width(const struct ma_spans *spans)
 {

@@ -318,6 +318,11 @@ function tellAudit() {
   if (meta.marks_left) {
     cut.push(`${counted(meta.marks_left, 'later mark')} are left out.`);
   }
+  if (audit?.pauses?.unsure_blocks) {
+    cut.push(`${counted(audit.pauses.unsure_blocks, 'block')} from before a pause, ` +
+      `${humanBytes(audit.pauses.unsure_bytes)}: not known whether freed. From the pause on ` +
+      'they count as gone here, and as leaked nowhere.');
+  }
   cut.push(`Numbers hold to the byte where slots begin and end: each is ` +
     `${humanTime(app.model.width)}, of ${app.model.slots}.`);
   list.append(...cut.map(text => make('li', {text})));

@@ -217,6 +217,19 @@ class Timeline {
   notes(lines, base) {
     const group = draw('g', {class: 'notes'});
     const right = CHART.left + this.inner.width;
+    for (const pause of this.model.meta.words.report.audit?.pauses?.list || []) {
+      const from = Math.max(CHART.left, this.x(pause.from_ns));
+      const to = Math.min(right, this.x(pause.to_ns));
+      if (to > CHART.left && from < right) {
+        group.append(draw('rect', {class: 'pause', x: from, y: CHART.top,
+          width: Math.max(1, to - from), height: base - CHART.top}, draw('title', {
+          text: 'Recording was paused: what happened here is not known'})));
+      }
+      if (to - from > 60) {
+        group.append(draw('text', {class: 'mark-name', x: from + 4, y: base - 6,
+          text: 'paused'}));
+      }
+    }
     let latest = -100;
     for (const mark of this.model.meta.marks) {
       const x = this.x(mark.ns);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "ma_gaps.h"
 #include "ma_report.h"
 #include "ma_tally.h"
 #include "ma_text.h"
@@ -26,6 +27,12 @@ static const char *const titles[BINS] = {
     "below 1 us",   "1 – 10 us", "10 – 100 us", "100 us – 1 ms",  "1 – 10 ms",   "10 – 100 ms",
     "100 ms – 1 s", "1 – 10 s",  "10 – 100 s",  "100 s and more", "never freed",
 };
+
+/* What lived through a pause of the recording may have been freed in it. */
+static const char *title_of(const struct ma_analysis *analysis, unsigned bin)
+{
+    return bin == NEVER && ma_gaps_count(&analysis->trace) ? "no end seen" : titles[bin];
+}
 
 static unsigned bin_of(uint64_t ns)
 {
@@ -97,7 +104,8 @@ static void sum_up(const uint64_t *values, uint64_t *blocks, uint64_t *bytes)
     }
 }
 
-static void add_histogram(struct ma_model *model, struct ma_value *object, const uint64_t *values)
+static void add_histogram(const struct ma_analysis *analysis, struct ma_model *model,
+                          struct ma_value *object, const uint64_t *values)
 {
     uint64_t blocks, bytes;
     sum_up(values, &blocks, &bytes);
@@ -114,7 +122,7 @@ static void add_histogram(struct ma_model *model, struct ma_value *object, const
             ma_model_null(model, row, "to_ns");
         else
             ma_model_number(model, row, "to_ns", NULL, MA_NANOSECONDS, limit);
-        ma_model_text(model, row, "title", "lifetime", titles[i]);
+        ma_model_text(model, row, "title", "lifetime", title_of(analysis, i));
         ma_model_number(model, row, "blocks", "blocks", MA_COUNT, values[i]);
         ma_model_real(model, row, "share", "", MA_PERCENT, share);
         ma_model_number(model, row, "bytes", "bytes", MA_BYTES, values[BINS + i]);
@@ -136,7 +144,8 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
                         values[LIFE_NS] / values[FREES]);
     else
         ma_model_null(model, entry, "mean_ns");
-    ma_model_number(model, entry, "never_freed", "never freed", MA_PLAIN, values[NEVER]);
+    ma_model_number(model, entry, "never_freed", title_of(analysis, NEVER), MA_PLAIN,
+                    values[NEVER]);
     int result = ma_report_label(analysis, model, entry, row->stack);
     ma_model_stack(model, entry, "stack", row->stack);
     struct ma_value *list = ma_model_array(model, entry, "histogram", NULL, MA_TABLE);
@@ -147,7 +156,7 @@ static int add_entry(struct ma_analysis *analysis, struct ma_model *model, struc
             continue;
         struct ma_value *one = ma_model_object(model, spans, NULL, NULL, MA_FIELDS);
         double share = 100.0 * (double)values[i] / (double)blocks;
-        ma_model_text(model, one, NULL, "    lifetime", titles[i]);
+        ma_model_text(model, one, NULL, "    lifetime", title_of(analysis, i));
         ma_model_number(model, one, NULL, "blocks", MA_COUNT, values[i]);
         ma_model_real(model, one, NULL, "", MA_PERCENT, share);
         ma_model_real(model, one, NULL, "", MA_BAR, share);
@@ -180,7 +189,7 @@ static int build_lifetimes(struct ma_analysis *analysis, struct ma_model *model)
         ma_model_note(model, object, "Blocks that were freed lived %s on average.",
                       ma_human_time(mean, rows.total[LIFE_NS] / rows.total[FREES]));
     if (rows.n)
-        add_histogram(model, object, rows.total);
+        add_histogram(analysis, model, object, rows.total);
     else
         ma_model_array(model, object, "histogram", NULL, MA_TABLE);
     struct ma_value *array = ma_model_array(model, object, "stacks", "", MA_ENTRIES);

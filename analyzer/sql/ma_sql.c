@@ -16,6 +16,7 @@
 
 #include "ma_clock.h"
 #include "ma_dump.h"
+#include "ma_gaps.h"
 #include "ma_report.h"
 #include "ma_sql_impl.h"
 #include "ma_sql_schema.h"
@@ -337,6 +338,12 @@ static void store_audit(struct ma_sql *sql)
         {"skipped_bytes", true, audit->skipped_bytes, NULL},
         {"truncated_at", audit->truncated_at != UINT64_MAX, audit->truncated_at, NULL},
         {"sampling_interval", audit->sampling_interval, audit->sampling_interval, NULL},
+        {"pauses", true, ma_gaps_count(&analysis->trace), NULL},
+        {"paused_ns", true, ma_gaps_ns(&analysis->trace), NULL},
+        {"unseen_frees", true, audit->unseen_frees, NULL},
+        {"unseen_ends", true, audit->unseen_ends, NULL},
+        {"unsure_blocks", true, analysis->unsure.blocks, NULL},
+        {"unsure_bytes", true, analysis->unsure.bytes, NULL},
         {"stopped", reason, reason, reason ? ma_loss_name(reason) : NULL},
         {"input_problem", false, 0, or_null(audit->input_problem)},
         {"damage", damaged, 1, damaged ? damage : NULL},

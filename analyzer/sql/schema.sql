@@ -193,7 +193,8 @@ CREATE TABLE blocks(
     size       INTEGER NOT NULL,
     usable     INTEGER NOT NULL,
     born       INTEGER NOT NULL,
-    died       INTEGER,                      -- NULL: never
+    died       INTEGER,                      -- NULL: no end was seen; of blocks from
+                                             -- before a pause see unsure_blocks in audit
     end_thread INTEGER REFERENCES threads,   -- that freed it
     end_call   INTEGER REFERENCES calls,     -- NULL of a dead block: its end was not seen
     temporary  INTEGER NOT NULL,             -- 1: freed before the thread allocated again

@@ -383,3 +383,39 @@ def test_a_page_of_nothing_says_so(driver, tmp_path):
     assert "Nothing was recorded" in text and "complete" not in text.split("Nothing was rec")[0]
     assert driver.execute_script("return document.getElementById('audit').open")
     assert not complaints(driver)
+
+
+@pytest.fixture(scope="module")
+def paused(tmp_path_factory):
+    """The trace of a program that pauses its recording, and its page."""
+    folder = tmp_path_factory.mktemp("paused")
+    done = support.trace([support.PROGRAMS / "paused", "windows"], folder / "t.mlog")
+    assert done.returncode == 0, done
+    analyze(folder / "t.mlog", "--html", folder / "t.html")
+    return folder / "t.mlog", folder / "t.html"
+
+
+def test_what_a_pause_may_have_hidden_is_no_leak(paused):
+    """
+    GIVEN blocks from before a pause of the recording, of which no end was seen
+    THEN the page calls them neither leaked nor live at the end, as the reports do
+    """
+    trace, path = paused
+    assert support.summary(trace)["unsure_blocks"] > 0
+    page = page_data.Page(path)
+    said, found = told(trace, page, 0, page.slots), page.window(0, page.slots)
+    for measure in ("leaked", "live", "allocated", "temporary"):
+        size, blocks = found[measure]
+        assert page.by_key(size) == said[measure][0], measure
+        assert page.by_key(blocks) == said[measure][1], measure
+
+
+def test_a_pause_is_shown(driver, paused):
+    """THEN the chart has its window, and the audit the blocks that it hides."""
+    browser.open_page(driver, paused[1])
+    assert driver.execute_script("return document.querySelectorAll('.chart rect.pause').length") == 1
+    unsure = support.summary(paused[0])["unsure_blocks"]
+    assert f"{unsure} block" in driver.execute_script(
+        "return [...document.querySelectorAll('#audit-lines li')].map(one => one.textContent)"
+        ".find(text => text.includes('from before a pause') && text.includes('gone here'))")
+    assert not complaints(driver)

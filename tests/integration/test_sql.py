@@ -545,3 +545,17 @@ def test_documented_questions(tmp_path):
     for question, answer in asked:
         got = mlog_sql(tmp_path / "heap.db", question).stdout
         assert shape(got) == shape(re.sub("^    ", "", answer, flags=re.M)), (question, got)
+
+
+def test_pauses_are_told(tmp_path):
+    """GIVEN a trace with a pause, THEN the audit's rows say what the report's audit says."""
+    assert support.trace([support.PROGRAMS / "paused", "windows"], tmp_path / "t").returncode == 0
+    db = database(tmp_path / "t", tmp_path / "heap.db")
+    told = {row["name"]: row["value"] for row in rows(db, "SELECT name, value FROM audit")}
+    audit = support.report(tmp_path / "t")["audit"]
+    assert told["pauses"] == audit["pauses"]["count"] == 1
+    assert told["paused_ns"] == audit["pauses"]["ns"]
+    for name in ("unsure_bytes", "unsure_blocks"):
+        assert told[name] == audit["pauses"][name] > 0
+    assert [told[name] for name in ("unseen_frees", "unseen_ends")] == \
+        [audit[name] for name in ("unseen_frees", "unseen_ends")]
