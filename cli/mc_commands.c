@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,12 +20,16 @@
 
 #define LIBRARY "libmlog.so"
 
-/* The folder of the running command; "" if the kernel does not tell. */
+/* The folder of the running command, where /proc is missing by the name that it was
+ * executed by; "" if the kernel does not tell. */
 static const char *own_folder(void)
 {
     static char folder[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
     folder[n > 0 ? n : 0] = 0;
+    const char *name = n > 0 ? NULL : (const char *)getauxval(AT_EXECFN);
+    if (name && !realpath(name, folder))
+        folder[0] = 0;
     char *slash = strrchr(folder, '/');
     if (slash)
         *slash = 0;

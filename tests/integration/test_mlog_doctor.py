@@ -231,3 +231,50 @@ def test_hostile_files(here):
         (here / "mutant").chmod(0o755)
         done = run([MLOG, "doctor", "./mutant"])
         assert done.returncode in (0, 1) and done.stderr == "", (i, done)
+
+
+BEHIND_A_FILTER = """
+import ctypes, struct, time
+libc = ctypes.CDLL(None)
+allow = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))
+class Program(ctypes.Structure):
+    _fields_ = [("n", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+program = Program(1, ctypes.cast(allow, ctypes.c_void_p).value)
+libc.prctl(38, 1, 0, 0, 0)
+print(libc.prctl(22, 2, ctypes.byref(program), 0, 0), flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_process_behind_a_filter():
+    """GIVEN a process with a filter of system calls, and one without; THEN that is told."""
+    boxed = subprocess.Popen([PYTHON, "-c", BEHIND_A_FILTER], stdout=subprocess.PIPE, text=True)
+    plain = subprocess.Popen(["sleep", "100"])
+    try:
+        if boxed.stdout.readline() != "0\n":
+            pytest.skip("the kernel sets no filter here")
+        (line,) = [line for line in findings(doctor(boxed.pid, status=1), "warn") if "seccomp" in line]
+        assert "it runs behind a seccomp filter" in line
+        if "\nSeccomp:\t0" in open("/proc/self/status").read():
+            assert "no seccomp filter" in doctor(plain.pid, status=1)
+    finally:
+        for process in (boxed, plain):
+            process.kill()
+            process.wait()
+
+
+def test_without_proc(here):
+    """
+    GIVEN a place without /proc, as a container may be
+    THEN doctor says what that means; and the command finds its parts all the same
+    """
+    inside = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if run([*inside, "true"]).returncode != 0:
+        pytest.skip("no mount namespace can be made here")
+    done = run([*inside, MLOG, "doctor", "ls"], cwd=here)
+    assert done.returncode == 1
+    assert any("/proc is not mounted" in line for line in findings(done.stdout, "FAIL")), done
+    assert f"the library is {support.LIBRARY}" in done.stdout and "the analyser is" in done.stdout
+    done = run([*inside, MLOG, "run", "-o", here / "t", "echo", "traced"], cwd=here)
+    assert done.returncode == 0 and done.stdout == "traced\n", done
+    assert support.summary(here / "t")["allocations"] > 0
