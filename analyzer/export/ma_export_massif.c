@@ -14,6 +14,7 @@
 
 #include "ma_export.h"
 #include "ma_export_strings.h"
+#include "ma_gaps.h"
 
 enum { SNAPSHOTS = 100, DETAILED = 10, DEPTH = 200, THRESHOLD = 1000 /* a 1,000th is told */ };
 
@@ -277,7 +278,9 @@ static int write_massif(struct ma_analysis *analysis, void *state, FILE *out)
     char *command = ma_export_command(analysis);
     if (!command)
         return -ENOMEM;
-    fputs("desc: --time-unit=ms\ncmd: ", out);
+    char paused[MA_GAPS_WORDS];
+    fprintf(out, "desc: --time-unit=ms%s%s\ncmd: ", ma_gaps_count(&analysis->trace) ? "; " : "",
+            ma_gaps_words(&analysis->trace, paused));
     write_frame(out, command);
     fputs("\ntime_unit: ms\n", out);
     free(command);

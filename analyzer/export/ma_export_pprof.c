@@ -22,6 +22,7 @@
 
 #include "ma_export.h"
 #include "ma_export_strings.h"
+#include "ma_gaps.h"
 #include "mlog_version.h"
 #include "profile.pb-c.h"
 
@@ -325,9 +326,11 @@ static void emit_head(struct writer *writer)
     piece.period_type = &period;
     piece.period = trace->audit.sampling_interval ? clamp(trace->audit.sampling_interval) : 1;
     piece.default_sample_type = string_index(writer, "inuse_space");
+    char paused[MA_GAPS_WORDS];
     int64_t comments[] = {string_index(writer, "mlog-analyze " MLOG_VERSION),
-                          string_index(writer, command ? command : "")};
-    piece.n_comment = 2;
+                          string_index(writer, command ? command : ""),
+                          string_index(writer, ma_gaps_words(trace, paused))};
+    piece.n_comment = ma_gaps_count(trace) ? 3 : 2;
     piece.comment = comments;
     const struct ma_window window = ma_analysis_window(writer->analysis);
     piece.duration_nanos = clamp(window.to - window.from);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ma_flame.h"
+#include "ma_gaps.h"
 #include "ma_label.h"
 #include "ma_text.h"
 
@@ -246,7 +247,7 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     struct ma_flame *flame =
         ma_flame_begin(cost->title, what == MA_SORT_BYTES ? cost->by_bytes : cost->by_count);
     int result = flame ? 0 : -ENOMEM;
-    char *subtitle = NULL, note[160];
+    char *subtitle = NULL, note[320], paused[MA_GAPS_WORDS];
     size_t united = 0;
     /* Hardly two stacks share their outer frames once these come last. */
     if (result == 0 && request->invert && svg)
@@ -258,11 +259,17 @@ int ma_flamegraph_write(struct ma_analysis *analysis, struct ma_analysis *old, b
     if (result == 0 && old)
         result = add_rows(old, flame, cost, what, request->invert, ma_flame_count_old, &united);
     if (result == 0) {
-        snprintf(note, sizeof note,
-                 "%zu stack%s not told apart to the end, beyond %d frames: see (more frames)",
-                 united, united == 1 ? "" : "s", INVERTED_MAX);
+        const bool is_paused = *ma_gaps_words(&analysis->trace, paused) ||
+                               (old && *ma_gaps_words(&old->trace, paused));
+        int n = !united
+                    ? 0
+                    : snprintf(note, sizeof note,
+                               "%zu stack%s not told apart to the end, beyond %d frames: see "
+                               "(more frames)%s",
+                               united, united == 1 ? "" : "s", INVERTED_MAX, is_paused ? "; " : "");
+        snprintf(note + n, sizeof note - (size_t)n, "%s", is_paused ? paused : "");
         struct ma_flame_look look = {
-            .note = united ? note : NULL,
+            .note = united || is_paused ? note : NULL,
             .subtitle = subtitle ? subtitle : program_of(analysis),
             .icicle = request->icicle,
             .differential = old != NULL,

@@ -4,7 +4,10 @@
  */
 #include "ma_gaps.h"
 
+#include <stdio.h>
+
 #include "ma_clock.h"
+#include "ma_text.h"
 
 uint64_t ma_gaps_count(const struct ma_trace *trace)
 {
@@ -37,4 +40,14 @@ uint64_t ma_gaps_ns(const struct ma_trace *trace)
         }
     }
     return sum;
+}
+
+const char *ma_gaps_words(const struct ma_trace *trace, char buffer[MA_GAPS_WORDS])
+{
+    char time[MA_HUMAN_SIZE];
+    buffer[0] = 0;
+    if (ma_gaps_count(trace))
+        snprintf(buffer, MA_GAPS_WORDS, "recording was paused for %s",
+                 ma_human_time(time, ma_gaps_ns(trace)));
+    return buffer;
 }

@@ -22,4 +22,9 @@ struct ma_gap_ns ma_gap_ns(const struct ma_trace *trace, const struct ma_process
 /* The length of all gaps; of those of several processes at one time the sum. */
 uint64_t ma_gaps_ns(const struct ma_trace *trace);
 
+/* "recording was paused for 5.1 s", for outputs that have a line for it; "" if it was
+ * not. Returns buffer. */
+#define MA_GAPS_WORDS 64
+const char *ma_gaps_words(const struct ma_trace *trace, char buffer[MA_GAPS_WORDS]);
+
 #endif

@@ -4,6 +4,7 @@ compared with mlog's own report: on a program with known sizes, on one that
 recurses and inlines, on a real one, and on one whose names are hostile."""
 import collections
 import csv
+import gzip
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 import pytest
 
 import support
-from support import analyze, run
+from support import ANALYZE, PROGRAMS, analyze, run
 
 TEXTS = ["speedscope", "callgrind", "massif", "heaptrack", "chrome", "csv", "csv-timeline"]
 FORMATS = TEXTS + ["pprof", "firefox"]
@@ -658,3 +659,17 @@ def test_flame_graph_pictures(nested, tmp_path):
     assert int(re.search(root, plain)[1]) > int(re.search(leaf, plain)[1])
     assert int(re.search(root, icicle)[1]) < int(re.search(leaf, icicle)[1])
     assert "blocks" in svg("--flamegraph=temporary") and "calls" in svg("--flamegraph=calls")
+
+
+def test_what_is_drawn_elsewhere_tells_of_pauses(tmp_path):
+    """GIVEN a trace with a pause of the recording, THEN flame graph, massif and pprof say so
+    where their formats have a line for it; without one they say nothing."""
+    for name, said in (("windows", True), ("many", False)):
+        path = tmp_path / name
+        assert support.trace([PROGRAMS / "paused", name, "9"], path).returncode == 0
+        run([ANALYZE, path, "--flamegraph=allocations", "-o", f"{path}.svg"])
+        run([ANALYZE, path, f"--export=massif={path}.massif", f"--export=pprof={path}.pb.gz"])
+        for text in ((tmp_path / f"{name}.svg").read_bytes(),
+                     (tmp_path / f"{name}.massif").read_bytes().split(b"\n")[0],
+                     gzip.decompress((tmp_path / f"{name}.pb.gz").read_bytes())):
+            assert (b"recording was paused for " in text) == said, (name, text[:200])
